@@ -1,0 +1,1 @@
+"""Continual session-based recommendation: Kafka clicks in, ADER-trained models out."""

@@ -1,0 +1,72 @@
+"""``ader-stream replay``: feeds a data set into the clicks topic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.datasets import open_dataset
+from ader_stream.errors import SettingsError
+from ader_stream.settings import Settings
+from ader_stream.stream.replaying import Replayer, wait_until_served
+from ader_stream.stream.system_view import SystemView
+
+
+@click.command()
+@click.option(
+    "--dataset",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of period_N.txt[.gz], or a CSV or Parquet file.",
+)
+@click.option(
+    "--pace", type=click.Choice(["block"]), help="Wait at each block end until it serves."
+)
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Clicks a second.")
+@click.option("--blocks", type=click.IntRange(1), help="Blocks to replay; all of them without it.")
+@click.option("--session-column", help="CSV, Parquet: column of the session or user.")
+@click.option("--item-column", help="CSV, Parquet: column of the item.")
+@click.option("--time-column", help="CSV, Parquet: column of the event time.")
+@json_option
+@kafka_options
+def replay(
+    dataset: Path,
+    pace: str | None,
+    rate: float | None,
+    blocks: int | None,
+    as_json: bool,
+    settings: Settings,
+    **columns: str | None,
+) -> None:
+    """Write a data set's clicks, and a heartbeat to every partition at every block end."""
+    if pace and settings.blocks.min_sessions > 1:
+        raise SettingsError(
+            f"blocks.min_sessions = {settings.blocks.min_sessions}: a block that is joined to the "
+            "next is never served alone, and --pace block would wait for it; leave it at 1"
+        )
+    named = {name.removesuffix("_column"): column for name, column in columns.items() if column}
+    clicks = open_dataset(dataset, settings.block_rule, settings.sessions.gap, **named)
+    settings.clients.check_reachable()
+    replayer = Replayer(
+        settings.clients, settings.topics, settings.block_rule, settings.click_format, rate
+    )
+    view = SystemView(settings.clients, settings.topics, whole=False)
+    for number, (block, of_block) in enumerate(clicks.blocks()):
+        if blocks is not None and number == blocks:
+            break
+        replayer.send(of_block)
+        replayer.end_block(block)
+        _say(as_json, block=block, clicks=len(of_block), clicks_sent=replayer.clicks_sent)
+        if pace:
+            wait_until_served(view, block, lambda: None)
+    view.close()
+
+
+def _say(as_json: bool, **fields: int) -> None:
+    text = " ".join(f"{name}={value}" for name, value in fields.items())
+    click.echo(json.dumps(fields) if as_json else text)
+    sys.stdout.flush()

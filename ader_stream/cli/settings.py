@@ -1,0 +1,32 @@
+"""``ader-stream settings``: every setting, its variable, default and meaning."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ader_stream.cli.options import json_option
+from ader_stream.settings import describe_settings
+
+
+@click.command()
+@json_option
+@click.option("--markdown", is_flag=True, help="Print the README's table.")
+def settings(as_json: bool, markdown: bool) -> None:
+    """List every setting: TOML name, environment variable, default, meaning."""
+    rows = describe_settings()
+    if as_json:
+        names = ("name", "variable", "default", "meaning")
+        click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2))
+    elif markdown:
+        click.echo("| setting | default | meaning |\n|---|---|---|")
+        for name, _, default, meaning in rows:
+            click.echo(f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |")
+    else:
+        table = Table("setting", "variable", "default", "meaning")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)

@@ -1,0 +1,91 @@
+"""Every error that ader-stream raises on purpose.
+
+::
+
+    AderError                 the root: one clear line, no traceback on the command line
+    ├── InputError            what the user gave cannot be used (exit code 2)
+    │   ├── SettingsError     a setting is unknown, malformed or contradicts another one
+    │   ├── DatasetError      a data set is missing or malformed (names file and line)
+    │   └── UnreachableError  no Kafka answers at the address that was given
+    ├── BrokerError           a local Kafka could not be started, found or stopped
+    ├── DecodeError           a record is not what its schema or format says
+    │   └── ClickError        a click that becomes a dead letter; carries the reason
+    ├── TopicError            a topic is missing, or has not the partitions or settings needed
+    ├── OffsetError           the log no longer holds an offset that is needed
+    ├── FencedError           another process has taken over; this one must stand back
+    ├── ArtifactError         a model artifact is damaged, incomplete or too new
+    ├── TrainingError         an update cycle cannot go on (no targets, not-finite loss)
+    └── DemoError             a process of the demo ended early or made no progress
+
+A message carries the value, what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class AderError(Exception):
+    """The root of every error raised on purpose."""
+
+
+class InputError(AderError):
+    """What the user gave cannot be used; the command line ends with exit code 2."""
+
+
+class SettingsError(InputError):
+    """A setting is unknown, malformed or contradicts another one."""
+
+
+class DatasetError(InputError):
+    """A data set is missing or malformed."""
+
+
+class UnreachableError(InputError):
+    """No Kafka answers at the address that was given."""
+
+
+class BrokerError(AderError):
+    """A local Kafka could not be started, found or stopped."""
+
+
+class DecodeError(AderError):
+    """A record is not what its schema or format says."""
+
+
+class ClickError(DecodeError):
+    """A click that cannot be taken and becomes a dead letter.
+
+    Parameters
+    ----------
+    reason
+        One of `ader_stream.types.DEAD_LETTER_REASONS`.
+    message
+        What was found and what was expected.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TopicError(AderError):
+    """A topic is missing, or has not the partitions or settings needed."""
+
+
+class OffsetError(AderError):
+    """The log no longer holds an offset that is needed."""
+
+
+class FencedError(AderError):
+    """Another process has taken over; this one must stand back."""
+
+
+class ArtifactError(AderError):
+    """A model artifact is damaged, incomplete or too new."""
+
+
+class TrainingError(AderError):
+    """An update cycle cannot go on."""
+
+
+class DemoError(AderError):
+    """A process of the demo ended early or made no progress."""

@@ -1,0 +1,193 @@
+"""The catalogue: every metric, its type, unit, labels and meaning.
+
+Names follow ``ader_<noun>_<unit>[_total]`` in base units. No label grows without bound: no session,
+no item. The registry is handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+T = TypeVar("T", Counter, Gauge, Histogram)
+
+CATALOGUE: list[Metric[Any]] = []
+"""Every metric, in the order of this file."""
+
+
+@dataclass(frozen=True)
+class Metric(Generic[T]):
+    """One metric of the catalogue.
+
+    Parameters
+    ----------
+    kind
+        Counter, Gauge or Histogram of prometheus-client.
+    name, unit, labels, meaning
+        What `ader-stream metrics` shows.
+    buckets
+        Upper bounds of a histogram.
+    """
+
+    kind: type[T]
+    name: str
+    unit: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        CATALOGUE.append(self)
+
+    def build(self, registry: CollectorRegistry) -> T:
+        """Register the metric."""
+        options: dict[str, Any] = {"buckets": self.buckets} if self.buckets else {}
+        return self.kind(self.name, self.meaning, self.labels, registry=registry, **options)
+
+
+class Metrics:
+    """The metrics of one process, each registered when it is first used.
+
+    >>> metrics = Metrics(CollectorRegistry())
+    >>> metrics[CLICKS].labels(partition=0).inc()
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._built: dict[str, object] = {}
+
+    def __getitem__(self, metric: Metric[T]) -> T:
+        if metric.name not in self._built:
+            self._built[metric.name] = metric.build(self.registry)
+        return cast("T", self._built[metric.name])
+
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+# Input and sessions
+CLICKS = Metric(Counter, "ader_clicks_total", "clicks", "Click records read.", ("partition",))
+LATE = Metric(
+    Counter,
+    "ader_late_clicks_total",
+    "clicks",
+    "Late clicks carried to the watermark.",
+    ("partition",),
+)
+DEAD_LETTERS = Metric(
+    Counter, "ader_dead_letters_total", "clicks", "Clicks refused, by reason.", ("reason",)
+)
+SESSIONS = Metric(Counter, "ader_sessions_total", "sessions", "Sessions closed.", ("partition",))
+BLOCKS = Metric(Counter, "ader_block_ends_total", "blocks", "Block ends written.", ("partition",))
+OPEN_SESSIONS = Metric(
+    Gauge, "ader_open_sessions", "sessions", "Sessions that may still grow.", ("partition",)
+)
+OPEN_BLOCK = Metric(
+    Gauge, "ader_open_block", "block number", "First block that has not ended.", ("partition",)
+)
+WATERMARK = Metric(
+    Gauge,
+    "ader_watermark_seconds",
+    "seconds since 1970",
+    "Event time that has passed.",
+    ("partition",),
+)
+LAG = Metric(
+    Gauge, "ader_lag_records", "records", "Records of the input not yet read.", ("partition",)
+)
+
+# Training
+LEADER = Metric(Gauge, "ader_trainer_leader", "0 or 1", "1 while this trainer leads.")
+BLOCKS_WAITING = Metric(
+    Gauge, "ader_blocks_waiting", "blocks", "Complete blocks that are not trained yet."
+)
+CYCLE_EPOCH = Metric(Gauge, "ader_cycle_epoch", "epoch", "Epoch of the running update cycle.")
+CYCLE_PROGRESS = Metric(
+    Gauge, "ader_cycle_epoch_progress_ratio", "ratio", "Share of the epoch done."
+)
+CYCLE_LOSS = Metric(Gauge, "ader_cycle_loss", "nats", "Mean training loss of the epoch so far.")
+CYCLE_VALIDATION = Metric(
+    Gauge, "ader_cycle_validation_recall20_ratio", "ratio", "Recall@20 on the validation samples."
+)
+CYCLE_SPEED = Metric(
+    Gauge, "ader_cycle_samples_per_second", "samples per second", "Training speed."
+)
+CYCLE_SECONDS = Metric(Gauge, "ader_cycle_seconds", "seconds", "Duration of the last update cycle.")
+CYCLES = Metric(Counter, "ader_cycles_total", "cycles", "Update cycles finished.")
+VERSION_TRAINED = Metric(
+    Gauge, "ader_version_trained", "version", "Newest version that this trainer has trained."
+)
+VERSION_PUBLISHED = Metric(
+    Gauge, "ader_version_published", "version", "Newest version in the models topic."
+)
+PUBLISH_SECONDS = Metric(
+    Gauge,
+    "ader_publish_seconds",
+    "seconds",
+    "Duration of the last publishing, chunks and manifest.",
+)
+
+# Serving
+VERSION_SERVED = Metric(Gauge, "ader_version_served", "version", "Version that HTTP serves.")
+MODEL_AGE = Metric(
+    Gauge,
+    "ader_served_model_age_seconds",
+    "seconds",
+    "Time since the served version was published.",
+)
+SWAP_SECONDS = Metric(
+    Histogram,
+    "ader_swap_seconds",
+    "seconds",
+    "Fetching, checking and loading a version, until it serves.",
+    buckets=(*_SECONDS, 30.0, 60.0),
+)
+PUBLISH_TO_LIVE = Metric(
+    Gauge,
+    "ader_publish_to_live_seconds",
+    "seconds",
+    "From the manifest's production to serving it, last version.",
+)
+ARTIFACTS_REFUSED = Metric(
+    Counter, "ader_artifacts_refused_total", "versions", "Versions not served: damaged or too new."
+)
+PREQUENTIAL_TARGETS = Metric(
+    Counter, "ader_prequential_targets_total", "clicks", "Clicks scored.", ("block", "version")
+)
+PREQUENTIAL_HITS = Metric(
+    Counter,
+    "ader_prequential_hits_total",
+    "clicks",
+    "Scored clicks ranked among the first k.",
+    ("block", "version", "k"),
+)
+PREQUENTIAL_RECIPROCAL = Metric(
+    Counter,
+    "ader_prequential_reciprocal_ranks_total",
+    "reciprocal ranks",
+    "Sum of 1/(rank+1) over the hits at k: over targets, MRR@k.",
+    ("block", "version", "k"),
+)
+PREQUENTIAL_UNKNOWN = Metric(
+    Counter,
+    "ader_prequential_unknown_items_total",
+    "clicks",
+    "Clicks on items that the scoring version does not know.",
+    ("block", "version"),
+)
+REQUESTS = Metric(Counter, "ader_requests_total", "requests", "HTTP requests.", ("path", "status"))
+REQUEST_SECONDS = Metric(
+    Histogram,
+    "ader_request_seconds",
+    "seconds",
+    "HTTP request latency.",
+    ("path",),
+    buckets=_SECONDS,
+)
+FALLBACKS = Metric(
+    Counter,
+    "ader_fallback_recommendations_total",
+    "requests",
+    "Requests of unknown items only, answered with the most frequent items.",
+)

@@ -1,0 +1,1 @@
+"""Ranking, session prefixes and HTTP for the workers: no Kafka."""

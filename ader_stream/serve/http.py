@@ -1,0 +1,98 @@
+"""HTTP of a worker: health, readiness, metrics, and the routes that it adds."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import uvicorn
+from prometheus_client import make_asgi_app
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from ader_stream.errors import SettingsError
+from ader_stream.metrics import Metrics
+
+STOP_SECONDS = 3.0
+"""Time that open requests have to finish when the worker stops."""
+
+
+def make_app(
+    metrics: Metrics, not_ready: Callable[[], str], routes: Sequence[BaseRoute] = ()
+) -> Starlette:
+    """Build the ASGI application of a worker.
+
+    Parameters
+    ----------
+    not_ready
+        Says why the worker is not ready yet; empty when it is.
+    routes
+        What the worker answers beside ``/healthz``, ``/readyz`` and ``/metrics``.
+    """
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        reason = not_ready()
+        return PlainTextResponse(f"{reason or 'ready'}\n", status_code=503 if reason else 200)
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Mount("/metrics", make_asgi_app(registry=metrics.registry)),
+            *routes,
+        ]
+    )
+
+
+class HttpServer:
+    """Serves an application from a thread of its own, beside the worker's loop.
+
+    Raises
+    ------
+    SettingsError
+        If the port is taken or the address is not this machine's.
+    """
+
+    def __init__(self, app: Starlette, host: str, port: int) -> None:
+        self._socket = _bind(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            app, log_level="error", access_log=False, timeout_graceful_shutdown=int(STOP_SECONDS)
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="http", daemon=True
+        )
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Take no new request, finish those that are open, and return."""
+        self._server.should_exit = True
+        self._thread.join(STOP_SECONDS + 1)
+        self._socket.close()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise SettingsError(
+            f"http.host:port = {host}:{port}: {error.strerror}; choose another http.port, or 0 for "
+            "any free one"
+        ) from None
+    return listening

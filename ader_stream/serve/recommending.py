@@ -1,0 +1,91 @@
+"""Top-k for a session, and the prequential score of clicks, with one version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ader_stream.ader.ranking import rank_targets, top_k
+from ader_stream.serve.versions import Version
+from ader_stream.types import RECIPROCAL_UNIT, Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """Ranked items with their scores, best first.
+
+    `fallback` is true where no item of the session is known: the last block's most frequent items,
+    with score 0.
+    """
+
+    version: int
+    fallback: bool
+    items: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A click and the items of its session before it."""
+
+    block: int
+    prefix: tuple[str, ...]
+    item: str
+
+
+def recommend(version: Version, sessions: Sequence[Sequence[str]], k: int) -> list[Recommendation]:
+    """Recommend `k` items for each session; unknown items are dropped from it."""
+    encoded = [version.vocabulary.encode(items) for items in sessions]
+    known = [prefix for prefix in encoded if prefix]
+    indices, scores = top_k(version.model, known, k) if known else ((), ())
+    ranked = iter(zip(indices, scores, strict=True))
+    return [
+        _ranked(version, *next(ranked)) if prefix else _fallback(version, k) for prefix in encoded
+    ]
+
+
+def score_targets(version: Version, targets: Sequence[Target]) -> Counts:
+    """Count hits and reciprocal ranks of clicks under the version.
+
+    An item that the version does not know is neither a target nor part of a prefix; a known one
+    without any known click before it is no target.
+    """
+    prefixes, indices, unknown = [], [], 0
+    for target in targets:
+        index = version.vocabulary.index(target.item)
+        if index is None:
+            unknown += 1
+        elif prefix := version.vocabulary.encode(target.prefix):
+            prefixes.append(prefix)
+            indices.append(index)
+    ranks = rank_targets(version.model, prefixes, indices) if prefixes else np.empty(0, np.int64)
+    return _counts(ranks) + Counts(unknown=unknown)
+
+
+def _counts(ranks: npt.NDArray[np.int64]) -> Counts:
+    units = RECIPROCAL_UNIT // (ranks[ranks < 20] + 1)
+    first10 = ranks[ranks < 20] < 10
+    return Counts(
+        targets=len(ranks),
+        hits10=int(first10.sum()),
+        hits20=len(units),
+        reciprocal10=int(units[first10].sum()),
+        reciprocal20=int(units.sum()),
+    )
+
+
+def _ranked(
+    version: Version, indices: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]
+) -> Recommendation:
+    items = tuple(
+        (version.vocabulary.item(int(index)), float(score))
+        for index, score in zip(indices, scores, strict=True)
+    )
+    return Recommendation(version.number, fallback=False, items=items)
+
+
+def _fallback(version: Version, k: int) -> Recommendation:
+    items = tuple((item, 0.0) for item in version.frequent_items[:k])
+    return Recommendation(version.number, fallback=True, items=items)

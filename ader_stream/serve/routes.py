@@ -1,0 +1,134 @@
+"""``/recommend``: top-k for a session that this worker follows, or for a list of items."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from ader_stream import metrics as m
+from ader_stream.errors import InputError
+from ader_stream.metrics import Metrics
+from ader_stream.serve.recommending import recommend
+from ader_stream.serve.versions import Versions
+
+MAX_K = 1_000
+MAX_ITEMS = 10_000
+"""Items of a request: far more than a model looks at."""
+
+
+class RecommendRoutes:
+    """Answers recommendation requests.
+
+    Parameters
+    ----------
+    versions
+        The served one answers.
+    items_of
+        Items of an open session by its key; None where this worker does not hold it.
+    k
+        Items in a recommendation if the request does not say.
+    """
+
+    def __init__(
+        self,
+        versions: Versions,
+        items_of: Callable[[str], Sequence[str] | None],
+        k: int,
+        metrics: Metrics,
+    ) -> None:
+        self._versions = versions
+        self._items_of = items_of
+        self._k = k
+        self._metrics = metrics
+
+    def routes(self) -> list[Route]:
+        """GET and POST."""
+        return [
+            Route("/recommend", self._get, methods=["GET"]),
+            Route("/recommend", self._post, methods=["POST"]),
+        ]
+
+    async def _get(self, request: Request) -> JSONResponse:
+        return await self._measured(self._for_session(request))
+
+    async def _post(self, request: Request) -> JSONResponse:
+        return await self._measured(self._for_items(await request.body()))
+
+    def _for_session(self, request: Request) -> Callable[[], JSONResponse]:
+        def answer() -> JSONResponse:
+            key = request.query_params.get("session")
+            if not key:
+                raise InputError("session: expected the key of a session, ?session=KEY")
+            k = _checked_k(request.query_params.get("k", self._k))
+            items = self._items_of(key)
+            if items is None:
+                return _error(
+                    404,
+                    f"session {key!r} is not open on this worker; ask the worker that holds its "
+                    "partition, or POST its items",
+                )
+            return self._recommend(items, k)
+
+        return answer
+
+    def _for_items(self, body: bytes) -> Callable[[], JSONResponse]:
+        def answer() -> JSONResponse:
+            items, k = _parse(body, self._k)
+            return self._recommend(items, k)
+
+        return answer
+
+    def _recommend(self, items: Sequence[str], k: int) -> JSONResponse:
+        version = self._versions.served
+        if version is None:
+            return _error(503, "no version has been published yet; try again later")
+        [found] = recommend(version, [items], k)
+        if found.fallback:
+            self._metrics[m.FALLBACKS].inc()
+        ranked = [{"item": item, "score": score} for item, score in found.items]
+        return JSONResponse({"version": found.version, "fallback": found.fallback, "items": ranked})
+
+    async def _measured(self, answer: Callable[[], JSONResponse]) -> JSONResponse:
+        """Answer in a thread: ranking must not hold up the event loop."""
+        started = time.perf_counter()
+        try:
+            response = await run_in_threadpool(answer)
+        except InputError as error:
+            response = _error(400, str(error))
+        elapsed = time.perf_counter() - started
+        self._metrics[m.REQUEST_SECONDS].labels(path="/recommend").observe(elapsed)
+        self._metrics[m.REQUESTS].labels(path="/recommend", status=response.status_code).inc()
+        return response
+
+
+def _parse(body: bytes, default_k: int) -> tuple[list[str], int]:
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):
+        request = None
+    if not isinstance(request, dict) or not isinstance(request.get("items"), list):
+        raise InputError('body: expected JSON {"items": [ITEM, …], "k": 20}')
+    items = request["items"]
+    if len(items) > MAX_ITEMS or not all(type(item) in (str, int) for item in items):
+        raise InputError(f"items: expected at most {MAX_ITEMS} texts or whole numbers")
+    return [str(item) for item in items], _checked_k(request.get("k", default_k))
+
+
+def _checked_k(value: object) -> int:
+    try:
+        k = int(str(value))
+    except ValueError:
+        k = 0
+    if not 1 <= k <= MAX_K:
+        raise InputError(f"k = {value!r:.50}: expected a whole number from 1 to {MAX_K}")
+    return k
+
+
+def _error(status: int, text: str) -> JSONResponse:
+    return JSONResponse({"error": text}, status_code=status)

@@ -1,0 +1,108 @@
+"""Versions in memory: which one serves, and which one scores a block."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ader_stream.ader.model import SASRec
+from ader_stream.ader.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Version:
+    """A version that can recommend.
+
+    Parameters
+    ----------
+    number
+        The version's number.
+    last_block
+        The last block that it was trained on.
+    published_at
+        When its manifest was produced, ms.
+    frequent_items
+        What a session of unknown items gets, best first.
+    """
+
+    number: int
+    last_block: int
+    published_at: int
+    model: SASRec
+    vocabulary: Vocabulary
+    frequent_items: tuple[str, ...]
+
+
+class Versions:
+    """Every version that exists, those of them that are loaded, and the one that serves.
+
+    A swap is one assignment: a request works to its end with the version that it began with.
+    Safe to use from several threads.
+
+    Parameters
+    ----------
+    load
+        Loads a version by its number; may raise ArtifactError.
+    """
+
+    def __init__(self, load: Callable[[int], Version]) -> None:
+        self._load = load
+        self._last_blocks: dict[int, int] = {}
+        self._loaded: dict[int, Version] = {}
+        self._lock = threading.Lock()
+        self.served: Version | None = None
+
+    def announce(self, number: int, last_block: int) -> None:
+        """Learn that a version exists."""
+        with self._lock:
+            self._last_blocks[number] = last_block
+
+    def withdraw(self, number: int) -> None:
+        """Forget a version: it cannot be loaded."""
+        with self._lock:
+            self._last_blocks.pop(number, None)
+
+    def serve(self, version: Version) -> None:
+        """Serve a version from now on."""
+        with self._lock:
+            self._loaded[version.number] = version
+        self.served = version
+
+    def scoring(self, block: int) -> Version | None:
+        """The newest version whose last trained block is before `block`; None where none is.
+
+        Only versions up to the served one count: a version scores from the moment it serves.
+        """
+        number = self._scoring_number(block)
+        if number is None:
+            return None
+        version = self._loaded.get(number)
+        if version is None:
+            version = self._load(number)
+            with self._lock:
+                self._loaded[number] = version
+        return version
+
+    def keep_for(self, blocks: Iterable[int]) -> None:
+        """Unload what neither serves nor scores one of these blocks."""
+        needed = {self._scoring_number(block) for block in blocks}
+        with self._lock:
+            for number in list(self._loaded):
+                if number not in needed and not self._is_served(number):
+                    del self._loaded[number]
+
+    def _is_served(self, number: int) -> bool:
+        return self.served is not None and number == self.served.number
+
+    def _scoring_number(self, block: int) -> int | None:
+        served = self.served
+        if served is None:
+            return None
+        with self._lock:
+            fitting = [
+                number
+                for number, last_block in self._last_blocks.items()
+                if last_block < block and number <= served.number
+            ]
+        return max(fitting, default=None)

@@ -1,0 +1,1 @@
+"""The transport: Kafka, no torch."""

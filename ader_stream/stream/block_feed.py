@@ -1,0 +1,122 @@
+"""Sessions in, complete blocks out: what the trainer waits for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import TopicPartition
+
+from ader_stream.stream.changelog import checked, offset_range
+from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.codec import decode
+from ader_stream.stream.records import Record
+from ader_stream.stream.sessions import decode_sessions
+from ader_stream.types import Session
+
+
+@dataclass(frozen=True)
+class TrainingBlock:
+    """D_t: complete blocks, joined where they were short.
+
+    Parameters
+    ----------
+    blocks
+        Numbers of those that have sessions.
+    sessions
+        Sorted by (last time, first time, key): the order does not depend on partitions.
+    next_offsets
+        Partition of the sessions topic → where reading goes on after these blocks.
+    """
+
+    blocks: tuple[int, ...]
+    sessions: tuple[Session, ...]
+    next_offsets: Mapping[int, int]
+
+
+@dataclass
+class _PartitionProgress:
+    """What was read of one partition of the sessions topic."""
+
+    next_offset: int
+    reached: int | None = None
+    ends: dict[int, int] = field(default_factory=dict)  # block → offset behind its BlockEnd
+
+
+class BlockFeed:
+    """Reads the sessions topic and gives out complete blocks, in order.
+
+    A block is complete when every partition has ended it, or one after it.
+
+    Parameters
+    ----------
+    partitions
+        Number of partitions of the topic.
+    start
+        Partition → offset to read from; a partition that is not there is read from its beginning.
+    """
+
+    def __init__(
+        self, clients: KafkaClients, topic: str, partitions: int, start: Mapping[int, int]
+    ) -> None:
+        self._sessions: defaultdict[int, list[Session]] = defaultdict(list)
+        self._progress = {
+            partition: _PartitionProgress(
+                start.get(partition) or offset_range(clients, topic, partition)[0]
+            )
+            for partition in range(partitions)
+        }
+        self._consumer = clients.reader()
+        self._consumer.assign(
+            [TopicPartition(topic, p, at.next_offset) for p, at in self._progress.items()]
+        )
+
+    def poll(self, timeout: float) -> None:
+        """Read what is there, waiting up to `timeout` seconds for the first record."""
+        for record in checked(self._consumer.consume(READ_MESSAGES, timeout)):
+            self._take(record)
+
+    def waiting(self) -> list[int]:
+        """Complete blocks that have sessions and were not given out yet."""
+        end = self._complete()
+        return sorted(block for block in self._sessions if end is not None and block <= end)
+
+    def next_block(self, min_sessions: int) -> TrainingBlock | None:
+        """Give out the next complete block, joined with those after it up to `min_sessions`."""
+        sessions: list[Session] = []
+        blocks: list[int] = []
+        for block in self.waiting():
+            blocks.append(block)
+            sessions += self._sessions[block]
+            if len(sessions) >= min_sessions:
+                break
+        else:
+            return None
+        for block in blocks:
+            del self._sessions[block]
+        for progress in self._progress.values():
+            progress.next_offset = progress.ends.get(blocks[-1], progress.next_offset)
+            progress.ends = {b: at for b, at in progress.ends.items() if b > blocks[-1]}
+        sessions.sort(key=lambda s: (s.times[-1], s.times[0], s.key))
+        offsets = {partition: at.next_offset for partition, at in self._progress.items()}
+        return TrainingBlock(tuple(blocks), tuple(sessions), offsets)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._consumer.close()
+
+    def _take(self, record: Record) -> None:
+        type_name, value = decode(record.value(), record.headers())
+        if type_name == "SessionBatch":
+            self._sessions[value["block"]] += decode_sessions(value)
+        elif type_name == "BlockEnd":
+            progress = self._progress[record.partition()]
+            progress.reached = value["block"]
+            progress.ends[value["block"]] = record.offset() + 1
+
+    def _complete(self) -> int | None:
+        """The last block that every partition has reached."""
+        reached = [progress.reached for progress in self._progress.values()]
+        known = [block for block in reached if block is not None]
+        return min(known) if len(known) == len(reached) else None

@@ -1,0 +1,141 @@
+"""Kafka clients with the properties that this system relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from ader_stream.errors import SettingsError, UnreachableError
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+FETCH_BACKOFF_MS = 5
+"""librdkafka's default of 1 s makes a reader that empties its queue stall tenfold."""
+
+READ_MESSAGES = 10_000
+"""Records that one `consume` call asks for: a list costs far less than as many polls."""
+
+
+@dataclass(frozen=True)
+class KafkaClients:
+    """Makes consumers and producers for one cluster.
+
+    Parameters
+    ----------
+    bootstrap_servers
+        host:port, several parted by commas.
+    properties
+        Any librdkafka properties; they win over the defaults here.
+    group_protocol
+        ``classic`` or ``consumer`` (KIP-848).
+    session_timeout
+        ms after which a silent group member is given up (classic protocol).
+    transaction_timeout
+        ms after which the broker aborts a transaction left open.
+    """
+
+    bootstrap_servers: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+    group_protocol: str = "classic"
+    session_timeout: int = 6_000
+    transaction_timeout: int = 10_000
+
+    def group_consumer(self, group: str) -> Consumer:
+        """Consumer that is given partitions by its group and starts where it is told to."""
+        return self._consumer({"group.id": group, **self._group_properties()})
+
+    def reader(self, *, committed: bool = True) -> Consumer:
+        """Consumer without a group: the caller assigns partitions and offsets.
+
+        It says `_PARTITION_EOF` where the log ends for now.
+        """
+        isolation = "read_committed" if committed else "read_uncommitted"
+        return self._consumer(
+            {
+                "group.id": "unused",
+                "isolation.level": isolation,
+                "enable.partition.eof": True,
+            }
+        )
+
+    def producer(self, transactional_id: str | None = None, **properties: object) -> Producer:
+        """Idempotent producer, transactional where an id is given."""
+        transactional = transactional_id and {
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": self.transaction_timeout,
+        }
+        return _make(
+            Producer,
+            self._common()
+            | {"enable.idempotence": True, "acks": "all", "linger.ms": 5, "compression.type": "lz4"}
+            | (transactional or {})
+            | {name.replace("_", "."): value for name, value in properties.items()}
+            | dict(self.properties),
+        )
+
+    def admin(self) -> AdminClient:
+        """Client for topics and offsets."""
+        return _make(AdminClient, self._common() | dict(self.properties))
+
+    def check_reachable(self, timeout: float = 10.0) -> None:
+        """Raise `UnreachableError` unless a broker answers within `timeout` seconds."""
+        try:
+            self.admin().list_topics(timeout=timeout)
+        except KafkaException as error:
+            raise UnreachableError(
+                f"no Kafka answers at {self.bootstrap_servers} within {timeout:g} s "
+                f"({error.args[0].str()}); check the address, or start one with "
+                "`ader-stream broker up`"
+            ) from None
+
+    def _common(self) -> dict[str, object]:
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "error_cb": _log_error,
+            "log_level": 2,  # errors come through error_cb and exceptions already
+            "topic.metadata.refresh.interval.ms": 30_000,
+        }
+
+    def _group_properties(self) -> dict[str, object]:
+        if self.group_protocol == "consumer":
+            return {"group.protocol": "consumer"}
+        return {
+            "group.protocol": "classic",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": self.session_timeout,
+            "heartbeat.interval.ms": max(100, self.session_timeout // 3),
+        }
+
+    def _consumer(self, properties: Mapping[str, object]) -> Consumer:
+        return _make(
+            Consumer,
+            self._common()
+            | {
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "fetch.queue.backoff.ms": FETCH_BACKOFF_MS,
+                "fetch.wait.max.ms": 100,
+                "fetch.error.backoff.ms": 100,
+            }
+            | dict(properties)
+            | dict(self.properties),
+        )
+
+
+def _make(client: type[T], properties: Mapping[str, object]) -> T:
+    try:
+        return client(dict(properties))  # type: ignore[call-arg]
+    except KafkaException as error:
+        raise SettingsError(f"kafka.librdkafka: {error.args[0].str()}") from None
+
+
+def _log_error(error: KafkaError) -> None:
+    log.warning("kafka client", error=error.str(), code=error.name())

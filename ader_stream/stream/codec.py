@@ -1,0 +1,100 @@
+"""Our own records: plain Avro values, whose headers name the type and the writer's schema.
+
+``ader-type`` is the record's name and the file's (``SessionBatch`` → ``SessionBatch.avsc``);
+``ader-schema`` is the CRC-64-AVRO fingerprint of the writer's schema in parsing canonical form.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import fastavro
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from ader_stream.errors import DecodeError
+from ader_stream.resources import resource
+
+TYPE_HEADER = "ader-type"
+SCHEMA_HEADER = "ader-schema"
+CHUNK_TYPE = b"chunk"
+
+Headers = list[tuple[str, bytes]]
+
+
+def encode(type_name: str, value: Mapping[str, Any]) -> tuple[bytes, Headers]:
+    """Return the Avro bytes of a record and its headers.
+
+    >>> data, headers = encode("Watermark", {"stream_time": 5})
+    >>> decode(data, headers)
+    ('Watermark', {'stream_time': 5})
+    """
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, schema(type_name), value)
+    return buffer.getvalue(), list(_headers(type_name))
+
+
+def decode(
+    data: bytes | None, headers: Sequence[tuple[str, bytes]] | None
+) -> tuple[str, dict[str, Any]]:
+    """Return type and value of a record.
+
+    Raises
+    ------
+    DecodeError
+        If a header is missing, the schema is not known here, or the bytes do not follow it.
+    """
+    named = dict(headers or ())
+    type_name = named.get(TYPE_HEADER, b"").decode(errors="replace")
+    try:
+        known = _headers(type_name)
+    except FileNotFoundError:
+        raise DecodeError(
+            f"header {TYPE_HEADER} = {type_name!r}: expected the name of a file in schemas/"
+        ) from None
+    if (SCHEMA_HEADER, named.get(SCHEMA_HEADER)) not in known:
+        raise DecodeError(
+            f"{type_name} was written with schema {named.get(SCHEMA_HEADER)!r}, "
+            f"which is not known here; update this process"
+        )
+    return type_name, _read(schema(type_name), data or b"", type_name)
+
+
+def decode_as(type_name: str, data: bytes) -> dict[str, Any]:
+    """Return the value of a record whose type is known."""
+    return _read(schema(type_name), data, type_name)
+
+
+@functools.cache
+def schema(type_name: str) -> Any:
+    """Parsed schema of one of our own types; FileNotFoundError where there is none."""
+    return fastavro.parse_schema(load_schema(type_name))
+
+
+def load_schema(type_name: str) -> dict[str, Any]:
+    """Read a schema as it stands in its file."""
+    if not type_name.isalpha():  # the name comes from a record's header: no path may hide in it
+        raise FileNotFoundError(type_name)
+    text = resource("schemas", f"{type_name}.avsc").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+@functools.cache
+def _headers(type_name: str) -> tuple[tuple[str, bytes], ...]:
+    canonical = to_parsing_canonical_form(load_schema(type_name))
+    print_ = fingerprint(canonical, "CRC-64-AVRO").encode()
+    return ((TYPE_HEADER, type_name.encode()), (SCHEMA_HEADER, print_))
+
+
+def _read(writer: Any, data: bytes, type_name: str) -> dict[str, Any]:
+    buffer = io.BytesIO(data)
+    try:
+        value = fastavro.schemaless_reader(buffer, writer, None)
+    except (EOFError, ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
+        raise DecodeError(f"{len(data)} bytes are no {type_name}: {error!r}") from None
+    if buffer.tell() != len(data):
+        raise DecodeError(f"{type_name}: {len(data) - buffer.tell()} bytes too many")
+    return cast("dict[str, Any]", value)

@@ -1,0 +1,321 @@
+"""One input partition = one state = one producer = one transaction.
+
+`ExactlyOnceLoop` reads a topic as a member of a group. Each partition that it is given has a task
+(state and what is made of the records) and a transactional producer of its own. Outputs, changelog
+and the input's next offset go out in one transaction, so a task's state is never ahead of a
+transaction that can still fail: after any abort the task is dropped, restored as after a takeover,
+and reading goes back to the committed offset.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol, cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from ader_stream.errors import FencedError
+from ader_stream.stream.changelog import REQUEST_TIMEOUT, checked, offset_range
+from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.codec import Headers
+from ader_stream.stream.records import Record
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.1
+
+
+class Transaction:
+    """The open transaction of one partition's producer."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    def produce(
+        self,
+        topic: str,
+        key: bytes | str | None,
+        value: bytes | None,
+        headers: Headers | None = None,
+        partition: int = 0,
+    ) -> None:
+        """Add a record; waits where the producer's queue is full."""
+        produce(self._producer, topic, key, value, headers, partition)
+
+
+class PartitionTask(Protocol):
+    """The state of one input partition, and what is made of its records."""
+
+    def restore(self, next_offset: int, metadata: str) -> int:
+        """Bring the state to `next_offset`; return the offset to read from, at most that.
+
+        `metadata` is what `write` returned for the last commit, empty before the first. Records
+        below `next_offset` come to `process` again: they rebuild state and must not be counted.
+        Called once, before anything else, after earlier owners have been fenced.
+        """
+
+    def process(self, records: list[Record]) -> None:
+        """Take records in offset order. May raise `AderError`: the process stops, uncommitted."""
+
+    def tick(self) -> None:
+        """Called between batches, at least every 100 ms: the place for what needs no record."""
+
+    def is_dirty(self) -> bool:
+        """Whether there is something to write although no record has come."""
+
+    def write(self, transaction: Transaction, next_offset: int) -> str:
+        """Produce what has come since the last call; return the offset's metadata."""
+
+    def committed(self) -> None:
+        """Called after the transaction of the last `write` is committed."""
+
+
+@dataclass
+class _Held:
+    """A partition that this process owns."""
+
+    task: PartitionTask
+    producer: Producer
+    next_offset: int
+    committed_offset: int
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """What an `ExactlyOnceLoop` reads, and how.
+
+    Parameters
+    ----------
+    topic
+        Input topic.
+    group
+        Consumer group; with the partition's number it is the transactional id.
+    start
+        ``earliest`` or ``latest``, where no offset was ever committed.
+    commit_interval
+        ms between two transactions of a partition.
+    """
+
+    topic: str
+    group: str
+    start: str = "earliest"
+    commit_interval: int = 200
+
+
+class ExactlyOnceLoop:
+    """Runs one task for each partition that the group gives to this process.
+
+    `has_joined` turns true with the first assignment, be it an empty one.
+
+    Parameters
+    ----------
+    clients
+        Makes consumer and producers.
+    config
+        What is read.
+    open_task
+        Makes the task of a partition, fresh.
+    on_lag
+        Called with partition and records left to read, after each round of commits.
+    """
+
+    def __init__(
+        self,
+        clients: KafkaClients,
+        config: LoopConfig,
+        open_task: Callable[[int], PartitionTask],
+        on_lag: Callable[[int, int], None],
+    ) -> None:
+        self._clients = clients
+        self._config = config
+        self._open_task = open_task
+        self._on_lag = on_lag
+        self._held: dict[int, _Held] = {}
+        self._consumer: Consumer
+        self.has_joined = False
+
+    @property
+    def partitions(self) -> list[int]:
+        """Partitions held now."""
+        return sorted(self._held)
+
+    def run(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
+        """Read, process and commit until `should_stop`, then commit and leave the group.
+
+        `on_round` is called after each round of reading. A producer that was fenced ends the
+        membership, not the process: the group alone says who owns a partition, so a worker that
+        was away for too long must ask again instead of taking its old partitions back.
+        """
+        while not should_stop():
+            self._consumer = self._clients.group_consumer(self._config.group)
+            try:
+                self._run_as_member(should_stop, on_round)
+            except FencedError as error:
+                log.warning("leaving the group and joining anew", reason=str(error))
+            finally:
+                self._held.clear()  # nothing left to commit: leaving must not try again
+                self._consumer.close()
+
+    def _run_as_member(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
+        self._consumer.subscribe(
+            [self._config.topic],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+        next_commit = time.monotonic()
+        while not should_stop():
+            self._process(checked(self._consumer.consume(READ_MESSAGES, POLL_SECONDS)))
+            for held in self._held.values():
+                held.task.tick()
+            on_round()
+            if time.monotonic() >= next_commit:
+                self._commit_all()
+                next_commit = time.monotonic() + self._config.commit_interval / 1000
+        self._commit_all()
+
+    def _process(self, records: Iterable[Record]) -> None:
+        for partition, group in groupby(records, key=_partition):
+            held = self._held.get(partition)
+            if held is None:  # fetched just before the partition was given up
+                continue
+            batch = list(group)
+            held.task.process(batch)
+            held.next_offset = max(held.next_offset, batch[-1].offset() + 1)
+
+    def _commit_all(self) -> None:
+        for partition in self.partitions:
+            self._commit(partition)
+            held = self._held[partition]
+            where = TopicPartition(self._config.topic, partition)
+            _, end = self._consumer.get_watermark_offsets(where, cached=True)
+            self._on_lag(partition, max(0, end - held.next_offset))
+
+    def _commit(self, partition: int) -> None:
+        """Commit what a partition has done; after an abort, restore it and read again."""
+        held = self._held[partition]
+        try:
+            self._transact(partition, held)
+        except KafkaException as exception:
+            error = exception.args[0]
+            if error.fatal():
+                raise FencedError(f"producer of partition {partition}: {error.str()}") from None
+            log.warning("transaction aborted", partition=partition, error=error.str())
+            _abort(held.producer)
+            held = self._hold(partition, held.producer)
+            self._consumer.seek(TopicPartition(self._config.topic, partition, held.next_offset))
+
+    def _transact(self, partition: int, held: _Held) -> None:
+        ahead = held.next_offset - held.committed_offset
+        if ahead < 0 or (ahead == 0 and not held.task.is_dirty()):
+            return  # below the committed offset, a restored task is only reading its state again
+        held.producer.begin_transaction()
+        metadata = held.task.write(Transaction(held.producer), held.next_offset)
+        offset = TopicPartition(self._config.topic, partition, held.next_offset, metadata=metadata)
+        _retried(
+            lambda: held.producer.send_offsets_to_transaction(
+                [offset], self._consumer.consumer_group_metadata(), REQUEST_TIMEOUT
+            )
+        )
+        _retried(lambda: held.producer.commit_transaction(REQUEST_TIMEOUT))
+        held.committed_offset = held.next_offset
+        held.task.committed()
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.has_joined = True
+        taken = []
+        for given in partitions:
+            held = self._hold(given.partition, self._fenced_producer(given.partition))
+            taken.append(TopicPartition(given.topic, given.partition, held.next_offset))
+        consumer.incremental_assign(taken)
+        log.info("partitions taken", topic=self._config.topic, partitions=self.partitions)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for given in partitions:
+            if given.partition in self._held:
+                self._transact_last(given.partition)
+        self._on_lost(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for given in partitions:
+            self._held.pop(given.partition, None)
+        consumer.incremental_unassign(partitions)
+        log.info("partitions given up", topic=self._config.topic, left=self.partitions)
+
+    def _transact_last(self, partition: int) -> None:
+        """Commit before a partition is given up; what fails here the next owner does again."""
+        held = self._held[partition]
+        try:
+            self._transact(partition, held)
+        except KafkaException as exception:
+            log.warning("last commit failed", partition=partition, error=exception.args[0].str())
+            _abort(held.producer)
+
+    def _fenced_producer(self, partition: int) -> Producer:
+        """Producer of a partition; earlier owners are fenced and their transactions aborted."""
+        producer = self._clients.producer(f"{self._config.group}.{partition}")
+        _retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
+        return producer
+
+    def _hold(self, partition: int, producer: Producer) -> _Held:
+        """Restore a partition's task at its committed offset."""
+        where = TopicPartition(self._config.topic, partition)
+        [committed] = self._consumer.committed([where], timeout=REQUEST_TIMEOUT)
+        next_offset, metadata = committed.offset, committed.metadata or ""
+        if next_offset < 0:
+            next_offset, metadata = self._first_offset(partition), ""
+        task = self._open_task(partition)
+        read_from = task.restore(next_offset, metadata)
+        held = _Held(task, producer, read_from, next_offset)
+        self._held[partition] = held
+        return held
+
+    def _first_offset(self, partition: int) -> int:
+        first, end = offset_range(self._clients, self._config.topic, partition)
+        return first if self._config.start == "earliest" else end
+
+
+def _partition(record: Record) -> int:
+    return record.partition()
+
+
+def produce(
+    producer: Producer,
+    topic: str,
+    key: bytes | str | None,
+    value: bytes | None,
+    headers: Headers | None = None,
+    partition: int = 0,
+) -> None:
+    """Hand a record to a producer; where its queue is full, wait until there is room."""
+    while True:
+        try:
+            producer.produce(topic, value, key, partition=partition, headers=cast("Any", headers))
+        except BufferError:
+            producer.poll(POLL_SECONDS)
+        else:
+            return
+
+
+def _retried(request: Callable[[], None]) -> None:
+    """Repeat a transactional request while its error says that this is safe and may help."""
+    while True:
+        try:
+            request()
+        except KafkaException as exception:
+            if not exception.args[0].retriable():
+                raise
+        else:
+            return
+
+
+def _abort(producer: Producer) -> None:
+    """Abort; an error here is the next owner's `init_transactions` to mend."""
+    try:
+        _retried(lambda: producer.abort_transaction(REQUEST_TIMEOUT))
+    except KafkaException as exception:
+        log.warning("abort failed", error=exception.args[0].str())

@@ -1,0 +1,33 @@
+"""A record that was read, as the rest of the transport sees it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Record(Protocol):
+    """What confluent-kafka's Message is once it is known to be no error.
+
+    A protocol, not a copy: wrapping costs more per click than decoding it.
+    """
+
+    def topic(self) -> str:
+        """Name of the topic."""
+
+    def partition(self) -> int:
+        """Partition."""
+
+    def offset(self) -> int:
+        """Offset."""
+
+    def key(self) -> bytes | None:
+        """Key."""
+
+    def value(self) -> bytes | None:
+        """Value; None for a tombstone or a heartbeat."""
+
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        """Headers."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """Kind of timestamp, and ms since 1970."""

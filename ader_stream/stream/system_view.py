@@ -1,0 +1,127 @@
+"""What the topics say of the whole system: sessions, versions, who serves them, scores."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import TopicPartition
+
+from ader_stream.stream.changelog import checked, offset_range
+from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.codec import decode
+from ader_stream.stream.model_log import Manifest
+from ader_stream.stream.records import Record
+from ader_stream.stream.score_log import Score, ScoreKey, decode_score
+from ader_stream.stream.topics import Topics, partition_counts
+from ader_stream.stream.window import BlockCounts
+
+
+class SystemView:
+    """Follows our own topics from their beginning; read committed, without a group.
+
+    Parameters
+    ----------
+    whole
+        Also follow sessions, scores and dead letters; without it, versions and serving only.
+
+    Attributes
+    ----------
+    manifests
+        By version.
+    serving
+        Worker → its Serving record.
+    publish_to_live
+        Version → seconds until the last worker that saw it come served it.
+    scores
+        Running counts.
+    blocks
+        Ended blocks' counts, summed over partitions.
+    dead_letters
+        Number of them.
+    """
+
+    def __init__(self, clients: KafkaClients, topics: Topics, *, whole: bool = True) -> None:
+        self.manifests: dict[int, Manifest] = {}
+        self.serving: dict[str, Mapping[str, Any]] = {}
+        self.publish_to_live: dict[int, float] = {}
+        self.scores: dict[ScoreKey, Score] = {}
+        self.blocks: defaultdict[int, BlockCounts] = defaultdict(BlockCounts)
+        self.dead_letters = 0
+        self._take_by_topic: dict[str, Callable[[Record], None]] = {
+            topics.models: self._take_manifest,
+            topics.serving: self._take_serving,
+        }
+        if whole:
+            self._take_by_topic |= {
+                topics.sessions: self._take_session_record,
+                topics.scores: self._take_score,
+                topics.dead_letters: self._take_dead_letter,
+            }
+        partitions = partition_counts(clients.admin())
+        self._input_partitions = partitions[topics.clicks]
+        self._reader = clients.reader()
+        self._reader.assign(
+            [
+                TopicPartition(topic, partition, offset_range(clients, topic, partition)[0])
+                for topic in self._take_by_topic
+                for partition in range(partitions[topic])
+            ]
+        )
+
+    def poll(self, timeout: float) -> None:
+        """Take what has come, waiting up to `timeout` seconds for the first record."""
+        for record in checked(self._reader.consume(READ_MESSAGES, timeout)):
+            self._take_by_topic[record.topic()](record)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._reader.close()
+
+    def served_block(self) -> int | None:
+        """The last trained block of the oldest version that any input partition is served by.
+
+        None while a partition is served by none. A worker that died may still stand here; what
+        counts for a partition is the newest version that a holder of it has said to serve.
+        """
+        newest: dict[int, int] = {}
+        for record in self.serving.values():
+            manifest = self.manifests.get(record["version"] or 0)
+            for held in record["partitions"] if manifest else ():
+                at = held["partition"]
+                newest[at] = max(newest.get(at, 0), manifest["version"] if manifest else 0)
+        if len(newest) < self._input_partitions:
+            return None
+        return int(max(self.manifests[min(newest.values())]["blocks"]))
+
+    def _take_manifest(self, record: Record) -> None:
+        if record.value() is not None:
+            manifest = decode(record.value(), record.headers())[1]
+            self.manifests[manifest["version"]] = manifest
+
+    def _take_serving(self, record: Record) -> None:
+        worker = (record.key() or b"").decode()
+        if record.value() is None:
+            self.serving.pop(worker, None)
+            return
+        value = decode(record.value(), record.headers())[1]
+        self.serving[worker] = value
+        seconds, version = value["publish_to_live_seconds"], value["version"]
+        if seconds is not None:
+            self.publish_to_live[version] = max(seconds, self.publish_to_live.get(version, 0.0))
+
+    def _take_session_record(self, record: Record) -> None:
+        type_name, value = decode(record.value(), record.headers())
+        if type_name == "BlockEnd":
+            counts = self.blocks[value["block"]]
+            counts.clicks += value["clicks"]
+            counts.sessions += value["sessions"]
+            counts.late += value["late"]
+
+    def _take_score(self, record: Record) -> None:
+        key, score = decode_score(decode(record.value(), record.headers())[1])
+        self.scores[key] = score
+
+    def _take_dead_letter(self, _: Record) -> None:
+        self.dead_letters += 1

@@ -1,0 +1,155 @@
+"""What everyone speaks: clicks, sessions, block rules, and what an update cycle reports.
+
+Times are milliseconds since 1970-01-01 UTC, everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+DEAD_LETTER_REASONS = ("malformed", "missing-field", "bad-value", "unknown-schema", "late")
+"""Why a click becomes a dead letter; the label of `ader_dead_letters_total`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """One click as the user's topic tells it.
+
+    Parameters
+    ----------
+    key
+        Session key: a session id, or a user id where sessions are (user, inactivity gap).
+    item
+        Item id; integers are kept as their decimal string.
+    time
+        Event time in ms.
+    event_id
+        Identifies the event where the pipeline has such an id.
+    extra
+        Fields that pass through untouched, each as JSON text.
+    """
+
+    key: str
+    item: str
+    time: int
+    event_id: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRule:
+    """Block n holds event times ``[origin + n·length, origin + (n+1)·length)``.
+
+    >>> rule = BlockRule(origin=0, length=100)
+    >>> rule.block_of(199), rule.start(2)
+    (1, 200)
+    """
+
+    origin: int
+    length: int
+
+    def block_of(self, time: int) -> int:
+        """The block that holds an event time (ms)."""
+        return (time - self.origin) // self.length
+
+    def start(self, block: int) -> int:
+        """The first event time (ms) of a block; also the end of the one before."""
+        return self.origin + block * self.length
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRule:
+    """How clicks become sessions.
+
+    Parameters
+    ----------
+    gap
+        Two neighbours in a session are at most this far apart, ms.
+    lateness
+        The watermark is the highest event time so far less this, ms.
+    late
+        ``carry`` moves a late click to the watermark, ``dead-letter`` refuses it.
+    """
+
+    gap: int
+    lateness: int = 0
+    late: str = "carry"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The closed clicks of one key in one block, in the order (effective time, offset).
+
+    Identity: (key, block, first effective time).
+
+    Parameters
+    ----------
+    items, times
+        Item ids and effective event times (ms), of equal length.
+    carried
+        Position → original event time (ms) of the late clicks among them.
+    extra
+        Position → the click's fields that pass through untouched.
+    """
+
+    key: str
+    items: tuple[str, ...]
+    times: tuple[int, ...]
+    carried: Mapping[int, int] = field(default_factory=dict)
+    extra: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Prequential counts: sums of them are exact, so a crash changes none.
+
+    Parameters
+    ----------
+    targets
+        Clicks that were scored.
+    hits10, hits20
+        Targets ranked among the first 10 and 20.
+    reciprocal10, reciprocal20
+        Sums of 1 / (rank + 1) over those hits, in units of `RECIPROCAL_UNIT`.
+    unknown
+        Clicks on items that the scoring version did not know.
+    """
+
+    targets: int = 0
+    hits10: int = 0
+    hits20: int = 0
+    reciprocal10: int = 0
+    reciprocal20: int = 0
+    unknown: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.targets + other.targets,
+            self.hits10 + other.hits10,
+            self.hits20 + other.hits20,
+            self.reciprocal10 + other.reciprocal10,
+            self.reciprocal20 + other.reciprocal20,
+            self.unknown + other.unknown,
+        )
+
+    def percentages(self) -> dict[str, float]:
+        """Recall and MRR at 10 and 20 in percent, as in the paper; empty without a target."""
+        if not self.targets:
+            return {}
+        share = 100 / self.targets
+        return {
+            "recall@10": self.hits10 * share,
+            "recall@20": self.hits20 * share,
+            "mrr@10": self.reciprocal10 / RECIPROCAL_UNIT * share,
+            "mrr@20": self.reciprocal20 / RECIPROCAL_UNIT * share,
+        }
+
+
+RECIPROCAL_UNIT = 232_792_560
+"""lcm(1 … 20): every 1 / (rank + 1) for rank < 20 is a whole number of these units."""

@@ -1,0 +1,1 @@
+"""One file is one process, one consumer group and one deployable unit."""
