@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -13,10 +14,11 @@ import structlog
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from starlette.routing import BaseRoute
 
+from ader_stream.exits import exit_code
 from ader_stream.logs import configure_logs
 from ader_stream.metrics import Metrics
 from ader_stream.serve.http import HttpServer, make_app
-from ader_stream.settings import Settings
+from ader_stream.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
 
@@ -82,3 +84,8 @@ class Process:
         last_resort = threading.Timer(STOP_SECONDS, os._exit, args=(1,))
         last_resort.daemon = True
         last_resort.start()
+
+
+def run_worker(run: Callable[[Settings], None]) -> None:
+    """Run a worker as this process, with the settings of file and environment, and exit."""
+    sys.exit(exit_code(lambda: run(load_settings())))

@@ -167,12 +167,6 @@ class SessionizerSettings(_Group):
     commit_interval: Duration = Field(
         _as_written("200ms"), description="Longest time between two transactions."
     )
-    idle: Duration | Literal["off"] = Field(
-        "off",
-        union_mode="left_to_right",
-        description="A partition silent for this long, at its log's end, follows the others; "
-        "`off`: only heartbeats do that.",
-    )
     dead_letter_ratio: float = Field(
         0.5,
         gt=0,
@@ -411,3 +405,12 @@ def _describe(error: ValidationError) -> str:
         return f"{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else "")
     value = first["input"]
     return f"{name} = {value!r}: {expected}" if name and not isinstance(value, dict) else expected
+
+
+def worker_environment(**overrides: Mapping[str, str]) -> dict[str, str]:
+    """Variables for a worker process: this one's own, and overrides (group → name → value)."""
+    return dict(os.environ) | {
+        f"ADER_{group}_{name}".upper(): value
+        for group, values in overrides.items()
+        for name, value in values.items()
+    }

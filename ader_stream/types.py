@@ -106,6 +106,27 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """A click that is scored, and the items of its session before it."""
+
+    prefix: tuple[str, ...]
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """Ranked items with their scores, best first.
+
+    `fallback` is true where no item of the session is known: the last block's most frequent items,
+    with score 0.
+    """
+
+    version: int
+    fallback: bool
+    items: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Prequential counts: sums of them are exact, so a crash changes none.
 

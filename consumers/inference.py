@@ -8,8 +8,6 @@ partitions to share them.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterator
 
 import structlog
 import torch
@@ -18,23 +16,21 @@ from ader_stream import metrics as m
 from ader_stream.ader.artifact import decode_serving
 from ader_stream.errors import ArtifactError
 from ader_stream.metrics import Metrics
-from ader_stream.process import Process
-from ader_stream.serve.recommending import Target, recommend, score_targets
+from ader_stream.process import Process, run_worker
+from ader_stream.serve.recommending import recommend, score_targets
 from ader_stream.serve.routes import RecommendRoutes
 from ader_stream.serve.score_metrics import ScoreMetrics
 from ader_stream.serve.versions import Version, Versions
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks import ClickDecoder
-from ader_stream.stream.codec import Headers, encode
-from ader_stream.stream.exactly_once import ExactlyOnceLoop, LoopConfig, Transaction
+from ader_stream.stream.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.manifest_follower import ManifestFollower
 from ader_stream.stream.model_log import Manifest, ModelReader
 from ader_stream.stream.prefixes import PrefixFollower
-from ader_stream.stream.records import Record
-from ader_stream.stream.score_log import Score, ScoreKey, encode_score, read_scores
+from ader_stream.stream.prequential import Answers, PrequentialTask
 from ader_stream.stream.serving_log import ServingLog
 from ader_stream.stream.topics import check_topics
-from ader_stream.types import Counts
+from ader_stream.types import Counts, Recommendation, Target
 
 log = structlog.get_logger(__name__)
 
@@ -121,7 +117,8 @@ class _Worker:
         self._models = _Models(settings, process.metrics)
         self._versions = self._models.versions
         self._score_metrics = ScoreMetrics(process.metrics)
-        self._tasks: dict[int, _InferenceTask] = {}
+        self._tasks: dict[int, PrequentialTask] = {}
+        self._decoder = ClickDecoder(settings.click_format)
         clients, topics = settings.clients, settings.topics
         self._loop = ExactlyOnceLoop(
             clients,
@@ -150,10 +147,27 @@ class _Worker:
             self._models.follower.stop()
             self._serving.withdraw()
 
-    def _open_task(self, partition: int) -> _InferenceTask:
-        task = _InferenceTask(partition, self._settings, self._versions, self._score_metrics)
+    def _open_task(self, partition: int) -> PrequentialTask:
+        settings = self._settings
+        recommend = self._recommend if settings.inference.recommendations else None
+        task = PrequentialTask(
+            partition,
+            settings.clients,
+            settings.topics,
+            PrefixFollower(self._decoder, settings.block_rule, settings.session_rule),
+            Answers(self._score, self._score_metrics.add, recommend),
+        )
         self._tasks[partition] = task
         return task
+
+    def _score(self, block: int, targets: list[Target]) -> tuple[int | None, Counts]:
+        """Score clicks of a block by the version that the block is to be scored by."""
+        version = self._versions.scoring(block)
+        return (version.number, score_targets(version, targets)) if version else (None, Counts())
+
+    def _recommend(self, sessions: list[tuple[str, ...]]) -> list[Recommendation]:
+        version = self._versions.served
+        return recommend(version, sessions, self._settings.inference.k) if version else []
 
     def _after_round(self) -> None:
         self._models.follower.check()
@@ -183,110 +197,5 @@ class _Worker:
         return "" if self._versions.served else "no version has been published yet"
 
 
-class _InferenceTask:
-    """Prefixes and running scores of one input partition. Implements `PartitionTask`."""
-
-    def __init__(
-        self, partition: int, settings: Settings, versions: Versions, metrics: ScoreMetrics
-    ) -> None:
-        self._partition = partition
-        self._settings = settings
-        self._versions = versions
-        self._metrics = metrics
-        self._decoder = ClickDecoder(settings.click_format)
-        self._follower = self._follow("")
-        self._score_from = 0
-        self._scores: dict[ScoreKey, Score] = {}
-        self._uncommitted: dict[ScoreKey, Counts] = {}
-        self._to_recommend: dict[str, tuple[tuple[str, ...], int]] = {}
-
-    @property
-    def open_block(self) -> int | None:
-        """The first block that has not ended on this partition."""
-        return self._follower.open_block
-
-    def items_of(self, key: str) -> tuple[str, ...] | None:
-        """Items of the key's open session."""
-        return self._follower.items_of(key)
-
-    def restore(self, next_offset: int, metadata: str) -> int:
-        """Read the running scores; clicks below `next_offset` only rebuild prefixes."""
-        self._score_from = next_offset
-        self._follower = self._follow(metadata)
-        topic = self._settings.topics.scores
-        for key, score in read_scores(self._settings.clients, topic):
-            if key.partition == self._partition:
-                self._scores[key] = score
-        read_from = self._follower.read_from
-        return next_offset if read_from is None else min(read_from, next_offset)
-
-    def process(self, records: list[Record]) -> None:
-        """Score each click as the target of its prefix before it joins."""
-        by_block: defaultdict[int, list[Target]] = defaultdict(list)
-        for record, session, position in self._follower.observe(records):
-            if record.offset() < self._score_from:
-                continue
-            items = tuple(click.item for click in session.clicks[: position + 1])
-            by_block[session.block].append(Target(session.block, items[:-1], items[-1]))
-            if self._settings.inference.recommendations:
-                self._to_recommend[session.key] = (items, session.last)
-        for block, targets in by_block.items():
-            self._score(block, targets)
-
-    def tick(self) -> None:
-        """Nothing happens here without a record."""
-
-    def is_dirty(self) -> bool:
-        """Whether something waits to be written: never without a record."""
-        return False
-
-    def write(self, transaction: Transaction, next_offset: int) -> str:  # noqa: ARG002
-        """Produce the scores that have changed, and recommendations where they are on."""
-        topics = self._settings.topics
-        for key in self._uncommitted:
-            transaction.produce(topics.scores, *encode_score(key, self._scores[key]))
-        for session, value, headers in self._recommendations():
-            transaction.produce(topics.recommendations, session, value, headers, self._partition)
-        return self._follower.metadata()
-
-    def committed(self) -> None:
-        """Show the counts; only now they are certain."""
-        for key, counts in self._uncommitted.items():
-            if key.version is not None:
-                self._metrics.add(key.block, key.version, counts)
-        self._uncommitted.clear()
-        self._to_recommend.clear()
-
-    def _follow(self, metadata: str) -> PrefixFollower:
-        settings = self._settings
-        return PrefixFollower(self._decoder, settings.block_rule, settings.session_rule, metadata)
-
-    def _score(self, block: int, targets: list[Target]) -> None:
-        version = self._versions.scoring(block)
-        key = ScoreKey(block, version.number if version else None, self._partition)
-        counts = score_targets(version, targets) if version else Counts()
-        self._scores[key] = self._scores.get(key, Score()).plus(len(targets), counts)
-        self._uncommitted[key] = self._uncommitted.get(key, Counts()) + counts
-
-    def _recommendations(self) -> Iterator[tuple[str, bytes, Headers]]:
-        version: Version | None = self._versions.served
-        if version is None or not self._to_recommend:
-            return
-        sessions = [items for items, _ in self._to_recommend.values()]
-        found = recommend(version, sessions, self._settings.inference.k)
-        for (key, (_, last)), recommendation in zip(self._to_recommend.items(), found, strict=True):
-            items = [{"item": item, "score": score} for item, score in recommendation.items]
-            value = {
-                "session": key,
-                "version": recommendation.version,
-                "time": last,
-                "fallback": recommendation.fallback,
-                "items": items,
-            }
-            yield key, *encode("Recommendation", value)
-
-
 if __name__ == "__main__":
-    from ader_stream.cli.main import run_worker
-
     run_worker(run)

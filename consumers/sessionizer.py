@@ -7,7 +7,7 @@ or ``ader-stream run sessionizer``; start as many as there are partitions to sha
 from __future__ import annotations
 
 from ader_stream import metrics as m
-from ader_stream.process import Process
+from ader_stream.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks import ClickDecoder
 from ader_stream.stream.exactly_once import ExactlyOnceLoop, LoopConfig
@@ -49,6 +49,4 @@ def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    from ader_stream.cli.main import run_worker
-
     run_worker(run)

@@ -22,7 +22,7 @@ from ader_stream.ader.recipes import Recipe, numbers_of, overridden, recipe
 from ader_stream.ader.state import State
 from ader_stream.ader.training import Progress
 from ader_stream.errors import FencedError, TrainingError
-from ader_stream.process import Process
+from ader_stream.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.block_feed import BlockFeed, TrainingBlock
 from ader_stream.stream.leadership import Leadership
@@ -214,6 +214,4 @@ def _offsets(manifest: Manifest | None) -> dict[int, int]:
 
 
 if __name__ == "__main__":
-    from ader_stream.cli.main import run_worker
-
     run_worker(run)

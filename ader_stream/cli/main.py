@@ -1,19 +1,14 @@
-"""``ader-stream``: finds commands without loading them, and turns errors into exit codes.
-
-Exit codes: 0 done, 1 failed, 2 wrong input or settings, 130 interrupted.
-"""
+"""``ader-stream``: finds commands without loading them, and turns errors into exit codes."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
 
 import click
 
-from ader_stream.errors import AderError, InputError
+from ader_stream.exits import exit_code
 from ader_stream.logs import configure_logs
-from ader_stream.settings import Settings, load_settings
 
 COMMANDS = {
     "broker": "ader_stream.cli.broker:broker",
@@ -51,33 +46,18 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
-    sys.exit(_exit_code(lambda: cli(standalone_mode=False)))
+    sys.exit(exit_code(_invoke))
 
 
-def run_worker(run: Callable[[Settings], None]) -> None:
-    """Run one worker as a process of its own, with the settings of file and environment."""
-    sys.exit(_exit_code(lambda: run(load_settings())))
-
-
-def _exit_code(work: Callable[[], object]) -> int:
-    """Run `work`; an expected error is one line on standard error and its code."""
+def _invoke() -> int:
+    """Run the command that the arguments name, and return the code that it has exited with."""
     try:
-        result = work()
+        return int(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except InputError as error:
-        return _fail(error, 2)
-    except AderError as error:
-        return _fail(error, 1)
-    except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted", 130)
-    return result if isinstance(result, int) else 0
-
-
-def _fail(error: AderError | str, code: int) -> int:
-    click.echo(f"ader-stream: {error}", err=True)
-    return code
+    except click.Abort:
+        raise KeyboardInterrupt from None
 
 
 if __name__ == "__main__":

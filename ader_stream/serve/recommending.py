@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ader_stream.ader.ranking import rank_targets, top_k
 from ader_stream.serve.versions import Version
-from ader_stream.types import RECIPROCAL_UNIT, Counts
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """Ranked items with their scores, best first.
-
-    `fallback` is true where no item of the session is known: the last block's most frequent items,
-    with score 0.
-    """
-
-    version: int
-    fallback: bool
-    items: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A click and the items of its session before it."""
-
-    block: int
-    prefix: tuple[str, ...]
-    item: str
+from ader_stream.types import RECIPROCAL_UNIT, Counts, Recommendation, Target
 
 
 def recommend(version: Version, sessions: Sequence[Sequence[str]], k: int) -> list[Recommendation]:

@@ -12,6 +12,9 @@ from ader_stream.errors import OffsetError, TopicError
 from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.records import Record
 
+BATCH_SECONDS = 0.02
+"""`consume` waits this long for a full batch: restoring a short log must not wait longer."""
+
 REQUEST_TIMEOUT = 30.0
 """Seconds that one request to the broker may take."""
 
@@ -37,12 +40,26 @@ def read_to_end(
             f"{topic}/{partition} begins at offset {first}, but {start} is needed; "
             "its retention is too short"
         )
-    position = first if start is None else start
-    if position >= end:
+    yield from read_range(clients, topic, partition, first if start is None else start, end)
+
+
+def read_range(
+    clients: KafkaClients, topic: str, partition: int, start: int, end: int
+) -> Iterator[Record]:
+    """Yield the committed records of a partition with `start` <= offset < `end`.
+
+    Raises
+    ------
+    OffsetError
+        If the log no longer holds `start`.
+    TopicError
+        If nothing comes for two minutes.
+    """
+    if start >= end:
         return
     reader = clients.reader()
     try:
-        reader.assign([TopicPartition(topic, partition, position)])
+        reader.assign([TopicPartition(topic, partition, start)])
         yield from _records_below(reader, end)
     finally:
         reader.close()
@@ -94,7 +111,7 @@ def _records_below(reader: Consumer, end: int) -> Iterator[Record]:
     """Yield until the reader stands at `end`; markers and aborted records count as passed."""
     waiting_since = time.monotonic()
     while True:
-        for record in reader.consume(READ_MESSAGES, timeout=0.5):
+        for record in reader.consume(READ_MESSAGES, BATCH_SECONDS):
             waiting_since = time.monotonic()
             error = record.error()
             at = record.offset() or 0

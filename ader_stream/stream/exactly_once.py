@@ -27,6 +27,7 @@ from ader_stream.stream.records import Record
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.1
+REJOIN_SECONDS = 1.0
 
 
 class Transaction:
@@ -148,14 +149,16 @@ class ExactlyOnceLoop:
 
         `on_round` is called after each round of reading. A producer that was fenced ends the
         membership, not the process: the group alone says who owns a partition, so a worker that
-        was away for too long must ask again instead of taking its old partitions back.
+        was away for too long must ask again instead of taking its old partitions back. So does a
+        request that failed while partitions were taken: brokers come back.
         """
         while not should_stop():
             self._consumer = self._clients.group_consumer(self._config.group)
             try:
                 self._run_as_member(should_stop, on_round)
-            except FencedError as error:
+            except (FencedError, KafkaException) as error:
                 log.warning("leaving the group and joining anew", reason=str(error))
+                time.sleep(REJOIN_SECONDS)
             finally:
                 self._held.clear()  # nothing left to commit: leaving must not try again
                 self._consumer.close()

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from confluent_kafka import KafkaException, Message, Producer
 
 from ader_stream.errors import ArtifactError, DecodeError, FencedError
-from ader_stream.stream.changelog import REQUEST_TIMEOUT, read_to_end
+from ader_stream.stream.changelog import REQUEST_TIMEOUT, read_range, read_to_end
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.codec import CHUNK_TYPE, TYPE_HEADER, decode, encode
 from ader_stream.stream.exactly_once import produce
@@ -169,19 +169,14 @@ class ModelReader:
             for number in range(len(part["chunks"]))
         }
         found: dict[str, bytes] = {}
-        for record in self._read_chunks(run["first_chunk_offset"], run["last_chunk_offset"]):
+        first, end = run["first_chunk_offset"], run["last_chunk_offset"] + 1
+        for record in read_range(self.clients, self.topics.model_chunks, 0, first, end):
             key = (record.key() or b"").decode(errors="replace")
             if key in wanted:
                 found[key] = record.value() or b""
                 if len(found) == len(wanted):
                     break
         return found
-
-    def _read_chunks(self, first: int, last: int) -> Iterator[Record]:
-        for record in read_to_end(self.clients, self.topics.model_chunks, start=first):
-            if record.offset() > last:
-                return
-            yield record
 
 
 def decode_manifest(record: Record) -> Manifest | None:

@@ -13,22 +13,26 @@ from ader_stream.types import BlockRule, SessionRule
 
 
 class PrefixFollower:
-    """Open sessions as they grow, and the place in the log from which they can be read again.
+    """Open sessions as they grow, and the place in the log from which they can be read again."""
 
-    Parameters
-    ----------
-    metadata
-        What `metadata` returned at the last commit; empty before the first.
-    """
-
-    def __init__(
-        self, decoder: ClickDecoder, blocks: BlockRule, rule: SessionRule, metadata: str = ""
-    ) -> None:
-        place = json.loads(metadata) if metadata else {}
-        self.read_from: int | None = place.get("offset")
-        state = WindowState(place.get("watermark"), place.get("open_block"))
+    def __init__(self, decoder: ClickDecoder, blocks: BlockRule, rule: SessionRule) -> None:
         self._decoder = decoder
-        self._window = SessionWindow(blocks, rule, state)
+        self._blocks = blocks
+        self._rule = rule
+        self._window = SessionWindow(blocks, rule)
+
+    def resume(self, metadata: str, next_offset: int) -> int:
+        """Go back to what `metadata` told at the commit of `next_offset`; empty before the first.
+
+        Returns
+        -------
+        int
+            The offset to read from.
+        """
+        place = json.loads(metadata) if metadata else {}
+        state = WindowState(place.get("watermark"), place.get("open_block"))
+        self._window = SessionWindow(self._blocks, self._rule, state)
+        return int(place.get("offset", next_offset))
 
     @property
     def open_block(self) -> int | None:

@@ -1,0 +1,188 @@
+"""A version as bytes: four safetensors blobs, byte-identical for equal states.
+
+=============  ===================================================================
+``weights``    parameters by name; the metadata names the architecture
+``vocabulary`` ``utf8``: item ids end to end (uint8); ``offsets`` (I + 1,) in bytes
+``exemplars``  ``items`` (N,) int32; ``offsets`` (E + 1,) int64
+``optimizer``  Adam's step and moments by parameter name; serving never needs it
+=============  ===================================================================
+
+Nothing is unpickled. What does not fit together is refused with ArtifactError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import pairwise
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ader_stream.ader.exemplars import Exemplars
+from ader_stream.ader.model import Architecture, SASRec
+from ader_stream.ader.state import MOMENTS, State
+from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.errors import ArtifactError
+
+KINDS = ("weights", "vocabulary", "exemplars", "optimizer")
+
+ARCHITECTURE = "architecture"
+"""The one metadata key: safetensors keeps no order between several, and bytes must not vary."""
+
+
+def encode_parts(state: State) -> dict[str, bytes]:
+    """Encode the version's parts, by kind."""
+    architecture = json.dumps(asdict(state.architecture), sort_keys=True)
+    return {
+        "weights": save(state.weights, metadata={ARCHITECTURE: architecture}),
+        "vocabulary": _encode_vocabulary(state.vocabulary),
+        "exemplars": _encode_exemplars(state.exemplars),
+        "optimizer": save(state.optimizer),
+    }
+
+
+def decode_state(parts: Mapping[str, bytes]) -> State:
+    """Rebuild the version behind the parts.
+
+    Raises
+    ------
+    ArtifactError
+        A part is missing or no safetensors, or the parts contradict each other.
+    """
+    missing = [kind for kind in KINDS if kind not in parts]
+    if missing:
+        raise ArtifactError(f"parts {missing} are missing; a version has {', '.join(KINDS)}")
+    weights, vocabulary, architecture = _decode_model(parts["weights"], parts["vocabulary"])
+    optimizer = _load("optimizer", parts["optimizer"])
+    _require_moments(optimizer, weights)
+    exemplars = _decode_exemplars(parts["exemplars"], len(vocabulary))
+    return State(weights, optimizer, exemplars, vocabulary, architecture)
+
+
+def decode_serving(weights: bytes, vocabulary: bytes) -> tuple[SASRec, Vocabulary]:
+    """Rebuild the model in eval mode and its vocabulary; raises ArtifactError alike."""
+    tensors, items, architecture = _decode_model(weights, vocabulary)
+    model = SASRec(architecture, len(items))
+    model.load_state_dict(tensors)
+    return model.eval(), items
+
+
+def content_digest(parts: Mapping[str, bytes]) -> str:
+    """Hash the sorted kinds and the SHA-256 of each part: 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for kind in sorted(parts):
+        digest.update(f"{kind} {hashlib.sha256(parts[kind]).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _encode_vocabulary(vocabulary: Vocabulary) -> bytes:
+    ids = [item.encode() for item in vocabulary.items]
+    utf8 = np.frombuffer(b"".join(ids), dtype=np.uint8).copy()
+    offsets = np.concatenate([[0], np.cumsum([len(item) for item in ids], dtype=np.int64)])
+    return save({"utf8": torch.from_numpy(utf8), "offsets": torch.from_numpy(offsets)})
+
+
+def _decode_vocabulary(blob: bytes) -> Vocabulary:
+    tensors = _load_named("vocabulary", blob, {"utf8": torch.uint8, "offsets": torch.int64})
+    text = tensors["utf8"].numpy().tobytes()
+    offsets = tensors["offsets"].tolist()
+    _require_offsets("vocabulary", offsets, len(text))
+    try:
+        ids = [text[start:end].decode() for start, end in pairwise(offsets)]
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"vocabulary holds an item id that is not UTF-8: {error}") from error
+    if len(set(ids)) < len(ids):
+        raise ArtifactError(f"vocabulary holds {len(ids) - len(set(ids))} item ids twice")
+    return Vocabulary(tuple(ids))
+
+
+def _encode_exemplars(exemplars: Exemplars) -> bytes:
+    return save(
+        {
+            "items": torch.from_numpy(exemplars.items),
+            "offsets": torch.from_numpy(exemplars.offsets),
+        }
+    )
+
+
+def _decode_exemplars(blob: bytes, n_items: int) -> Exemplars:
+    tensors = _load_named("exemplars", blob, {"items": torch.int32, "offsets": torch.int64})
+    items, offsets = tensors["items"].numpy(), tensors["offsets"].numpy()
+    _require_offsets("exemplars", offsets.tolist(), len(items))
+    if len(items) and not 1 <= items.min() <= items.max() <= n_items:
+        raise ArtifactError(
+            f"exemplars hold item indices {items.min()} … {items.max()}; "
+            f"the vocabulary has 1 … {n_items}"
+        )
+    if len(offsets) > 1 and np.diff(offsets).min() < 2:
+        raise ArtifactError("exemplars hold one of fewer than 2 items: no input and target")
+    return Exemplars(items, offsets)
+
+
+def _decode_model(
+    weights: bytes, vocabulary: bytes
+) -> tuple[dict[str, Tensor], Vocabulary, Architecture]:
+    tensors = _load("weights", weights)
+    architecture = _read_architecture(weights)
+    items = _decode_vocabulary(vocabulary)
+    expected = SASRec(architecture, len(items)).state_dict()
+    _require_shapes("weights", tensors, {name: tuple(t.shape) for name, t in expected.items()})
+    return tensors, items, architecture
+
+
+def _read_architecture(weights: bytes) -> Architecture:
+    # A safetensors blob is the header's length (8 bytes, little-endian), the header, the data.
+    length = int.from_bytes(weights[:8], "little")
+    header = json.loads(weights[8 : 8 + length])
+    try:
+        return Architecture(**json.loads(header["__metadata__"][ARCHITECTURE]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"weights name no architecture that is known: {error!r}") from error
+
+
+def _require_moments(optimizer: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    shapes = {
+        f"{name}.{moment}": () if moment == "step" else tuple(weight.shape)
+        for name, weight in weights.items()
+        for moment in MOMENTS
+    }
+    _require_shapes("optimizer", optimizer, shapes)
+
+
+def _require_shapes(
+    kind: str, tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = sorted(
+        f"{name}: {found.get(name, 'missing')} instead of {expected.get(name, 'nothing')}"
+        for name in found.keys() | expected.keys()
+        if found.get(name) != expected.get(name)
+    )
+    if wrong:
+        raise ArtifactError(f"{kind} do not fit the other parts: {'; '.join(wrong)}")
+
+
+def _require_offsets(kind: str, offsets: list[int], end: int) -> None:
+    if not offsets or offsets[0] != 0 or offsets[-1] != end or sorted(offsets) != offsets:
+        raise ArtifactError(f"{kind} have offsets that do not rise from 0 to {end}")
+
+
+def _load_named(kind: str, blob: bytes, expected: Mapping[str, torch.dtype]) -> dict[str, Tensor]:
+    tensors = _load(kind, blob)
+    found = {name: tensor.dtype for name, tensor in tensors.items()}
+    if found != expected or any(tensor.dim() != 1 for tensor in tensors.values()):
+        raise ArtifactError(f"{kind} hold {found}; expected flat {dict(expected)}")
+    return tensors
+
+
+def _load(kind: str, blob: bytes) -> dict[str, Tensor]:
+    try:
+        return load(blob)
+    except SafetensorError as error:
+        raise ArtifactError(f"{kind} are no safetensors ({len(blob)} bytes): {error}") from error

@@ -1,0 +1,205 @@
+"""One update cycle of ADER, to be read beside the paper (algorithm 1).
+
+The parent's model goes on learning from the new block; in every step the exemplars hold it to
+what the parent says about them; then new exemplars are chosen.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ader_stream.ader.dataset import Samples, hold_out, split_sessions
+from ader_stream.ader.exemplars import select_exemplars
+from ader_stream.ader.losses import adaptive_weight
+from ader_stream.ader.model import SASRec
+from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.replay import ExemplarReplay, NoReplay, Replay
+from ader_stream.ader.state import State, resumed_adam, untrained
+from ader_stream.ader.training import Learner, Pace, Progress, fit
+from ader_stream.errors import SettingsError, TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class CycleReport:
+    """What a cycle did, in plain numbers.
+
+    Parameters
+    ----------
+    epochs, best_epoch
+        Epochs trained, and the one that the new version comes from.
+    losses
+        Mean loss of every epoch.
+    validation
+        Recall@20 of every epoch, in percent; empty where nothing was held out.
+    adaptive_weight
+        λ_t; 0 without exemplars.
+    exemplars
+        Kept for the next cycle.
+    train_samples
+        |D_t|: sub-sequences trained on, validation taken out.
+    sessions, clicks
+        Of the block, as they came.
+    items, new_items
+        Items known afterwards, and how many of them the block brought.
+    train_seconds
+        Epochs and their validation.
+    samples_per_second
+        New sub-sequences and exemplars, over the seconds of training alone.
+    herding_seconds
+        Allocation, representations, herding.
+    """
+
+    epochs: int
+    best_epoch: int
+    losses: list[float]
+    validation: list[float]
+    adaptive_weight: float
+    exemplars: int
+    train_samples: int
+    sessions: int
+    clicks: int
+    items: int
+    new_items: int
+    train_seconds: float
+    samples_per_second: float
+    herding_seconds: float
+
+
+def train_cycle(
+    sessions: Sequence[Sequence[str]],
+    parent: State | None,
+    recipe: Recipe,
+    seed: int,
+    on_progress: Callable[[Progress], None],
+) -> tuple[State, CycleReport]:
+    """Train one version on one block.
+
+    Same sessions, parent, recipe, seed and number of threads give the same state. Torch's
+    global generator is seeded (dropout draws from it).
+
+    Parameters
+    ----------
+    sessions
+        D_t: item ids in order of clicks, the sessions in their final order. A session of one
+        click counts for the vocabulary and gives no sub-sequence.
+    parent
+        The version to go on from; None begins anew. It is not changed.
+    recipe
+        Hyper-parameters.
+    seed
+        Not negative; every cycle along a chain of parents draws its own numbers from it.
+    on_progress
+        Called after every batch and every chunk of validation and herding; what it raises
+        ends the cycle.
+
+    Raises
+    ------
+    TrainingError
+        The block has no sub-sequence, or the loss is no longer finite.
+    SettingsError
+        The recipe's model is not the parent's.
+    """
+    before = parent or untrained(recipe.architecture)
+    _require_same_architecture(before, recipe)
+    rng, generator = _random_numbers(seed, before.steps)
+
+    vocabulary = before.vocabulary.extended(sessions, recipe.min_item_count)
+    block = split_sessions((vocabulary.encode(s) for s in sessions), recipe.maxlen)
+    _require_samples(block, sessions)
+    training, validation = hold_out(block, recipe.validation_share, rng)
+
+    model = _student(before, len(vocabulary), recipe, generator)
+    adam = resumed_adam(model, before.optimizer, recipe.learning_rate)
+    old = before.exemplars.samples()
+    weight = adaptive_weight(
+        recipe.lambda_base, len(before.vocabulary), len(vocabulary), len(old), len(training)
+    )
+    replay = _replay(before, old, weight, len(training), recipe, rng)
+    learner = Learner(model, adam, replay, recipe.precision)
+
+    pace = Pace(on_progress)
+    began = time.perf_counter()
+    learnt = fit(learner, training, validation, recipe, rng, pace)
+    fitted = time.perf_counter()
+    model.load_state_dict(learnt.weights)
+    exemplars = select_exemplars(model.eval(), block + old, recipe.exemplars, rng, pace.tell)
+    herded = time.perf_counter()
+
+    state = State(learnt.weights, learnt.moments, exemplars, vocabulary, recipe.architecture)
+    report = CycleReport(
+        epochs=len(learnt.losses),
+        best_epoch=learnt.best_epoch,
+        losses=learnt.losses,
+        validation=learnt.validation,
+        adaptive_weight=weight,
+        exemplars=len(exemplars),
+        train_samples=len(training),
+        sessions=len(sessions),
+        clicks=_clicks(sessions),
+        items=len(vocabulary),
+        new_items=len(vocabulary) - len(before.vocabulary),
+        train_seconds=fitted - began,
+        samples_per_second=pace.samples_per_second,
+        herding_seconds=herded - fitted,
+    )
+    return state, report
+
+
+def _student(before: State, n_items: int, recipe: Recipe, generator: torch.Generator) -> SASRec:
+    """Copy the parent's model and give it the new items; the first one is drawn whole."""
+    model = before.model(recipe.dropout)
+    if not before.steps:
+        model.initialise(generator)
+    model.grow(n_items, generator, recipe.item_bound)
+    return model
+
+
+def _replay(
+    before: State,
+    exemplars: Samples,
+    weight: float,
+    train_samples: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> Replay:
+    if not len(exemplars):
+        return NoReplay()
+    steps = math.ceil(train_samples / recipe.batch_size)
+    return ExemplarReplay(before.model(), exemplars, weight, steps, recipe.precision, rng)
+
+
+def _random_numbers(seed: int, steps: int) -> tuple[np.random.Generator, torch.Generator]:
+    """Seed torch's dropout; the generators of the cycle's order and of its first weights.
+
+    The steps taken so far tell the cycles of a chain apart: without them, the new rows of
+    every cycle would start where the first items of all started.
+    """
+    order, weights, dropout = np.random.SeedSequence([seed, steps]).generate_state(3, np.uint64)
+    torch.manual_seed(int(dropout))
+    return np.random.default_rng(order), torch.Generator().manual_seed(int(weights))
+
+
+def _clicks(sessions: Sequence[Sequence[str]]) -> int:
+    return sum(len(session) for session in sessions)
+
+
+def _require_same_architecture(before: State, recipe: Recipe) -> None:
+    if before.architecture != recipe.architecture:
+        raise SettingsError(
+            f"the recipe trains {recipe.architecture}, its parent is {before.architecture}; "
+            "keep the parent's, or begin anew without a parent"
+        )
+
+
+def _require_samples(block: Samples, sessions: Sequence[Sequence[str]]) -> None:
+    if not len(block):
+        raise TrainingError(
+            f"{len(sessions)} sessions with {_clicks(sessions)} clicks hold no sub-sequence of "
+            "two known items; join more blocks, or lower min_item_count"
+        )

@@ -1,0 +1,166 @@
+"""From sessions to batches: the sub-sequence split, length buckets, packing.
+
+A session of n clicks gives n − 1 sub-sequences: every click but the first is the target
+of the clicks before it. None of them is copied: a sub-sequence is two positions in one flat
+array of clicks, and a batch is cut out of that array at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ader_stream.ader.vocabulary import PADDING
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+POOL_BATCHES = 16
+"""Batches that are drawn together and then sorted by length: enough that most hold one
+length, few enough that a batch's company stays random."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Sub-sequences of S targets over a flat array of N item indices.
+
+    Sample s reads ``items[starts[s]:targets[s]]`` and has to tell ``items[targets[s]]``.
+
+    Parameters
+    ----------
+    items
+        Item indices (N,).
+    starts, targets
+        Positions in `items` (S,).
+    """
+
+    items: Int32
+    starts: Int64
+    targets: Int64
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def lengths(self) -> Int64:
+        """Input lengths (S,)."""
+        return self.targets - self.starts
+
+    @property
+    def labels(self) -> Int32:
+        """Target items (S,)."""
+        return self.items[self.targets]
+
+    def take(self, rows: Int64) -> Samples:
+        """Take the samples at `rows`; the clicks stay shared."""
+        return Samples(self.items, self.starts[rows], self.targets[rows])
+
+    def __add__(self, other: Samples) -> Samples:
+        shift = len(self.items)
+        return Samples(
+            np.concatenate([self.items, other.items]),
+            np.concatenate([self.starts, other.starts + shift]),
+            np.concatenate([self.targets, other.targets + shift]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What the model reads and has to tell.
+
+    Parameters
+    ----------
+    inputs
+        Left-padded item indices (B, T), T the longest input of the batch.
+    targets
+        Target items (B,).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+
+def flatten(sequences: Iterable[Sequence[int]]) -> tuple[Int32, Int64]:
+    """Lay sequences end to end; also return the offsets (n + 1,) between them."""
+    rows = list(sequences)
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    items = np.fromiter((item for row in rows for item in row), np.int32, count=int(offsets[-1]))
+    return items, offsets
+
+
+def split_sessions(sessions: Iterable[Sequence[int]], maxlen: int) -> Samples:
+    """Make every click but a session's first a target (paper, section 4.1).
+
+    >>> samples = split_sessions([[7, 8, 9], [5]], maxlen=50)
+    >>> samples.lengths.tolist(), samples.labels.tolist()
+    ([1, 2], [8, 9])
+    """
+    items, offsets = flatten(sessions)
+    firsts = np.repeat(offsets[:-1], np.diff(offsets))  # (N,) where each click's session begins
+    clicks = np.arange(len(items), dtype=np.int64)
+    targets = clicks[clicks > firsts]
+    return Samples(items, np.maximum(firsts[targets], targets - maxlen), targets)
+
+
+def hold_out(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Samples, Samples]:
+    """Draw training and validation samples; of 1 / (2·share) samples or fewer, none is held out."""
+    order = rng.permutation(len(samples))
+    training = round(len(samples) * (1 - share))
+    return samples.take(order[:training]), samples.take(order[training:])
+
+
+def left_padded(items: Int32, starts: Int64, ends: Int64) -> Tensor:
+    """Cut ``items[start:end]`` of every row, padded on the left to the longest: (B, T)."""
+    longest = max(1, int((ends - starts).max()))
+    positions = ends[:, None] + np.arange(-longest, 0)  # (B, T)
+    inside = positions >= starts[:, None]
+    return torch.from_numpy(np.where(inside, items[np.where(inside, positions, 0)], PADDING))
+
+
+def pack(samples: Samples, rows: Int64) -> Batch:
+    """Pack the samples at `rows` for the model."""
+    batch = samples.take(rows)
+    return Batch(
+        left_padded(batch.items, batch.starts, batch.targets).long(),
+        torch.from_numpy(batch.labels.astype(np.int64)),
+    )
+
+
+def pack_prefixes(prefixes: Sequence[Sequence[int]], maxlen: int) -> Tensor:
+    """Pack the last `maxlen` items of every prefix, left-padded: (B, T)."""
+    items, offsets = flatten(prefix[-maxlen:] for prefix in prefixes)
+    return left_padded(items, offsets[:-1], offsets[1:]).long()
+
+
+def bucketed_batches(lengths: Int64, batch_size: int, rng: np.random.Generator) -> list[Int64]:
+    """Cut one pass over all samples into random batches of similar length.
+
+    Samples are shuffled, sorted by length within pools of `POOL_BATCHES` batches, cut, and
+    the batches shuffled: a batch then needs hardly any padding.
+    """
+    order = rng.permutation(len(lengths))
+    batches: list[Int64] = []
+    for start in range(0, len(order), POOL_BATCHES * batch_size):
+        pool = order[start : start + POOL_BATCHES * batch_size]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[cut : cut + batch_size] for cut in range(0, len(pool), batch_size)]
+    return [batches[turn] for turn in rng.permutation(len(batches))]
+
+
+def endless_batches(lengths: Int64, batch_size: int, rng: np.random.Generator) -> Iterator[Int64]:
+    """Go on with pass after pass of `bucketed_batches`; every sample comes once a pass."""
+    while True:
+        yield from bucketed_batches(lengths, batch_size, rng)
+
+
+def by_length(lengths: Int64, chunk: int) -> Iterator[Int64]:
+    """Go through all rows in chunks, the shortest first."""
+    order = np.argsort(lengths, kind="stable")
+    for start in range(0, len(order), chunk):
+        yield order[start : start + chunk]

@@ -1,0 +1,141 @@
+"""Ranks and top-k lists: always float32, always over all known items.
+
+Equal scores are ordered by item index, the lower first: the same in ranks and lists, and
+whatever the target is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ader_stream.ader.dataset import Int64, Samples, by_length, flatten, pack, pack_prefixes
+from ader_stream.ader.model import SASRec
+from ader_stream.errors import InputError
+
+CHUNK_SCORES = 2**23
+"""Scores held at a time: 32 MiB of float32."""
+
+
+def nothing() -> None:
+    """Do nothing between two chunks: nobody waits."""
+
+
+def ranks_of(scores: Tensor, targets: Tensor) -> Tensor:
+    """Rank target items (B,), indices 1 … I, in scores (B, I): zero-based (B,).
+
+    >>> ranks_of(torch.tensor([[0.5, 0.9, 0.5]]), torch.tensor([3]))
+    tensor([2])
+    """
+    columns = (targets - 1)[:, None]  # (B, 1)
+    own = scores.gather(1, columns)  # (B, 1)
+    ranks = (scores > own).sum(1)
+    tied = (scores == own).sum(1) > 1
+    if tied.any():
+        before = torch.arange(scores.shape[1]) < columns[tied]
+        ranks[tied] += ((scores[tied] == own[tied]) & before).sum(1)
+    return ranks
+
+
+def best_of(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Find the k best columns (B, k) of scores (B, I) and their scores, best first."""
+    k = min(k, scores.shape[1])
+    values, columns = scores.topk(k)
+    columns, order = columns.sort(1)
+    values, rank = values.gather(1, order).sort(stable=True, dim=1, descending=True)
+    columns = columns.gather(1, rank)
+    # Where a tie straddles the end of the list, topk is free to take any: sort those fully.
+    straddling = (scores >= values[:, -1:]).sum(1) > k
+    if straddling.any():
+        full, order = scores[straddling].sort(stable=True, dim=1, descending=True)
+        values[straddling], columns[straddling] = full[:, :k], order[:, :k]
+    return columns, values
+
+
+@torch.no_grad()
+def rank_samples(model: SASRec, samples: Samples, between: Callable[[], None] = nothing) -> Int64:
+    """Rank the samples' targets: zero-based (S,); `between` is called after every chunk."""
+    ranks = np.zeros(len(samples), dtype=np.int64)
+    table = model.item_table()
+    for rows in by_length(samples.lengths, _chunk_rows(model)):
+        batch = pack(samples, rows)
+        ranks[rows] = ranks_of(model(batch.inputs) @ table.T, batch.targets).numpy()
+        between()
+    return ranks
+
+
+def rank_targets(model: SASRec, prefixes: Sequence[Sequence[int]], targets: Sequence[int]) -> Int64:
+    """Rank each target among all known items, given the clicks before it.
+
+    Parameters
+    ----------
+    model
+        In eval mode.
+    prefixes
+        Known item indices, oldest first, none of them empty; the last maxlen count.
+    targets
+        One item index a prefix, 1 … I.
+
+    Returns
+    -------
+    numpy.ndarray
+        Zero-based ranks (B,): the number of items with a better score, or an equal one and a
+        lower index.
+    """
+    _require_clicks(prefixes)
+    sequences = [[*prefix, target] for prefix, target in zip(prefixes, targets, strict=True)]
+    items, offsets = flatten(sequences)
+    ends = offsets[1:] - 1
+    starts = np.maximum(offsets[:-1], ends - model.architecture.maxlen)
+    return rank_samples(model, Samples(items, starts, ends))
+
+
+@torch.no_grad()
+def top_k(
+    model: SASRec, prefixes: Sequence[Sequence[int]], k: int
+) -> tuple[Int64, npt.NDArray[np.float32]]:
+    """List the k best items after each prefix.
+
+    Parameters
+    ----------
+    model
+        In eval mode.
+    prefixes
+        Known item indices, oldest first, none of them empty; the last maxlen count.
+    k
+        Length of the lists; all known items where there are fewer.
+
+    Returns
+    -------
+    indices, scores
+        Item indices and their scores (B, k), best first.
+    """
+    _require_clicks(prefixes)
+    k = min(k, model.n_items)
+    indices = np.zeros((len(prefixes), k), dtype=np.int64)
+    scores = np.zeros((len(prefixes), k), dtype=np.float32)
+    table = model.item_table()
+    for rows in _chunks(len(prefixes), _chunk_rows(model)):
+        inputs = pack_prefixes(prefixes[rows], model.architecture.maxlen)
+        columns, values = best_of(model(inputs) @ table.T, k)
+        indices[rows], scores[rows] = columns.numpy() + 1, values.numpy()
+    return indices, scores
+
+
+def _chunk_rows(model: SASRec) -> int:
+    return max(1, CHUNK_SCORES // model.n_items)
+
+
+def _chunks(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, start + size)
+
+
+def _require_clicks(prefixes: Sequence[Sequence[int]]) -> None:
+    for number, prefix in enumerate(prefixes):
+        if not len(prefix):
+            raise InputError(f"prefix {number} has no known item: there is no session to score")

@@ -1,0 +1,111 @@
+"""Every hyper-parameter, by name of recipe.
+
+`PAPER` is the published protocol (DIGINETICA) to the letter. Another recipe is another value
+beside it in `RECIPES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+import torch
+
+from ader_stream.ader.model import Architecture
+from ader_stream.errors import SettingsError
+
+PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How an update cycle trains.
+
+    Parameters
+    ----------
+    hidden, blocks, maxlen
+        See `Architecture`.
+    dropout
+        Share of activations that training drops.
+    item_bound
+        New items start uniform in ±item_bound: the Glorot bound √(6 / (rows + D)) of the
+        authors' table for DIGINETICA, whose final size they know and a stream does not.
+    learning_rate
+        Adam's; its moments go on from cycle to cycle.
+    batch_size
+        New sub-sequences a step; exemplars join them.
+    max_epochs, patience
+        Training stops after `patience` epochs without a better validation Recall@20.
+    validation_share
+        Share of a block's sub-sequences held out at random.
+    exemplars
+        N: exemplars allocated after each cycle; 0 leaves replay and distillation out.
+    lambda_base
+        λ_base of the adaptive weight.
+    min_item_count
+        Clicks in a block from which an item is known.
+    output_precision
+        ``bfloat16`` or ``float32``: the output layer's products in training.
+    """
+
+    hidden: int = 150
+    blocks: int = 2
+    maxlen: int = 50
+    dropout: float = 0.3
+    item_bound: float = 0.01177
+    learning_rate: float = 5e-4
+    batch_size: int = 256
+    max_epochs: int = 100
+    patience: int = 5
+    validation_share: float = 0.1
+    exemplars: int = 30_000
+    lambda_base: float = 0.8
+    min_item_count: int = 1
+    output_precision: str = "bfloat16"
+
+    @property
+    def architecture(self) -> Architecture:
+        """The model that this recipe trains."""
+        return Architecture(self.hidden, self.blocks, self.maxlen)
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Of the output layer's products in training."""
+        return PRECISIONS[self.output_precision]
+
+
+PAPER = Recipe()
+
+RECIPES = {"paper": PAPER}
+
+
+def recipe(name: str) -> Recipe:
+    """Look a recipe up by name; raises SettingsError where there is none."""
+    if name not in RECIPES:
+        raise SettingsError(f"recipe {name!r} is not known; use one of: {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def overridden(base: Recipe, overrides: Mapping[str, float]) -> Recipe:
+    """Return the recipe with other numbers; whole ones where the recipe has whole ones.
+
+    Raises
+    ------
+    SettingsError
+        If a name is no number of the recipe, or the value has a fraction that it must not have.
+    """
+    values = numbers_of(base)
+    for name, value in overrides.items():
+        if name not in values:
+            raise SettingsError(f"recipe has no number {name!r}; it has: {', '.join(values)}")
+        if isinstance(values[name], int) and value != int(value):
+            raise SettingsError(f"recipe: {name} = {value!r}: expected a whole number")
+        values[name] = type(values[name])(value)
+    return replace(base, **values)  # type: ignore[arg-type]
+
+
+def numbers_of(recipe_: Recipe) -> dict[str, float]:
+    """Every hyper-parameter that is a number, by name."""
+    return {
+        name: value for name, value in asdict(recipe_).items() if isinstance(value, int | float)
+    }

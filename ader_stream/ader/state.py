@@ -1,0 +1,103 @@
+"""What one version is: everything that the next update cycle starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ader_stream.ader.exemplars import Exemplars
+from ader_stream.ader.model import Architecture, SASRec
+from ader_stream.ader.vocabulary import Vocabulary
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""Adam's state of a parameter, by torch's names."""
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """The result of an update cycle.
+
+    Parameters
+    ----------
+    weights
+        The model's parameters by name.
+    optimizer
+        Adam's state: ``PARAMETER.step``, ``PARAMETER.exp_avg``, ``PARAMETER.exp_avg_sq``.
+    exemplars
+        What the next cycle replays.
+    vocabulary
+        Items behind the item table's rows.
+    architecture
+        Needed to rebuild the model from the weights.
+    """
+
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    exemplars: Exemplars
+    vocabulary: Vocabulary
+    architecture: Architecture
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps along the whole chain of parents."""
+        return int(self.optimizer.get("items.weight.step", 0))
+
+    def model(self, dropout: float = 0.0) -> SASRec:
+        """Build a model of its own with these weights, in eval mode."""
+        model = SASRec(self.architecture, len(self.vocabulary), dropout)
+        model.load_state_dict(self.weights)
+        return model.eval()
+
+
+def untrained(architecture: Architecture) -> State:
+    """Return what the first cycle goes on from: no item, exemplar or step; weights not drawn."""
+    weights = copied_weights(SASRec(architecture, n_items=0))
+    return State(weights, {}, Exemplars.none(), Vocabulary(), architecture)
+
+
+def copied_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copy the parameters, by name."""
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def copied_moments(model: nn.Module, adam: torch.optim.Adam) -> dict[str, Tensor]:
+    """Copy Adam's state, by parameter name."""
+    return {
+        f"{name}.{moment}": adam.state[weight][moment].clone()
+        for name, weight in model.named_parameters()
+        for moment in MOMENTS
+    }
+
+
+def resumed_adam(
+    model: nn.Module, moments: dict[str, Tensor], learning_rate: float
+) -> torch.optim.Adam:
+    """Return an Adam that goes on from `moments`; rows that the model gained start from zero.
+
+    Parameters
+    ----------
+    model
+        Its parameters are at least as long as the moments.
+    moments
+        As `copied_moments` gives them, or empty for a fresh start.
+    learning_rate
+        Adam's.
+    """
+    adam = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    for name, weight in model.named_parameters():
+        if f"{name}.step" in moments:
+            adam.state[weight] = {
+                "step": moments[f"{name}.step"].clone(),
+                "exp_avg": _grown(moments[f"{name}.exp_avg"], weight),
+                "exp_avg_sq": _grown(moments[f"{name}.exp_avg_sq"], weight),
+            }
+    return adam
+
+
+def _grown(moment: Tensor, weight: Tensor) -> Tensor:
+    """Append a zero row to the moment for every row that the weight has more."""
+    grown = torch.zeros_like(weight)
+    grown[: len(moment)] = moment
+    return grown.detach()

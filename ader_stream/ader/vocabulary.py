@@ -1,0 +1,72 @@
+"""Item ids outside, dense indices inside.
+
+Index 0 is padding; items stand at 1, 2, 3 … in order of first appearance. A vocabulary
+only ever grows at its end, so an index means the same item in every later version.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+PADDING = 0
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The items that a model knows.
+
+    Parameters
+    ----------
+    items
+        Item ids; the item at position p has index p + 1.
+
+    Examples
+    --------
+    >>> vocabulary = Vocabulary().extended([("shoe", "hat"), ("hat", "sock")])
+    >>> vocabulary.items
+    ('shoe', 'hat', 'sock')
+    >>> vocabulary.encode(["hat", "never seen", "shoe"])
+    [2, 1]
+    """
+
+    items: tuple[str, ...] = ()
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {item: index for index, item in enumerate(self.items, start=1)}
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def index(self, item: str) -> int | None:
+        """Return the item's dense index, or None where the item is unknown."""
+        return self._indices.get(item)
+
+    def item(self, index: int) -> str:
+        """Return the item at a dense index, 1 … len; raises IndexError outside of it."""
+        if not 1 <= index <= len(self.items):
+            raise IndexError(f"index {index} is not in 1 … {len(self.items)}")
+        return self.items[index - 1]
+
+    def encode(self, items: Iterable[str]) -> list[int]:
+        """Return the known items' dense indices, in order; unknown ones are dropped."""
+        indices = self._indices
+        return [indices[item] for item in items if item in indices]
+
+    def extended(self, sessions: Iterable[Sequence[str]], min_item_count: int = 1) -> Vocabulary:
+        """Append a block's new items after the old ones.
+
+        Parameters
+        ----------
+        sessions
+            The block's sessions in their final order: first appearance there gives the index.
+        min_item_count
+            An item joins once it was clicked this often within the block.
+        """
+        counts = Counter(item for session in sessions for item in session)
+        # A Counter keeps the order of first appearance.
+        new = (item for item, count in counts.items() if count >= min_item_count)
+        return Vocabulary(self.items + tuple(item for item in new if item not in self._indices))
