@@ -62,31 +62,30 @@ class _Models:
         self.versions = Versions(self._load)
         self.live_at: int | None = None
         self.publish_to_live: float | None = None
-        self.follower = ManifestFollower(clients, topics.models, self._take)
+        self.follower = ManifestFollower(
+            clients, topics.models, lambda standing: self._take(standing, is_new=False), self._take
+        )
 
-    def _take(self, manifests: list[Manifest]) -> None:
+    def _take(self, manifests: list[Manifest], *, is_new: bool = True) -> None:
         """Serve the newest of these that can be loaded; all of them exist for scoring."""
-        is_fresh = len(manifests) == 1
         for manifest in manifests:
             self._manifests[manifest["version"]] = manifest
             self.versions.announce(manifest["version"], max(manifest["blocks"]))
         for manifest in reversed(manifests):
-            if self._swap(manifest, is_fresh=is_fresh):
+            if self._swap(manifest, is_new=is_new):
                 return
 
-    def _swap(self, manifest: Manifest, *, is_fresh: bool) -> bool:
+    def _swap(self, manifest: Manifest, *, is_new: bool) -> bool:
         number, published_at = manifest["version"], manifest["run"]["published_at"]
         started = time.perf_counter()
         try:
             version = self._load(number)
-        except ArtifactError as error:
-            self._metrics[m.ARTIFACTS_REFUSED].inc()
+        except ArtifactError:
             self.versions.withdraw(number)
-            log.warning("version refused; the old one goes on", version=number, reason=str(error))
             return False
         self.versions.serve(version)
         self.live_at = time.time_ns() // 1_000_000
-        self.publish_to_live = (self.live_at - published_at) / 1000 if is_fresh else None
+        self.publish_to_live = (self.live_at - published_at) / 1000 if is_new else None
         self._metrics[m.SWAP_SECONDS].observe(time.perf_counter() - started)
         self._metrics[m.VERSION_SERVED].set(number)
         if self.publish_to_live is not None:
@@ -95,11 +94,19 @@ class _Models:
         return True
 
     def _load(self, number: int) -> Version:
-        manifest = self._manifests[number]
+        """Load a version; one that cannot be loaded is counted."""
+        try:
+            return self._fetch(self._manifests[number])
+        except ArtifactError as error:
+            self._metrics[m.ARTIFACTS_REFUSED].inc()
+            log.warning("version refused; the old one goes on", version=number, reason=str(error))
+            raise
+
+    def _fetch(self, manifest: Manifest) -> Version:
         parts = self._reader.fetch(manifest, ("weights", "vocabulary"))
         model, vocabulary = decode_serving(parts["weights"], parts["vocabulary"])
         return Version(
-            number,
+            manifest["version"],
             max(manifest["blocks"]),
             manifest["run"]["published_at"],
             model,

@@ -59,8 +59,8 @@ def run(settings: Settings) -> None:
         process.serve()
         leadership = Leadership(clients, topics.models, topics.group("trainer"))
         while not process.should_stop():
-            process.metrics[m.LEADER].set(leadership.holds)
             leadership.poll(POLL_SECONDS)
+            process.metrics[m.LEADER].set(leadership.holds)
             if leadership.holds:
                 try:
                     _Leader(settings, chosen, process, leadership).lead()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ader_stream.ader.model import SASRec
 from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.errors import ArtifactError
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +73,15 @@ class Versions:
     def scoring(self, block: int) -> Version | None:
         """The newest version whose last trained block is before `block`; None where none is.
 
-        Only versions up to the served one count: a version scores from the moment it serves.
+        Only versions up to the served one count: a version scores from the moment it serves. One
+        that cannot be loaded is passed over for good.
         """
-        number = self._scoring_number(block)
-        if number is None:
-            return None
-        version = self._loaded.get(number)
-        if version is None:
-            version = self._load(number)
-            with self._lock:
-                self._loaded[number] = version
-        return version
+        while (number := self._scoring_number(block)) is not None:
+            try:
+                return self._loaded_version(number)
+            except ArtifactError:
+                self.withdraw(number)
+        return None
 
     def keep_for(self, blocks: Iterable[int]) -> None:
         """Unload what neither serves nor scores one of these blocks."""
@@ -91,6 +90,14 @@ class Versions:
             for number in list(self._loaded):
                 if number not in needed and not self._is_served(number):
                     del self._loaded[number]
+
+    def _loaded_version(self, number: int) -> Version:
+        version = self._loaded.get(number)
+        if version is None:
+            version = self._load(number)
+            with self._lock:
+                self._loaded[number] = version
+        return version
 
     def _is_served(self, number: int) -> bool:
         return self.served is not None and number == self.served.number

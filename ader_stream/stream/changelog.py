@@ -18,6 +18,9 @@ BATCH_SECONDS = 0.02
 REQUEST_TIMEOUT = 30.0
 """Seconds that one request to the broker may take."""
 
+_LEADER_IS_COMING = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
+"""What a partition answers for a moment when it is new or its leader has changed."""
+
 
 def read_to_end(
     clients: KafkaClients, topic: str, partition: int = 0, start: int | None = None
@@ -69,14 +72,9 @@ def offset_range(clients: KafkaClients, topic: str, partition: int) -> tuple[int
     """First offset of a partition, and the one after its last record, committed or not."""
     reader = clients.reader(committed=False)
     try:
-        first, end = reader.get_watermark_offsets(
-            TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT
-        )
-    except KafkaException as error:
-        raise TopicError(f"cannot read {topic}/{partition}: {error.args[0].str()}") from None
+        return _ask_offset_range(reader, TopicPartition(topic, partition))
     finally:
         reader.close()
-    return first, end
 
 
 def checked(records: Sequence[Message]) -> Iterator[Record]:
@@ -93,6 +91,22 @@ def checked(records: Sequence[Message]) -> Iterator[Record]:
             yield cast("Record", record)
         else:
             _raise_if_final(error, record.topic())
+
+
+def _ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int]:
+    deadline = time.monotonic() + REQUEST_TIMEOUT
+    while True:
+        try:
+            first, end = reader.get_watermark_offsets(where, timeout=REQUEST_TIMEOUT)
+        except KafkaException as exception:
+            error = exception.args[0]
+            if error.code() not in _LEADER_IS_COMING or time.monotonic() > deadline:
+                raise TopicError(
+                    f"cannot read {where.topic}/{where.partition}: {error.str()}"
+                ) from None
+            time.sleep(BATCH_SECONDS)
+        else:
+            return first, end
 
 
 def _raise_if_final(error: KafkaError, topic: str | None) -> None:

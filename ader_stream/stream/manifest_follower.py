@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 from confluent_kafka import TopicPartition
 
 from ader_stream.errors import AderError
-from ader_stream.stream.changelog import checked, offset_range
+from ader_stream.stream.changelog import checked, offset_range, read_range
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.model_log import Manifest, decode_manifest
+from ader_stream.stream.records import Record
 
 log = structlog.get_logger(__name__)
 
@@ -19,27 +20,41 @@ POLL_SECONDS = 0.1
 
 
 class ManifestFollower:
-    """A thread that hands manifests on.
+    """Hands manifests on: first those that stand there, then new ones from a thread of its own.
 
     Parameters
     ----------
-    on_manifests
-        Called in that thread with those that have come since the last call, oldest first. At the
-        start: with all that are there, so that a version behind the newest need not be loaded.
+    on_standing
+        Called once by `start` with all that are there, oldest first, so that a version behind the
+        newest need not be loaded.
+    on_new
+        Called in the thread with those that have come since the last call, oldest first.
     """
 
     def __init__(
-        self, clients: KafkaClients, topic: str, on_manifests: Callable[[list[Manifest]], None]
+        self,
+        clients: KafkaClients,
+        topic: str,
+        on_standing: Callable[[list[Manifest]], None],
+        on_new: Callable[[list[Manifest]], None],
     ) -> None:
         self._clients = clients
         self._topic = topic
-        self._on_manifests = on_manifests
+        self._on_standing = on_standing
+        self._on_new = on_new
+        self._next_offset = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
         self.failure: AderError | None = None
 
     def start(self) -> None:
-        """Follow from now on."""
+        """Hand on what is there, then follow in the thread.
+
+        Who joins a group after this scores no click without the versions that existed before.
+        """
+        first, self._next_offset = offset_range(self._clients, self._topic, 0)
+        records = read_range(self._clients, self._topic, 0, first, self._next_offset)
+        self._on_standing(_decoded(records))
         self._thread.start()
 
     def stop(self) -> None:
@@ -60,14 +75,16 @@ class ManifestFollower:
             log.exception("following models has ended")
 
     def _follow(self) -> None:
-        first, _ = offset_range(self._clients, self._topic, 0)
         reader = self._clients.reader()
-        reader.assign([TopicPartition(self._topic, 0, first)])
+        reader.assign([TopicPartition(self._topic, 0, self._next_offset)])
         try:
             while not self._stopping.is_set():
-                records = checked(reader.consume(1_000, POLL_SECONDS))
-                manifests = [found for found in map(decode_manifest, records) if found]
+                manifests = _decoded(checked(reader.consume(1_000, POLL_SECONDS)))
                 if manifests:
-                    self._on_manifests(manifests)
+                    self._on_new(manifests)
         finally:
             reader.close()
+
+
+def _decoded(records: Iterable[Record]) -> list[Manifest]:
+    return [manifest for manifest in map(decode_manifest, records) if manifest]

@@ -34,8 +34,9 @@ class OpenSession:
     Parameters
     ----------
     needs_offset, needs_watermark, needs_open_block
-        Offset of its first click, and the partition's watermark (ms) and open block before it:
-        from there the session can be read again.
+        Where the log must be read from to see the session again, and the partition's watermark
+        (ms) and open block there: its first click, or that of an older session of the key that
+        was open then and decided which clicks are this one's.
     """
 
     key: str
@@ -55,6 +56,13 @@ class OpenSession:
     def last(self) -> int:
         """Effective time (ms) of the last click."""
         return self.clicks[-1].time
+
+    def need(self, other: OpenSession) -> None:
+        """Need what another session of the key needs, where that lies further back."""
+        if other.needs_offset < self.needs_offset:
+            self.needs_offset = other.needs_offset
+            self.needs_watermark = other.needs_watermark
+            self.needs_open_block = other.needs_open_block
 
 
 @dataclass(slots=True)
@@ -95,7 +103,8 @@ class WindowState:
 class SessionWindow:
     """Cuts the clicks of one input partition into sessions and blocks.
 
-    `late_clicks` counts those carried to the watermark since it was made.
+    `late_clicks` counts those carried to the watermark since it was made, `open_count` the open
+    sessions.
 
     >>> window = SessionWindow(BlockRule(0, 1000), SessionRule(gap=100))
     >>> _ = window.observe(Click("a", "shoe", 10), offset=0)
@@ -113,6 +122,7 @@ class SessionWindow:
     ) -> None:
         self.state = state or WindowState()
         self.late_clicks = 0
+        self.open_count = 0
         self._touched: set[str] = set()
         self._blocks = blocks
         self._rule = rule
@@ -137,7 +147,7 @@ class SessionWindow:
         ClickError
             If it is late and late clicks are refused. It moves no watermark.
         """
-        self._begin(self._blocks.block_of(click.time))
+        self._begin(self._blocks.block_of(click.time - self._rule.lateness))
         time = self._effective_time(click)
         is_late = time != click.time
         if is_late and self._rule.late == "dead-letter":
@@ -145,8 +155,7 @@ class SessionWindow:
                 "late", f"time {click.time} is behind the watermark {self.state.watermark}"
             )
         taken = SessionClick(time, click.item, click.time if is_late else None, dict(click.extra))
-        session = self._session_for(click.key, time, offset)
-        position = _insert(session.clicks, taken)
+        session, position = self._join(click.key, taken, offset)
         self._touched.add(click.key)
         counts = self._counts(session.block)
         counts.clicks += 1
@@ -185,13 +194,8 @@ class SessionWindow:
         for sessions in self._open.values():
             yield from sessions
 
-    @property
-    def open_count(self) -> int:
-        """Keys with open sessions."""
-        return len(self._open)
-
     def _begin(self, block: int) -> None:
-        """At the partition's first record: whatever came before its block has ended."""
+        """At the partition's first record: what comes before the watermark's block has ended."""
         if self.state.open_block is None:
             self.state.open_block = block
             self._output.append(BlockEnd(block - 1, BlockCounts()))
@@ -204,8 +208,11 @@ class SessionWindow:
         watermark = self.state.watermark
         if watermark is None or time + self._rule.gap >= watermark:
             return time
-        # A session of this click alone would have closed: only an open neighbour can take it.
-        return time if self._touching(click.key, time) else watermark
+        # A session of this click alone would have closed: only one that is open around it can take
+        # it. One that is open behind it cannot: the gap before it may hold a session that has
+        # closed, and two of one key and block must never begin at the same time.
+        around = (session.first <= time for session in self._touching(click.key, time))
+        return time if any(around) else watermark
 
     def _touching(self, key: str, time: int) -> list[OpenSession]:
         """The key's open sessions that a click at this time belongs to, earliest first."""
@@ -218,34 +225,36 @@ class SessionWindow:
             if session.block == block and session.first - gap <= time <= session.last + gap
         ]
 
-    def _session_for(self, key: str, time: int, offset: int) -> OpenSession:
-        touching = self._touching(key, time)
+    def _join(self, key: str, click: SessionClick, offset: int) -> tuple[OpenSession, int]:
+        touching = self._touching(key, click.time)
         if not touching:
-            block = self._blocks.block_of(time)
-            state = self.state
-            session = OpenSession(key, block, [], offset, state.watermark, state.open_block)
-            self._add(session, deadline=time + self._rule.gap)
-            return session
+            return self._begin_session(key, click, offset), 0
         first, *others = touching
         for other in others:  # the click bridges them
             self._merge(first, other)
-        return first
+        return first, _insert(first.clicks, click)
+
+    def _begin_session(self, key: str, click: SessionClick, offset: int) -> OpenSession:
+        block, state = self._blocks.block_of(click.time), self.state
+        session = OpenSession(key, block, [click], offset, state.watermark, state.open_block)
+        for other in self._open.get(key, ()):
+            session.need(other)
+        self._add(session)
+        return session
 
     def _merge(self, into: OpenSession, other: OpenSession) -> None:
         into.clicks += other.clicks
-        if other.needs_offset < into.needs_offset:
-            into.needs_offset, into.needs_watermark = other.needs_offset, other.needs_watermark
-            into.needs_open_block = other.needs_open_block
+        into.need(other)
         self._remove(other)
 
-    def _add(self, session: OpenSession, deadline: int | None = None) -> None:
+    def _add(self, session: OpenSession) -> None:
         self._open.setdefault(session.key, []).append(session)
-        if deadline is None:
-            deadline = session.last + self._rule.gap
-        heapq.heappush(self._expiry, (deadline, next(self._tie), session))
+        self.open_count += 1
+        heapq.heappush(self._expiry, (session.last + self._rule.gap, next(self._tie), session))
 
     def _remove(self, session: OpenSession) -> None:
         session.is_closed = True
+        self.open_count -= 1
         sessions = self._open[session.key]
         sessions.remove(session)
         if not sessions:
@@ -265,7 +274,6 @@ class SessionWindow:
             deadline = session.last + self._rule.gap
             if deadline < watermark:
                 expired.append(session)
-                session.is_closed = True
             else:
                 heapq.heappush(self._expiry, (deadline, next(self._tie), session))
         return expired

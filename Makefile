@@ -1,0 +1,31 @@
+# One command each, from a fresh clone: the first sets up .venv, later ones download nothing.
+#
+#   make demo [ARGS="--dataset DIR --blocks 2"]   the whole system on this machine
+#   make test [ARGS="-k guard"]                   checks, then every test against a real Kafka
+#   make check                                    style, types, direction of imports
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --constraint deploy/constraints.txt
+INSTALLED := .venv/.installed
+
+.PHONY: demo test check
+
+demo: $(INSTALLED)
+	$(BIN)/ader-stream demo $(ARGS)
+
+test: check
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+# The build tools come first, pinned like the rest, instead of into a build folder of their own.
+$(INSTALLED): pyproject.toml deploy/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) hatchling editables
+	$(PIP) --no-build-isolation --editable ".[all,dev]"
+	touch $@

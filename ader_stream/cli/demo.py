@@ -1,0 +1,137 @@
+"""``ader-stream demo``: the whole system on one machine, and a report."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from platformdirs import user_cache_path
+from rich.console import Console
+
+from ader_stream.cli.options import kafka_options
+from ader_stream.datasets import Dataset, SimulatedShop, count_clicks, open_dataset
+from ader_stream.demo.published import published_curves
+from ader_stream.demo.report import DemoReport
+from ader_stream.demo.run import DemoPlan, run_demo
+from ader_stream.local_kafka import Guard, LocalKafka, start_kafka, stop_kafka
+from ader_stream.settings import Settings, kafka_image, load_settings
+
+SHOP_OVERRIDES = {"hidden": 64, "exemplars": 6_000, "max_epochs": 12, "patience": 3}
+"""A shop of some 1,500 items needs no larger model, and the demo ends in minutes."""
+
+
+@click.command()
+@click.option(
+    "--dataset",
+    type=click.Path(path_type=Path),
+    help="Folder of period_N.txt[.gz], or CSV or Parquet; a simulated shop without it.",
+)
+@click.option(
+    "--blocks", type=click.IntRange(1), help="Blocks after the first; all of them without it."
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Folder for the report and the workers' logs.",
+)
+@click.option("--partitions", type=click.IntRange(1), default=4, show_default=True)
+@kafka_options
+def demo(
+    dataset: Path | None, blocks: int | None, out: Path, partitions: int, settings: Settings
+) -> None:
+    """Start a Kafka and every worker, replay clicks block by block, and write a report.
+
+    A Kafka that ADER_KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names is used instead of a
+    local one. Everything that the demo started is stopped at its end, however it ends.
+    """
+    started = time.monotonic()
+    console = Console()
+    clicks, overrides = _choose(dataset, settings)
+    count = None if blocks is None else blocks + 1
+    console.print(f"{count_clicks(clicks, count):,} clicks: {_describe(clicks)}", highlight=False)
+    out.mkdir(parents=True, exist_ok=True)
+    with _terminated_like_interrupted(), Guard() as guard, _kafka(settings, out, guard) as kafka:
+        console.print(
+            f"Apache Kafka {kafka.version} ({kafka.source}) at {kafka.bootstrap_servers}; "
+            f"logs in {out}",
+            highlight=False,
+        )
+        here = _settings_for(settings, kafka)
+        plan = DemoPlan(clicks, count, out, partitions, overrides)
+        report = run_demo(plan, here, kafka, guard)
+        guard.release()
+    _write(report, clicks, out)
+    _summarise(console, report, out, time.monotonic() - started)
+
+
+def _choose(
+    dataset: Path | None, settings: Settings
+) -> tuple[Dataset, Mapping[str, Mapping[str, str]]]:
+    """The clicks, and settings of the workers that suit them."""
+    rule, gap = settings.block_rule, settings.sessions.gap
+    if dataset:
+        return open_dataset(dataset, rule, gap), {}
+    # What the user has set for the trainer wins.
+    overrides = SHOP_OVERRIDES | settings.trainer.overrides
+    return SimulatedShop(rule, gap), {"trainer": {"overrides": json.dumps(overrides)}}
+
+
+def _describe(clicks: Dataset) -> str:
+    return f"{clicks.name} (simulated: nobody clicked this)" if clicks.simulated else clicks.name
+
+
+@contextmanager
+def _kafka(settings: Settings, out: Path, guard: Guard) -> Iterator[LocalKafka]:
+    """The Kafka that was given, or a local one for as long as the demo runs."""
+    given = "bootstrap_servers" in settings.kafka.model_fields_set
+    kafka = start_kafka(
+        out / "kafka",
+        image=kafka_image(),
+        cache=user_cache_path("ader-stream"),
+        address=settings.kafka.bootstrap_servers if given else None,
+        guard=guard,
+        temporary=True,
+    )
+    try:
+        yield kafka
+    finally:
+        stop_kafka(kafka)
+
+
+def _settings_for(settings: Settings, kafka: LocalKafka) -> Settings:
+    """Settings with this Kafka's address; on a cluster of somebody's, topics of this run alone."""
+    prefix = settings.kafka.prefix
+    if kafka.source == "given":
+        prefix = f"{prefix}-demo-{time.strftime('%Y%m%d-%H%M%S')}"
+    address = {"bootstrap_servers": kafka.bootstrap_servers, "prefix": prefix}
+    return load_settings(kafka=address)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM stops what was started, as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _write(report: DemoReport, clicks: Dataset, out: Path) -> None:
+    from ader_stream.demo.page import write_report  # noqa: PLC0415 - matplotlib, only at the end
+
+    write_report(report, published_curves(clicks.fingerprint), out)
+
+
+def _summarise(console: Console, report: DemoReport, out: Path, seconds: float) -> None:
+    recall, mrr = report.mean("recall@20"), report.mean("mrr@20")
+    if recall is not None and mrr is not None:
+        console.print(f"mean prequential Recall@20 {recall:.2f} %, MRR@20 {mrr:.2f} %")
+    console.print(f"{out / 'report.html'} after {seconds:.0f} s", highlight=False)

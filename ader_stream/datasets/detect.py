@@ -1,0 +1,81 @@
+"""Which kind of data set lies at a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ader_stream.datasets.dataset import Dataset
+from ader_stream.datasets.folder import FolderDataset
+from ader_stream.datasets.table_format import TableFormat
+from ader_stream.errors import DatasetError
+from ader_stream.types import BlockRule
+
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+_EXPECTED = "a folder of period_N.txt[.gz], or .csv, .csv.gz or .parquet, as a file or a folder"
+
+
+def open_dataset(
+    path: Path,
+    rule: BlockRule,
+    gap: int,
+    *,
+    session: str = "session",
+    item: str = "item",
+    time: str = "time",
+    time_unit: str = "ms",
+    delimiter: str = ",",
+) -> Dataset:
+    """Open a folder in the ADER format, or tables with named columns; clicks are read later.
+
+    Parameters
+    ----------
+    path
+        A folder of ``period_N.txt[.gz]``, a CSV or Parquet file, or a folder of such files.
+    rule
+        How event time is cut into blocks.
+    gap
+        Of the session rule, ms: what the times of the folder format must hold.
+    session, item, time, time_unit, delimiter
+        Of tables, see `TableFormat`.
+
+    Raises
+    ------
+    DatasetError
+        Nothing readable is there.
+    SettingsError
+        A unit or delimiter is not known.
+    """
+    if not path.exists():
+        raise DatasetError(f"{path}: not there; expected {_EXPECTED}")
+    if path.is_dir() and any(path.glob("period_*.txt*")):
+        return FolderDataset(path, rule, gap)
+    return _open_tables(path, rule, TableFormat(session, item, time, time_unit, delimiter))
+
+
+def _open_tables(path: Path, rule: BlockRule, columns: TableFormat) -> Dataset:
+    files = table_files(path)
+    try:
+        # Late, because pyarrow is heavy and optional.
+        from ader_stream.datasets.table import TableDataset  # noqa: PLC0415
+    except ImportError:
+        raise DatasetError(
+            f"{path}: CSV and Parquet need pyarrow; pip install 'ader-stream[data]'"
+        ) from None
+    return TableDataset(path.resolve().name, files, rule, columns)
+
+
+def table_files(path: Path) -> list[Path]:
+    """The table itself, or the tables in a folder by name.
+
+    Raises
+    ------
+    DatasetError
+        There is none.
+    """
+    candidates = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = [file for file in candidates if file.name.endswith(TABLE_SUFFIXES)]
+    if not files:
+        names = ", ".join(file.name for file in candidates[:5]) or "nothing"
+        raise DatasetError(f"{path}: found {names}; expected {_EXPECTED}")
+    return files

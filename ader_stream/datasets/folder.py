@@ -1,0 +1,162 @@
+"""The ADER folder format: ``period_N.txt[.gz]``, a click a line, ``SESSION ITEM``, in time order.
+
+Period k becomes block k. The files tell no times: `spread` makes them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from io import BufferedReader
+from pathlib import Path
+
+from ader_stream.datasets.dataset import Block
+from ader_stream.datasets.spread import spread
+from ader_stream.errors import DatasetError, SettingsError
+from ader_stream.types import BlockRule, Click
+
+_FILE_NAME = re.compile(r"period_(0|[1-9][0-9]*)\.txt(\.gz)?")
+
+_SHOWN_BYTES = 80
+"""Of a malformed line: enough to recognise it, short enough for one line of output."""
+
+
+class FolderDataset:
+    """A folder of ``period_N.txt[.gz]``.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    rule
+        Where block k begins and ends.
+    gap
+        Of the session rule, ms.
+
+    Raises
+    ------
+    DatasetError
+        There is no such folder, or its numbering has a hole.
+    """
+
+    simulated = False
+
+    def __init__(self, path: Path, rule: BlockRule, gap: int) -> None:
+        self.name = path.resolve().name
+        self._files = period_files(path)
+        self._rule = rule
+        self._gap = gap
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of period 0, uncompressed."""
+        with _open(self._files[0]) as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+
+    def blocks(self) -> Iterator[Block]:
+        """Read period after period."""
+        for number, file in enumerate(self._files):
+            yield Block(number, self._timed(number, file))
+
+    def _timed(self, number: int, file: Path) -> list[Click]:
+        lines = read_lines(file)
+        keys = [key for key, _ in lines]
+        try:
+            times = spread(keys, self._rule.start(number), self._rule.length, self._gap)
+        except SettingsError as error:
+            raise SettingsError(f"{file}: {error}") from None
+        return [Click(key, item, time) for (key, item), time in zip(lines, times, strict=True)]
+
+
+def read_folder_sessions(path: Path, periods: Sequence[int]) -> list[list[tuple[str, ...]]]:
+    """Read the sessions of some periods.
+
+    Returns
+    -------
+    list
+        For each period its sessions as item ids, sorted by (last click's line, first click's
+        line, key): the order in which the trainer sees the same clicks when they were streamed.
+
+    Raises
+    ------
+    DatasetError
+        The folder, a period or a line is not there or malformed.
+    """
+    files = period_files(path)
+    for period in periods:
+        if not 0 <= period < len(files):
+            raise DatasetError(f"{path}: no period {period}; it has 0 to {len(files) - 1}")
+    return [_sessions(read_lines(files[period])) for period in periods]
+
+
+def _sessions(lines: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Sessions by their last line; no two share it, so first line and key never decide."""
+    items: dict[str, list[str]] = {}
+    for key, item in lines:
+        items.setdefault(key, []).append(item)
+    last = {key: line for line, (key, _) in enumerate(lines)}
+    return [tuple(items[key]) for key in sorted(items, key=last.__getitem__)]
+
+
+def period_files(path: Path) -> list[Path]:
+    """Every period's file, period 0 first.
+
+    Raises
+    ------
+    DatasetError
+        There is no such folder, no period, a hole in the numbering, or a period twice.
+    """
+    if not path.is_dir():
+        raise DatasetError(f"{path}: no such folder; name one that holds period_N.txt[.gz]")
+    files: dict[int, Path] = {}
+    for file in sorted(path.iterdir()):
+        if match := _FILE_NAME.fullmatch(file.name):
+            other = files.setdefault(int(match[1]), file)
+            if other != file:
+                raise DatasetError(f"{path}: has {other.name} and {file.name}; keep one of them")
+    for number in range(max(files, default=0) + 1):
+        if number not in files:
+            raise DatasetError(
+                f"{path}: no period_{number}.txt[.gz]; expected every period from 0 to the last"
+            )
+    return [files[number] for number in range(len(files))]
+
+
+def read_lines(file: Path) -> list[tuple[str, str]]:
+    """(session, item) of every line.
+
+    Raises
+    ------
+    DatasetError
+        Naming file and line: it is no ``SESSION ITEM`` in UTF-8, or there is none.
+    """
+    lines: list[tuple[str, str]] = []
+    try:
+        with _open(file) as stream:
+            lines.extend(_parse_lines(file, stream))
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(f"{file}: cannot be read: {error}; is the download complete?") from None
+    if not lines:
+        raise DatasetError(f"{file}: is empty; expected one click a line, 'SESSION ITEM'")
+    return lines
+
+
+def _parse_lines(file: Path, stream: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(stream, start=1):
+        try:
+            key, item = line.split()
+            yield key.decode(), item.decode()
+        except ValueError:  # too few, too many, or no UTF-8
+            shown = line[:_SHOWN_BYTES].rstrip(b"\r\n")
+            raise DatasetError(
+                f"{file}, line {number}: {str(shown)[1:]}: expected 'SESSION ITEM', separated by "
+                "white space, in UTF-8"
+            ) from None
+
+
+def _open(file: Path) -> gzip.GzipFile | BufferedReader:
+    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")

@@ -1,0 +1,133 @@
+"""CSV and Parquet files with named columns for session (or user), item and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ader_stream.datasets.dataset import Block
+from ader_stream.datasets.table_columns import RowError, parse_texts, parse_times
+from ader_stream.datasets.table_format import TableFormat
+from ader_stream.errors import DatasetError
+from ader_stream.types import BlockRule, Click
+
+
+class TableDataset:
+    """Tables of clicks, in any order; every click keeps its own time.
+
+    Three columns of all files are in memory while blocks are read, as Arrow arrays: strings and
+    eight bytes a click, no Python objects.
+
+    Parameters
+    ----------
+    name
+        What reports call it.
+    files
+        ``.csv``, ``.csv.gz`` or ``.parquet``. Where times are equal, the order of files and rows
+        stands.
+    rule
+        How event time is cut into blocks.
+    format
+        Which columns hold what.
+    """
+
+    simulated = False
+    fingerprint = None
+
+    def __init__(
+        self,
+        name: str,
+        files: Sequence[Path],
+        rule: BlockRule,
+        format: TableFormat,  # noqa: A002 - the field's own word
+    ) -> None:
+        self.name = name
+        self._files = files
+        self._rule = rule
+        self._format = format
+
+    def blocks(self) -> Iterator[Block]:
+        """Sort by time, then give block after block."""
+        table = self._read().sort_by("time")  # stable
+        times = table["time"].to_numpy()
+        first = 0
+        while first < len(times):
+            number = self._rule.block_of(int(times[first]))
+            end = int(np.searchsorted(times, self._rule.start(number + 1)))
+            yield Block(number, _clicks(table.slice(first, end - first)))
+            first = end
+
+    def _read(self) -> pa.Table:
+        table = pa.concat_tables([read_table(file, self._format) for file in self._files])
+        if not table.num_rows:
+            raise DatasetError(f"{self._files[0]}: holds no click; expected one a row")
+        return table
+
+
+def _clicks(table: pa.Table) -> list[Click]:
+    columns = (table[name].to_pylist() for name in ("session", "item", "time"))
+    return [Click(key, item, time) for key, item, time in zip(*columns, strict=True)]
+
+
+def read_table(file: Path, format: TableFormat) -> pa.Table:  # noqa: A002
+    """Read one file as session (string), item (string) and time (ms, int64), in file order.
+
+    Raises
+    ------
+    DatasetError
+        Naming the file, and columns or row: it cannot be read, lacks a column, or has a row
+        without a value or with one that is none.
+    """
+    is_csv = not file.name.endswith(".parquet")
+    try:
+        raw = (_read_csv if is_csv else _read_parquet)(file, format)
+        return pa.table(
+            {
+                "session": parse_texts(raw[format.session]),
+                "item": parse_texts(raw[format.item]),
+                "time": parse_times(raw[format.time], format.time_unit),
+            }
+        )
+    except RowError as error:
+        # Line 1 of a CSV file is its header; a line break within quotes shifts the number.
+        place = f"line {error.row + 2}" if is_csv else f"row {error.row + 1}"
+        raise DatasetError(f"{file}, {place}: {error}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _read_csv(file: Path, format: TableFormat) -> pa.Table:  # noqa: A002
+    """Columns as they are written: an item ``007`` or ``NA`` stays what it is."""
+    parse = pa.csv.ParseOptions(delimiter=format.delimiter, ignore_empty_lines=False)
+    with pa.csv.open_csv(file, parse_options=parse) as header:
+        _require_columns(file, format, header.schema.names)
+    return pa.csv.read_csv(
+        file,
+        # One thread: only then does an error know its row.
+        read_options=pa.csv.ReadOptions(use_threads=False),
+        parse_options=parse,
+        convert_options=pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(format.columns, pa.large_string()),
+            include_columns=list(dict.fromkeys(format.columns)),
+        ),
+    )
+
+
+def _read_parquet(file: Path, format: TableFormat) -> pa.Table:  # noqa: A002
+    with pa.parquet.ParquetFile(file) as parquet:
+        _require_columns(file, format, parquet.schema_arrow.names)
+        return parquet.read(columns=list(format.columns))
+
+
+def _require_columns(file: Path, format: TableFormat, found: Sequence[str]) -> None:  # noqa: A002
+    missing = [name for name in format.columns if name not in found]
+    if missing:
+        raise DatasetError(
+            f"{file}: no column {', '.join(missing)}; it has {', '.join(found)}; name the "
+            "columns of session (or user), item and time"
+        )

@@ -1,0 +1,48 @@
+"""Which columns of a table hold what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ader_stream.errors import SettingsError
+
+UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class TableFormat:
+    """How a CSV or Parquet file tells clicks.
+
+    Parameters
+    ----------
+    session, item, time
+        Names of the columns; `session` may as well name a user.
+    time_unit
+        Of times that are numbers: ``s``, ``ms``, ``us`` or ``ns`` since 1970. Timestamps and
+        ISO 8601 strings need none; without a zone they are UTC.
+    delimiter
+        Between the fields of a CSV file.
+
+    Raises
+    ------
+    SettingsError
+        The unit or the delimiter cannot be used.
+    """
+
+    session: str = "session"
+    item: str = "item"
+    time: str = "time"
+    time_unit: str = "ms"
+    delimiter: str = ","
+
+    def __post_init__(self) -> None:
+        if self.time_unit not in UNITS_PER_SECOND:
+            units = ", ".join(UNITS_PER_SECOND)
+            raise SettingsError(f"time unit {self.time_unit!r}: expected one of {units}")
+        if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
+            raise SettingsError(f"delimiter {self.delimiter!r}: expected one character, as , ; |")
+
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """Names of the columns that are read."""
+        return self.session, self.item, self.time

@@ -1,0 +1,94 @@
+"""The workers of the demo: each a process of its own, ended with the demo however it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from ader_stream.errors import DemoError
+from ader_stream.local_kafka import Guard, start_process
+from ader_stream.local_kafka.ports import HOST, free_port
+from ader_stream.settings import worker_environment
+
+NAMES = ("sessionizer", "trainer", "inference")
+STOP_SECONDS = 15.0
+LOG_LINES = 15
+"""Lines of a log shown when its worker ends early."""
+
+
+@dataclass(frozen=True)
+class _Worker:
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    port: int
+
+
+class Workers:
+    """Sessionizer, trainer and inference on this machine.
+
+    Parameters
+    ----------
+    out
+        Folder of their logs.
+    settings
+        Group → name → value, for all of them.
+    """
+
+    def __init__(self, out: Path, guard: Guard, settings: Mapping[str, Mapping[str, str]]) -> None:
+        self._guard = guard
+        self._workers = [_start(name, out / f"{name}.log", guard, settings) for name in NAMES]
+
+    def check(self) -> None:
+        """Raise `DemoError` with the end of its log if a worker has ended."""
+        for worker in self._workers:
+            code = worker.process.poll()
+            if code is not None:
+                lines = worker.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+                tail = "\n".join(lines)
+                raise DemoError(f"{worker.name} ended with exit code {code}; {worker.log}:\n{tail}")
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Metrics without labels that a worker shows now; empty while it does not answer."""
+        [worker] = [worker for worker in self._workers if worker.name == name]
+        url = f"http://{HOST}:{worker.port}/metrics"
+        try:
+            with urllib.request.urlopen(url, timeout=2) as response:
+                text = response.read().decode()
+        except OSError:
+            return {}
+        return {
+            sample.name: float(sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if not sample.labels
+        }
+
+    def stop(self) -> None:
+        """Ask all to leave, wait, and kill who does not."""
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            try:
+                worker.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            self._guard.forget(worker.process.pid)
+
+
+def _start(
+    name: str, log: Path, guard: Guard, settings: Mapping[str, Mapping[str, str]]
+) -> _Worker:
+    port = free_port()
+    http = {"host": HOST, "port": str(port)}
+    environment = worker_environment(**settings, http=http)
+    log.unlink(missing_ok=True)
+    process = start_process([sys.executable, "-m", f"consumers.{name}"], log, guard, environment)
+    return _Worker(name, process, log, port)

@@ -1,0 +1,105 @@
+"""What is known about a local Kafka, and the record of it in its data folder.
+
+The record outlives the broker: it tells the next start where the folder's topics are.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+SourceName = Literal["given", "docker", "java"]
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """What `docker` and `java` need to know to start a broker.
+
+    Parameters
+    ----------
+    data
+        Folder of the broker, absolute.
+    port
+        A free port.
+    image
+        Container image (docker).
+    cache
+        Folder for Kafka's jars (java).
+    temporary
+        The data goes with the broker.
+    """
+
+    data: Path
+    port: int
+    image: str
+    cache: Path
+    temporary: bool = False
+
+
+@dataclass(frozen=True)
+class LocalKafka:
+    """A Kafka that answers.
+
+    Parameters
+    ----------
+    bootstrap_servers
+        host:port that clients take.
+    source
+        ``given`` (somebody else's cluster), ``docker`` or ``java``.
+    version
+        Version of Apache Kafka; ``unknown`` for a given cluster.
+    data
+        The data folder; a given cluster uses none.
+    port
+        Port on this machine; 0 for a given cluster.
+    pid
+        Process id (java), else 0.
+    container
+        Name of the container (docker), else empty.
+    temporary
+        Its data goes when it is stopped.
+    """
+
+    bootstrap_servers: str
+    source: SourceName
+    version: str
+    data: Path
+    port: int = 0
+    pid: int = 0
+    container: str = ""
+    temporary: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values, for JSON."""
+        return asdict(self) | {"data": str(self.data)}
+
+
+def write_record(kafka: LocalKafka) -> None:
+    """Write a broker down, wholly or not at all."""
+    path = _path(kafka.data)
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(kafka.as_json(), indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def read_record(data: Path) -> LocalKafka | None:
+    """Read which broker was last started on a data folder; it may have ended since."""
+    try:
+        fields = json.loads(_path(data).read_text(encoding="utf-8"))
+        return LocalKafka(**fields | {"data": Path(fields["data"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # none was written, or by another version of this program
+
+
+def remove_record(data: Path) -> None:
+    """Forget the broker of a data folder, and the folder if nothing else is in it."""
+    _path(data).unlink(missing_ok=True)
+    with suppress(OSError):
+        data.rmdir()
+
+
+def _path(data: Path) -> Path:
+    return data / "broker.json"

@@ -1,0 +1,165 @@
+"""Where a Kafka comes from: a given cluster, a Docker engine, or Java, in this order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Protocol
+
+import structlog
+
+from ader_stream.errors import BrokerError, UnreachableError
+from ader_stream.local_kafka import docker, java
+from ader_stream.local_kafka.guard import Guard
+from ader_stream.local_kafka.ports import choose_port
+from ader_stream.local_kafka.ready import answers
+from ader_stream.local_kafka.record import (
+    LocalKafka,
+    StartOptions,
+    read_record,
+    remove_record,
+    write_record,
+)
+
+log = structlog.get_logger(__name__)
+
+GIVEN_TIMEOUT_S = 10.0
+
+THREE_WAYS = (
+    "Give one of these: (1) --bootstrap-servers, the address of a Kafka that runs; "
+    "(2) a Docker engine that can pull apache/kafka, or has the image that KAFKA_IMAGE names; "
+    "(3) Java 17 or newer, with Maven for the first download"
+)
+
+
+class Source(Protocol):
+    """What the modules `docker` and `java` both offer."""
+
+    def start(self, options: StartOptions, guard: Guard) -> LocalKafka:
+        """Start a broker and return once it answers."""
+
+    def end_with(self, guard: Guard, kafka: LocalKafka) -> None:
+        """Have the guard end a broker."""
+
+    def is_running(self, kafka: LocalKafka) -> bool:
+        """Tell whether a broker that was started still runs."""
+
+    def stop(self, kafka: LocalKafka) -> None:
+        """End a broker cleanly."""
+
+    def delete_data(self, kafka: LocalKafka) -> None:
+        """Delete the topics of a stopped broker."""
+
+
+SOURCES: dict[str, Source] = {"docker": docker, "java": java}
+
+
+def start_kafka(
+    data: Path,
+    *,
+    image: str,
+    cache: Path,
+    port: int | None = None,
+    source: Literal["auto", "docker", "java"] = "auto",
+    address: str | None = None,
+    guard: Guard | None = None,
+    temporary: bool = False,
+) -> LocalKafka:
+    """Have a Kafka that answers; the one that already runs on this data folder, if one does.
+
+    Parameters
+    ----------
+    data
+        Folder of the broker; one folder is one broker.
+    image
+        Container image, for Docker.
+    cache
+        Folder for Kafka's jars, for Java.
+    port
+        Port on this machine; without it 9092, or any free one where that is taken.
+    source
+        ``auto`` takes what this folder was last used with, then Docker, then Java.
+    address
+        A Kafka that runs: it is only asked whether it answers.
+    guard
+        Ends the broker when this process dies; without it the broker goes on.
+    temporary
+        The data goes with the broker.
+
+    Raises
+    ------
+    UnreachableError
+        If nothing answers at `address`.
+    InputError
+        If `port` is taken.
+    BrokerError
+        If none of the three ways leads to a Kafka.
+    """
+    if address:
+        return _given(address, data)
+    if running := find_kafka(data):
+        return running
+    data = data.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    options = StartOptions(data, choose_port(port), image, cache, temporary)
+    kafka = _start_first(_order(source, data), options, guard)
+    write_record(kafka)
+    return kafka
+
+
+def find_kafka(data: Path) -> LocalKafka | None:
+    """Return the broker that runs on a data folder."""
+    kafka = read_record(data)
+    return kafka if kafka and SOURCES[kafka.source].is_running(kafka) else None
+
+
+def stop_kafka(kafka: LocalKafka) -> None:
+    """Stop a broker cleanly and leave nothing running; a given cluster is left alone."""
+    if kafka.source == "given":
+        return
+    SOURCES[kafka.source].stop(kafka)
+    if kafka.temporary:
+        delete_data(kafka.data)
+
+
+def delete_data(data: Path) -> None:
+    """Delete the topics and the record of the stopped broker of a data folder."""
+    if kafka := read_record(data):
+        SOURCES[kafka.source].delete_data(kafka)
+        remove_record(data)
+
+
+def _given(address: str, data: Path) -> LocalKafka:
+    if not answers(address, GIVEN_TIMEOUT_S):
+        raise UnreachableError(
+            f"no Kafka answers at {address} within {GIVEN_TIMEOUT_S:g} s; check the address, "
+            "or leave it out to start a local one"
+        )
+    return LocalKafka(bootstrap_servers=address, source="given", version="unknown", data=data)
+
+
+def _order(source: str, data: Path) -> list[str]:
+    """Name the sources to try; where the folder's topics already are comes first."""
+    if source != "auto":
+        return [source]
+    last = read_record(data)
+    return sorted(SOURCES, key=lambda name: last is None or name != last.source)
+
+
+def _start_first(names: list[str], options: StartOptions, guard: Guard | None) -> LocalKafka:
+    reasons = []
+    for name in names:
+        try:
+            return _start(SOURCES[name], options, guard)
+        except BrokerError as error:
+            log.warning("no Kafka from this source", source=name, reason=str(error))
+            reasons.append(f"{name}: {error}")
+    raise BrokerError(f"no Kafka could be started ({'; '.join(reasons)}). {THREE_WAYS}")
+
+
+def _start(source: Source, options: StartOptions, guard: Guard | None) -> LocalKafka:
+    with Guard() as starting:  # a start that fails or is interrupted leaves nothing behind
+        kafka = source.start(options, starting)
+        if guard:
+            source.end_with(guard, kafka)
+        starting.release()
+    return kafka

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from ader_stream.ader.artifact import (
+    KINDS,
+    content_digest,
+    decode_serving,
+    decode_state,
+    encode_parts,
+)
+from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.exemplars import Exemplars
+from ader_stream.ader.ranking import top_k
+from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.state import State
+from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.errors import ArtifactError
+
+
+@pytest.fixture(scope="module")
+def state(tiny: Recipe, block: Callable[[int, int], list[tuple[str, ...]]]) -> State:
+    sessions = [*block(0, 12), ("Schuhe für Köche 👟", "", "item-1")]
+    return train_cycle(sessions, None, replace(tiny, max_epochs=1), 0, lambda _: None)[0]
+
+
+@pytest.fixture
+def parts(state: State) -> dict[str, bytes]:
+    return encode_parts(state)
+
+
+def changed(blob: bytes, **tensors: torch.Tensor) -> bytes:
+    metadata = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")]).get("__metadata__")
+    return save(load(blob) | tensors, metadata=metadata)
+
+
+def test_state_survives_the_round_trip(state: State, parts: dict[str, bytes]) -> None:
+    again = decode_state(parts)
+    assert again.vocabulary == state.vocabulary
+    assert again.architecture == state.architecture
+    assert again.exemplars.items.tolist() == state.exemplars.items.tolist()
+    assert again.exemplars.offsets.tolist() == state.exemplars.offsets.tolist()
+    for one, other in ((again.weights, state.weights), (again.optimizer, state.optimizer)):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_parts_are_byte_identical_after_a_round_trip(parts: dict[str, bytes]) -> None:
+    assert encode_parts(decode_state(parts)) == parts
+
+
+def test_parts_are_the_four_kinds(parts: dict[str, bytes]) -> None:
+    assert set(parts) == set(KINDS)
+
+
+def test_decoded_state_can_be_changed_in_place(parts: dict[str, bytes]) -> None:
+    again = decode_state(parts)
+    again.weights["items.weight"].zero_()
+    again.exemplars.items[:] = 1
+    assert encode_parts(decode_state(parts)) == parts
+
+
+def test_serving_model_scores_as_the_trained_one(state: State, parts: dict[str, bytes]) -> None:
+    model, vocabulary = decode_serving(parts["weights"], parts["vocabulary"])
+    assert not model.training
+    assert vocabulary == state.vocabulary
+    ours, theirs = top_k(model, [[1, 2]], 5), top_k(state.model(), [[1, 2]], 5)
+    assert ours[0].tolist() == theirs[0].tolist()
+    assert ours[1].tolist() == theirs[1].tolist()
+
+
+def test_version_without_exemplars_or_items_beyond_ascii_survives(state: State) -> None:
+    again = decode_state(encode_parts(replace(state, exemplars=Exemplars.none())))
+    assert len(again.exemplars) == 0
+    assert "Schuhe für Köche 👟" in again.vocabulary.items
+
+
+def test_digest_is_over_sorted_kinds_and_their_hashes() -> None:
+    lines = "".join(
+        f"{kind} {hashlib.sha256(blob).hexdigest()}\n" for kind, blob in [("a", b"1"), ("b", b"2")]
+    )
+    assert content_digest({"b": b"2", "a": b"1"}) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_digest_changes_with_any_part(parts: dict[str, bytes]) -> None:
+    digests = {content_digest(parts | {kind: parts[kind] + b" "}) for kind in KINDS}
+    assert len(digests | {content_digest(parts)}) == 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_part_is_named(parts: dict[str, bytes], kind: str) -> None:
+    del parts[kind]
+    with pytest.raises(ArtifactError, match=kind):
+        decode_state(parts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("damage", [b"", b"\x00" * 9, b"not safetensors at all"])
+def test_damaged_part_is_refused(parts: dict[str, bytes], kind: str, damage: bytes) -> None:
+    with pytest.raises(ArtifactError, match=f"{kind} are no safetensors"):
+        decode_state(parts | {kind: damage})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_truncated_part_is_refused(parts: dict[str, bytes], kind: str) -> None:
+    with pytest.raises(ArtifactError, match=kind):
+        decode_state(parts | {kind: parts[kind][:-1]})
+
+
+def test_vocabulary_of_another_version_is_refused(parts: dict[str, bytes], state: State) -> None:
+    shorter = replace(state, vocabulary=Vocabulary(state.vocabulary.items[:-1]))
+    other = encode_parts(shorter)["vocabulary"]
+    with pytest.raises(ArtifactError, match=r"items.weight: \(14, 16\) instead of \(13, 16\)"):
+        decode_serving(parts["weights"], other)
+
+
+def test_optimizer_of_another_shape_is_refused(parts: dict[str, bytes]) -> None:
+    short = changed(parts["optimizer"], **{"items.weight.exp_avg": torch.zeros(3, 16)})
+    with pytest.raises(ArtifactError, match=r"items.weight.exp_avg: \(3, 16\)"):
+        decode_state(parts | {"optimizer": short})
+
+
+def test_surplus_tensor_is_refused(parts: dict[str, bytes]) -> None:
+    more = changed(parts["weights"], extra=torch.zeros(1))
+    with pytest.raises(ArtifactError, match=r"extra: .* instead of nothing"):
+        decode_state(parts | {"weights": more})
+
+
+def test_exemplars_beyond_the_vocabulary_are_refused(parts: dict[str, bytes]) -> None:
+    items = load(parts["exemplars"])["items"]
+    items[0] = 99
+    with pytest.raises(ArtifactError, match="99; the vocabulary has 1 … 14"):
+        decode_state(parts | {"exemplars": changed(parts["exemplars"], items=items)})
+
+
+def test_exemplars_of_one_item_are_refused(parts: dict[str, bytes], state: State) -> None:
+    one = Exemplars(np.array([1], dtype=np.int32), np.array([0, 1]))
+    blob = encode_parts(replace(state, exemplars=one))["exemplars"]
+    with pytest.raises(ArtifactError, match="fewer than 2 items"):
+        decode_state(parts | {"exemplars": blob})
+
+
+def test_offsets_that_fall_are_refused(parts: dict[str, bytes]) -> None:
+    offsets = load(parts["vocabulary"])["offsets"].flip(0)
+    with pytest.raises(ArtifactError, match="offsets"):
+        decode_state(parts | {"vocabulary": changed(parts["vocabulary"], offsets=offsets)})
+
+
+def test_item_that_stands_twice_is_refused(parts: dict[str, bytes], state: State) -> None:
+    twice = Vocabulary((*state.vocabulary.items[:-1], "item-1"))
+    with pytest.raises(ArtifactError, match="twice"):
+        decode_state(
+            parts | {"vocabulary": encode_parts(replace(state, vocabulary=twice))["vocabulary"]}
+        )
+
+
+def test_item_that_is_not_utf8_is_refused(parts: dict[str, bytes]) -> None:
+    utf8 = load(parts["vocabulary"])["utf8"]
+    utf8[0] = 0xFF
+    with pytest.raises(ArtifactError, match="not UTF-8"):
+        decode_state(parts | {"vocabulary": changed(parts["vocabulary"], utf8=utf8)})
+
+
+def test_weights_without_architecture_are_refused(parts: dict[str, bytes]) -> None:
+    with pytest.raises(ArtifactError, match="architecture"):
+        decode_state(parts | {"weights": save(load(parts["weights"]))})

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from ader_stream.ader.dataset import (
+    POOL_BATCHES,
+    bucketed_batches,
+    by_length,
+    endless_batches,
+    hold_out,
+    pack,
+    pack_prefixes,
+    split_sessions,
+)
+
+SESSIONS = [[1, 2, 3], [4], [5, 6]]
+
+
+def test_every_click_but_the_first_is_a_target_of_those_before_it() -> None:
+    samples = split_sessions(SESSIONS, maxlen=50)
+    inputs = [
+        samples.items[start:end].tolist()
+        for start, end in zip(samples.starts, samples.targets, strict=True)
+    ]
+    assert inputs == [[1], [1, 2], [5]]
+    assert samples.labels.tolist() == [2, 3, 6]
+
+
+def test_sessions_of_one_click_give_no_sample() -> None:
+    assert len(split_sessions([[1], [2]], maxlen=50)) == 0
+
+
+def test_no_session_at_all_gives_no_sample() -> None:
+    assert len(split_sessions([], maxlen=50)) == 0
+
+
+def test_inputs_are_the_last_maxlen_clicks() -> None:
+    samples = split_sessions([[1, 2, 3, 4]], maxlen=2)
+    assert pack(samples, np.array([2])).inputs.tolist() == [[2, 3]]
+
+
+def test_packing_pads_on_the_left_to_the_longest_of_the_batch() -> None:
+    batch = pack(split_sessions(SESSIONS, maxlen=50), np.array([2, 1]))
+    assert batch.inputs.tolist() == [[0, 5], [1, 2]]
+    assert batch.targets.tolist() == [6, 3]
+
+
+def test_prefixes_are_packed_like_samples() -> None:
+    assert pack_prefixes([[1, 2, 3], [4]], maxlen=2).tolist() == [[2, 3], [0, 4]]
+
+
+def test_joined_samples_keep_their_clicks() -> None:
+    joined = split_sessions(SESSIONS, 50) + split_sessions([[7, 8]], 50)
+    assert joined.labels.tolist() == [2, 3, 6, 8]
+    assert pack(joined, np.array([3])).inputs.tolist() == [[7]]
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(1, 0), (4, 0), (6, 1), (100, 10)])
+def test_a_tenth_is_held_out_or_nothing(count: int, held_out: int) -> None:
+    samples = split_sessions([range(1, count + 2)], maxlen=50)
+    training, validation = hold_out(samples, 0.1, np.random.default_rng(0))
+    assert (len(training), len(validation)) == (count - held_out, held_out)
+    targets = np.concatenate([training.targets, validation.targets])
+    assert sorted(targets) == sorted(samples.targets)
+
+
+def test_batches_cover_every_sample_once() -> None:
+    lengths = np.random.default_rng(0).integers(1, 50, size=1000)
+    batches = bucketed_batches(lengths, 16, np.random.default_rng(0))
+    assert len(batches) == 63
+    assert sorted(np.concatenate(batches)) == list(range(1000))
+
+
+def test_batches_of_a_pool_do_not_overlap_in_length() -> None:
+    lengths = np.random.default_rng(0).integers(1, 50, size=16 * POOL_BATCHES)
+    batches = bucketed_batches(lengths, 16, np.random.default_rng(0))
+    spans = sorted((lengths[batch].min(), lengths[batch].max()) for batch in batches)
+    assert all(one[1] <= next_[0] for one, next_ in pairwise(spans))
+
+
+def test_batches_come_in_another_order_every_pass() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (bucketed_batches(np.ones(64, dtype=np.int64), 8, rng) for _ in range(2))
+    assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
+
+
+def test_endless_batches_start_over_with_every_sample() -> None:
+    stream = endless_batches(np.ones(5, dtype=np.int64), 2, np.random.default_rng(0))
+    passes = [np.concatenate([next(stream) for _ in range(3)]) for _ in range(2)]
+    assert [sorted(rows) for rows in passes] == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_by_length_goes_from_short_to_long() -> None:
+    chunks = [rows.tolist() for rows in by_length(np.array([3, 1, 2, 1]), 2)]
+    assert chunks == [[1, 3], [2, 0]]

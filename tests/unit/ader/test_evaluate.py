@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ader_stream.ader.evaluate import (
+    as_json,
+    counts_of,
+    evaluate,
+    method_recipe,
+    score_sessions,
+)
+from ader_stream.ader.model import SASRec
+from ader_stream.ader.ranking import rank_targets
+from ader_stream.ader.recipes import PAPER, Recipe
+from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.errors import DatasetError, SettingsError
+from ader_stream.types import RECIPROCAL_UNIT, Counts
+
+Blocks = Callable[[int, int], list[tuple[str, ...]]]
+NINE = Vocabulary(tuple("abcdefghi"))
+
+
+def test_counts_by_hand() -> None:
+    counts = counts_of(np.array([0, 9, 10, 19, 20]))
+    u = RECIPROCAL_UNIT
+    assert counts == Counts(5, 2, 4, u + u // 10, u + u // 10 + u // 11 + u // 20)
+
+
+def test_counts_of_nothing_are_zero() -> None:
+    assert counts_of(np.array([], dtype=np.int64)) == Counts()
+
+
+def test_every_known_click_after_the_first_is_a_target(model: SASRec) -> None:
+    counts = score_sessions(model, NINE, [("a", "b", "c"), ("d",), ("e", "f")])
+    ranks = rank_targets(model, [[1], [1, 2], [5]], [2, 3, 6])
+    assert counts == counts_of(ranks)
+
+
+def test_unknown_items_are_no_target_and_join_no_prefix(model: SASRec) -> None:
+    counts = score_sessions(model, NINE, [("new", "a", "newer", "b"), ("new", "c")])
+    expected = counts_of(rank_targets(model, [[1]], [2]))
+    assert counts == expected + Counts(unknown=3)
+
+
+def test_sessions_with_nothing_known_score_nothing(model: SASRec) -> None:
+    assert score_sessions(model, NINE, [("x", "y")]) == Counts(unknown=2)
+
+
+def test_each_cycle_is_tested_on_the_next_block(tiny: Recipe, block: Blocks) -> None:
+    blocks = [block(0, 12), block(1, 14), [("item-0", "item-1", "new")]]
+    first, second = evaluate(blocks, tiny, seed=0)
+    assert (first.cycle, second.cycle) == (1, 2)
+    assert first.report.clicks == sum(map(len, blocks[0]))
+    assert second.counts.targets == 1
+    assert second.counts.unknown == 1
+    assert first.counts.unknown == sum(
+        item in ("item-12", "item-13") for session in blocks[1] for item in session
+    )
+
+
+def test_progress_names_its_cycle(tiny: Recipe, block: Blocks) -> None:
+    seen: set[int] = set()
+    blocks = [block(0, 12)] * 3
+    list(evaluate(blocks, tiny, 0, on_progress=lambda cycle, _: seen.add(cycle)))
+    assert seen == {1, 2}
+
+
+@pytest.mark.parametrize(("count", "cycles"), [(1, None), (3, 3), (3, 0)])
+def test_too_few_blocks_are_refused(
+    tiny: Recipe, block: Blocks, count: int, cycles: int | None
+) -> None:
+    with pytest.raises(DatasetError, match=f"the data set has {count} periods"):
+        next(evaluate([block(0, 12)] * count, tiny, 0, cycles))
+
+
+def test_methods_are_recipes() -> None:
+    assert method_recipe("ader", PAPER) == PAPER
+    assert method_recipe("dropout", PAPER) == replace(PAPER, exemplars=0)
+    assert method_recipe("finetune", PAPER) == replace(PAPER, exemplars=0, dropout=0.0)
+
+
+def test_unknown_method_names_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="'gru' is not known; use one of: ader, dropout"):
+        method_recipe("gru", PAPER)
+
+
+def test_result_is_plain_json(tiny: Recipe, block: Blocks) -> None:
+    entry = as_json(next(evaluate([block(0, 12), block(1, 12)], tiny, 0)))
+    assert json.loads(json.dumps(entry)) == entry
+    assert {"cycle", "recall@20", "mrr@20", "lambda", "exemplars", "epochs"} <= entry.keys()

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ader_stream.ader.dataset import split_sessions
+from ader_stream.ader.exemplars import (
+    Exemplars,
+    allocate_exemplars,
+    herd,
+    represent_samples,
+    select_exemplars,
+)
+from ader_stream.ader.model import SASRec
+
+
+def quotas(**wanted: int) -> np.ndarray:
+    by_item = np.zeros(10, dtype=np.int64)
+    for item, count in wanted.items():
+        by_item[int(item[1:])] = count
+    return by_item
+
+
+@pytest.mark.parametrize("total", [1, 7, 30_000])
+def test_allocation_sums_to_the_total(total: int) -> None:
+    counts = np.array([0, 5, 0, 1, 90])
+    shares = allocate_exemplars(counts, total, np.random.default_rng(0))
+    assert shares.sum() == total
+    assert shares[counts == 0].sum() == 0
+
+
+def test_allocation_follows_the_counts() -> None:
+    shares = allocate_exemplars(np.array([0, 1, 3]), 40_000, np.random.default_rng(0))
+    assert shares[2] / shares[1] == pytest.approx(3, rel=0.05)
+
+
+def test_herding_takes_the_one_closest_to_the_mean_first() -> None:
+    angles = np.radians([0, 10, 80])
+    points = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    labels = np.array([4, 4, 4], dtype=np.int32)
+    assert herd(points, labels, quotas(i4=1)).tolist() == [1]
+
+
+def test_herding_balances_what_it_has_taken() -> None:
+    # The mean points to 30°; after 10°, w = 2μ − d(10°) points beyond it: 80° is next.
+    angles = np.radians([0, 10, 80])
+    points = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    labels = np.array([4, 4, 4], dtype=np.int32)
+    assert herd(points, labels, quotas(i4=2)).tolist() == [1, 2]
+
+
+def test_herding_goes_by_direction_and_not_by_length() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(12, 5)).astype(np.float32)
+    labels = np.array([1] * 6 + [2] * 6, dtype=np.int32)
+    scaled = points * rng.uniform(0.5, 2.0, size=(12, 1)).astype(np.float32)
+    wanted = quotas(i1=3, i2=2)
+    assert set(herd(points, labels, wanted)) == set(herd(scaled, labels, wanted))
+
+
+def test_herding_gives_no_label_more_than_it_has() -> None:
+    points = np.eye(5, dtype=np.float32)[:3]
+    labels = np.array([3, 3, 8], dtype=np.int32)
+    chosen = herd(points, labels, quotas(i3=9, i8=1))
+    assert sorted(chosen) == [0, 1, 2]
+
+
+def test_exemplars_hold_the_chosen_clicks_and_no_others() -> None:
+    samples = split_sessions([[1, 2, 3], [4, 5]], maxlen=50)
+    exemplars = Exemplars.of(samples.take(np.array([2, 1])))
+    assert exemplars.items.tolist() == [4, 5, 1, 2, 3]
+    assert exemplars.offsets.tolist() == [0, 2, 5]
+    assert exemplars.samples().labels.tolist() == [5, 3]
+
+
+def test_exemplars_are_cut_to_what_the_model_reads() -> None:
+    samples = split_sessions([[1, 2, 3, 4]], maxlen=2)
+    assert Exemplars.of(samples.take(np.array([2]))).items.tolist() == [2, 3, 4]
+
+
+def test_none_is_empty() -> None:
+    assert (len(Exemplars.none()), len(Exemplars.none().samples())) == (0, 0)
+
+
+def test_selection_keeps_labels_in_proportion(model: SASRec) -> None:
+    sessions = [[1, 2]] * 1 + [[3, 4], [5, 4], [6, 4], [7, 4], [8, 4], [9, 4]]
+    candidates = split_sessions(sessions, maxlen=6)
+    kept = select_exemplars(model, candidates, 5, np.random.default_rng(0))
+    labels = kept.samples().labels.tolist()
+    assert 3 <= labels.count(4) <= 5
+    assert len(kept) <= 5
+
+
+def test_selection_of_none_keeps_none(model: SASRec) -> None:
+    candidates = split_sessions([[1, 2]], maxlen=6)
+    assert len(select_exemplars(model, candidates, 0, np.random.default_rng(0))) == 0
+
+
+def test_representations_stand_at_their_sample(model: SASRec) -> None:
+    samples = split_sessions([[1, 2, 3, 4], [5, 6]], maxlen=6)
+    together = represent_samples(model, samples)
+    alone = [represent_samples(model, samples.take(np.array([row])))[0] for row in range(4)]
+    np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)

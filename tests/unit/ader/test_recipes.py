@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from ader_stream.ader.recipes import PAPER, recipe
+from ader_stream.errors import SettingsError
+
+
+def test_paper_has_the_published_hyper_parameters() -> None:
+    assert recipe("paper") is PAPER
+    assert (PAPER.hidden, PAPER.blocks, PAPER.maxlen, PAPER.dropout) == (150, 2, 50, 0.3)
+    assert (PAPER.learning_rate, PAPER.batch_size, PAPER.patience) == (5e-4, 256, 5)
+    assert (PAPER.exemplars, PAPER.lambda_base, PAPER.validation_share) == (30_000, 0.8, 0.1)
+
+
+def test_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"'papyrus' is not known; use one of: paper"):
+        recipe("papyrus")
