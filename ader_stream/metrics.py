@@ -106,7 +106,7 @@ CYCLE_EPOCH = Metric(Gauge, "ader_cycle_epoch", "epoch", "Epoch of the running u
 CYCLE_PROGRESS = Metric(
     Gauge, "ader_cycle_epoch_progress_ratio", "ratio", "Share of the epoch done."
 )
-CYCLE_LOSS = Metric(Gauge, "ader_cycle_loss", "nats", "Mean training loss of the epoch so far.")
+CYCLE_LOSS = Metric(Gauge, "ader_cycle_loss", "nats", "Training loss of the last batch.")
 CYCLE_VALIDATION = Metric(
     Gauge, "ader_cycle_validation_recall20_ratio", "ratio", "Recall@20 on the validation samples."
 )

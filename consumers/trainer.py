@@ -148,12 +148,22 @@ class _Leader:
         if self._process.should_stop():
             raise _StopAskedError
         now = time.monotonic()
-        if now - self._last_poll < POLL_SECONDS and progress.step < progress.steps:
-            return
-        self._last_poll = now
-        self._leadership.require()
+        if now - self._last_poll >= POLL_SECONDS or progress.ends_epoch:
+            self._last_poll = now
+            self._leadership.require()
+            self._show_metrics(progress)
+        if progress.ends_epoch:
+            log.info(
+                "epoch",
+                epoch=progress.epoch,
+                loss=round(progress.loss, 4),
+                validation_recall20=progress.validation_recall20,
+                samples_per_second=round(progress.samples_per_second),
+            )
+
+    def _show_metrics(self, progress: Progress) -> None:
         self._metrics[m.CYCLE_EPOCH].set(progress.epoch)
-        self._metrics[m.CYCLE_PROGRESS].set(progress.step / progress.steps)
+        self._metrics[m.CYCLE_PROGRESS].set(progress.step / max(1, progress.steps))
         self._metrics[m.CYCLE_LOSS].set(progress.loss)
         self._metrics[m.CYCLE_SPEED].set(progress.samples_per_second)
         if progress.validation_recall20 is not None:

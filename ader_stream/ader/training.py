@@ -37,6 +37,8 @@ class Progress:
         New sub-sequences and exemplars, over the seconds spent training them in this cycle.
     validation_recall20
         Of the last epoch that ended, in percent; None before, or where nothing is held out.
+    ends_epoch
+        Told once an epoch, after its validation.
     """
 
     epoch: int
@@ -45,6 +47,7 @@ class Progress:
     loss: float
     samples_per_second: float
     validation_recall20: float | None = None
+    ends_epoch: bool = False
 
 
 class Pace:
@@ -81,7 +84,7 @@ class Pace:
     def validated(self, recall20: float | None) -> None:
         """Tell that an epoch has ended."""
         self.now = replace(self.now, validation_recall20=recall20)
-        self.tell()
+        self.on_progress(replace(self.now, ends_epoch=True))
 
     def tell(self) -> None:
         """Tell the same again, so that a long stretch without a batch is no silence."""
@@ -182,6 +185,7 @@ def fit(
     if not len(validation):
         for _ in range(recipe.patience):
             _train_epoch(learner, training, recipe, rng, pace, result)
+            pace.validated(None)
         result.keep(learner)
         return result
     best = -1.0

@@ -132,6 +132,7 @@ def _write(report: DemoReport, clicks: Dataset, out: Path) -> None:
 
 def _summarise(console: Console, report: DemoReport, out: Path, seconds: float) -> None:
     recall, mrr = report.mean("recall@20"), report.mean("mrr@20")
+    console.print()
     if recall is not None and mrr is not None:
         console.print(f"mean prequential Recall@20 {recall:.2f} %, MRR@20 {mrr:.2f} %")
     console.print(f"{out / 'report.html'} after {seconds:.0f} s", highlight=False)

@@ -17,7 +17,7 @@ def spread(keys: Sequence[str], start: int, length: int, gap: int) -> range:
     Parameters
     ----------
     keys
-        Session key of every click, in file order, (N,).
+        Session key of every click, in file order, (N,); at least one.
     start, length
         Of the block, ms.
     gap
@@ -42,7 +42,9 @@ def spread(keys: Sequence[str], start: int, length: int, gap: int) -> range:
             f"sessions.gap = {gap} ms: two clicks of one session are {widest} lines apart, and a "
             f"line takes 1 ms or more; use at least {widest + 1}ms"
         )
-    step = min(length // max(len(keys), 1), (gap - 1) // max(widest, 1))
+    step = length // len(keys)
+    if widest:
+        step = min(step, (gap - 1) // widest)
     return range(start, start + len(keys) * step, step)
 
 

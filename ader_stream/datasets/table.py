@@ -103,13 +103,14 @@ def read_table(file: Path, format: TableFormat) -> pa.Table:  # noqa: A002
 
 def _read_csv(file: Path, format: TableFormat) -> pa.Table:  # noqa: A002
     """Columns as they are written: an item ``007`` or ``NA`` stays what it is."""
+    # One thread: only then does an error know its row.
+    read = pa.csv.ReadOptions(use_threads=False)
     parse = pa.csv.ParseOptions(delimiter=format.delimiter, ignore_empty_lines=False)
-    with pa.csv.open_csv(file, parse_options=parse) as header:
+    with pa.csv.open_csv(file, read_options=read, parse_options=parse) as header:
         _require_columns(file, format, header.schema.names)
     return pa.csv.read_csv(
         file,
-        # One thread: only then does an error know its row.
-        read_options=pa.csv.ReadOptions(use_threads=False),
+        read_options=read,
         parse_options=parse,
         convert_options=pa.csv.ConvertOptions(
             column_types=dict.fromkeys(format.columns, pa.large_string()),

@@ -29,6 +29,9 @@ POLL_SECONDS = 0.2
 LOOK_SECONDS = 1.0
 """Between two looks at the trainer's metrics."""
 
+LOG_WIDTH = 100
+"""Columns of the table where there is no terminal to ask."""
+
 STALL_SECONDS = 1_800.0
 """A demo that sees nothing new for this long has failed."""
 
@@ -95,7 +98,10 @@ def run_demo(plan: DemoPlan, settings: Settings, kafka: LocalKafka, guard: Guard
 @contextmanager
 def _live_table(dataset: Dataset) -> Iterator[Callable[[Sequence[LiveRow]], None]]:
     """Draw the table over and over on a terminal; elsewhere print it once, at the end."""
-    with Live(console=Console(), auto_refresh=False) as live:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=LOG_WIDTH)
+    with Live(console=console, auto_refresh=False) as live:
         yield lambda rows: live.update(
             render(rows, dataset=dataset.name, simulated=dataset.simulated), refresh=True
         )

@@ -1,7 +1,5 @@
 """The local Kafka without a broker: the order of sources, the guard, ports, the download."""
 
-# ruff: noqa: ARG002 - a fake takes what the real one needs
-
 from __future__ import annotations
 
 import os

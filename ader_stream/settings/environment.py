@@ -1,0 +1,63 @@
+"""The only code that looks at the environment."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from ader_stream.errors import SettingsError
+
+
+def settings_file() -> Path | None:
+    """Path of the TOML file that ``ADER_SETTINGS`` names."""
+    name = os.environ.get("ADER_SETTINGS")
+    if name and not Path(name).is_file():
+        raise SettingsError(f"ADER_SETTINGS={name}: no such file; name a TOML file or unset it")
+    return Path(name) if name else None
+
+
+def refuse_unknown_variables(known: Collection[str]) -> None:
+    """Raise `SettingsError` for an ``ADER_`` variable that is no setting."""
+    for variable in os.environ:
+        if not variable.startswith("ADER_") or variable.startswith("ADER_LIBRDKAFKA_"):
+            continue
+        if variable not in known and variable != "ADER_SETTINGS":
+            near = difflib.get_close_matches(variable, known, n=1, cutoff=0.8)
+            hint = f"; did you mean {near[0]}?" if near else "; the README lists them all"
+            raise SettingsError(f"{variable}: unknown setting{hint}")
+
+
+def librdkafka_variables() -> dict[str, str]:
+    """``ADER_LIBRDKAFKA_SASL_USERNAME=x`` → ``{"sasl.username": "x"}``; ``…_FILE`` is read."""
+    properties = {}
+    for variable, value in os.environ.items():
+        if not variable.startswith("ADER_LIBRDKAFKA_"):
+            continue
+        name = variable.removeprefix("ADER_LIBRDKAFKA_")
+        is_file = name.endswith("_FILE")
+        property_ = name.removesuffix("_FILE").lower().replace("_", ".")
+        properties[property_] = _read_secret(variable, value) if is_file else value
+    return properties
+
+
+def kafka_image() -> str:
+    """Name the container image of the local Kafka; ``KAFKA_IMAGE`` overrides the official one."""
+    return os.environ.get("KAFKA_IMAGE", "apache/kafka")
+
+
+def worker_environment(**overrides: Mapping[str, str]) -> dict[str, str]:
+    """Variables for a worker process: this one's own, and overrides (group → name → value)."""
+    return dict(os.environ) | {
+        f"ADER_{group}_{name}".upper(): value
+        for group, values in overrides.items()
+        for name, value in values.items()
+    }
+
+
+def _read_secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{variable}={path}: {error.strerror}; name a readable file") from None

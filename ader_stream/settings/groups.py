@@ -1,0 +1,162 @@
+"""Every setting: its name, default and meaning, group by group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ader_stream.settings.units import Duration, Instant
+
+MONDAY = "1970-01-05T00:00:00Z"
+"""Blocks of a week start on Mondays."""
+
+
+def _as_written(default: str) -> Any:
+    """Give a default as a user would write it; it is parsed like one, and shown as it stands."""
+    return default
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class KafkaSettings(_Group):
+    """Where Kafka is, and what our topics are called there."""
+
+    bootstrap_servers: str = Field("localhost:9092", description="Address of the cluster.")
+    prefix: str = Field(
+        "ader",
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="Start of the name of every topic and group.",
+    )
+    group_protocol: Literal["classic", "consumer"] = Field(
+        "classic", description="Group protocol; `consumer` is KIP-848."
+    )
+    session_timeout: Duration = Field(
+        _as_written("6s"),
+        description="A silent worker's partitions move on after this (classic protocol).",
+    )
+    transaction_timeout: Duration = Field(
+        _as_written("10s"), description="A transaction left open is aborted after this."
+    )
+    librdkafka: dict[str, str] = Field(
+        {},
+        description="Any librdkafka property. In the environment one variable each: "
+        "`ADER_LIBRDKAFKA_SASL_USERNAME` is `sasl.username`; with `_FILE` at its end the value is "
+        "read from that file.",
+    )
+
+
+class ClicksSettings(_Group):
+    """What your click topic looks like."""
+
+    topic: str = Field("", description="Your click topic; empty for PREFIX.clicks.")
+    format: Literal["json", "avro", "avro-registry"] = Field(
+        "json", description="`avro-registry` has the schema registry's five-byte header."
+    )
+    session_field: str = Field(
+        "session", description="Field of the session (or user) key; `$key` for the record's key."
+    )
+    item_field: str = Field("item", description="Field of the item id.")
+    time_field: str = Field("time", description="Field of the event time, ms since 1970.")
+    event_id_field: str = Field("", description="Field of the event id, where there is one.")
+    extra_fields: tuple[str, ...] = Field((), description="Fields that pass through, a JSON list.")
+    avro_schema: Path | None = Field(
+        None, description="Writer's schema (.avsc) of Avro clicks; our own Click without it."
+    )
+    registry_url: str = Field("", description="Schema registry, for `avro-registry`.")
+    start: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where reading starts if no offset was ever committed."
+    )
+
+
+class SessionsSettings(_Group):
+    """How clicks become sessions."""
+
+    gap: Duration = Field(
+        _as_written("30m"), description="Neighbours in a session are at most this far apart."
+    )
+    lateness: Duration = Field(
+        _as_written("0ms"), description="How far the watermark stays behind."
+    )
+    late: Literal["carry", "dead-letter"] = Field(
+        "carry", description="Late clicks move to the watermark, or are refused."
+    )
+
+    @model_validator(mode="after")
+    def _gap_is_positive(self) -> SessionsSettings:
+        if self.gap == 0:
+            raise ValueError("gap: expected more than 0; 30m is usual for shops")
+        return self
+
+
+class BlocksSettings(_Group):
+    """How the stream is cut into blocks, one update cycle each."""
+
+    origin: Instant = Field(
+        _as_written(MONDAY), description="Event time at which block 0 starts; ISO 8601 or ms."
+    )
+    length: Duration = Field(_as_written("7d"), description="Event time in a block.")
+    min_sessions: int = Field(
+        1, ge=1, description="Short blocks are joined until one has this many sessions."
+    )
+
+
+class SessionizerSettings(_Group):
+    """The sessionizer."""
+
+    commit_interval: Duration = Field(
+        _as_written("200ms"), description="Longest time between two transactions."
+    )
+    dead_letter_ratio: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="The worker stops when more of the last 1000 clicks were refused.",
+    )
+
+
+class TrainerSettings(_Group):
+    """The trainer."""
+
+    recipe: str = Field("paper", description="The recipe of the update cycle.")
+    overrides: dict[str, float] = Field(
+        {}, description="Hyper-parameters that differ from the recipe's, a JSON object."
+    )
+    seed: int = Field(0, description="Of everything random in a cycle.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 for every core.")
+    chunk_size: int = Field(
+        900_000, ge=1_000, le=1_000_000, description="Bytes of a record in model-chunks."
+    )
+
+
+class InferenceSettings(_Group):
+    """The inference worker."""
+
+    k: int = Field(20, ge=1, le=1_000, description="Items in a recommendation.")
+    recommendations: bool = Field(
+        False, description="Also write the recommendations topic after each click."
+    )
+    threads: int = Field(1, ge=1, description="CPU threads.")
+    commit_interval: Duration = Field(
+        _as_written("500ms"), description="Longest time between two transactions."
+    )
+
+
+class HttpSettings(_Group):
+    """Where a worker answers: /metrics, /healthz, /readyz, and /recommend for inference."""
+
+    host: str = Field("0.0.0.0", description="Address to bind.")  # noqa: S104 - a server's default
+    port: int = Field(8080, ge=0, le=65535, description="Port to bind; 0 for any free one.")
+    advertised: str = Field(
+        "", description="host:port that others reach it at; empty for host:port."
+    )
+
+
+class LogSettings(_Group):
+    """Logs, on standard error."""
+
+    format: Literal["text", "json"] = Field("text", description="key=value text, or JSON lines.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level.")

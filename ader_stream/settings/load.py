@@ -1,0 +1,75 @@
+"""Reading all settings, and describing them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import SettingsError as SourceError
+
+from ader_stream.errors import SettingsError
+from ader_stream.settings.environment import librdkafka_variables, refuse_unknown_variables
+from ader_stream.settings.whole import Settings
+
+
+def load_settings(**overrides: Mapping[str, Any]) -> Settings:
+    """Read file and environment; `overrides` (group → name → value) win over both.
+
+    Raises
+    ------
+    SettingsError
+        Naming the setting, its value, and what was expected.
+    """
+    refuse_unknown_variables([variable for _, variable, _, _ in describe_settings()])
+    kafka = dict(overrides.pop("kafka", {}))
+    if properties := librdkafka_variables():
+        kafka["librdkafka"] = properties | dict(kafka.get("librdkafka", {}))
+    try:
+        groups: dict[str, Any] = {"kafka": kafka, **overrides}
+        return Settings(**groups)
+    except ValidationError as error:
+        raise SettingsError(_describe(error)) from None
+    except (SourceError, ValueError) as error:
+        raise SettingsError(f"settings: {error}: {error.__cause__ or 'in the file'}") from None
+
+
+def describe_settings() -> list[tuple[str, str, str, str]]:
+    """List every setting as (TOML name, variable, default, meaning)."""
+    return [
+        (
+            f"{group}.{name}",
+            f"ADER_{group}_{name}".upper(),
+            _show(field.default),
+            field.description or "",
+        )
+        for group, model in _groups().items()
+        for name, field in model.model_fields.items()
+    ]
+
+
+def _show(default: object) -> str:
+    if default is None or default in ("", {}, ()):
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _groups() -> dict[str, type[BaseModel]]:
+    return {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+
+def _describe(error: ValidationError) -> str:
+    """One line for the first thing wrong."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][:2])
+    expected = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, [row[0] for row in describe_settings()], n=1)
+        return f"{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else "")
+    value = first["input"]
+    return f"{name} = {value!r}: {expected}" if name and not isinstance(value, dict) else expected

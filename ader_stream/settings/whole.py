@@ -1,0 +1,112 @@
+"""All settings together, and the values that the parts of the system are handed."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from ader_stream.settings.environment import settings_file
+from ader_stream.settings.groups import (
+    BlocksSettings,
+    ClicksSettings,
+    HttpSettings,
+    InferenceSettings,
+    KafkaSettings,
+    LogSettings,
+    SessionizerSettings,
+    SessionsSettings,
+    TrainerSettings,
+)
+from ader_stream.stream.clicks import ClickFormat
+from ader_stream.stream.clients import KafkaClients
+from ader_stream.stream.topics import Topics
+from ader_stream.types import BlockRule, SessionRule
+
+
+class Settings(BaseSettings):
+    """All settings; each group handed to the part that needs it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ADER_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="forbid",
+        frozen=True,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    clicks: ClicksSettings = ClicksSettings()
+    sessions: SessionsSettings = SessionsSettings()
+    blocks: BlocksSettings = BlocksSettings()
+    sessionizer: SessionizerSettings = SessionizerSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    inference: InferenceSettings = InferenceSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, settings_file())
+
+    @model_validator(mode="after")
+    def _gap_fits_into_a_block(self) -> Settings:
+        if self.sessions.gap >= self.blocks.length:
+            raise ValueError(
+                f"sessions.gap ({self.sessions.gap} ms) must be shorter than "
+                f"blocks.length ({self.blocks.length} ms)"
+            )
+        return self
+
+    @property
+    def topics(self) -> Topics:
+        """Names of the topics."""
+        return Topics(self.kafka.prefix, self.clicks.topic)
+
+    @property
+    def clients(self) -> KafkaClients:
+        """What makes this system's Kafka clients."""
+        return KafkaClients(
+            self.kafka.bootstrap_servers,
+            self.kafka.librdkafka,
+            group_protocol=self.kafka.group_protocol,
+            session_timeout=self.kafka.session_timeout,
+            transaction_timeout=self.kafka.transaction_timeout,
+        )
+
+    @property
+    def block_rule(self) -> BlockRule:
+        """How the stream is cut into blocks."""
+        return BlockRule(self.blocks.origin, self.blocks.length)
+
+    @property
+    def session_rule(self) -> SessionRule:
+        """How clicks become sessions."""
+        return SessionRule(self.sessions.gap, self.sessions.lateness, self.sessions.late)
+
+    @property
+    def click_format(self) -> ClickFormat:
+        """How clicks are decoded."""
+        clicks = self.clicks
+        return ClickFormat(
+            clicks.format,
+            clicks.session_field,
+            clicks.item_field,
+            clicks.time_field,
+            clicks.event_id_field,
+            clicks.extra_fields,
+            clicks.avro_schema,
+            clicks.registry_url,
+        )
