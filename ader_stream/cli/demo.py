@@ -21,8 +21,15 @@ from ader_stream.demo.run import DemoPlan, run_demo
 from ader_stream.local_kafka import Guard, LocalKafka, start_kafka, stop_kafka
 from ader_stream.settings import Settings, kafka_image, load_settings
 
-SHOP_OVERRIDES = {"hidden": 64, "exemplars": 6_000, "max_epochs": 12, "patience": 3}
-"""A shop of some 1,500 items needs no larger model, and the demo ends in minutes."""
+SHOP_OVERRIDES = {
+    "hidden": 64,
+    "batch_size": 128,
+    "learning_rate": 2e-3,
+    "max_epochs": 8,
+    "patience": 2,
+    "exemplars": 4_000,
+}
+"""A shop of some 1,500 items needs no larger model, and a demo is to end in minutes."""
 
 
 @click.command()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import islice
 from pathlib import Path
 
 import click
 
 from ader_stream.cli.options import json_option, kafka_options
-from ader_stream.datasets import open_dataset
+from ader_stream.datasets import count_clicks, open_dataset
 from ader_stream.errors import SettingsError
 from ader_stream.settings import Settings
 from ader_stream.stream.replaying import Replayer, wait_until_served
@@ -31,6 +32,7 @@ from ader_stream.stream.system_view import SystemView
 @click.option("--session-column", help="CSV, Parquet: column of the session or user.")
 @click.option("--item-column", help="CSV, Parquet: column of the item.")
 @click.option("--time-column", help="CSV, Parquet: column of the event time.")
+@click.option("--time-unit", help="CSV, Parquet: of whole-number times: s, ms (default), us or ns.")
 @json_option
 @kafka_options
 def replay(
@@ -50,14 +52,13 @@ def replay(
         )
     named = {name.removesuffix("_column"): column for name, column in columns.items() if column}
     clicks = open_dataset(dataset, settings.block_rule, settings.sessions.gap, **named)
+    count_clicks(clicks, blocks)  # a file that cannot be read is told before a click is sent
     settings.clients.check_reachable()
     replayer = Replayer(
         settings.clients, settings.topics, settings.block_rule, settings.click_format, rate
     )
     view = SystemView(settings.clients, settings.topics, whole=False)
-    for number, (block, of_block) in enumerate(clicks.blocks()):
-        if blocks is not None and number == blocks:
-            break
+    for block, of_block in islice(clicks.blocks(), blocks):
         replayer.send(of_block)
         replayer.end_block(block)
         _say(as_json, block=block, clicks=len(of_block), clicks_sent=replayer.clicks_sent)

@@ -24,6 +24,9 @@ _COLUMNS = (
     "prequential\nMRR@20",
 )
 
+LOG_WIDTH = 100
+"""Columns of a log."""
+
 
 @dataclass(frozen=True, slots=True)
 class LiveRow:
@@ -65,7 +68,7 @@ class LiveView:
     def __init__(self, dataset: str, *, simulated: bool, console: Console | None = None) -> None:
         self._dataset = dataset
         self._simulated = simulated
-        self._live = Live(console=console, auto_refresh=False)
+        self._live = Live(console=console or _wide_enough(), auto_refresh=False)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -78,6 +81,12 @@ class LiveView:
         """Draw these rows in place of the ones before."""
         table = render(rows, dataset=self._dataset, simulated=self._simulated)
         self._live.update(table, refresh=True)
+
+
+def _wide_enough() -> Console:
+    """Standard output; in a log, where no terminal tells its width, the whole table fits."""
+    console = Console()
+    return console if console.is_terminal else Console(width=LOG_WIDTH)
 
 
 def render(rows: Sequence[LiveRow], *, dataset: str, simulated: bool) -> Table:

@@ -1,7 +1,8 @@
 """Curves of the paper, for runs on the data set that it used.
 
 F. Mi, X. Lin, B. Faltings: ADER: Adaptively Distilled Exemplar Replay Towards Continual Learning
-for Session-based Recommendation, RecSys 2020 (figure 3: DIGINETICA, cycles 1 to 16).
+for Session-based Recommendation, RecSys 2020. Read off the authors' published figure of DIGINETICA,
+cycles 1 to 16; their means are those of the paper's table.
 """
 
 from __future__ import annotations

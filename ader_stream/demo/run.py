@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
-from rich.live import Live
-
 from ader_stream.datasets import Block, Dataset
-from ader_stream.demo.live_table import LiveRow, render
+from ader_stream.demo.live_table import LiveRow, LiveView
 from ader_stream.demo.report import BlockReport, DemoReport, KafkaReport, SeenItems, Update
 from ader_stream.demo.workers import Workers
 from ader_stream.errors import DemoError
@@ -28,9 +25,6 @@ from ader_stream.types import Counts
 POLL_SECONDS = 0.2
 LOOK_SECONDS = 1.0
 """Between two looks at the trainer's metrics."""
-
-LOG_WIDTH = 100
-"""Columns of the table where there is no terminal to ask."""
 
 STALL_SECONDS = 1_800.0
 """A demo that sees nothing new for this long has failed."""
@@ -74,8 +68,9 @@ def run_demo(plan: DemoPlan, settings: Settings, kafka: LocalKafka, guard: Guard
     create_topics(clients.admin(), topics, plan.partitions)
     replayer = Replayer(clients, topics, settings.block_rule, settings.click_format, rate=None)
     view = SystemView(clients, topics)
-    with _running(plan, settings, guard) as workers, _live_table(plan.dataset) as show:
-        watch = _Watch(view, workers, show)
+    table = LiveView(plan.dataset.name, simulated=plan.dataset.simulated)
+    with _running(plan, settings, guard) as workers, table as live:
+        watch = _Watch(view, workers, live)
         for block in islice(plan.dataset.blocks(), plan.blocks):
             watch.add_block(block)
             replayer.send(block.clicks)
@@ -96,18 +91,6 @@ def run_demo(plan: DemoPlan, settings: Settings, kafka: LocalKafka, guard: Guard
 
 
 @contextmanager
-def _live_table(dataset: Dataset) -> Iterator[Callable[[Sequence[LiveRow]], None]]:
-    """Draw the table over and over on a terminal; elsewhere print it once, at the end."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=LOG_WIDTH)
-    with Live(console=console, auto_refresh=False) as live:
-        yield lambda rows: live.update(
-            render(rows, dataset=dataset.name, simulated=dataset.simulated), refresh=True
-        )
-
-
-@contextmanager
 def _running(plan: DemoPlan, settings: Settings, guard: Guard) -> Iterator[Workers]:
     kafka = {
         "bootstrap_servers": settings.kafka.bootstrap_servers,
@@ -123,12 +106,10 @@ def _running(plan: DemoPlan, settings: Settings, guard: Guard) -> Iterator[Worke
 class _Watch:
     """Looks at the topics and at the trainer, and shows what it sees."""
 
-    def __init__(
-        self, view: SystemView, workers: Workers, show: Callable[[Sequence[LiveRow]], None]
-    ) -> None:
+    def __init__(self, view: SystemView, workers: Workers, live: LiveView) -> None:
         self._view = view
         self._workers = workers
-        self._show = show
+        self._live = live
         self._seen_items = SeenItems()
         self._new_item_shares: dict[int, float | None] = {}
         self._cycles: dict[int, tuple[int, float | None]] = {}
@@ -221,7 +202,7 @@ class _Watch:
         self._workers.check()
         if self._manifest_of(block) is None:
             self._look_at_the_trainer(block)
-        self._show([self._row(shown) for shown in self._new_item_shares])
+        self._live.show([self._row(shown) for shown in self._new_item_shares])
 
     def _look_at_the_trainer(self, block: int) -> None:
         values = self._workers.metrics("trainer")

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from ader_stream.datasets import open_dataset
+from ader_stream.errors import DatasetError, SettingsError
+from ader_stream.types import BlockRule
+
+RULE = BlockRule(origin=0, length=1_000)
+TIME = 1_704_164_645_000  # 2024-01-02 03:04:05 UTC
+SECONDS = TIME // 1_000
+
+Rows = list[tuple[int, str, str, int]]
+
+
+def read(path: Path, **columns: str) -> Rows:
+    blocks = open_dataset(path, RULE, gap=100, **columns).blocks()
+    return [(block, c.key, c.item, c.time) for block, clicks in blocks for c in clicks]
+
+
+def csv(folder: Path, text: str, name: str = "clicks.csv") -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def parquet(folder: Path, name: str = "clicks.parquet", **columns: Any) -> Path:
+    pa.parquet.write_table(pa.table(columns), folder / name)
+    return folder / name
+
+
+def test_clicks_are_sorted_by_time_and_cut_into_blocks(tmp_path: Path) -> None:
+    path = csv(tmp_path, "session,item,time\nb,2,3500\na,1,999\nb,3,1000\n")
+    assert read(path) == [(0, "a", "1", 999), (1, "b", "3", 1000), (3, "b", "2", 3500)]
+
+
+def test_clicks_of_one_time_stay_in_the_order_of_files_and_rows(tmp_path: Path) -> None:
+    csv(tmp_path, "session,item,time\na,3,7\n", name="part-2.csv")
+    csv(tmp_path, "session,item,time\na,1,7\na,2,7\n", name="part-1.csv")
+    assert [item for _, _, item, _ in read(tmp_path)] == ["1", "2", "3"]
+
+
+def test_a_block_before_the_origin_has_a_negative_number(tmp_path: Path) -> None:
+    path = csv(tmp_path, "session,item,time\na,1,1\n")
+    [(number, _)] = open_dataset(path, BlockRule(origin=2, length=1_000), gap=100).blocks()
+    assert number == -1
+
+
+def test_columns_have_the_names_that_were_given(tmp_path: Path) -> None:
+    path = csv(tmp_path, "when;who;price;what\n5;ann;9.5;hat\n")
+    rows = read(path, session="who", item="what", time="when", delimiter=";")
+    assert rows == [(0, "ann", "hat", 5)]
+
+
+def test_ids_in_csv_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = csv(tmp_path, "session,item,time\n007,NA,5\n")
+    assert read(path) == [(0, "007", "NA", 5)]
+
+
+def test_whole_numbers_in_parquet_become_decimal_strings(tmp_path: Path) -> None:
+    path = parquet(tmp_path, session=[12], item=pa.array(["hat"]).dictionary_encode(), time=[5])
+    assert read(path) == [(0, "12", "hat", 5)]
+
+
+@pytest.mark.parametrize(
+    ("time", "unit"),
+    [
+        (str(TIME), "ms"),
+        (str(SECONDS), "s"),
+        (f"{SECONDS}.0", "s"),
+        (f"{TIME}000", "us"),
+        (f"{TIME}000000", "ns"),
+        ("2024-01-02T03:04:05Z", "ms"),
+        ("2024-01-02T05:04:05.000+02:00", "ms"),
+        ("2024-01-02 03:04:05", "s"),
+    ],
+)
+def test_times_in_csv_are_numbers_of_a_unit_or_iso_8601(
+    tmp_path: Path, time: str, unit: str
+) -> None:
+    path = csv(tmp_path, f"session,item,time\na,1,{time}\n")
+    assert read(path, time_unit=unit)[0][3] == TIME
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pa.array([TIME]),
+        pa.array([float(TIME)]),
+        pa.array([TIME * 1_000], pa.timestamp("us")),
+        pa.array([SECONDS], pa.timestamp("s", "Europe/Berlin")),
+        pa.array([datetime.fromtimestamp(SECONDS, UTC)]),
+        pa.array(["2024-01-02T03:04:05Z"], pa.large_string()),
+    ],
+)
+def test_times_in_parquet_may_be_numbers_timestamps_or_strings(
+    tmp_path: Path, times: pa.Array
+) -> None:
+    path = parquet(tmp_path, session=["a"], item=["1"], time=times)
+    assert read(path)[0][3] == TIME
+
+
+def test_fractions_of_a_second_become_milliseconds(tmp_path: Path) -> None:
+    path = csv(tmp_path, "session,item,time\na,1,2\na,2,2.5\n")
+    assert [time for *_, time in read(path, time_unit="s")] == [2_000, 2_500]
+
+
+def test_a_missing_column_is_named_with_those_found(tmp_path: Path) -> None:
+    path = csv(tmp_path, "who,item,ts\na,1,2\n")
+    with pytest.raises(DatasetError, match=r"no column session, time; it has who, item, ts"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (",2,3", "no session or no item"),
+        ("a,,3", "no session or no item"),
+        ("a,2,", "time ''"),
+        ("a,2,soon", "time 'soon': expected a number"),
+        ("a,2,-3", "time '-3': expected one between 1970 and 9999"),
+        ("a,2,nan", "time 'nan'"),
+        ("a,2,1704164645000000", ".*is the time unit right"),
+        ("", "no session or no item"),
+    ],
+)
+def test_a_bad_row_in_csv_is_named_by_its_line(tmp_path: Path, row: str, problem: str) -> None:
+    path = csv(tmp_path, f"session,item,time\na,1,1\n{row}\nb,2,3\n")
+    with pytest.raises(DatasetError, match=rf"clicks\.csv, line 3: {problem}"):
+        read(path)
+
+
+def test_a_row_of_the_wrong_width_is_refused(tmp_path: Path) -> None:
+    path = csv(tmp_path, "session,item,time\na,1,1\na,2\n")
+    with pytest.raises(DatasetError, match=r"clicks\.csv: cannot be read: .*Row #3"):
+        read(path)
+
+
+def test_iso_8601_with_and_without_zone_do_not_mix(tmp_path: Path) -> None:
+    path = csv(tmp_path, "session,item,time\na,1,2024-01-02T03:04:05Z\na,1,2024-01-02T03:04:05\n")
+    with pytest.raises(DatasetError, match=r"line 3: .*ISO 8601 with a zone"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "problem"),
+    [
+        ("session", ["a", None], "row 2: no session or no item"),
+        ("item", [1.5, 2.0], "row 1: a double: expected strings or whole numbers"),
+        ("time", [1, None], "row 2: no time"),
+        ("time", [1.0, float("inf")], "row 2: time inf"),
+        ("time", [True, False], "row 1: a bool: expected numbers, timestamps"),
+    ],
+)
+def test_a_bad_value_in_parquet_is_named_by_its_row(
+    tmp_path: Path, column: str, values: list[Any], problem: str
+) -> None:
+    good: dict[str, Any] = {"session": ["a", "b"], "item": ["1", "2"], "time": [1, 2]}
+    path = parquet(tmp_path, **good | {column: values})
+    with pytest.raises(DatasetError, match=rf"clicks\.parquet, {problem}"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["clicks.csv", "clicks.parquet"])
+def test_an_empty_file_is_refused(tmp_path: Path, name: str) -> None:
+    csv(tmp_path, "", name=name)
+    with pytest.raises(DatasetError, match=f"{name}: cannot be read"):
+        read(tmp_path / name)
+
+
+def test_a_table_without_a_row_is_refused(tmp_path: Path) -> None:
+    path = csv(tmp_path, "session,item,time\n")
+    with pytest.raises(DatasetError, match="holds no click"):
+        read(path)
+
+
+@pytest.mark.parametrize("option", [{"time_unit": "hours"}, {"delimiter": "::"}])
+def test_an_unknown_unit_or_delimiter_is_refused(tmp_path: Path, option: dict[str, str]) -> None:
+    path = csv(tmp_path, "session,item,time\na,1,1\n")
+    with pytest.raises(SettingsError, match=next(iter(option.values()))):
+        read(path, **option)
+
+
+def test_without_pyarrow_the_error_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "ader_stream.datasets.table", raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DatasetError, match=r"pip install 'ader-stream\[data\]'"):
+        read(csv(tmp_path, "session,item,time\na,1,1\n"))
