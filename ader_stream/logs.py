@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 import structlog
 
 
 def configure_logs(format_: str = "text", level: str = "info", **context: str) -> None:
     """Set up logging once a process; `context` (the worker's name) is part of every line."""
+
+    def with_context(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        return {**context, **event}  # structlog's own contextvars would be one thread's alone
+
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if format_ == "json"
@@ -17,7 +23,7 @@ def configure_logs(format_: str = "text", level: str = "info", **context: str) -
     )
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            with_context,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
@@ -29,4 +35,3 @@ def configure_logs(format_: str = "text", level: str = "info", **context: str) -
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(**context)

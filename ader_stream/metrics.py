@@ -6,6 +6,7 @@ no item. The registry is handed in.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -57,10 +58,12 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self._built: dict[str, object] = {}
+        self._lock = threading.Lock()
 
     def __getitem__(self, metric: Metric[T]) -> T:
-        if metric.name not in self._built:
-            self._built[metric.name] = metric.build(self.registry)
+        with self._lock:  # requests are answered in several threads
+            if metric.name not in self._built:
+                self._built[metric.name] = metric.build(self.registry)
         return cast("T", self._built[metric.name])
 
 

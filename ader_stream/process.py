@@ -42,6 +42,7 @@ class Process:
         self.not_ready: Callable[[], str] = lambda: "starting"
         self._settings = settings.http
         self._stopping = threading.Event()
+        self._signal: str | None = None
         self._server: HttpServer | None = None
 
     def should_stop(self) -> bool:
@@ -74,13 +75,14 @@ class Process:
     def __exit__(self, *_: object) -> None:
         if self._server:
             self._server.stop()
-        log.info("stopped")
+        log.info("stopped", signal=self._signal)
 
     def _stop(self, signal_: int, _: FrameType | None) -> None:
+        # No log line here: the signal may have come while one is written, which holds a lock.
         if self._stopping.is_set():
             return
         self._stopping.set()
-        log.info("stopping", signal=signal.Signals(signal_).name)
+        self._signal = signal.Signals(signal_).name
         last_resort = threading.Timer(STOP_SECONDS, os._exit, args=(1,))
         last_resort.daemon = True
         last_resort.start()

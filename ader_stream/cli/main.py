@@ -11,18 +11,19 @@ from ader_stream.exits import exit_code
 from ader_stream.logs import configure_logs
 
 COMMANDS = {
-    "broker": "ader_stream.cli.broker:broker",
-    "demo": "ader_stream.cli.demo:demo",
-    "doctor": "ader_stream.cli.doctor:doctor",
-    "evaluate": "ader_stream.cli.evaluate:evaluate",
-    "metrics": "ader_stream.cli.metrics:metrics",
-    "replay": "ader_stream.cli.replay:replay",
-    "run": "ader_stream.cli.run:run",
-    "sessions": "ader_stream.cli.sessions:sessions",
-    "settings": "ader_stream.cli.settings:settings",
-    "topics": "ader_stream.cli.topics:topics",
+    "broker": "A local Kafka: start it, stop it, look at it.",
+    "demo": "The whole system on this machine, and a report.",
+    "doctor": "What is wrong with connection, topics, settings or clicks.",
+    "evaluate": "The paper's protocol on a data set, without Kafka.",
+    "metrics": "Every metric: name, type, unit, labels, meaning.",
+    "replay": "Feed a data set into the clicks topic.",
+    "run": "One worker: sessionizer, trainer or inference.",
+    "sessions": "What the sessionizer has closed.",
+    "settings": "Every setting: variable, default, meaning.",
+    "topics": "Create and check the topics.",
 }
-"""Command → module:attribute. A module is loaded when its command is used: torch costs seconds."""
+"""Command → what it does. `NAME` stands in ``ader_stream.cli.NAME``, which is loaded when the
+command is used, not for help: torch alone costs seconds."""
 
 
 class _LazyGroup(click.Group):
@@ -32,9 +33,13 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name].split(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        module = importlib.import_module(f"ader_stream.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
 
 
 @click.group(cls=_LazyGroup)

@@ -93,6 +93,7 @@ def _bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()  # with SO_REUSEADDR, binding alone does not show that a port is taken
     except OSError as error:
         listening.close()
         raise SettingsError(

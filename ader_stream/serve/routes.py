@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
+import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -17,9 +18,15 @@ from ader_stream.metrics import Metrics
 from ader_stream.serve.recommending import recommend
 from ader_stream.serve.versions import Versions
 
+log = structlog.get_logger(__name__)
+
+PATH = "/recommend"
 MAX_K = 1_000
 MAX_ITEMS = 10_000
 """Items of a request: far more than a model looks at."""
+
+MAX_BODY = 1_000_000
+"""Bytes of a request: what `MAX_ITEMS` ordinary item ids need, several times over."""
 
 
 class RecommendRoutes:
@@ -50,15 +57,15 @@ class RecommendRoutes:
     def routes(self) -> list[Route]:
         """GET and POST."""
         return [
-            Route("/recommend", self._get, methods=["GET"]),
-            Route("/recommend", self._post, methods=["POST"]),
+            Route(PATH, self._get, methods=["GET"]),
+            Route(PATH, self._post, methods=["POST"]),
         ]
 
     async def _get(self, request: Request) -> JSONResponse:
         return await self._measured(self._for_session(request))
 
     async def _post(self, request: Request) -> JSONResponse:
-        return await self._measured(self._for_items(await request.body()))
+        return await self._measured(self._for_items(await _body(request)))
 
     def _for_session(self, request: Request) -> Callable[[], JSONResponse]:
         def answer() -> JSONResponse:
@@ -101,13 +108,28 @@ class RecommendRoutes:
             response = await run_in_threadpool(answer)
         except InputError as error:
             response = _error(400, str(error))
+        except Exception:
+            log.exception("request failed", path=PATH)
+            response = _error(500, "the worker could not answer; its log says why")
         elapsed = time.perf_counter() - started
-        self._metrics[m.REQUEST_SECONDS].labels(path="/recommend").observe(elapsed)
-        self._metrics[m.REQUESTS].labels(path="/recommend", status=response.status_code).inc()
+        self._metrics[m.REQUEST_SECONDS].labels(path=PATH).observe(elapsed)
+        self._metrics[m.REQUESTS].labels(path=PATH, status=response.status_code).inc()
         return response
 
 
+async def _body(request: Request) -> bytes:
+    """Read the body, or as much of one that is too large as shows it."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            break
+    return bytes(body)
+
+
 def _parse(body: bytes, default_k: int) -> tuple[list[str], int]:
+    if len(body) > MAX_BODY:
+        raise InputError(f"body: expected at most {MAX_BODY} bytes")
     try:
         request = json.loads(body)
     except (ValueError, RecursionError):

@@ -18,8 +18,9 @@ class ScoreMetrics:
         self._pairs: list[tuple[int, int]] = []
 
     def add(self, block: int, version: int, counts: Counts) -> None:
-        """Add counts to what is shown."""
-        self._remember((block, version))
+        """Add counts to what is shown; those of a pair older than all that is shown are not."""
+        if not self._is_shown((block, version)):
+            return
         labels = {"block": block, "version": version}
         metrics = self._metrics
         metrics[m.PREQUENTIAL_TARGETS].labels(**labels).inc(counts.targets)
@@ -31,13 +32,15 @@ class ScoreMetrics:
             metrics[m.PREQUENTIAL_HITS].labels(**labels, k=k).inc(hits)
             metrics[m.PREQUENTIAL_RECIPROCAL].labels(**labels, k=k).inc(units / RECIPROCAL_UNIT)
 
-    def _remember(self, pair: tuple[int, int]) -> None:
+    def _is_shown(self, pair: tuple[int, int]) -> bool:
+        """Whether a pair is among the newest ones; the oldest makes room for a new one."""
         if pair in self._pairs:
-            return
-        self._pairs = sorted([*self._pairs, pair])
-        if len(self._pairs) > SHOWN:
-            block, version = self._pairs.pop(0)
+            return True
+        newest = sorted([*self._pairs, pair])[-SHOWN:]
+        for block, version in set(self._pairs) - set(newest):
             self._forget(str(block), str(version))
+        self._pairs = newest
+        return pair in newest
 
     def _forget(self, block: str, version: str) -> None:
         for metric in (m.PREQUENTIAL_TARGETS, m.PREQUENTIAL_UNKNOWN):

@@ -68,7 +68,7 @@ class Versions:
         """Serve a version from now on."""
         with self._lock:
             self._loaded[version.number] = version
-        self.served = version
+            self.served = version
 
     def scoring(self, block: int) -> Version | None:
         """The newest version whose last trained block is before `block`; None where none is.

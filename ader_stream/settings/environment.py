@@ -48,16 +48,24 @@ def kafka_image() -> str:
 
 
 def worker_environment(**overrides: Mapping[str, str]) -> dict[str, str]:
-    """Variables for a worker process: this one's own, and overrides (group → name → value)."""
-    return dict(os.environ) | {
-        f"ADER_{group}_{name}".upper(): value
-        for group, values in overrides.items()
-        for name, value in values.items()
-    }
+    """Variables for a worker process: this one's own, and overrides (group → name → value).
+
+    Threads of the method sleep while they wait, unless the user has chosen otherwise: by default
+    they spin, and take the cores from the other workers and the broker on the same machine.
+    """
+    return (
+        {"OMP_WAIT_POLICY": "PASSIVE"}
+        | dict(os.environ)
+        | {
+            f"ADER_{group}_{name}".upper(): value
+            for group, values in overrides.items()
+            for name, value in values.items()
+        }
+    )
 
 
 def _read_secret(variable: str, path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SettingsError(f"{variable}={path}: {error.strerror}; name a readable file") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{variable}={path}: {error}; name a readable text file") from None

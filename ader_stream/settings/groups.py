@@ -88,7 +88,7 @@ class SessionsSettings(_Group):
     @model_validator(mode="after")
     def _gap_is_positive(self) -> SessionsSettings:
         if self.gap == 0:
-            raise ValueError("gap: expected more than 0; 30m is usual for shops")
+            raise ValueError("sessions.gap = 0: expected more than 0; 30m is usual for shops")
         return self
 
 

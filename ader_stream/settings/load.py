@@ -26,13 +26,16 @@ def load_settings(**overrides: Mapping[str, Any]) -> Settings:
     kafka = dict(overrides.pop("kafka", {}))
     if properties := librdkafka_variables():
         kafka["librdkafka"] = properties | dict(kafka.get("librdkafka", {}))
+    groups: dict[str, Any] = {"kafka": kafka, **overrides} if kafka else overrides
     try:
-        groups: dict[str, Any] = {"kafka": kafka, **overrides}
         return Settings(**groups)
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None
-    except (SourceError, ValueError) as error:
-        raise SettingsError(f"settings: {error}: {error.__cause__ or 'in the file'}") from None
+    except SourceError as error:
+        expected = "in the environment, lists and objects are written as JSON"
+        raise SettingsError(f"settings: {error}: {error.__cause__}; {expected}") from None
+    except ValueError as error:
+        raise SettingsError(f"settings: {error}: in the file that ADER_SETTINGS names") from None
 
 
 def describe_settings() -> list[tuple[str, str, str, str]]:

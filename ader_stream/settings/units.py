@@ -24,7 +24,7 @@ def parse_duration(value: object) -> int:
     ValueError
         If it is negative or has no known unit.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", str(value).strip())
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*(ms|s|m|h|d|w)", str(value).strip())
     if not match:
         expected = "a number and one of ms, s, m, h, d, w, not negative: 500ms, 30m, 7d"
         raise ValueError(f"expected {expected}")
@@ -36,10 +36,18 @@ def parse_instant(value: object) -> int:
 
     >>> parse_instant("1970-01-02T00:00:00Z"), parse_instant(12)
     (86400000, 12)
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
     """
-    if isinstance(value, int) or re.fullmatch(r"-?\d+", str(value)):
+    if re.fullmatch(r"-?\d{1,15}", str(value)):
         return int(str(value))
-    instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    try:
+        instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError("expected ISO 8601 or ms since 1970: 2024-01-01T00:00:00Z") from None
     return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

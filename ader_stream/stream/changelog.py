@@ -119,6 +119,8 @@ def _raise_if_final(error: KafkaError, topic: str | None) -> None:
         raise TopicError(f"{topic}: no such topic; `ader-stream topics create` makes it")
     if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
         raise TopicError(f"{topic}: not authorized; allow this user to read it")
+    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        raise TopicError(f"{error.str()}; allow this user the groups that start with kafka.prefix")
 
 
 def _records_below(reader: Consumer, end: int) -> Iterator[Record]:

@@ -7,8 +7,10 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import fastavro
 
@@ -20,6 +22,8 @@ WATERMARK_HEADER = "ader-watermark"
 RECORD_KEY = "$key"
 
 _MAX_TIME = 253_402_300_799_999  # the last ms of the year 9999
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # Avro's timestamp-millis and -micros become datetimes
+_ONE_MS = timedelta(milliseconds=1)
 _REGISTRY_HEADER = 5  # bytes: a zero, then the schema's id as four bytes, big endian
 
 
@@ -87,16 +91,11 @@ def decode_heartbeat(headers: list[tuple[str, bytes]] | None) -> int | None:
     Raises
     ------
     ClickError
-        If the header is no decimal number.
+        If the header is no decimal number, or no time that a click could have.
     """
     for name, value in headers or ():
         if name == WATERMARK_HEADER:
-            try:
-                return int(value.decode("ascii"))
-            except (ValueError, AttributeError):
-                raise ClickError(
-                    "bad-value", f"header {WATERMARK_HEADER} = {value!r}: expected decimal ms"
-                ) from None
+            return _watermark(value)
     return None
 
 
@@ -181,6 +180,10 @@ def _registry_lookup(url: str) -> Callable[[int], Any]:
     def schema_of(schema_id: int) -> Any:
         try:
             return fastavro.parse_schema(json.loads(client.get_schema(schema_id).schema_str or ""))
+        except (ValueError, fastavro.schema.SchemaParseException) as error:
+            raise ClickError(
+                "unknown-schema", f"schema id {schema_id} at {url} is no Avro schema: {error}"
+            ) from None
         except SchemaRegistryError as error:
             if error.error_code == not_found:
                 raise ClickError(
@@ -195,8 +198,8 @@ def _field(fields: Mapping[str, Any], name: str) -> Any:
     try:
         return fields[name]
     except KeyError:
-        found = ", ".join(sorted(map(str, fields))[:10]) or "none"
-        raise ClickError("missing-field", f"no field {name!r}; found: {found}") from None
+        found = ", ".join(f"{field!r:.50}" for field in sorted(map(str, fields))[:10])
+        raise ClickError("missing-field", f"no field {name!r}; found: {found or 'none'}") from None
 
 
 def _session_key(name: str, value: object) -> str:
@@ -210,6 +213,8 @@ def _text(name: str, value: object) -> str:
     if type(value) is str and value and (value.isascii() or _is_unicode(value)):
         return value
     if type(value) is int:
+        return str(value)
+    if type(value) is UUID:
         return str(value)
     if type(value) is bytes and value:
         try:
@@ -229,9 +234,20 @@ def _is_unicode(value: str) -> bool:
 
 
 def _time(name: str, value: object) -> int:
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        value = (aware - _EPOCH) // _ONE_MS
     if type(value) is int and 0 <= value <= _MAX_TIME:
         return value
     raise ClickError("bad-value", f"{name} = {value!r:.100}: expected ms since 1970 as an integer")
+
+
+def _watermark(value: bytes | None) -> int:
+    if value and value.isdigit() and len(value) < 16:  # bytes: ASCII digits alone
+        return _time(WATERMARK_HEADER, int(value))
+    raise ClickError(
+        "bad-value", f"header {WATERMARK_HEADER} = {value!r:.100}: expected ms since 1970, decimal"
+    )
 
 
 def _event_id(fields: Mapping[str, Any], name: str) -> str | None:
@@ -240,8 +256,12 @@ def _event_id(fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def _extra(fields: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, str]:
-    return {
-        name: json.dumps(fields[name], ensure_ascii=False, default=str)
-        for name in names
-        if name in fields
-    }
+    return {name: _json_text(name, fields[name]) for name in names if name in fields}
+
+
+def _json_text(name: str, value: object) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        return text if _is_unicode(text) else json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ClickError("bad-value", f"{name}: cannot be passed on as JSON: {error}") from None

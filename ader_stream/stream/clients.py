@@ -18,6 +18,9 @@ T = TypeVar("T")
 FETCH_BACKOFF_MS = 5
 """librdkafka's default of 1 s makes a reader that empties its queue stall tenfold."""
 
+MAX_RECORD_BYTES = 4 * 2**20
+"""Largest record: a dead letter holds a whole record of the user's, a long session is one."""
+
 READ_MESSAGES = 10_000
 """Records that one `consume` call asks for: a list costs far less than as many polls."""
 
@@ -74,6 +77,7 @@ class KafkaClients:
             Producer,
             self._common()
             | {"enable.idempotence": True, "acks": "all", "linger.ms": 5, "compression.type": "lz4"}
+            | {"message.max.bytes": MAX_RECORD_BYTES}
             | (transactional or {})
             | {name.replace("_", "."): value for name, value in properties.items()}
             | dict(self.properties),

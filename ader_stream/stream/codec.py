@@ -48,10 +48,10 @@ def decode(
         If a header is missing, the schema is not known here, or the bytes do not follow it.
     """
     named = dict(headers or ())
-    type_name = named.get(TYPE_HEADER, b"").decode(errors="replace")
+    type_name = (named.get(TYPE_HEADER) or b"").decode(errors="replace")
     try:
         known = _headers(type_name)
-    except FileNotFoundError:
+    except OSError:
         raise DecodeError(
             f"header {TYPE_HEADER} = {type_name!r}: expected the name of a file in schemas/"
         ) from None

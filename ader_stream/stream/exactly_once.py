@@ -16,9 +16,9 @@ from itertools import groupby
 from typing import Any, Protocol, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from ader_stream.errors import FencedError
+from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.changelog import REQUEST_TIMEOUT, checked, offset_range
 from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.codec import Headers
@@ -208,7 +208,7 @@ class ExactlyOnceLoop:
             if error.fatal():
                 raise FencedError(f"producer of partition {partition}: {error.str()}") from None
             log.warning("transaction aborted", partition=partition, error=error.str())
-            _abort(held.producer)
+            abort(held.producer)
             held = self._hold(partition, held.producer)
             self._consumer.seek(TopicPartition(self._config.topic, partition, held.next_offset))
 
@@ -219,12 +219,12 @@ class ExactlyOnceLoop:
         held.producer.begin_transaction()
         metadata = held.task.write(Transaction(held.producer), held.next_offset)
         offset = TopicPartition(self._config.topic, partition, held.next_offset, metadata=metadata)
-        _retried(
+        retried(
             lambda: held.producer.send_offsets_to_transaction(
                 [offset], self._consumer.consumer_group_metadata(), REQUEST_TIMEOUT
             )
         )
-        _retried(lambda: held.producer.commit_transaction(REQUEST_TIMEOUT))
+        retried(lambda: held.producer.commit_transaction(REQUEST_TIMEOUT))
         held.committed_offset = held.next_offset
         held.task.committed()
 
@@ -256,18 +256,20 @@ class ExactlyOnceLoop:
             self._transact(partition, held)
         except KafkaException as exception:
             log.warning("last commit failed", partition=partition, error=exception.args[0].str())
-            _abort(held.producer)
+            abort(held.producer)
 
     def _fenced_producer(self, partition: int) -> Producer:
         """Producer of a partition; earlier owners are fenced and their transactions aborted."""
         producer = self._clients.producer(f"{self._config.group}.{partition}")
-        _retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
+        retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
         return producer
 
     def _hold(self, partition: int, producer: Producer) -> _Held:
         """Restore a partition's task at its committed offset."""
         where = TopicPartition(self._config.topic, partition)
         [committed] = self._consumer.committed([where], timeout=REQUEST_TIMEOUT)
+        if committed.error:  # its offset would look as if none was ever committed
+            raise KafkaException(committed.error)
         next_offset, metadata = committed.offset, committed.metadata or ""
         if next_offset < 0:
             next_offset, metadata = self._first_offset(partition), ""
@@ -294,17 +296,31 @@ def produce(
     headers: Headers | None = None,
     partition: int = 0,
 ) -> None:
-    """Hand a record to a producer; where its queue is full, wait until there is room."""
+    """Hand a record to a producer; where its queue is full, wait until there is room.
+
+    Raises
+    ------
+    TopicError
+        If the record is larger than the producer takes: no abort and no retry would mend that.
+    """
     while True:
         try:
             producer.produce(topic, value, key, partition=partition, headers=cast("Any", headers))
         except BufferError:
             producer.poll(POLL_SECONDS)
+        except KafkaException as exception:
+            if exception.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise
+            raise TopicError(
+                f"{topic}/{partition}: a record of {len(value or b'')} bytes, key {key!r:.50}, is "
+                "larger than message.max.bytes; raise it in kafka.librdkafka, and "
+                "max.message.bytes of the topic with it"
+            ) from None
         else:
             return
 
 
-def _retried(request: Callable[[], None]) -> None:
+def retried(request: Callable[[], None]) -> None:
     """Repeat a transactional request while its error says that this is safe and may help."""
     while True:
         try:
@@ -316,9 +332,9 @@ def _retried(request: Callable[[], None]) -> None:
             return
 
 
-def _abort(producer: Producer) -> None:
+def abort(producer: Producer) -> None:
     """Abort; an error here is the next owner's `init_transactions` to mend."""
     try:
-        _retried(lambda: producer.abort_transaction(REQUEST_TIMEOUT))
+        retried(lambda: producer.abort_transaction(REQUEST_TIMEOUT))
     except KafkaException as exception:
         log.warning("abort failed", error=exception.args[0].str())

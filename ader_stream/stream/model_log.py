@@ -13,15 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import structlog
 from confluent_kafka import KafkaException, Message, Producer
 
-from ader_stream.errors import ArtifactError, DecodeError, FencedError
+from ader_stream.errors import ArtifactError, DecodeError, FencedError, OffsetError, TopicError
 from ader_stream.stream.changelog import REQUEST_TIMEOUT, read_range, read_to_end
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.codec import CHUNK_TYPE, TYPE_HEADER, decode, encode
-from ader_stream.stream.exactly_once import produce
+from ader_stream.stream.exactly_once import abort, produce, retried
 from ader_stream.stream.records import Record
 from ader_stream.stream.topics import Topics
+
+log = structlog.get_logger(__name__)
 
 FORMAT = 1
 """Version of the artifact's format; a reader refuses a newer one."""
@@ -34,6 +37,9 @@ QUEUED_CHUNKS = 8
 
 CHUNKS_A_TRANSACTION = 64
 """A transaction stays far shorter than its timeout, whatever the size of the model."""
+
+ATTEMPTS = 5
+"""Aborted transactions in a row after which publishing gives up."""
 
 Manifest = dict[str, Any]
 """A ModelManifest's value (schemas/ModelManifest.avsc)."""
@@ -52,7 +58,10 @@ class ModelPublisher:
         self._producer: Producer = clients.producer(
             topics.group("trainer"), queue_buffering_max_messages=QUEUED_CHUNKS
         )
-        self._guarded(lambda: self._producer.init_transactions(REQUEST_TIMEOUT))
+        try:
+            retried(lambda: self._producer.init_transactions(REQUEST_TIMEOUT))
+        except KafkaException as exception:
+            raise FencedError(f"publisher: {exception.args[0].str()}") from None
 
     def publish(self, manifest: Manifest, parts: Mapping[str, bytes]) -> Manifest:
         """Send the chunks, then commit the manifest; return it with parts and places filled in.
@@ -61,6 +70,8 @@ class ModelPublisher:
         ------
         FencedError
             If another trainer leads now; nothing of this version will be seen.
+        TopicError
+            If the broker refuses it again and again.
         """
         self._offsets = []
         described = [self._send_part(manifest["version"], kind, parts[kind]) for kind in KINDS]
@@ -70,14 +81,12 @@ class ModelPublisher:
             "last_chunk_offset": max(self._offsets),
             "published_at": time.time_ns() // 1_000_000,
         }
-        self._guarded(lambda: self._commit_manifest(complete))
+        self._transact(lambda: self._produce_manifest(complete))
         return complete
 
-    def _commit_manifest(self, manifest: Manifest) -> None:
-        self._producer.begin_transaction()
+    def _produce_manifest(self, manifest: Manifest) -> None:
         value, headers = encode("ModelManifest", manifest)
         produce(self._producer, self._topics.models, str(manifest["version"]), value, headers)
-        self._producer.commit_transaction(REQUEST_TIMEOUT)
 
     def _send_part(self, version: int, kind: str, part: bytes) -> dict[str, Any]:
         chunks = [
@@ -86,7 +95,7 @@ class ModelPublisher:
         ]
         for first in range(0, len(chunks), CHUNKS_A_TRANSACTION):
             numbered = list(enumerate(chunks))[first : first + CHUNKS_A_TRANSACTION]
-            self._guarded(lambda n=numbered: self._send_chunks(version, kind, n))  # type: ignore[misc]
+            self._transact(lambda n=numbered: self._produce_chunks(version, kind, n))  # type: ignore[misc]
         return {
             "kind": kind,
             "size": len(part),
@@ -94,11 +103,9 @@ class ModelPublisher:
             "chunks": [{"size": len(chunk), "sha256": sha256(chunk)} for chunk in chunks],
         }
 
-    def _send_chunks(self, version: int, kind: str, chunks: Sequence[tuple[int, bytes]]) -> None:
-        self._producer.begin_transaction()
+    def _produce_chunks(self, version: int, kind: str, chunks: Sequence[tuple[int, bytes]]) -> None:
         for number, chunk in chunks:
             self._produce_chunk(f"{version}/{kind}/{number}", chunk)
-        self._producer.commit_transaction(REQUEST_TIMEOUT)
 
     def _produce_chunk(self, key: str, chunk: bytes) -> None:
         while True:
@@ -120,11 +127,25 @@ class ModelPublisher:
         if error is None:
             self._offsets.append(cast("Record", record).offset())
 
-    def _guarded(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except KafkaException as exception:
-            raise FencedError(f"publishing: {exception.args[0].str()}") from None
+    def _transact(self, produce_records: Callable[[], None]) -> None:
+        """Commit a transaction; after an abort do it again: a version takes long to train."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._producer.begin_transaction()
+                produce_records()
+                retried(lambda: self._producer.commit_transaction(REQUEST_TIMEOUT))
+            except KafkaException as exception:
+                error = exception.args[0]
+                if error.fatal():
+                    raise FencedError(f"publishing: {error.str()}") from None
+                log.warning("publishing aborted", attempt=attempt, error=error.str())
+                abort(self._producer)
+            else:
+                return
+        raise TopicError(
+            f"publishing to {self._topics.models} and {self._topics.model_chunks} failed "
+            f"{ATTEMPTS} times, the last time with: {error.str()}; see the broker's log"
+        )
 
 
 @dataclass(frozen=True)
@@ -135,10 +156,17 @@ class ModelReader:
     topics: Topics
 
     def manifests(self) -> list[Manifest]:
-        """Every committed manifest, by version."""
+        """Every committed manifest, by version.
+
+        Raises
+        ------
+        DecodeError
+            If one cannot be read: who goes on from the others would publish its version again.
+        """
         records = read_to_end(self.clients, self.topics.models)
-        found = {m["version"]: m for m in map(decode_manifest, records) if m}
-        return [found[version] for version in sorted(found)]
+        found = [decode(r.value(), r.headers())[1] for r in records if r.value() is not None]
+        by_version = {manifest["version"]: manifest for manifest in found}
+        return [by_version[version] for version in sorted(by_version)]
 
     def fetch(self, manifest: Manifest, kinds: Sequence[str]) -> dict[str, bytes]:
         """Return parts, each checked against its SHA-256.
@@ -170,12 +198,15 @@ class ModelReader:
         }
         found: dict[str, bytes] = {}
         first, end = run["first_chunk_offset"], run["last_chunk_offset"] + 1
-        for record in read_range(self.clients, self.topics.model_chunks, 0, first, end):
-            key = (record.key() or b"").decode(errors="replace")
-            if key in wanted:
-                found[key] = record.value() or b""
-                if len(found) == len(wanted):
-                    break
+        try:
+            for record in read_range(self.clients, self.topics.model_chunks, 0, first, end):
+                key = (record.key() or b"").decode(errors="replace")
+                if key in wanted:
+                    found[key] = record.value() or b""
+                    if len(found) == len(wanted):
+                        break
+        except OffsetError as error:
+            raise ArtifactError(f"version {version}: its chunks are gone: {error}") from None
         return found
 
 

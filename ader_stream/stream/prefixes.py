@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.clicks import ClickDecoder, decode_heartbeat
-from ader_stream.stream.records import Record
+from ader_stream.stream.records import Record, headers_of
 from ader_stream.stream.window import OpenSession, SessionWindow, WindowState
 from ader_stream.types import BlockRule, SessionRule
 
@@ -76,7 +76,7 @@ class PrefixFollower:
     def _take(self, record: Record) -> tuple[OpenSession, int] | None:
         value = record.value()
         if value is None:
-            watermark = decode_heartbeat(record.headers())
+            watermark = decode_heartbeat(headers_of(record))
             if watermark is not None:
                 self._window.advance(watermark)
                 return None

@@ -31,3 +31,15 @@ class Record(Protocol):
 
     def timestamp(self) -> tuple[int, int]:
         """Kind of timestamp, and ms since 1970."""
+
+
+def headers_of(record: Record) -> list[tuple[str, bytes]]:
+    """Headers of a record that anyone may have written; none where they cannot be handed out.
+
+    Ask once for each record: where a header's name is not UTF-8, confluent-kafka fails with a
+    SystemError the first time and takes the process down the second time.
+    """
+    try:
+        return record.headers() or []
+    except (SystemError, UnicodeError):
+        return []

@@ -14,7 +14,7 @@ from ader_stream.stream.clicks import ClickDecoder, decode_heartbeat
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.codec import Headers, decode, encode
 from ader_stream.stream.exactly_once import Transaction
-from ader_stream.stream.records import Record
+from ader_stream.stream.records import Record, headers_of
 from ader_stream.stream.sessions import avro_clicks, encode_outputs, session_click
 from ader_stream.stream.topics import Topics
 from ader_stream.stream.window import (
@@ -95,10 +95,11 @@ class SessionizerTask:
         """Cut clicks into sessions; a heartbeat moves the watermark."""
         late_before = self._window.late_clicks
         for record in records:
+            headers = headers_of(record) if record.value() is None else None
             try:
-                self._take(record)
+                self._take(record, headers)
             except ClickError as error:
-                self._refuse(record, error)
+                self._refuse(record, error, headers_of(record) if headers is None else headers)
             else:
                 self._recent.append(False)
         labels = {"partition": self._partition}
@@ -136,18 +137,16 @@ class SessionizerTask:
             self._metrics[m.WATERMARK].labels(**labels).set(state.watermark / 1000)
         self._metrics[m.OPEN_SESSIONS].labels(**labels).set(self._window.open_count)
 
-    def _take(self, record: Record) -> None:
-        value = record.value()
-        if value is None:
-            watermark = decode_heartbeat(record.headers())
-            if watermark is not None:
-                self._window.advance(watermark)
-                return
-        self._window.observe(self._decoder.decode(record.key(), value), record.offset())
+    def _take(self, record: Record, headers: Headers | None) -> None:
+        """Take a click, or a heartbeat: then its headers are given."""
+        if headers is not None and (watermark := decode_heartbeat(headers)) is not None:
+            self._window.advance(watermark)
+        else:
+            click = self._decoder.decode(record.key(), record.value())
+            self._window.observe(click, record.offset())
 
-    def _refuse(self, record: Record, error: ClickError) -> None:
-        letter, headers = encode_dead_letter(record, error)
-        self._dead_letters.append((record.key(), letter, headers))
+    def _refuse(self, record: Record, error: ClickError, headers: Headers) -> None:
+        self._dead_letters.append((record.key(), *encode_dead_letter(record, error, headers)))
         self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc()
         self._recent.append(True)
         refused = sum(self._recent)
@@ -158,8 +157,8 @@ class SessionizerTask:
             raise AderError(
                 f"{refused} of the last {RECENT_CLICKS} clicks of partition {self._partition} were "
                 f"refused, the last one at offset {record.offset()} ({error}); expected at most "
-                f"{self._rules.dead_letter_ratio:.0%}. Nothing was committed: check clicks.format "
-                "and the field names, or raise sessionizer.dead_letter_ratio"
+                f"{self._rules.dead_letter_ratio:.0%}. The last of them are not committed: check "
+                "clicks.format and the field names, or raise sessionizer.dead_letter_ratio"
             )
 
     def _changes(self) -> Iterator[tuple[bytes, bytes | None, Headers]]:
@@ -180,9 +179,13 @@ class SessionizerTask:
         self._metrics[m.BLOCKS].labels(**labels).inc(len(outputs) - sessions)
 
 
-def encode_dead_letter(record: Record, error: ClickError) -> tuple[bytes, Headers]:
-    """Return a DeadLetter's value and headers: the original, where it stood, and why."""
-    headers = [{"name": name, "value": value} for name, value in record.headers() or ()]
+def encode_dead_letter(
+    record: Record, error: ClickError, headers: Headers
+) -> tuple[bytes, Headers]:
+    """Return a DeadLetter's value and headers: the original, where it stood, and why.
+
+    `headers` are the original's: they can be asked for once only (see `headers_of`).
+    """
     return encode(
         "DeadLetter",
         {
@@ -192,7 +195,7 @@ def encode_dead_letter(record: Record, error: ClickError) -> tuple[bytes, Header
             "timestamp": record.timestamp()[1],
             "key": record.key(),
             "value": record.value(),
-            "headers": headers,
+            "headers": [{"name": name, "value": value} for name, value in headers],
             "reason": error.reason,
             "error": str(error),
         },

@@ -9,12 +9,14 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from ader_stream.errors import TopicError
+from ader_stream.stream.clients import MAX_RECORD_BYTES
 
 ADMIN_TIMEOUT = 30.0
 """Seconds that an administrative request may take."""
 
 _FOREVER = {"retention.ms": "-1"}
 _COMPACT = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+_LARGE = {"max.message.bytes": str(MAX_RECORD_BYTES)}
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,15 @@ class Topics:
         and replayed clicks may carry an old one; the user's own topic is the user's to configure.
         """
         yield self.clicks, partitions, _FOREVER
-        yield self.sessions, partitions, _FOREVER
-        yield self.sessionizer_state, partitions, _COMPACT
+        yield self.sessions, partitions, _FOREVER | _LARGE
+        yield self.sessionizer_state, partitions, _COMPACT | _LARGE
         yield self.watermarks, 1, _COMPACT
         yield self.models, 1, _COMPACT
         yield self.model_chunks, 1, _COMPACT | _FOREVER
         yield self.serving, 1, _COMPACT
         yield self.scores, 1, _COMPACT
         yield self.recommendations, partitions, {"cleanup.policy": "compact,delete"}
-        yield self.dead_letters, partitions, {}
+        yield self.dead_letters, partitions, _LARGE
         yield self.control, 1, _COMPACT
 
 

@@ -1,0 +1,271 @@
+"""Stand-ins for Kafka: records, and a cluster in memory that keeps what was committed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from ader_stream.stream.codec import load_schema
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class FakeRecord:
+    """Implements `Record`, and the error that a consumer hands out in a record's place."""
+
+    def __init__(
+        self,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        *,
+        headers: Headers | None = None,
+        topic: str = "ader.clicks",
+        partition: int = 0,
+        offset: int = 0,
+        timestamp: int = -1,
+        error: KafkaError | None = None,
+    ) -> None:
+        self._fields = (topic, partition, offset, key, value, headers, (0, timestamp), error)
+
+    def topic(self) -> str:
+        return self._fields[0]
+
+    def partition(self) -> int:
+        return self._fields[1]
+
+    def offset(self) -> int:
+        return self._fields[2]
+
+    def key(self) -> bytes | None:
+        return self._fields[3]
+
+    def value(self) -> bytes | None:
+        return self._fields[4]
+
+    def headers(self) -> Headers | None:
+        return self._fields[5]
+
+    def timestamp(self) -> tuple[int, int]:
+        return self._fields[6]
+
+    def error(self) -> KafkaError | None:
+        return self._fields[7]
+
+
+Place = tuple[str, int]
+
+
+@dataclass
+class FakeKafka:
+    """Committed records in memory; stands in for `KafkaClients`.
+
+    Parameters
+    ----------
+    partitions
+        Topic → number of its partitions.
+    """
+
+    partitions: dict[str, int] = field(default_factory=dict)
+    log: defaultdict[Place, list[FakeRecord | None]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    trimmed: dict[Place, int] = field(default_factory=dict)
+    producers: list[FakeProducer] = field(default_factory=list)
+
+    def append(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | str | None = None,
+        headers: Headers | None = None,
+        partition: int = 0,
+    ) -> int:
+        """Commit a record and return its offset."""
+        records = self.log[topic, partition]
+        record = FakeRecord(
+            value,
+            key.encode() if isinstance(key, str) else key,
+            headers=headers,
+            topic=topic,
+            partition=partition,
+            offset=len(records),
+        )
+        records.append(record)
+        return record.offset()
+
+    def records(self, topic: str, partition: int = 0) -> list[FakeRecord]:
+        """Everything that was committed to a partition and is still there."""
+        return [record for record in self.log[topic, partition] if record]
+
+    def replace(self, record: FakeRecord, value: bytes | None) -> None:
+        """Put other bytes where a record stands."""
+        other = FakeRecord(value, record.key(), headers=record.headers(), offset=record.offset())
+        self.log[record.topic(), record.partition()][record.offset()] = other
+
+    def remove(self, record: FakeRecord) -> None:
+        """Take a record away, as compaction does: the offsets of the others stay."""
+        self.log[record.topic(), record.partition()][record.offset()] = None
+
+    def reader(self, *, committed: bool = True) -> FakeReader:
+        return FakeReader(self)
+
+    def producer(self, transactional_id: str | None = None, **_: object) -> FakeProducer:
+        self.producers.append(FakeProducer(self))
+        return self.producers[-1]
+
+    def admin(self) -> FakeAdmin:
+        return FakeAdmin(self)
+
+
+@dataclass
+class FakeAdmin:
+    """Knows the topics and their partitions."""
+
+    kafka: FakeKafka
+
+    def list_topics(self, timeout: float) -> Any:
+        partitions = self.kafka.partitions.items()
+        return SimpleNamespace(
+            topics={name: SimpleNamespace(partitions=range(count)) for name, count in partitions}
+        )
+
+
+class FakeReader:
+    """A consumer without a group; says where a partition ends, as ours is configured to."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+        self._positions: dict[Place, int] = {}
+        self._at_end: set[Place] = set()
+
+    def get_watermark_offsets(self, where: TopicPartition, timeout: float) -> tuple[int, int]:
+        place = (where.topic, where.partition)
+        return self._kafka.trimmed.get(place, 0), len(self._kafka.log[place])
+
+    def assign(self, places: Sequence[TopicPartition]) -> None:
+        self._positions = {(at.topic, at.partition): at.offset for at in places}
+
+    def consume(self, count: int, timeout: float) -> list[FakeRecord]:
+        return [record for place in self._positions for record in self._read(place)][:count]
+
+    def close(self) -> None:
+        self._positions.clear()
+
+    def _read(self, place: Place) -> list[FakeRecord]:
+        position, records = self._positions[place], self._kafka.log[place]
+        if position < self._kafka.trimmed.get(place, 0):
+            return [_problem(place, position, KafkaError._AUTO_OFFSET_RESET)]
+        self._positions[place] = len(records)
+        if position < len(records):
+            self._at_end.discard(place)
+            return [record for record in records[position:] if record]
+        if place in self._at_end:
+            return []
+        self._at_end.add(place)
+        return [_problem(place, position, KafkaError._PARTITION_EOF)]
+
+
+def _problem(place: Place, offset: int, code: int) -> FakeRecord:
+    return FakeRecord(topic=place[0], partition=place[1], offset=offset, error=KafkaError(code))
+
+
+@dataclass
+class FakeProducer:
+    """A producer whose transactions reach the log when they are committed.
+
+    Parameters
+    ----------
+    failures
+        Errors of the commits, by number from 0.
+    room
+        Records that fit into its queue.
+    committed
+        Records of each transaction that was committed.
+    """
+
+    kafka: FakeKafka
+    failures: dict[int, KafkaError] = field(default_factory=dict)
+    room: int = 1_000_000
+    committed: list[int] = field(default_factory=list)
+    _commits: int = 0
+    _queue: list[tuple[Any, ...]] = field(default_factory=list)
+    _sent: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def init_transactions(self, timeout: float) -> None:
+        pass
+
+    def begin_transaction(self) -> None:
+        assert not self._queue
+        assert not self._sent
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | str | None,
+        *,
+        partition: int,
+        headers: Headers | None = None,
+        on_delivery: Callable[[None, FakeRecord], None] | None = None,
+    ) -> None:
+        if len(self._queue) == self.room:
+            raise BufferError
+        self._queue.append((topic, value, key, headers, partition, on_delivery))
+
+    def poll(self, timeout: float) -> None:
+        self._sent += self._queue
+        self._queue.clear()
+
+    def commit_transaction(self, timeout: float) -> None:
+        self.poll(0)
+        self._commits += 1
+        if failure := self.failures.get(self._commits - 1):
+            raise KafkaException(failure)
+        self.committed.append(len(self._sent))
+        for *record, on_delivery in self._sent:
+            offset = self.kafka.append(*record)
+            if on_delivery:
+                on_delivery(None, self.kafka.records(record[0], record[4])[offset])
+        self._sent.clear()
+
+    def flush(self, timeout: float) -> int:
+        """Deliver what a producer without transactions has queued."""
+        self.commit_transaction(timeout)
+        return 0
+
+    def abort_transaction(self, timeout: float) -> None:
+        self._queue.clear()
+        self._sent.clear()
+
+
+def example(type_name: str) -> dict[str, Any]:
+    """The smallest value of one of our own types: zeros, empty texts and lists, nulls."""
+    return _smallest(load_schema(type_name))
+
+
+def _smallest(schema: Any) -> Any:
+    """The smallest value of an Avro schema; of a union, its first branch's."""
+    if isinstance(schema, list):
+        return _smallest(schema[0])
+    if isinstance(schema, str):
+        return PRIMITIVES[schema]
+    if schema["type"] == "record":
+        return {field["name"]: _smallest(field["type"]) for field in schema["fields"]}
+    return {"array": [], "map": {}}[schema["type"]]
+
+
+PRIMITIVES = {
+    "null": None,
+    "boolean": False,
+    "int": 0,
+    "long": 0,
+    "float": 0.0,
+    "double": 0.0,
+    "bytes": b"",
+    "string": "",
+}

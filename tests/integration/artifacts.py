@@ -1,0 +1,62 @@
+"""A real version, small enough to be made at once, and a manifest for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ader_stream.ader.artifact import content_digest, encode_parts
+from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.recipes import PAPER
+from ader_stream.stream.model_log import Manifest
+from tests.integration.system import SMALL
+
+ITEMS = tuple(f"item-{number}" for number in range(20))
+FREQUENT = ("item-5", "item-3", "item-4")
+
+
+def tiny_parts(seed: int = 0) -> dict[str, bytes]:
+    """Train one epoch on sessions that walk along twenty items."""
+    recipe = replace(PAPER, **SMALL["trainer"]["overrides"] | {"max_epochs": 1})
+    sessions = [(ITEMS * 2)[start : start + 4] for start in range(len(ITEMS))]
+    state, _ = train_cycle(sessions, None, recipe, seed, lambda _: None)
+    return encode_parts(state)
+
+
+def manifest_of(version: int, parts: dict[str, bytes]) -> Manifest:
+    """Return a manifest as the trainer hands it to `ModelPublisher`: of block `version` - 1."""
+    previous = version - 1 or None
+    return {
+        "version": version,
+        "parent": previous,
+        "predecessor": previous,
+        "blocks": [version - 1],
+        "method": "ader",
+        "recipe": "paper",
+        "hyperparameters": {},
+        "seed": 0,
+        "frequent_items": list(FREQUENT),
+        "digest": content_digest(parts),
+        "report": {
+            "epochs": 1,
+            "best_epoch": 1,
+            "losses": [1.0],
+            "validation_recall20": [],
+            "adaptive_weight": 0.0,
+            "exemplars": 0,
+            "sessions": 20,
+            "clicks": 80,
+            "train_samples": 60,
+            "items": len(ITEMS),
+            "new_items": len(ITEMS),
+        },
+        "run": {
+            "offsets": [],
+            "train_seconds": 0.0,
+            "samples_per_second": 0.0,
+            "herding_seconds": 0.0,
+            "code_version": "test",
+            "libraries": {},
+            "device": "cpu",
+            "threads": 1,
+        },
+    }

@@ -1,0 +1,295 @@
+"""Clicks in other people's formats, and records that are no clicks at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fastavro
+import pytest
+
+from ader_stream.local_kafka.ports import HOST
+from ader_stream.stream.clicks import WATERMARK_HEADER
+from ader_stream.stream.codec import decode
+from ader_stream.stream.sessions import decode_sessions
+from ader_stream.types import Click, Session
+from tests.integration.simulated import expected_sessions, simulated_clicks
+from tests.integration.system import Kafka, RawRecord, System
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+SCHEMA_ID = 7
+VISIT = {
+    "type": "record",
+    "name": "Visit",
+    "namespace": "shop",
+    "fields": [
+        {"name": "visitor", "type": "string"},
+        {"name": "sku", "type": "long"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "price", "type": ["null", "double"], "default": None},
+    ],
+}
+"""A schema as shops have it: other names, whole numbers, a logical type."""
+
+VISIT_FIELDS = {"session_field": "visitor", "item_field": "sku", "time_field": "at"}
+
+# --- the same clicks in several formats
+
+
+class Format(NamedTuple):
+    """Settings, and how a click is written."""
+
+    settings: Mapping[str, Any]
+    encode: Callable[[Click], bytes]
+
+
+def clicks_with_numbers(system: System) -> list[Click]:
+    """Clicks on items whose ids are decimal numbers."""
+    blocks = simulated_clicks(system.settings.block_rule, blocks=2, walks=60)
+    return [
+        replace(click, item=click.item.removeprefix("item-")) for block in blocks for click in block
+    ]
+
+
+def as_json_visit(click: Click) -> bytes:
+    visit = {"visitor": click.key, "sku": int(click.item), "at": click.time, "price": 9.5}
+    return json.dumps(visit).encode()
+
+
+def as_json_without_a_key(click: Click) -> bytes:
+    return json.dumps({"item": click.item, "time": click.time}).encode()
+
+
+def as_our_avro(click: Click) -> bytes:
+    schema = json.loads((SCHEMAS / "Click.avsc").read_text())
+    return avro(schema, {"session": click.key, "item": click.item, "time": click.time})
+
+
+def as_avro_visit(click: Click) -> bytes:
+    return avro(VISIT, {"visitor": click.key, "sku": int(click.item), "at": click.time})
+
+
+def as_registered_visit(click: Click) -> bytes:
+    return b"\0" + SCHEMA_ID.to_bytes(4, "big") + as_avro_visit(click)
+
+
+def avro(schema: dict[str, Any], value: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(schema), value)
+    return buffer.getvalue()
+
+
+FORMATS = {
+    "json": Format(VISIT_FIELDS, as_json_visit),
+    "json-record-key": Format({"session_field": "$key"}, as_json_without_a_key),
+    "avro": Format({"format": "avro"}, as_our_avro),
+    "avro-schema": Format(VISIT_FIELDS | {"format": "avro", "avro_schema": VISIT}, as_avro_visit),
+    "avro-registry": Format(
+        VISIT_FIELDS | {"format": "avro-registry", "avro_schema": VISIT}, as_registered_visit
+    ),
+}
+
+
+@pytest.mark.parametrize("written", FORMATS.values(), ids=FORMATS.keys())
+def test_clicks_of_any_format_become_the_same_sessions(
+    kafka: Kafka, tmp_path: Path, written: Format
+) -> None:
+    settings = with_schema_file(written.settings, tmp_path / "visit.avsc")
+    with System(kafka.bootstrap_servers, tmp_path, {"clicks": settings}) as system:
+        clicks = clicks_with_numbers(system)
+        system.start("sessionizer")
+        system.send_raw(RawRecord(click.key.encode(), written.encode(click)) for click in clicks)
+        end_blocks(system)
+        system.wait_until_sessions_have(len(clicks))
+        assert system.sessions() == expected_sessions(system.settings.block_rule, clicks)
+        assert system.view.dead_letters == 0
+
+
+def with_schema_file(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Write the schema in the settings to a file, and name that instead."""
+    if "avro_schema" not in settings:
+        return dict(settings)
+    path.write_text(json.dumps(settings["avro_schema"]))
+    return {**settings, "avro_schema": str(path)}
+
+
+def end_blocks(system: System, blocks: int = 2) -> None:
+    for block in range(blocks):
+        system.end_block(block)
+
+
+def test_extra_fields_pass_through_untouched(kafka: Kafka, tmp_path: Path) -> None:
+    settings = VISIT_FIELDS | {"extra_fields": ["price"]}
+    with System(kafka.bootstrap_servers, tmp_path, {"clicks": settings}) as system:
+        click = Click("a", "5", system.settings.block_rule.start(0))
+        system.start("sessionizer")
+        system.send_raw([RawRecord(b"a", as_json_visit(click))])
+        end_blocks(system)
+        system.wait_until_sessions_have(1)
+        [session] = closed_sessions(system)
+        assert session.extra == {0: {"price": "9.5"}}
+
+
+def closed_sessions(system: System) -> Iterator[Session]:
+    for record in system.records(system.topics.sessions):
+        name, value = decode(record.value(), record.headers())
+        if name == "SessionBatch":
+            yield from decode_sessions(value)
+
+
+# --- records that are no clicks
+
+
+def poison(start: int) -> list[tuple[str, RawRecord]]:
+    """Records that cannot be taken, each with its reason; `start` is where block 0 starts."""
+    click = {"session": "a", "item": "b", "time": start}
+    values = [
+        ("malformed", b"{not json"),
+        ("malformed", b"[1, 2]"),
+        ("malformed", b"\xff\xfe"),
+        ("malformed", None),
+        ("missing-field", as_bytes({"session": "a", "time": start})),
+        ("bad-value", as_bytes(click | {"time": "yesterday"})),
+        ("bad-value", as_bytes(click | {"time": -1})),
+        ("bad-value", as_bytes(click | {"item": None})),
+        ("bad-value", as_bytes(click | {"session": "\0reserved"})),
+        ("late", as_bytes(click | {"session": "late"})),
+    ]
+    headers = [("trace", b"\x00\xff"), ("trace", b"again"), ("nothing", None)]
+    records = [
+        (reason, RawRecord(b"key-\xff-%d" % number, value, headers, number % 3, 1_000 + number))
+        for number, (reason, value) in enumerate(values)
+    ]
+    heartbeat = RawRecord(None, None, [(WATERMARK_HEADER, b"soon")], 0, 5)
+    return [*records, ("bad-value", heartbeat)]
+
+
+def as_bytes(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def test_poison_becomes_dead_letters_with_all_that_is_needed_to_mend_it(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    overrides = {"sessions": {"late": "dead-letter"}}
+    with System(kafka.bootstrap_servers, tmp_path, overrides) as system:
+        rule = system.settings.block_rule
+        clicks = [Click(f"good-{n}", "shoe", rule.start(1) + n) for n in range(30)]
+        system.start("sessionizer")
+        system.send(clicks)
+        records = poison(rule.start(0))
+        system.send_raw(record for _, record in records)
+        end_blocks(system)
+        system.wait_until_sessions_have(len(clicks))
+        system.wait_until(lambda: system.view.dead_letters == len(records), "all are refused")
+
+        originals = {(r.partition(), r.offset()): r for r in system.records(system.topics.clicks)}
+        letters = system.records(system.topics.dead_letters)
+        for letter in letters:
+            value = decode(letter.value(), letter.headers())[1]
+            original = originals[value["partition"], value["offset"]]
+            headers = [(header["name"], header["value"]) for header in value["headers"]]
+            assert value["topic"] == system.topics.clicks
+            assert (letter.partition(), letter.key()) == (original.partition(), original.key())
+            assert (value["key"], value["value"]) == (original.key(), original.value())
+            assert headers == original.headers()
+            assert value["timestamp"] == original.timestamp()[1]
+            assert value["error"]
+        assert Counter(described(letters)) == Counter((r.key, reason) for reason, r in records)
+        assert system.sessions() == expected_sessions(rule, clicks)
+
+
+def described(letters: Sequence[Any]) -> Iterator[tuple[bytes | None, str]]:
+    for letter in letters:
+        value = decode(letter.value(), letter.headers())[1]
+        yield value["key"], value["reason"]
+
+
+def test_more_poison_than_the_ratio_allows_stops_the_process_before_it_commits(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    with System(kafka.bootstrap_servers, tmp_path) as system:
+        start = system.settings.block_rule.start(0)
+        good = [Click(f"good-{n}", "shoe", start + n) for n in range(600)]
+        poisoned = list(three_poisoned_of_five(good))
+        system.send_raw(poisoned)
+        stopped = system.start("sessionizer")
+        assert stopped.wait() == 1
+        lines = stopped.log.read_text().splitlines()
+        reasons = [line for line in lines if line.startswith("ader-stream: ")]
+        assert len(reasons) == 1
+        assert "of the last 1000 clicks of partition 0 were refused" in reasons[0]
+        assert "Traceback" not in stopped.log.read_text()
+        refused_at = int(reasons[0].partition("at offset ")[2].split()[0])
+        assert system.committed_offsets("sessionizer").get(0, 0) <= refused_at
+
+        system.start("sessionizer", sessionizer={"dead_letter_ratio": 1})
+        system.end_block(0)
+        system.wait_until_sessions_have(len(good))
+        assert system.sessions() == expected_sessions(system.settings.block_rule, good)
+        assert len(system.records(system.topics.dead_letters)) == len(poisoned) - len(good)
+
+
+def three_poisoned_of_five(good: Sequence[Click]) -> Iterator[RawRecord]:
+    for number, click in enumerate(good):
+        value = as_bytes({"session": click.key, "item": click.item, "time": click.time})
+        yield RawRecord(click.key.encode(), value, partition=0)
+        for _ in range(1 + number % 2):
+            yield RawRecord(b"bad", b"poison", partition=0)
+
+
+# --- a schema registry
+
+
+@contextmanager
+def registry(schemas: Mapping[int, Any]) -> Iterator[str]:
+    """Answer as a schema registry that knows these schemas; yield its address."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            schema = schemas.get(int(self.path.partition("?")[0].rsplit("/", 1)[1]))
+            known = {"schema": json.dumps(schema)}
+            unknown = {"error_code": 40403, "message": "Schema not found"}
+            body = json.dumps(known if schema else unknown).encode()
+            self.send_response(200 if schema else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer((HOST, 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://{HOST}:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_registry_gives_the_schema_and_an_unknown_one_makes_a_dead_letter(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    with registry({SCHEMA_ID: VISIT}) as url:
+        settings = VISIT_FIELDS | {"format": "avro-registry", "registry_url": url}
+        with System(kafka.bootstrap_servers, tmp_path, {"clicks": settings}) as system:
+            click = Click("a", "5", system.settings.block_rule.start(0))
+            unknown = b"\0" + (SCHEMA_ID + 1).to_bytes(4, "big") + as_avro_visit(click)
+            system.start("sessionizer")
+            values = (as_registered_visit(click), unknown)
+            system.send_raw(RawRecord(b"a", value) for value in values)
+            end_blocks(system)
+            system.wait_until_sessions_have(1)
+            system.wait_until(lambda: system.view.dead_letters == 1, "the unknown one is refused")
+            assert system.sessions() == expected_sessions(system.settings.block_rule, [click])
+            [(_, reason)] = described(system.records(system.topics.dead_letters))
+            assert reason == "unknown-schema"

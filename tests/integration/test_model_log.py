@@ -1,0 +1,147 @@
+"""Publishing is the commit: what a manifest does not name does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ader_stream.errors import ArtifactError, FencedError
+from ader_stream.stream.model_log import CHUNKS_A_TRANSACTION, KINDS, ModelPublisher, ModelReader
+from ader_stream.types import Click
+from tests.integration.artifacts import manifest_of, tiny_parts
+from tests.integration.system import Kafka, System
+
+CHUNK_SIZE = 300
+
+
+class SpoilsChunks(ModelPublisher):
+    """A publisher whose weights are damaged on their way."""
+
+    def _produce_chunk(self, key: str, chunk: bytes) -> None:
+        damaged = bytes([chunk[0] ^ 1]) + chunk[1:]
+        super()._produce_chunk(key, damaged if "weights" in key else chunk)
+
+
+@pytest.fixture
+def system(kafka: Kafka, tmp_path: Path) -> Iterator[System]:
+    with System(kafka.bootstrap_servers, tmp_path) as system:
+        yield system
+
+
+@pytest.fixture
+def reader(system: System) -> ModelReader:
+    return ModelReader(system.clients, system.topics)
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, bytes]:
+    return tiny_parts()
+
+
+def publisher(system: System, kind: type[ModelPublisher] = ModelPublisher) -> ModelPublisher:
+    return kind(system.clients, system.topics, CHUNK_SIZE)
+
+
+def test_what_was_published_in_small_chunks_comes_back(
+    system: System, reader: ModelReader, parts: dict[str, bytes]
+) -> None:
+    published = publisher(system).publish(manifest_of(1, parts), parts)
+    [found] = reader.manifests()
+    assert found == published
+    assert len(found["parts"][0]["chunks"]) > CHUNKS_A_TRANSACTION
+    assert reader.fetch(found, KINDS) == parts
+
+
+def test_serving_fetches_its_parts_alone(
+    system: System, reader: ModelReader, parts: dict[str, bytes]
+) -> None:
+    publisher(system).publish(manifest_of(1, parts), parts)
+    [found] = reader.manifests()
+    kinds = ("weights", "vocabulary")
+    assert reader.fetch(found, kinds) == {kind: parts[kind] for kind in kinds}
+
+
+def test_chunks_without_their_manifest_are_invisible_and_harmless(
+    system: System, reader: ModelReader, parts: dict[str, bytes]
+) -> None:
+    other = {kind: part[::-1] for kind, part in parts.items()}
+    with pytest.raises(TypeError, match="seed"):
+        publisher(system).publish(manifest_of(1, other) | {"seed": "unwritable"}, other)
+    assert len(system.records(system.topics.model_chunks)) > len(KINDS)
+    assert reader.manifests() == []
+    publisher(system).publish(manifest_of(1, parts), parts)
+    [found] = reader.manifests()
+    assert reader.fetch(found, KINDS) == parts
+
+
+def test_a_damaged_chunk_is_refused(
+    system: System, reader: ModelReader, parts: dict[str, bytes]
+) -> None:
+    publisher(system, SpoilsChunks).publish(manifest_of(1, parts), parts)
+    [found] = reader.manifests()
+    with pytest.raises(ArtifactError, match="chunk 0 of weights is not what the manifest says"):
+        reader.fetch(found, KINDS)
+
+
+def test_a_chunk_that_is_gone_is_refused(
+    system: System, reader: ModelReader, parts: dict[str, bytes]
+) -> None:
+    published = publisher(system).publish(manifest_of(1, parts), parts)
+    published["run"]["first_chunk_offset"] = published["run"]["last_chunk_offset"]
+    with pytest.raises(ArtifactError, match="chunk 0 of optimizer is missing"):
+        reader.fetch(published, KINDS)
+
+
+def test_a_newer_format_is_refused(
+    system: System, reader: ModelReader, parts: dict[str, bytes]
+) -> None:
+    published = publisher(system).publish(manifest_of(1, parts), parts)
+    with pytest.raises(ArtifactError, match=r"has format 99.*update it"):
+        reader.fetch(published | {"format": 99}, KINDS)
+
+
+def test_an_older_publisher_is_fenced_and_nothing_of_it_is_seen(
+    system: System, reader: ModelReader, parts: dict[str, bytes]
+) -> None:
+    older = publisher(system)
+    newer = publisher(system)
+    with pytest.raises(FencedError):
+        older.publish(manifest_of(1, parts), parts)
+    newer.publish(manifest_of(1, parts), parts)
+    with pytest.raises(FencedError):
+        older.publish(manifest_of(2, parts), parts)
+    assert [manifest["version"] for manifest in reader.manifests()] == [1]
+    keys = {record.key() for record in system.records(system.topics.model_chunks)}
+    assert {key.split(b"/")[0] for key in keys if key} == {b"1"}
+
+
+def test_inference_keeps_the_old_version_where_the_new_one_is_damaged(
+    system: System, parts: dict[str, bytes]
+) -> None:
+    publisher(system).publish(manifest_of(1, parts), parts)
+    inference = system.start("inference")
+    system.wait_until_ready(inference)
+    publisher(system, SpoilsChunks).publish(manifest_of(2, parts), parts)
+    system.wait_until(lambda: inference.metric("ader_artifacts_refused_total"), "2 is refused")
+    assert inference.metric("ader_version_served") == 1
+    assert inference.post("/recommend", {"items": ["item-1"]}).json()["version"] == 1
+    publisher(system).publish(manifest_of(3, parts), parts)
+    system.wait_until(lambda: inference.metric("ader_version_served") == 3, "3 is served")
+    assert inference.metric("ader_artifacts_refused_total") == 1
+
+
+def test_a_damaged_version_scores_nothing_and_stops_nobody(
+    system: System, parts: dict[str, bytes]
+) -> None:
+    """Version 2 is not needed for serving when the worker starts, but would score block 2."""
+    publisher(system).publish(manifest_of(1, parts), parts)
+    publisher(system, SpoilsChunks).publish(manifest_of(2, parts), parts)
+    publisher(system).publish(manifest_of(3, parts), parts)
+    start = system.settings.block_rule.start(2)
+    system.send([Click("a", "item-1", start), Click("a", "item-2", start + 1)])
+    inference = system.start("inference")
+    system.wait_until_scored(2)
+    assert {key.version for key in system.scores()} == {1}
+    assert inference.metric("ader_artifacts_refused_total") == 1

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ader_stream.errors import DecodeError
+from ader_stream.resources import resource
+from ader_stream.stream.clicks import ClickDecoder, ClickFormat, encode_click
+from ader_stream.stream.codec import decode, decode_as, encode, load_schema
+from ader_stream.stream.score_log import Score, ScoreKey, decode_score, encode_score
+from ader_stream.stream.sessions import decode_sessions, encode_outputs
+from ader_stream.stream.window import BlockCounts, BlockEnd, OpenSession, SessionClick
+from ader_stream.types import Click, Counts, Session
+
+TYPES = sorted(file.stem for file in resource("schemas").glob("*.avsc"))
+
+texts = st.text(max_size=8)
+longs = st.integers(-(2**63), 2**63 - 1)
+times = st.integers(0, 253_402_300_799_999)
+whole = st.integers(0, 2**40)
+
+PRIMITIVES: dict[str, st.SearchStrategy[Any]] = {
+    "null": st.none(),
+    "boolean": st.booleans(),
+    "int": st.integers(-(2**31), 2**31 - 1),
+    "long": longs,
+    "float": st.floats(width=32, allow_nan=False),
+    "double": st.floats(allow_nan=False),
+    "bytes": st.binary(max_size=8),
+    "string": texts,
+}
+
+
+def values(schema: Any) -> st.SearchStrategy[Any]:
+    """Any value of an Avro schema."""
+    if isinstance(schema, list):
+        return st.one_of(*map(values, schema))
+    if isinstance(schema, str):
+        return PRIMITIVES[schema]
+    if schema["type"] == "record":
+        fields = {field["name"]: values(field["type"]) for field in schema["fields"]}
+        return st.fixed_dictionaries(fields)
+    if schema["type"] == "array":
+        return st.lists(values(schema["items"]), max_size=3)
+    return st.dictionaries(texts, values(schema["values"]), max_size=2)
+
+
+@given(type_name=st.sampled_from(TYPES), data=st.data())
+def test_every_value_of_every_type_comes_back(type_name: str, data: st.DataObject) -> None:
+    value = data.draw(values(load_schema(type_name)))
+    assert decode(*encode(type_name, value)) == (type_name, value)
+
+
+@given(type_name=st.sampled_from(TYPES), data=st.data(), noise=st.binary(min_size=1, max_size=8))
+def test_damaged_bytes_are_a_value_or_refused_and_nothing_else(
+    type_name: str, data: st.DataObject, noise: bytes
+) -> None:
+    encoded, _ = encode(type_name, data.draw(values(load_schema(type_name))))
+    start = data.draw(st.integers(0, len(encoded)))
+    damaged = encoded[:start] + noise + encoded[start + len(noise) :]
+    try:
+        value = decode_as(type_name, damaged)
+    except DecodeError as error:
+        assert type_name in str(error)
+    else:
+        assert set(value) == {field["name"] for field in load_schema(type_name)["fields"]}
+
+
+clicks = st.builds(
+    SessionClick, times, texts, st.none() | times, st.dictionaries(texts, texts, max_size=2)
+)
+sessions = st.builds(
+    OpenSession, texts, st.integers(-2, 2), st.lists(clicks, min_size=1, max_size=4)
+)
+block_ends = st.builds(BlockEnd, longs, st.builds(BlockCounts, whole, whole, whole))
+
+
+@given(partition=st.integers(0, 2**31 - 1), outputs=st.lists(sessions | block_ends, max_size=8))
+def test_what_a_window_puts_out_comes_back_in_its_order(
+    partition: int, outputs: list[OpenSession | BlockEnd]
+) -> None:
+    back: list[tuple[int, Session] | BlockEnd] = []
+    for data, headers in encode_outputs(partition, outputs):
+        name, value = decode(data, headers)
+        assert value["partition"] == partition
+        if name == "SessionBatch":
+            back += [(value["block"], session) for session in decode_sessions(value)]
+        else:
+            counts = BlockCounts(value["clicks"], value["sessions"], value["late"])
+            back.append(BlockEnd(value["block"], counts))
+    assert back == [
+        output if isinstance(output, BlockEnd) else (output.block, as_session(output))
+        for output in outputs
+    ]
+
+
+def as_session(opened: OpenSession) -> Session:
+    late = {i: c.original_time for i, c in enumerate(opened.clicks) if c.original_time is not None}
+    extra = {i: c.extra for i, c in enumerate(opened.clicks) if c.extra}
+    items, moments = [c.item for c in opened.clicks], [c.time for c in opened.clicks]
+    return Session(opened.key, tuple(items), tuple(moments), late, extra)
+
+
+@given(
+    key=st.builds(ScoreKey, longs, st.none() | longs, st.integers(0, 2**31 - 1)),
+    score=st.builds(Score, longs, st.builds(Counts, longs, longs, longs, longs, longs, longs)),
+)
+def test_a_score_comes_back(key: ScoreKey, score: Score) -> None:
+    _, value, headers = encode_score(key, score)
+    assert decode_score(decode(value, headers)[1]) == (key, score)
+
+
+names = st.text(min_size=1, max_size=8).filter(lambda name: name[0] != "\0")
+
+
+@given(
+    key=names,
+    item=st.text(min_size=1),
+    time=times,
+    event_id=st.none() | names,
+    price=st.integers() | st.text() | st.lists(st.booleans(), max_size=2),
+)
+def test_a_json_click_comes_back(
+    key: str, item: str, time: int, event_id: str | None, price: object
+) -> None:
+    format_ = ClickFormat("json", "user", "sku", "at", "id", ("price",))
+    extra = {"price": json.dumps(price, ensure_ascii=False)}
+    click = Click(key, item, time, event_id, extra)
+    assert ClickDecoder(format_).decode(None, encode_click(click, format_)) == click
+
+
+@given(key=names, item=st.text(min_size=1), time=times, event_id=st.none() | names)
+def test_an_avro_click_comes_back(key: str, item: str, time: int, event_id: str | None) -> None:
+    format_ = ClickFormat("avro", event_id="event_id")
+    click = Click(key, item, time, event_id)
+    assert ClickDecoder(format_).decode(None, encode_click(click, format_)) == click

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ader_stream.errors import ClickError
+from ader_stream.stream.window import BlockEnd, OpenSession, SessionWindow, WindowState
+from ader_stream.types import BlockRule, Click, SessionRule
+from tests.property.plain_sessions import Log, PlainSession, PlainSessions
+
+GAP = 10
+NEAR = (1, GAP - 1, GAP, GAP + 1, 2 * GAP, 2 * GAP + 1)
+"""Steps in time at which something is decided."""
+
+blocks = st.builds(BlockRule, origin=st.sampled_from([0, 7, -33]), length=st.sampled_from([25, 60]))
+
+
+def rules(late: st.SearchStrategy[str]) -> st.SearchStrategy[SessionRule]:
+    return st.builds(SessionRule, st.just(GAP), st.sampled_from([0, 3, 12, 40, 100]), late)
+
+
+carrying = rules(st.just("carry"))
+refusing = rules(st.just("dead-letter"))
+either = rules(st.sampled_from(["carry", "dead-letter"]))
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> Log:
+    """Clicks of a few keys around a stream time that moves on, and some heartbeats."""
+    log: Log = []
+    time = draw(st.integers(0, 120))
+    steps = st.sampled_from([0, *NEAR, *(-step for step in NEAR), -45]) | st.integers(-30, 15)
+    records = st.tuples(st.sampled_from(["a", "a", "é", ""]), steps)
+    for number, (key, step) in enumerate(draw(st.lists(records, max_size=40))):
+        at = max(0, time + step)
+        log.append(Click(key, f"i{number}", at) if key else at)
+        time = max(time, at)
+    return log
+
+
+@dataclass
+class Run:
+    """What a window put out for a log."""
+
+    outputs: list[PlainSession | BlockEnd] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+
+    @property
+    def sessions(self) -> list[PlainSession]:
+        return [output for output in self.outputs if isinstance(output, PlainSession)]
+
+    @property
+    def ends(self) -> list[BlockEnd]:
+        return [output for output in self.outputs if isinstance(output, BlockEnd)]
+
+    def take(self, window: SessionWindow, log: Log, start: int) -> None:
+        for offset, record in enumerate(log, start):
+            if isinstance(record, int):
+                window.advance(record)
+                continue
+            try:
+                window.observe(record, offset)
+            except ClickError as error:
+                assert error.reason == "late"
+                self.refused.append(offset)
+        self.outputs += map(frozen, window.take_output())
+
+
+def run(log: Log, rule: BlockRule, session_rule: SessionRule) -> Run:
+    found = Run()
+    found.take(SessionWindow(rule, session_rule), log, 0)
+    return found
+
+
+def frozen(output: OpenSession | BlockEnd) -> PlainSession | BlockEnd:
+    if isinstance(output, BlockEnd):
+        return output
+    clicks = tuple((click.time, click.item, click.original_time) for click in output.clicks)
+    return PlainSession(output.block, output.key, output.first, clicks)
+
+
+def closed(log: Log, rule: BlockRule) -> Log:
+    """The log, and a heartbeat behind which nothing stays open."""
+    last = max((r.time if isinstance(r, Click) else r for r in log), default=0)
+    return [*log, rule.start(rule.block_of(last) + 2)]
+
+
+def copied(window: SessionWindow, rule: BlockRule, session_rule: SessionRule) -> SessionWindow:
+    """Another process's window, from what the changelog keeps of this one."""
+    state = window.state
+    kept = [OpenSession(s.key, s.block, list(s.clicks)) for s in window.open_sessions()]
+    counts = dict(state.counts)
+    return SessionWindow(
+        rule, session_rule, WindowState(state.watermark, state.open_block, counts), reversed(kept)
+    )
+
+
+@settings(max_examples=300)
+@given(log=logs(), rule=blocks, session_rule=either)
+def test_sessions_are_those_of_the_definitions_and_close_at_the_same_record(
+    log: Log, rule: BlockRule, session_rule: SessionRule
+) -> None:
+    found, window = Run(), SessionWindow(rule, session_rule)
+    expected = PlainSessions(rule, session_rule)
+    for offset, record in enumerate(closed(log, rule)):
+        found.take(window, [record], offset)
+        expected.take(record, offset)
+        assert sorted(found.sessions) == sorted(expected.sessions)
+        assert [end.block for end in found.ends] == expected.ended
+        assert found.refused == expected.refused
+
+
+@given(log=logs(), rule=blocks, session_rule=carrying)
+def test_every_click_stands_in_exactly_one_session(
+    log: Log, rule: BlockRule, session_rule: SessionRule
+) -> None:
+    found = run(closed(log, rule), rule, session_rule)
+    items = [item for session in found.sessions for _, item, _ in session.clicks]
+    assert sorted(items) == sorted(record.item for record in log if isinstance(record, Click))
+    assert not found.refused
+
+
+@given(log=logs(), rule=blocks, session_rule=refusing)
+def test_every_click_is_taken_with_its_own_time_or_refused(
+    log: Log, rule: BlockRule, session_rule: SessionRule
+) -> None:
+    found = run(closed(log, rule), rule, session_rule)
+    taken = {(s.key, t, i, o) for s in found.sessions for t, i, o in s.clicks}
+    assert taken == {
+        (record.key, record.time, record.item, None)
+        for offset, record in enumerate(log)
+        if isinstance(record, Click) and offset not in found.refused
+    }
+
+
+@given(log=logs(), rule=blocks, session_rule=either)
+def test_a_session_lies_in_one_block_in_order_with_neighbours_within_the_gap(
+    log: Log, rule: BlockRule, session_rule: SessionRule
+) -> None:
+    for session in run(closed(log, rule), rule, session_rule).sessions:
+        times = [time for time, _, _ in session.clicks]
+        assert {rule.block_of(time) for time in times} == {session.block}
+        assert all(0 <= later - time <= GAP for time, later in pairwise(times))
+
+
+@given(log=logs(), rule=blocks, session_rule=either)
+def test_clicks_of_one_effective_time_stand_in_the_order_of_their_offsets(
+    log: Log, rule: BlockRule, session_rule: SessionRule
+) -> None:
+    for session in run(closed(log, rule), rule, session_rule).sessions:
+        places = [(time, int(item.removeprefix("i"))) for time, item, _ in session.clicks]
+        assert places == sorted(places)
+
+
+@given(log=logs(), rule=blocks, session_rule=either)
+def test_a_session_has_one_identity(log: Log, rule: BlockRule, session_rule: SessionRule) -> None:
+    found = run(closed(log, rule), rule, session_rule)
+    identities = Counter((session.key, session.block, session.first) for session in found.sessions)
+    assert all(count == 1 for count in identities.values())
+
+
+@given(log=logs(), rule=blocks, lateness=st.sampled_from([0, 3, 12, 40]))
+def test_sessions_of_a_key_and_block_lie_further_apart_than_the_gap_where_no_click_is_behind(
+    log: Log, rule: BlockRule, lateness: int
+) -> None:
+    """A click behind the watermark may begin a session where an earlier one has closed."""
+    punctual, reached = Log(), -lateness
+    for record in log:
+        time = record.time if isinstance(record, Click) else record
+        if time >= reached or isinstance(record, int):
+            punctual.append(record)
+            reached = max(reached, time - lateness if isinstance(record, Click) else time)
+    found = run(closed(punctual, rule), rule, SessionRule(GAP, lateness, "dead-letter"))
+    assert not found.refused
+    spans = defaultdict(list)
+    for session in found.sessions:
+        spans[session.key, session.block].append((session.first, session.clicks[-1][0]))
+    for of_key in spans.values():
+        of_key.sort()
+        assert all(begin - end > GAP for (_, end), (begin, _) in pairwise(of_key))
+
+
+@given(log=logs(), rule=blocks, session_rule=either)
+def test_nothing_of_a_block_precedes_the_end_of_the_one_before(
+    log: Log, rule: BlockRule, session_rule: SessionRule
+) -> None:
+    ended: int | None = None
+    for output in run(closed(log, rule), rule, session_rule).outputs:
+        if isinstance(output, BlockEnd):
+            assert ended is None or output.block == ended + 1
+            ended = output.block
+        else:
+            assert ended is not None
+            assert output.block == ended + 1
+
+
+@given(log=logs(), rule=blocks, session_rule=either)
+def test_counts_of_a_block_end_are_those_of_its_sessions(
+    log: Log, rule: BlockRule, session_rule: SessionRule
+) -> None:
+    found = run(closed(log, rule), rule, session_rule)
+    clicks, sessions, late = Counter[int](), Counter[int](), Counter[int]()
+    for session in found.sessions:
+        sessions[session.block] += 1
+        clicks[session.block] += len(session.clicks)
+        late[session.block] += sum(original is not None for _, _, original in session.clicks)
+    for block, counts in found.ends:
+        assert (counts.clicks, counts.sessions, counts.late) == (
+            clicks[block],
+            sessions[block],
+            late[block],
+        )
+
+
+@given(log=logs(), rule=blocks, session_rule=carrying)
+def test_a_late_click_moves_forward_and_keeps_its_original_time_beside(
+    log: Log, rule: BlockRule, session_rule: SessionRule
+) -> None:
+    own = {record.item: record.time for record in log if isinstance(record, Click)}
+    for session in run(closed(log, rule), rule, session_rule).sessions:
+        for time, item, original in session.clicks:
+            assert own[item] == (time if original is None else original)
+            assert original is None or original < time
+
+
+@given(log=logs(), rule=blocks, session_rule=either, data=st.data())
+def test_cuts_and_restarts_change_nothing(
+    log: Log, rule: BlockRule, session_rule: SessionRule, data: st.DataObject
+) -> None:
+    cuts = data.draw(st.lists(st.tuples(st.integers(0, len(log)), st.booleans()), max_size=6))
+    found, window, start = Run(), SessionWindow(rule, session_rule), 0
+    for cut, restarts in sorted(cuts):
+        found.take(window, log[start:cut], start)
+        start = cut
+        if restarts:
+            window = copied(window, rule, session_rule)
+    found.take(window, log[start:], start)
+    whole = run(log, rule, session_rule)
+    assert found.outputs == whole.outputs
+    assert found.refused == whole.refused
+
+
+@given(log=logs(), rule=blocks, session_rule=either, data=st.data())
+def test_a_key_whose_open_sessions_have_changed_is_touched(
+    log: Log, rule: BlockRule, session_rule: SessionRule, data: st.DataObject
+) -> None:
+    """A changelog of the touched keys alone restores every open session."""
+    changelog: dict[str, list[list[object]]] = {}
+    window = SessionWindow(rule, session_rule)
+    for offset, record in enumerate(log):
+        Run().take(window, [record], offset)
+        if data.draw(st.booleans()):
+            for key in window.take_touched():
+                changelog[key] = [list(session.clicks) for session in window.sessions_of(key)]
+            expected = {key: sessions for key, sessions in changelog.items() if sessions}
+            assert expected == dict(open_clicks(window))
+
+
+def open_clicks(window: SessionWindow) -> Iterator[tuple[str, list[list[object]]]]:
+    for key in {session.key for session in window.open_sessions()}:
+        yield key, [list(session.clicks) for session in window.sessions_of(key)]
+
+
+@given(log=logs(), rule=blocks, session_rule=either)
+def test_what_is_open_is_counted(log: Log, rule: BlockRule, session_rule: SessionRule) -> None:
+    window = SessionWindow(rule, session_rule)
+    Run().take(window, log, 0)
+    assert window.open_count == len(list(window.open_sessions()))
+    Run().take(window, closed(log, rule)[-1:], len(log))
+    assert window.open_count == 0
+    assert not window.state.counts
+
+
+@given(log=logs(), rule=blocks, session_rule=either, data=st.data())
+def test_reading_again_from_what_the_open_sessions_need_gives_the_same_prefixes(
+    log: Log, rule: BlockRule, session_rule: SessionRule, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(log)))
+    window = SessionWindow(rule, session_rule)
+    Run().take(window, log[:cut], 0)
+    oldest = min(window.open_sessions(), key=lambda s: s.needs_offset, default=None)
+    if oldest is None:
+        return
+    state = WindowState(oldest.needs_watermark, oldest.needs_open_block)
+    again = SessionWindow(rule, session_rule, state)
+    Run().take(again, log[oldest.needs_offset : cut], oldest.needs_offset)
+    assert dict(open_clicks(again)) == dict(open_clicks(window))
+    assert again.state.watermark == window.state.watermark
+    assert again.state.open_block == window.state.open_block

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+
+from ader_stream.metrics import Metrics
+from ader_stream.serve.http import make_app
+from ader_stream.serve.recommending import recommend
+from ader_stream.serve.routes import MAX_BODY, MAX_ITEMS, MAX_K, RecommendRoutes
+from ader_stream.serve.versions import Version, Versions
+from tests.unit.serve.app_client import AppClient
+
+OPEN_SESSIONS = {"a": ("item-1", "item-2"), "ü/ &?": ("new",)}
+
+
+class BrokenVersion:
+    """What must not happen: a version that cannot rank."""
+
+    @property
+    def vocabulary(self) -> None:
+        raise RuntimeError("no vocabulary")
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+def app(registry: CollectorRegistry, served: Any) -> Starlette:
+    versions = Versions(pytest.fail)
+    versions.served = served
+    metrics = Metrics(registry)
+    routes = RecommendRoutes(versions, OPEN_SESSIONS.get, 20, metrics)
+    return make_app(metrics, lambda: "", routes.routes())
+
+
+@pytest.fixture
+def client(registry: CollectorRegistry, version: Version) -> AppClient:
+    return AppClient(app(registry, version))
+
+
+def ranked(version: Version, items: tuple[str, ...], k: int) -> list[dict[str, Any]]:
+    [found] = recommend(version, [items], k)
+    return [{"item": item, "score": score} for item, score in found.items]
+
+
+def requests_with(registry: CollectorRegistry, status: int) -> float | None:
+    labels = {"path": "/recommend", "status": str(status)}
+    return registry.get_sample_value("ader_requests_total", labels)
+
+
+def test_an_open_session_is_answered_by_its_items(client: AppClient, version: Version) -> None:
+    answer = client.get("/recommend", params={"session": "a", "k": 3})
+    assert answer.status_code == 200
+    items = ranked(version, OPEN_SESSIONS["a"], 3)
+    assert answer.json() == {"version": 3, "fallback": False, "items": items}
+
+
+def test_a_list_of_items_is_answered(client: AppClient, version: Version) -> None:
+    answer = client.post("/recommend", json={"items": ["item-1", "item-2"], "k": 3})
+    assert answer.json()["items"] == ranked(version, ("item-1", "item-2"), 3)
+
+
+def test_k_is_the_workers_own_where_the_request_does_not_say(client: AppClient) -> None:
+    assert len(client.get("/recommend", params={"session": "a"}).json()["items"]) == 20
+    assert len(client.post("/recommend", json={"items": ["item-1"]}).json()["items"]) == 20
+
+
+def test_numbers_are_items_too(client: AppClient, version: Version) -> None:
+    answer = client.post("/recommend", json={"items": [7, "item-1"], "k": 2})
+    assert answer.json()["items"] == ranked(version, ("7", "item-1"), 2)
+
+
+def test_unknown_items_alone_get_the_most_frequent_ones_and_say_so(
+    client: AppClient, registry: CollectorRegistry
+) -> None:
+    answer = client.get("/recommend", params={"session": "ü/ &?", "k": 1})
+    assert answer.json() == {
+        "version": 3,
+        "fallback": True,
+        "items": [{"item": "item-4", "score": 0.0}],
+    }
+    assert client.post("/recommend", json={"items": []}).json()["fallback"]
+    assert registry.get_sample_value("ader_fallback_recommendations_total") == 2
+
+
+def test_a_session_that_is_not_open_here_is_not_found(
+    client: AppClient, registry: CollectorRegistry
+) -> None:
+    answer = client.get("/recommend", params={"session": "nobody"})
+    assert answer.status_code == 404
+    assert "'nobody' is not open on this worker" in answer.json()["error"]
+    assert requests_with(registry, 404) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("", "session: expected"),
+        ("session=", "session: expected"),
+        ("session=a&k=0", "k = '0'"),
+        (f"session=a&k={MAX_K + 1}", "k = "),
+        ("session=a&k=-1", "k = "),
+        ("session=a&k=x", "k = 'x'"),
+        ("session=a&k=1.5", "k = "),
+        ("session=a&k=" + "9" * 5_000, "k = "),
+    ],
+)
+def test_a_wrong_query_is_told_what_was_expected(
+    client: AppClient, registry: CollectorRegistry, query: str, named: str
+) -> None:
+    answer = client.get(f"/recommend?{query}")
+    assert (answer.status_code, requests_with(registry, 400)) == (400, 1)
+    assert named in answer.json()["error"]
+    assert len(answer.content) < 300
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b"", "body: expected JSON"),
+        (b"{", "body: expected JSON"),
+        (b"\xff", "body: expected JSON"),
+        (b"[" * 100_000, "body: expected JSON"),
+        (b"[]", "body: expected JSON"),
+        (b'{"items": "x"}', "body: expected JSON"),
+        (b'{"items": [1.5]}', "items: expected"),
+        (b'{"items": [true]}', "items: expected"),
+        (b'{"items": [null]}', "items: expected"),
+        (b'{"items": ["x"], "k": true}', "k = True"),
+        (b'{"items": ["x"], "k": null}', "k = None"),
+        (b'{"items": ["x"], "k": [1]}', "k = [1]"),
+        (json.dumps({"items": [1] * (MAX_ITEMS + 1)}).encode(), f"at most {MAX_ITEMS}"),
+        (b" " * (MAX_BODY + 1), f"at most {MAX_BODY} bytes"),
+    ],
+)
+def test_a_wrong_body_is_told_what_was_expected(client: AppClient, body: bytes, named: str) -> None:
+    answer = client.post("/recommend", content=body)
+    assert answer.status_code == 400
+    assert named in answer.json()["error"]
+
+
+def test_an_item_that_utf8_cannot_hold_is_an_unknown_one(client: AppClient) -> None:
+    answer = client.post("/recommend", content=b'{"items": ["\\ud800"], "k": 1}')
+    assert (answer.status_code, answer.json()["fallback"]) == (200, True)
+
+
+def test_before_the_first_version_there_is_no_answer_yet(registry: CollectorRegistry) -> None:
+    answer = AppClient(app(registry, None)).post("/recommend", json={"items": ["x"]})
+    assert answer.status_code == 503
+    assert "no version has been published yet" in answer.json()["error"]
+
+
+def test_an_unforeseen_error_is_one_answer_and_is_counted(registry: CollectorRegistry) -> None:
+    client = AppClient(app(registry, BrokenVersion()))
+    answer = client.post("/recommend", json={"items": ["x"]})
+    assert (answer.status_code, requests_with(registry, 500)) == (500, 1)
+    assert "Traceback" not in answer.text
+
+
+def test_latency_is_measured(client: AppClient, registry: CollectorRegistry) -> None:
+    client.get("/recommend", params={"session": "a"})
+    labels = {"path": "/recommend"}
+    assert registry.get_sample_value("ader_request_seconds_count", labels) == 1
+    assert registry.get_sample_value("ader_request_seconds_sum", labels) > 0
+    assert requests_with(registry, 200) == 1
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+def test_other_methods_are_not_allowed(client: AppClient, method: str) -> None:
+    assert client.request(method, "/recommend").status_code == 405

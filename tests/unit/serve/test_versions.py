@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+
+from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.errors import ArtifactError
+from ader_stream.serve.versions import Version, Versions
+
+
+def version(number: int) -> Version:
+    """Version t, trained on block t - 1."""
+    return Version(number, number - 1, 0, None, Vocabulary(), ())
+
+
+@dataclass
+class Log:
+    """Loads versions, but not the damaged ones."""
+
+    damaged: set[int] = field(default_factory=set)
+    loads: list[int] = field(default_factory=list)
+
+    def load(self, number: int) -> Version:
+        self.loads.append(number)
+        if number in self.damaged:
+            raise ArtifactError(f"version {number} is damaged")
+        return version(number)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def versions(log: Log) -> Versions:
+    """Versions 1 to 4; the last one is served."""
+    versions = Versions(log.load)
+    for number in range(1, 5):
+        versions.announce(number, number - 1)
+    versions.serve(version(4))
+    return versions
+
+
+def scoring(versions: Versions, block: int) -> int | None:
+    found = versions.scoring(block)
+    return found.number if found else None
+
+
+def test_a_block_is_scored_by_the_newest_version_trained_before_it(versions: Versions) -> None:
+    assert [scoring(versions, block) for block in range(6)] == [None, 1, 2, 3, 4, 4]
+
+
+def test_joined_blocks_are_scored_by_a_version_that_knows_none_of_them(log: Log) -> None:
+    versions = Versions(log.load)
+    versions.announce(1, 2)
+    versions.announce(2, 5)
+    versions.serve(version(2))
+    assert [scoring(versions, block) for block in (2, 3, 5, 6)] == [None, 1, 1, 2]
+
+
+def test_before_anything_serves_nothing_scores(log: Log) -> None:
+    versions = Versions(log.load)
+    versions.announce(1, 0)
+    assert versions.served is None
+    assert scoring(versions, 5) is None
+
+
+def test_a_version_scores_from_the_moment_it_serves(versions: Versions) -> None:
+    versions.announce(5, 4)
+    assert scoring(versions, 9) == 4
+    versions.serve(version(5))
+    assert scoring(versions, 9) == 5
+
+
+def test_a_version_is_loaded_once(versions: Versions, log: Log) -> None:
+    assert versions.scoring(2) is versions.scoring(2)
+    assert log.loads == [2]
+
+
+def test_the_served_version_scores_without_being_loaded_again(versions: Versions, log: Log) -> None:
+    assert versions.scoring(4) is versions.served
+    assert log.loads == []
+
+
+def test_a_version_that_cannot_be_loaded_is_passed_over_for_good(
+    versions: Versions, log: Log
+) -> None:
+    log.damaged |= {3, 2}
+    assert scoring(versions, 3) == 1
+    log.damaged.clear()
+    assert scoring(versions, 3) == 1
+    assert log.loads == [3, 2, 1]
+
+
+def test_where_none_can_be_loaded_none_scores(versions: Versions, log: Log) -> None:
+    log.damaged |= {1, 2}
+    assert scoring(versions, 2) is None
+
+
+def test_a_withdrawn_version_scores_no_block(versions: Versions) -> None:
+    versions.withdraw(3)
+    versions.withdraw(99)
+    assert scoring(versions, 3) == 2
+
+
+def test_what_neither_serves_nor_scores_an_open_block_is_unloaded(
+    versions: Versions, log: Log
+) -> None:
+    for block in (1, 2, 3):
+        versions.scoring(block)
+    versions.keep_for([3])
+    log.loads.clear()
+    for block in (4, 3, 2, 1):
+        versions.scoring(block)
+    assert log.loads == [2, 1]
+
+
+def test_the_served_version_is_kept_whatever_is_scored(versions: Versions, log: Log) -> None:
+    versions.keep_for([])
+    assert versions.scoring(9) is versions.served
+    assert log.loads == []
+
+
+def test_many_threads_may_ask_while_versions_are_swapped(log: Log) -> None:
+    versions = Versions(log.load)
+    last = 300
+
+    def publish() -> None:
+        for number in range(1, last + 1):
+            versions.announce(number, number - 1)
+            versions.serve(version(number))
+
+    def ask(block: int) -> list[int]:
+        found = []
+        while versions.served is None or versions.served.number < last:
+            found.append(scoring(versions, block) or 0)
+            versions.keep_for([block])
+        return found
+
+    with ThreadPoolExecutor() as pool:
+        publishing = pool.submit(publish)
+        asking = [pool.submit(ask, block) for block in (50, 150, 250)]
+        publishing.result()
+        for block, answers in zip((50, 150, 250), asking, strict=True):
+            numbers = answers.result()
+            assert numbers == sorted(numbers)
+            assert all(number <= block for number in numbers)

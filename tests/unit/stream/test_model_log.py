@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from ader_stream.errors import ArtifactError, DecodeError, FencedError, TopicError
+from ader_stream.stream.codec import CHUNK_TYPE, TYPE_HEADER, encode
+from ader_stream.stream.model_log import (
+    ATTEMPTS,
+    CHUNKS_A_TRANSACTION,
+    FORMAT,
+    KINDS,
+    ModelPublisher,
+    ModelReader,
+    decode_manifest,
+    sha256,
+)
+from ader_stream.stream.topics import Topics
+from tests.fakes import FakeKafka, FakeRecord, example
+
+TOPICS = Topics("ader")
+CHUNK_SIZE = 10
+PARTS = {
+    "weights": b"w" * 25,
+    "vocabulary": b"v" * 10,
+    "exemplars": b"",
+    "optimizer": bytes(range(31)),
+}
+ABORTED = KafkaError(KafkaError._TIMED_OUT, "commit timed out", txn_requires_abort=True)
+RETRIABLE = KafkaError(KafkaError._TIMED_OUT, "commit timed out", retriable=True)
+FENCED = KafkaError(KafkaError._FENCED, "fenced by another", fatal=True)
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka()
+
+
+def publisher(kafka: FakeKafka, **failures: KafkaError) -> ModelPublisher:
+    """A publisher whose commits fail: `at_2=ERROR` for the third one."""
+    publisher = ModelPublisher(kafka, TOPICS, CHUNK_SIZE)
+    kafka.producers[-1].failures = {
+        int(name.removeprefix("at_")): error for name, error in failures.items()
+    }
+    return publisher
+
+
+def manifest(version: int = 1) -> dict[str, Any]:
+    return example("ModelManifest") | {"version": version}
+
+
+def publish(kafka: FakeKafka, version: int = 1, **failures: KafkaError) -> dict[str, Any]:
+    return publisher(kafka, **failures).publish(manifest(version), PARTS)
+
+
+def reader(kafka: FakeKafka) -> ModelReader:
+    return ModelReader(kafka, TOPICS)
+
+
+def chunk(kafka: FakeKafka, key: str) -> FakeRecord:
+    [found] = [r for r in kafka.records(TOPICS.model_chunks) if r.key() == key.encode()]
+    return found
+
+
+def test_what_was_published_is_read_back(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    [found] = reader(kafka).manifests()
+    assert found == published
+    assert reader(kafka).fetch(found, KINDS) == PARTS
+
+
+def test_a_reader_may_ask_for_some_parts_alone(kafka: FakeKafka) -> None:
+    found = reader(kafka).fetch(publish(kafka), ("weights", "vocabulary"))
+    assert found == {kind: PARTS[kind] for kind in ("weights", "vocabulary")}
+
+
+def test_chunks_have_readable_keys_and_say_what_they_are(kafka: FakeKafka) -> None:
+    publish(kafka, version=7)
+    chunks = kafka.records(TOPICS.model_chunks)
+    assert [record.key() for record in chunks] == [
+        *(f"7/optimizer/{number}".encode() for number in range(4)),
+        b"7/exemplars/0",
+        b"7/vocabulary/0",
+        *(f"7/weights/{number}".encode() for number in range(3)),
+    ]
+    assert all(record.headers() == [(TYPE_HEADER, CHUNK_TYPE)] for record in chunks)
+    assert max(len(record.value()) for record in chunks) == CHUNK_SIZE
+
+
+def test_the_manifest_names_every_chunk_with_size_and_digest(kafka: FakeKafka) -> None:
+    parts = {part["kind"]: part for part in publish(kafka)["parts"]}
+    assert parts["weights"]["sha256"] == sha256(PARTS["weights"])
+    assert [chunk["size"] for chunk in parts["weights"]["chunks"]] == [10, 10, 5]
+    assert parts["weights"]["chunks"][2]["sha256"] == sha256(b"w" * 5)
+
+
+def test_a_part_of_many_chunks_goes_out_in_several_transactions(kafka: FakeKafka) -> None:
+    parts = PARTS | {"weights": b"x" * CHUNK_SIZE * (2 * CHUNKS_A_TRANSACTION + 1)}
+    published = publisher(kafka).publish(manifest(), parts)
+    full = CHUNKS_A_TRANSACTION
+    assert kafka.producers[-1].committed == [4, 1, 1, full, full, 1, 1]
+    assert reader(kafka).fetch(published, KINDS) == parts
+
+
+def test_a_producer_with_room_for_a_few_chunks_is_enough(kafka: FakeKafka) -> None:
+    publishing = publisher(kafka)
+    kafka.producers[-1].room = 2
+    assert reader(kafka).fetch(publishing.publish(manifest(), PARTS), KINDS) == PARTS
+
+
+@pytest.mark.parametrize("commit", range(5))
+def test_who_is_fenced_while_publishing_leaves_no_version(kafka: FakeKafka, commit: int) -> None:
+    with pytest.raises(FencedError, match="fenced by another"):
+        publish(kafka, **{f"at_{commit}": FENCED})
+    assert reader(kafka).manifests() == []
+
+
+def test_the_next_leader_publishes_over_what_a_dead_one_left(kafka: FakeKafka) -> None:
+    with pytest.raises(FencedError):
+        publisher(kafka, at_3=FENCED).publish(manifest(), PARTS | {"optimizer": b"other" * 9})
+    assert reader(kafka).fetch(publish(kafka), KINDS) == PARTS
+
+
+@pytest.mark.parametrize("error", [ABORTED, RETRIABLE])
+@pytest.mark.parametrize("commit", range(5))
+def test_a_broker_that_goes_away_for_a_moment_costs_no_version(
+    kafka: FakeKafka, commit: int, error: KafkaError
+) -> None:
+    published = publish(kafka, **{f"at_{commit}": error})
+    assert reader(kafka).manifests() == [published]
+    assert reader(kafka).fetch(published, KINDS) == PARTS
+
+
+def test_a_broker_that_refuses_again_and_again_ends_publishing(kafka: FakeKafka) -> None:
+    refused = {f"at_{commit}": ABORTED for commit in range(ATTEMPTS)}
+    with pytest.raises(TopicError, match=f"failed {ATTEMPTS} times.*commit timed out"):
+        publish(kafka, **refused)
+
+
+@pytest.mark.parametrize("value", [b"W" + b"w" * 9, b"w" * 9, None])
+def test_a_damaged_chunk_is_refused(kafka: FakeKafka, value: bytes | None) -> None:
+    published = publish(kafka)
+    kafka.replace(chunk(kafka, "1/weights/1"), value)
+    with pytest.raises(ArtifactError, match="chunk 1 of weights is not what the manifest says"):
+        reader(kafka).fetch(published, KINDS)
+    assert reader(kafka).fetch(published, ("vocabulary",)) == {"vocabulary": PARTS["vocabulary"]}
+
+
+def test_a_missing_chunk_is_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    kafka.remove(chunk(kafka, "1/weights/2"))
+    with pytest.raises(ArtifactError, match="version 1: chunk 2 of weights is missing"):
+        reader(kafka).fetch(published, KINDS)
+
+
+def test_chunks_that_the_log_no_longer_holds_are_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    kafka.trimmed[TOPICS.model_chunks, 0] = 3
+    with pytest.raises(ArtifactError, match="version 1: its chunks are gone"):
+        reader(kafka).fetch(published, KINDS)
+
+
+def test_swapped_chunks_are_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    parts = {part["kind"]: part for part in published["parts"]}
+    parts["optimizer"]["chunks"][:2] = parts["optimizer"]["chunks"][1::-1]
+    with pytest.raises(ArtifactError, match="chunk 0 of optimizer"):
+        reader(kafka).fetch(published, KINDS)
+
+
+def test_a_part_that_is_not_what_its_chunks_make_is_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    for part in published["parts"]:
+        part["sha256"] = sha256(b"other")
+    with pytest.raises(ArtifactError, match="weights is not what the manifest says"):
+        reader(kafka).fetch(published, ("weights",))
+
+
+def test_a_part_that_the_manifest_does_not_name_is_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    published["parts"] = published["parts"][:1]
+    with pytest.raises(ArtifactError, match="version 1 has no exemplars, vocabulary"):
+        reader(kafka).fetch(published, ("vocabulary", "exemplars", "optimizer"))
+
+
+def test_a_newer_format_is_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka) | {"format": FORMAT + 1}
+    with pytest.raises(ArtifactError, match=f"reads up to {FORMAT}; update it"):
+        reader(kafka).fetch(published, KINDS)
+
+
+def test_manifests_come_by_version_without_those_deleted(kafka: FakeKafka) -> None:
+    for version in (2, 1):
+        publish(kafka, version)
+    kafka.append(TOPICS.models, None, "9")
+    assert [found["version"] for found in reader(kafka).manifests()] == [1, 2]
+
+
+def test_a_manifest_that_cannot_be_read_is_not_passed_over_by_who_goes_on_from_it(
+    kafka: FakeKafka,
+) -> None:
+    publish(kafka)
+    kafka.append(TOPICS.models, b"newer", "2", [(TYPE_HEADER, b"ModelManifest")])
+    with pytest.raises(DecodeError, match="update this process"):
+        reader(kafka).manifests()
+
+
+def test_a_follower_passes_over_what_is_no_manifest() -> None:
+    value, headers = encode("ModelManifest", manifest(3))
+    assert decode_manifest(FakeRecord(value, headers=headers))["version"] == 3
+    assert decode_manifest(FakeRecord(None)) is None
+    assert decode_manifest(FakeRecord(value, headers=[])) is None
+
+
+def test_a_version_says_where_its_chunks_lie_and_when_it_was_published(kafka: FakeKafka) -> None:
+    publish(kafka, 1)
+    run = publish(kafka, 2)["run"]
+    assert (run["first_chunk_offset"], run["last_chunk_offset"]) == (9, 17)
+    assert run["published_at"] > 1_700_000_000_000

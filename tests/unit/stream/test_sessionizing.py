@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from ader_stream.errors import AderError
+from ader_stream.metrics import Metrics
+from ader_stream.stream.clicks import WATERMARK_HEADER, ClickDecoder, ClickFormat
+from ader_stream.stream.codec import decode, encode
+from ader_stream.stream.exactly_once import Transaction
+from ader_stream.stream.sessionizing import (
+    PARTITION_KEY,
+    RECENT_CLICKS,
+    SessionizerRules,
+    SessionizerTask,
+)
+from ader_stream.stream.topics import Topics
+from ader_stream.types import BlockRule, SessionRule
+from tests.fakes import FakeKafka, FakeProducer, FakeRecord
+
+TOPICS = Topics("ader")
+PARTITION = 2
+GAP = 100
+
+
+class Sessionizer:
+    """A task on a cluster in memory, as the loop around it would drive it."""
+
+    def __init__(self, kafka: FakeKafka, registry: CollectorRegistry, late: str = "carry") -> None:
+        rules = SessionizerRules(BlockRule(0, 1000), SessionRule(GAP, late=late))
+        decoder = ClickDecoder(ClickFormat(extra=("price",)))
+        self._producer = FakeProducer(kafka)
+        self._offset = 0
+        self.task = SessionizerTask(PARTITION, kafka, TOPICS, decoder, rules, Metrics(registry))
+
+    def restore(self, next_offset: int = 0) -> Sessionizer:
+        self._offset = self.task.restore(next_offset, "")
+        return self
+
+    def process(self, *records: FakeRecord) -> None:
+        self.task.process([*records])
+
+    def commit(self) -> None:
+        self._producer.begin_transaction()
+        assert self.task.write(Transaction(self._producer), 0) == ""
+        self._producer.commit_transaction(1)
+        self.task.committed()
+
+
+Make = Callable[..., Sessionizer]
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def sessionizer(kafka: FakeKafka, registry: CollectorRegistry) -> Sessionizer:
+    return Sessionizer(kafka, registry).restore()
+
+
+def click(key: str, time: int, offset: int = 0, **extra: object) -> FakeRecord:
+    value = {"session": key, "item": f"at {time}", "time": time} | extra
+    return FakeRecord(
+        json.dumps(value).encode(), key.encode(), partition=PARTITION, offset=offset, timestamp=7
+    )
+
+
+def heartbeat(watermark: int) -> FakeRecord:
+    return FakeRecord(headers=[(WATERMARK_HEADER, str(watermark).encode())], partition=PARTITION)
+
+
+def written(kafka: FakeKafka, topic: str) -> list[tuple[bytes | None, str, dict[str, object]]]:
+    return [
+        (record.key(), *decode(record.value(), record.headers()))
+        for record in kafka.records(topic, PARTITION)
+        if record.value() is not None
+    ]
+
+
+def keys_of(kafka: FakeKafka) -> list[list[str]]:
+    """Keys of the sessions in each SessionBatch."""
+    return [
+        [session["key"] for session in value["sessions"]]
+        for _, name, value in written(kafka, TOPICS.sessions)
+        if name == "SessionBatch"
+    ]
+
+
+def sample(registry: CollectorRegistry, name: str, **labels: object) -> float | None:
+    return registry.get_sample_value(name, {label: str(value) for label, value in labels.items()})
+
+
+def test_closed_sessions_and_block_ends_are_written_under_the_partitions_number(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("b", 20), heartbeat(1000))
+    sessionizer.commit()
+    records = written(kafka, TOPICS.sessions)
+    assert [(key, name) for key, name, _ in records] == [
+        (b"2", "BlockEnd"),
+        (b"2", "SessionBatch"),
+        (b"2", "BlockEnd"),
+    ]
+    assert records[-1][2] == {"partition": 2, "block": 0, "clicks": 2, "sessions": 2, "late": 0}
+
+
+def test_another_process_goes_on_with_the_sessions_that_were_open(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10, price=[1.5]), click("b", 20))
+    sessionizer.commit()
+    sessionizer.process(click("c", 30))  # dies before its commit
+    successor = Sessionizer(kafka, CollectorRegistry()).restore(2)
+    successor.process(click("a", 90), heartbeat(1000))
+    successor.commit()
+    assert keys_of(kafka) == [["b", "a"]]
+    [*_, (_, _, batch), (_, _, end)] = written(kafka, TOPICS.sessions)
+    clicks = [(c["time"], c["extra"]) for c in batch["sessions"][1]["clicks"]]
+    assert clicks == [(10, {"price": "[1.5]"}), (90, {})]
+    assert (end["clicks"], end["sessions"]) == (3, 2)
+
+
+def test_a_session_that_has_closed_leaves_a_tombstone_in_the_changelog(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10))
+    sessionizer.commit()
+    sessionizer.process(click("b", 500))
+    sessionizer.commit()
+    newest = {r.key(): r.value() for r in kafka.records(TOPICS.sessionizer_state, PARTITION)}
+    assert newest[b"a"] is None
+    assert newest[b"b"] is not None
+    assert newest[PARTITION_KEY] is not None
+
+
+def test_only_what_has_changed_is_written_again(kafka: FakeKafka, sessionizer: Sessionizer) -> None:
+    sessionizer.process(click("a", 10), click("b", 20))
+    sessionizer.commit()
+    before = len(kafka.records(TOPICS.sessionizer_state, PARTITION))
+    sessionizer.process(click("b", 30))
+    sessionizer.commit()
+    new = kafka.records(TOPICS.sessionizer_state, PARTITION)[before:]
+    assert [record.key() for record in new] == [b"b", PARTITION_KEY]
+
+
+def test_a_refused_click_becomes_a_dead_letter_with_all_that_it_was(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    poison = FakeRecord(
+        b"{",
+        b"\xff",
+        headers=[("trace", b"1"), ("none", None)],
+        topic="shop.clicks",
+        partition=PARTITION,
+        offset=41,
+        timestamp=99,
+    )
+    sessionizer.process(poison, click("a", 10, offset=42))
+    sessionizer.commit()
+    [(key, name, letter)] = written(kafka, TOPICS.dead_letters)
+    assert (key, name) == (b"\xff", "DeadLetter")
+    assert letter.pop("error")
+    assert letter == {
+        "topic": "shop.clicks",
+        "partition": PARTITION,
+        "offset": 41,
+        "timestamp": 99,
+        "key": b"\xff",
+        "value": b"{",
+        "headers": [{"name": "trace", "value": b"1"}, {"name": "none", "value": None}],
+        "reason": "malformed",
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"\\ud800": 1}',
+        b'{"session": "a", "item": "\\ud800", "time": 1}',
+        b'{"session": "\\u0000partition", "item": "x", "time": 1}',
+        b'{"session": "a", "item": "x", "time": 1, "price": "\\ud800"}',
+    ],
+)
+def test_no_text_that_utf8_cannot_hold_stops_a_commit(
+    sessionizer: Sessionizer, value: bytes
+) -> None:
+    sessionizer.process(FakeRecord(value, b"k"))
+    sessionizer.commit()
+
+
+def test_a_heartbeat_far_outside_of_time_is_a_dead_letter(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), heartbeat(10**18))
+    sessionizer.commit()
+    [(_, _, letter)] = written(kafka, TOPICS.dead_letters)
+    assert letter["reason"] == "bad-value"
+
+
+@pytest.mark.parametrize("value", [b"{", None])
+def test_headers_that_cannot_be_handed_out_are_asked_for_once(
+    kafka: FakeKafka, sessionizer: Sessionizer, value: bytes | None
+) -> None:
+    poison = UnreadableHeaders(value, b"k")
+    sessionizer.process(poison, click("a", 10))
+    sessionizer.commit()
+    [(_, _, letter)] = written(kafka, TOPICS.dead_letters)
+    assert (letter["value"], letter["headers"]) == (value, [])
+    assert poison.asked == 1
+
+
+class UnreadableHeaders(FakeRecord):
+    """A record one of whose headers has a name that is no UTF-8."""
+
+    asked = 0
+
+    def headers(self) -> None:
+        self.asked += 1
+        raise SystemError("returned a result with an exception set")
+
+
+def test_a_late_click_is_a_dead_letter_where_the_rule_says_so(kafka: FakeKafka) -> None:
+    refusing = Sessionizer(kafka, CollectorRegistry(), late="dead-letter").restore()
+    refusing.process(click("a", 10), click("b", 500), click("a", 20))
+    refusing.commit()
+    [(_, _, letter)] = written(kafka, TOPICS.dead_letters)
+    assert letter["reason"] == "late"
+
+
+def test_the_process_stops_when_too_many_of_the_last_clicks_were_refused(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    half = RECENT_CLICKS // 2
+    sessionizer.process(*[click("a", 10)] * half, *[FakeRecord(b"{")] * half)
+    with pytest.raises(AderError, match=f"{half + 1} of the last {RECENT_CLICKS} clicks"):
+        sessionizer.process(FakeRecord(b"{", offset=4711))
+    assert not kafka.records(TOPICS.dead_letters, PARTITION)
+
+
+def test_metrics_show_where_the_partition_stands(
+    registry: CollectorRegistry, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(
+        click("a", 10), click("b", 1500), click("a", 20), click("c", 1550), FakeRecord(b"{")
+    )
+    sessionizer.commit()
+    at = {"partition": PARTITION}
+    assert sample(registry, "ader_sessions_total", **at) == 1
+    assert sample(registry, "ader_block_ends_total", **at) == 2
+    assert sample(registry, "ader_late_clicks_total", **at) == 1
+    assert sample(registry, "ader_open_sessions", **at) == 3
+    assert sample(registry, "ader_open_block", **at) == 1
+    assert sample(registry, "ader_watermark_seconds", **at) == 1.55
+    assert sample(registry, "ader_dead_letters_total", reason="malformed") == 1
+
+
+def test_there_is_nothing_to_write_without_a_record(sessionizer: Sessionizer) -> None:
+    sessionizer.task.tick()
+    assert not sessionizer.task.is_dirty()
+
+
+def test_a_changelog_that_cannot_be_read_is_not_passed_over(kafka: FakeKafka) -> None:
+    value, _ = encode("PartitionState", {"watermark": 1, "open_block": 1, "counts": []})
+    kafka.append(TOPICS.sessionizer_state, value, PARTITION_KEY, [], PARTITION)
+    with pytest.raises(AderError, match="ader-type"):
+        Sessionizer(kafka, CollectorRegistry()).restore()

@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ader_stream.errors import SettingsError
+from ader_stream.settings import (
+    Settings,
+    describe_settings,
+    kafka_image,
+    load_settings,
+    parse_duration,
+    parse_instant,
+    worker_environment,
+)
+from ader_stream.stream.clicks import ClickFormat
+from ader_stream.types import BlockRule, SessionRule
+
+
+@pytest.fixture
+def toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The settings file."""
+    file = tmp_path / "ader.toml"
+    monkeypatch.setenv("ADER_SETTINGS", str(file))
+    return file
+
+
+def refusal() -> str:
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# --- where a value comes from
+
+
+def test_a_variable_wins_over_the_file_and_the_command_line_over_both(
+    toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml.write_text(
+        '[kafka]\nprefix = "file"\nbootstrap_servers = "file:1"\n[sessions]\ngap = "1m"'
+    )
+    monkeypatch.setenv("ADER_KAFKA_PREFIX", "variable")
+    monkeypatch.setenv("ADER_KAFKA_BOOTSTRAP_SERVERS", "variable:1")
+    settings = load_settings(kafka={"prefix": "command"})
+    assert settings.kafka.prefix == "command"
+    assert settings.kafka.bootstrap_servers == "variable:1"
+    assert settings.sessions.gap == 60_000
+
+
+OTHER = {
+    "kafka.bootstrap_servers": "kafka:9092",
+    "kafka.prefix": "shop",
+    "kafka.group_protocol": "consumer",
+    "kafka.session_timeout": "1m",
+    "kafka.transaction_timeout": "1m",
+    "kafka.librdkafka": '{"client.id": "x"}',
+    "clicks.topic": "shop.clicks",
+    "clicks.format": "avro",
+    "clicks.session_field": "user",
+    "clicks.item_field": "sku",
+    "clicks.time_field": "at",
+    "clicks.event_id_field": "id",
+    "clicks.extra_fields": '["price"]',
+    "clicks.avro_schema": "clicks.avsc",
+    "clicks.registry_url": "http://registry",
+    "clicks.start": "latest",
+    "sessions.gap": "5m",
+    "sessions.lateness": "5m",
+    "sessions.late": "dead-letter",
+    "blocks.origin": "2024-01-01T00:00:00+01:00",
+    "blocks.length": "1d",
+    "blocks.min_sessions": "7",
+    "sessionizer.commit_interval": "1s",
+    "sessionizer.dead_letter_ratio": "0.25",
+    "trainer.recipe": "production",
+    "trainer.overrides": '{"hidden": 10}',
+    "trainer.seed": "3",
+    "trainer.threads": "2",
+    "trainer.chunk_size": "5000",
+    "inference.k": "5",
+    "inference.recommendations": "true",
+    "inference.threads": "2",
+    "inference.commit_interval": "1s",
+    "http.host": "127.0.0.1",
+    "http.port": "9000",
+    "http.advertised": "worker:80",
+    "log.format": "json",
+    "log.level": "debug",
+}
+"""For every setting, what a user might write that is not its default."""
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_setting_is_set_by_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    group, field = name.split(".")
+    default = getattr(getattr(load_settings(), group), field)
+    monkeypatch.setenv(f"ADER_{group}_{field}".upper(), OTHER[name])
+    assert getattr(getattr(load_settings(), group), field) != default
+
+
+def test_every_setting_is_described_and_tried_above() -> None:
+    rows = describe_settings()
+    assert [name for name, *_ in rows] == list(OTHER)
+    for name, variable, _, meaning in rows:
+        assert variable == f"ADER_{name.replace('.', '_')}".upper()
+        assert meaning.endswith(".")
+
+
+def test_an_empty_variable_names_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADER_SETTINGS", "")
+    assert load_settings() == Settings()
+
+
+# --- what is refused
+
+
+def test_an_unknown_variable_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADER_SESSION_GAP", "5m")
+    assert refusal() == "ADER_SESSION_GAP: unknown setting; did you mean ADER_SESSIONS_GAP?"
+
+
+def test_a_variable_like_no_other_points_to_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADER_COFFEE", "black")
+    assert refusal() == "ADER_COFFEE: unknown setting; the README lists them all"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[kafka]\nprefx = "a"', "kafka.prefx: unknown setting; did you mean kafka.prefix?"),
+        ("[coffee]\nblack = true", "coffee: unknown setting"),
+        ("kafka = 5", "kafka = 5:"),
+        ("[http]\nport = 99999", "http.port = 99999:"),
+        ("[http]\nport = 'x'", "http.port = 'x':"),
+        ("[sessions]\ngap = 5", "sessions.gap = 5: expected a number and one of ms, s, m, h, d, w"),
+        ("[clicks]\nformat = 'xml'", "clicks.format = 'xml':"),
+        ("[kafka]\nprefix = 'a b'", "kafka.prefix = 'a b':"),
+        ("[sessionizer]\ndead_letter_ratio = 0", "sessionizer.dead_letter_ratio = 0:"),
+        ("[kafka\n", "settings: Expected ']'"),
+        ("[kafka]\nprefix = 'a'\nprefix = 'b'", "settings: Cannot overwrite a value"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(toml: Path, text: str, expected: str) -> None:
+    toml.write_text(text)
+    assert refusal().startswith(expected)
+
+
+def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADER_SETTINGS", "nothing.toml")
+    assert refusal().startswith("ADER_SETTINGS=nothing.toml: no such file")
+
+
+def test_a_list_that_is_no_json_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADER_CLICKS_EXTRA_FIELDS", "price")
+    assert refusal().endswith("in the environment, lists and objects are written as JSON")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"ADER_SESSIONS_GAP": "0s"}, "sessions.gap = 0: expected more than 0"),
+        ({"ADER_SESSIONS_GAP": "7d"}, "sessions.gap (604800000 ms) must be shorter than"),
+        ({"ADER_BLOCKS_LENGTH": "0s"}, "sessions.gap (1800000 ms) must be shorter than"),
+    ],
+)
+def test_gap_and_block_length_must_fit(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert refusal().startswith(expected)
+
+
+# --- durations and instants
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("0ms", 0),
+        ("500ms", 500),
+        ("1.5s", 1500),
+        (" 2 m ", 120_000),
+        ("1h", 3_600_000),
+        ("0.5d", 43_200_000),
+        ("1w", 604_800_000),
+    ],
+)
+def test_a_duration_is_a_number_and_a_unit(text: str, ms: int) -> None:
+    assert parse_duration(text) == ms
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "-5m", "m", "5 minutes", "1e3s", "5M", None, 5, "9" * 400 + "d", "1.m"]
+)
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="expected a number and one of ms, s, m, h, d, w"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("1970-01-02T00:00:00Z", 86_400_000),
+        ("1970-01-02", 86_400_000),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("1970-01-01T00:00:00.250", 250),
+        ("-5", -5),
+        (1_700_000_000_000, 1_700_000_000_000),
+    ],
+)
+def test_an_instant_is_iso_8601_in_utc_or_ms(text: object, ms: int) -> None:
+    assert parse_instant(text) == ms
+
+
+@pytest.mark.parametrize("text", ["", "Monday", "2024-13-01", 1.5, True, None, "9" * 400])
+def test_what_is_no_instant_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="expected ISO 8601 or ms since 1970"):
+        parse_instant(text)
+
+
+def test_a_date_of_toml_is_an_instant(toml: Path) -> None:
+    toml.write_text("[blocks]\norigin = 1970-01-02")
+    assert load_settings().blocks.origin == 86_400_000
+
+
+# --- librdkafka's properties
+
+
+def test_any_property_of_librdkafka_may_be_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADER_LIBRDKAFKA_SASL_USERNAME", "me")
+    assert load_settings().kafka.librdkafka == {"sasl.username": "me"}
+
+
+def test_a_secret_is_read_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("hush\n")
+    monkeypatch.setenv("ADER_LIBRDKAFKA_SASL_PASSWORD_FILE", str(secret))
+    assert load_settings().kafka.librdkafka == {"sasl.password": "hush"}
+
+
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_secret_that_cannot_be_read_is_named_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    secret = tmp_path / "password"
+    if content:
+        secret.write_bytes(content)
+    monkeypatch.setenv("ADER_LIBRDKAFKA_SASL_PASSWORD_FILE", str(secret))
+    assert refusal().startswith(f"ADER_LIBRDKAFKA_SASL_PASSWORD_FILE={secret}: ")
+
+
+def test_properties_of_file_variables_and_command_line_add_up(
+    toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml.write_text('[kafka]\nlibrdkafka = {"client.id" = "file", "client.rack" = "file"}')
+    monkeypatch.setenv("ADER_LIBRDKAFKA_CLIENT_RACK", "variable")
+    settings = load_settings(kafka={"librdkafka": {"debug": "command"}})
+    assert settings.kafka.librdkafka == {
+        "client.id": "file",
+        "client.rack": "variable",
+        "debug": "command",
+    }
+
+
+# --- what the parts are handed
+
+
+def test_rules_topics_and_format_are_those_of_the_settings(toml: Path) -> None:
+    toml.write_text(
+        '[kafka]\nprefix = "shop"\n[clicks]\ntopic = "visits"\nsession_field = "user"\n'
+        '[sessions]\ngap = "1m"\nlateness = "5s"\nlate = "dead-letter"\n'
+        '[blocks]\norigin = 7\nlength = "1d"'
+    )
+    settings = load_settings()
+    assert settings.block_rule == BlockRule(7, 86_400_000)
+    assert settings.session_rule == SessionRule(60_000, 5_000, "dead-letter")
+    assert settings.click_format == ClickFormat(session="user")
+    assert (settings.topics.clicks, settings.topics.sessions) == ("visits", "shop.sessions")
+
+
+def test_clients_are_made_for_the_cluster_of_the_settings(toml: Path) -> None:
+    toml.write_text(
+        '[kafka]\nbootstrap_servers = "kafka:1"\ngroup_protocol = "consumer"\n'
+        'session_timeout = "7s"\ntransaction_timeout = "8s"\nlibrdkafka = {"client.id" = "x"}'
+    )
+    clients = load_settings().clients
+    assert (clients.bootstrap_servers, clients.group_protocol) == ("kafka:1", "consumer")
+    assert (clients.session_timeout, clients.transaction_timeout) == (7_000, 8_000)
+    assert clients.properties == {"client.id": "x"}
+
+
+def test_a_workers_environment_is_ours_with_its_own_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ADER_KAFKA_PREFIX", "ours")
+    monkeypatch.setenv("HOME", "/home/us")
+    environment = worker_environment(http={"port": "0"}, kafka={"prefix": "its"})
+    assert environment["ADER_HTTP_PORT"] == "0"
+    assert environment["ADER_KAFKA_PREFIX"] == "its"
+    assert environment["HOME"] == "/home/us"
+
+
+def test_the_image_of_the_local_kafka_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_IMAGE", raising=False)
+    assert kafka_image() == "apache/kafka"
+    monkeypatch.setenv("KAFKA_IMAGE", "mine")
+    assert kafka_image() == "mine"
