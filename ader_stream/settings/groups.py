@@ -61,7 +61,6 @@ class ClicksSettings(_Group):
     )
     item_field: str = Field("item", description="Field of the item id.")
     time_field: str = Field("time", description="Field of the event time, ms since 1970.")
-    event_id_field: str = Field("", description="Field of the event id, where there is one.")
     extra_fields: tuple[str, ...] = Field((), description="Fields that pass through, a JSON list.")
     avro_schema: Path | None = Field(
         None, description="Writer's schema (.avsc) of Avro clicks; our own Click without it."

@@ -105,8 +105,7 @@ class Settings(BaseSettings):
             clicks.session_field,
             clicks.item_field,
             clicks.time_field,
-            clicks.event_id_field,
-            clicks.extra_fields,
-            clicks.avro_schema,
-            clicks.registry_url,
+            extra=clicks.extra_fields,
+            avro_schema=clicks.avro_schema,
+            registry_url=clicks.registry_url,
         )

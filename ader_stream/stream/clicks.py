@@ -21,6 +21,9 @@ from ader_stream.types import Click
 WATERMARK_HEADER = "ader-watermark"
 RECORD_KEY = "$key"
 
+RESERVED_KEY = "__partition__"
+"""The changelog's key of a partition's own state: no session may have it."""
+
 _MAX_TIME = 253_402_300_799_999  # the last ms of the year 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # Avro's timestamp-millis and -micros become datetimes
 _ONE_MS = timedelta(milliseconds=1)
@@ -204,8 +207,8 @@ def _field(fields: Mapping[str, Any], name: str) -> Any:
 
 def _session_key(name: str, value: object) -> str:
     key = _text(name, value)
-    if key[0] == "\0":  # our changelog's own keys start so
-        raise ClickError("bad-value", f"{name} = {key!r:.100}: must not start with a zero byte")
+    if key == RESERVED_KEY:
+        raise ClickError("bad-value", f"{name} = {key!r}: reserved for the sessionizer's changelog")
     return key
 
 

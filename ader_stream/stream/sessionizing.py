@@ -10,7 +10,7 @@ from ader_stream import metrics as m
 from ader_stream.errors import AderError, ClickError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.changelog import read_to_end
-from ader_stream.stream.clicks import ClickDecoder, decode_heartbeat
+from ader_stream.stream.clicks import RESERVED_KEY, ClickDecoder, decode_heartbeat
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.codec import Headers, decode, encode
 from ader_stream.stream.exactly_once import Transaction
@@ -26,8 +26,8 @@ from ader_stream.stream.window import (
 )
 from ader_stream.types import BlockRule, SessionRule
 
-PARTITION_KEY = b"\x00partition"
-"""Changelog key of the partition's own state; no session key starts with a zero byte."""
+PARTITION_KEY = RESERVED_KEY.encode()
+"""Changelog key of the partition's own state."""
 
 RECENT_CLICKS = 1_000
 """Clicks over which the share of dead letters is taken."""

@@ -33,7 +33,7 @@ TYPES = {
 
 KEYS = {
     "sessions": r"[0-2]",
-    "sessionizer_state": r"visitor-\d+|\x00partition",
+    "sessionizer_state": r"visitor-\d+|__partition__",
     "models": r"[1-4]",
     "model_chunks": r"[1-4]/(weights|vocabulary|exemplars|optimizer)/\d+",
     "serving": r"127\.0\.0\.1:\d+",
@@ -109,4 +109,4 @@ def test_chunks_are_raw_bytes_below_a_megabyte(records: Mapping[str, list[Record
 def test_dead_sessions_leave_tombstones_in_the_state(records: Mapping[str, list[Record]]) -> None:
     last = {(r.partition(), r.key()): r.value() for r in records["sessionizer_state"]}
     kept = {key for (_, key), value in last.items() if value is not None}
-    assert kept == {b"\x00partition"}
+    assert kept == {b"__partition__"}

@@ -62,7 +62,6 @@ OTHER = {
     "clicks.session_field": "user",
     "clicks.item_field": "sku",
     "clicks.time_field": "at",
-    "clicks.event_id_field": "id",
     "clicks.extra_fields": '["price"]',
     "clicks.avro_schema": "clicks.avsc",
     "clicks.registry_url": "http://registry",

@@ -106,7 +106,7 @@ def test_the_text_of_a_refusal_can_be_written_whatever_the_fields_are_called() -
         ("session", None),
         ("session", 1.5),
         ("session", True),
-        ("session", "\0partition"),
+        ("session", "__partition__"),
         ("session", "\ud800"),
         ("item", ""),
         ("item", ["x"]),

@@ -187,7 +187,7 @@ def test_a_refused_click_becomes_a_dead_letter_with_all_that_it_was(
     [
         b'{"\\ud800": 1}',
         b'{"session": "a", "item": "\\ud800", "time": 1}',
-        b'{"session": "\\u0000partition", "item": "x", "time": 1}',
+        b'{"session": "__partition__", "item": "x", "time": 1}',
         b'{"session": "a", "item": "x", "time": 1, "price": "\\ud800"}',
     ],
 )
