@@ -1,1 +1,17 @@
-"""The method: torch, no Kafka."""
+"""The method: torch, no Kafka.
+
+In the order of the paper::
+
+    cycle        one update cycle: read this first
+    recipes      every hyper-parameter
+    vocabulary   item ids ↔ dense indices, append-only
+    dataset      sessions → sub-sequences → batches
+    model        SASRec
+    training     epochs, steps, early stopping
+    losses       cross-entropy, distillation, the adaptive weight λ_t
+    replay       the exemplars' share of each step, with the previous model as teacher
+    exemplars    allocation and herding
+    ranking      ranks and top-k lists, float32
+    state        what one version is      artifact  the same as bytes
+    evaluate     the paper's protocol on recorded sessions
+"""

@@ -13,6 +13,7 @@ import click
 from platformdirs import user_cache_path
 from rich.console import Console
 
+from ader_stream.cli.extras import require
 from ader_stream.cli.options import kafka_options
 from ader_stream.datasets import Dataset, SimulatedShop, count_clicks, open_dataset
 from ader_stream.demo.published import published_curves
@@ -58,6 +59,7 @@ def demo(
     A Kafka that ADER_KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names is used instead of a
     local one. Everything that the demo started is stopped at its end, however it ends.
     """
+    require("torch", "safetensors", "matplotlib", "jinja2")  # before anything is started
     started = time.monotonic()
     console = Console()
     clicks, overrides = _choose(dataset, settings)

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from ader_stream.cli.extras import EXTRAS, missing
 from ader_stream.exits import exit_code
 from ader_stream.logs import configure_logs
 
@@ -63,6 +64,10 @@ def _invoke() -> int:
         return error.exit_code
     except click.Abort:
         raise KeyboardInterrupt from None
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        raise missing(error.name) from None
 
 
 if __name__ == "__main__":

@@ -1,1 +1,29 @@
-"""The transport: Kafka, no torch."""
+"""The transport: Kafka, no torch.
+
+The way of a click, file by file::
+
+    clicks            the user's record → Click, or a reason why not
+    window            clicks → sessions, block ends: pure, no clock, no Kafka
+    sessionizing      one partition of it, with changelog and dead letters
+    sessions          closed sessions and block ends as records, and back
+    block_feed        sessions → complete blocks, for the trainer
+    model_log         versions → chunks and a manifest, and back
+    manifest_follower every new manifest, for inference
+    prefixes          clicks → session prefixes, by the sessionizer's own rules
+    prequential       one partition of scoring: prefixes, scores, recommendations
+    score_log         running scores as records      serving_log  who serves what
+
+What they stand on::
+
+    exactly_once      one input partition = one state = one producer = one transaction
+    leadership        which of several trainers leads
+    changelog         reading a partition to its end: how state comes back
+    clients           consumers and producers with the properties that all this relies on
+    topics            names, partitions, cleanup        codec    our Avro records
+    records           a record that was read
+
+And beside the workers::
+
+    replaying         recorded clicks into the topic    system_view  what the topics say
+    diagnosis         what is wrong with a cluster, and how to mend it
+"""

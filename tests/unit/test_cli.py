@@ -213,3 +213,14 @@ def test_settings_prints_every_setting_as_json() -> None:
 def test_settings_prints_a_table() -> None:
     table = CliRunner().invoke(cli, ["settings"]).output
     assert "kafka.bootstrap" in table
+
+
+def test_a_missing_extra_is_one_line(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_with(monkeypatch, ModuleNotFoundError("No module named 'torch'", name="torch"))
+
+    code, out, err = command_line("metrics")
+
+    told = "ader-stream: this needs torch; pip install 'ader-stream[model]', or [all]\n"
+    assert (code, out, err) == (2, "", told)
