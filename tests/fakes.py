@@ -182,6 +182,8 @@ class FakeProducer:
     ----------
     failures
         Errors of the commits, by number from 0.
+    refusal
+        What a producer without transactions is told instead of a delivery.
     room
         Records that fit into its queue.
     committed
@@ -190,6 +192,7 @@ class FakeProducer:
 
     kafka: FakeKafka
     failures: dict[int, KafkaError] = field(default_factory=dict)
+    refusal: KafkaError | None = None
     room: int = 1_000_000
     committed: list[int] = field(default_factory=list)
     _commits: int = 0
@@ -235,7 +238,12 @@ class FakeProducer:
 
     def flush(self, timeout: float) -> int:
         """Deliver what a producer without transactions has queued."""
-        self.commit_transaction(timeout)
+        if self.refusal is None:
+            self.commit_transaction(timeout)
+            return 0
+        self.poll(0)
+        for *_, on_delivery in self._sent:
+            on_delivery(self.refusal, None)
         return 0
 
     def abort_transaction(self, timeout: float) -> None:

@@ -104,6 +104,8 @@ class KafkaClients:
             "error_cb": _log_error,
             "log_level": 2,  # errors come through error_cb and exceptions already
             "topic.metadata.refresh.interval.ms": 30_000,
+            "reconnect.backoff.ms": 250,
+            "reconnect.backoff.max.ms": 2_000,
         }
 
     def _group_properties(self) -> dict[str, object]:

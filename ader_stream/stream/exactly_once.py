@@ -9,14 +9,23 @@ and reading goes back to the committed offset.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.changelog import REQUEST_TIMEOUT, checked, offset_range
@@ -26,26 +35,41 @@ from ader_stream.stream.records import Record
 
 log = structlog.get_logger(__name__)
 
+Key = bytes | str | None
+
 POLL_SECONDS = 0.1
 REJOIN_SECONDS = 1.0
+OFFSETS_TIMEOUT = 10.0
+"""Seconds that adding offsets may take: the broker aborts a transaction after about as long."""
+
+HANG_SECONDS = 5.0
+"""What a request may take beyond its time-out before it is given up."""
 
 
 class Transaction:
-    """The open transaction of one partition's producer."""
+    """The records of one transaction.
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
+    They are collected before it is opened: making them may take longer than it may stay open.
+    """
+
+    def __init__(self) -> None:
+        self._records: list[tuple[str, Key, bytes | None, Headers | None, int]] = []
 
     def produce(
         self,
         topic: str,
-        key: bytes | str | None,
+        key: Key,
         value: bytes | None,
         headers: Headers | None = None,
         partition: int = 0,
     ) -> None:
-        """Add a record; waits where the producer's queue is full."""
-        produce(self._producer, topic, key, value, headers, partition)
+        """Add a record."""
+        self._records.append((topic, key, value, headers, partition))
+
+    def send(self, producer: Producer) -> None:
+        """Hand every record to a producer whose transaction is open."""
+        for record in self._records:
+            produce(producer, *record)
 
 
 class PartitionTask(Protocol):
@@ -216,12 +240,16 @@ class ExactlyOnceLoop:
         ahead = held.next_offset - held.committed_offset
         if ahead < 0 or (ahead == 0 and not held.task.is_dirty()):
             return  # below the committed offset, a restored task is only reading its state again
+        transaction = Transaction()
+        metadata = held.task.write(transaction, held.next_offset)
         held.producer.begin_transaction()
-        metadata = held.task.write(Transaction(held.producer), held.next_offset)
+        transaction.send(held.producer)
         offset = TopicPartition(self._config.topic, partition, held.next_offset, metadata=metadata)
+        group = self._consumer.consumer_group_metadata()
         retried(
-            lambda: held.producer.send_offsets_to_transaction(
-                [offset], self._consumer.consumer_group_metadata(), REQUEST_TIMEOUT
+            lambda: in_time(
+                lambda: held.producer.send_offsets_to_transaction([offset], group, OFFSETS_TIMEOUT),
+                OFFSETS_TIMEOUT + HANG_SECONDS,
             )
         )
         retried(lambda: held.producer.commit_transaction(REQUEST_TIMEOUT))
@@ -291,10 +319,11 @@ def _partition(record: Record) -> int:
 def produce(
     producer: Producer,
     topic: str,
-    key: bytes | str | None,
+    key: Key,
     value: bytes | None,
     headers: Headers | None = None,
     partition: int = 0,
+    on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
 ) -> None:
     """Hand a record to a producer; where its queue is full, wait until there is room.
 
@@ -305,7 +334,14 @@ def produce(
     """
     while True:
         try:
-            producer.produce(topic, value, key, partition=partition, headers=cast("Any", headers))
+            producer.produce(
+                topic,
+                value,
+                key,
+                partition=partition,
+                headers=cast("Any", headers),
+                on_delivery=on_delivery,
+            )
         except BufferError:
             producer.poll(POLL_SECONDS)
         except KafkaException as exception:
@@ -326,10 +362,41 @@ def retried(request: Callable[[], None]) -> None:
         try:
             request()
         except KafkaException as exception:
-            if not exception.args[0].retriable():
+            error = exception.args[0]
+            if not error.retriable():
                 raise
+            log.warning("kafka request repeated", code=error.name(), error=error.str())
         else:
             return
+
+
+def in_time(request: Callable[[], None], seconds: float) -> None:
+    """Do a request in a thread of its own, and give it up where it outlasts its own time-out.
+
+    When a broker restarts under it, librdkafka's `send_offsets_to_transaction` can wait for good,
+    whatever its time-out. Its thread is left behind and keeps the producer alive; the next
+    owner's `init_transactions` aborts what it has begun.
+
+    Raises
+    ------
+    FencedError
+        If it has not returned: this producer is lost.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            request()
+        except BaseException as error:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(None)
+
+    threading.Thread(target=run, name="transaction", daemon=True).start()
+    try:
+        outcome.result(seconds)
+    except TimeoutError:
+        raise FencedError(f"a transactional request has not returned in {seconds:g} s") from None
 
 
 def abort(producer: Producer) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 import structlog
 from confluent_kafka import TopicPartition
 
-from ader_stream.errors import AderError
 from ader_stream.stream.changelog import checked, offset_range, read_range
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.model_log import Manifest, decode_manifest
@@ -45,7 +44,7 @@ class ManifestFollower:
         self._next_offset = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
-        self.failure: AderError | None = None
+        self.failure: Exception | None = None
 
     def start(self) -> None:
         """Hand on what is there, then follow in the thread.
@@ -70,7 +69,9 @@ class ManifestFollower:
     def _run(self) -> None:
         try:
             self._follow()
-        except AderError as error:
+        except (
+            Exception
+        ) as error:  # whatever it is: the worker must not serve old versions for good
             self.failure = error
             log.exception("following models has ended")
 

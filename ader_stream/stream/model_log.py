@@ -104,24 +104,10 @@ class ModelPublisher:
         }
 
     def _produce_chunks(self, version: int, kind: str, chunks: Sequence[tuple[int, bytes]]) -> None:
+        topic, headers = self._topics.model_chunks, [(TYPE_HEADER, CHUNK_TYPE)]
         for number, chunk in chunks:
-            self._produce_chunk(f"{version}/{kind}/{number}", chunk)
-
-    def _produce_chunk(self, key: str, chunk: bytes) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    self._topics.model_chunks,
-                    chunk,
-                    key,
-                    partition=0,
-                    headers=[(TYPE_HEADER, CHUNK_TYPE)],
-                    on_delivery=self._note_offset,
-                )
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                return
+            key = f"{version}/{kind}/{number}"
+            produce(self._producer, topic, key, chunk, headers, on_delivery=self._note_offset)
 
     def _note_offset(self, error: object, record: Message) -> None:
         if error is None:

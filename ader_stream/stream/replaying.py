@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from ader_stream.errors import AderError, SettingsError
+from confluent_kafka import KafkaError, Message
+
+from ader_stream.errors import AderError, SettingsError, TopicError
 from ader_stream.stream.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.clicks import WATERMARK_HEADER, ClickFormat, encode_click
 from ader_stream.stream.clients import KafkaClients
+from ader_stream.stream.codec import Headers
 from ader_stream.stream.exactly_once import produce
 from ader_stream.stream.system_view import SystemView
 from ader_stream.stream.topics import Topics, check_topics
@@ -54,6 +57,7 @@ class Replayer:
         self._rate = rate
         self._partitions = check_topics(clients.admin(), topics)
         self._producer = clients.producer(partitioner="murmur2_random")
+        self._refusal: KafkaError | None = None
         self.clicks_sent = 0
 
     def send(self, clicks: Sequence[Click]) -> None:
@@ -64,26 +68,35 @@ class Replayer:
                 self._producer.poll(max(0.0, started + number / self._rate - time.monotonic()))
                 time.sleep(max(0.0, started + number / self._rate - time.monotonic()))
             value = encode_click(click, self._format)
-            produce(self._producer, self._topics.clicks, click.key, value, partition=-1)
-        self.clicks_sent += len(clicks)
+            self._produce(click.key, value)
         self._flush()
+        self.clicks_sent += len(clicks)
 
     def end_block(self, block: int) -> None:
         """Send a heartbeat to every partition: event time has reached the end of the block."""
         end = str(self._blocks.start(block + 1)).encode()
         for partition in range(self._partitions):
-            produce(
-                self._producer,
-                self._topics.clicks,
-                None,
-                None,
-                [(WATERMARK_HEADER, end)],
-                partition,
-            )
+            self._produce(None, None, [(WATERMARK_HEADER, end)], partition)
         self._flush()
+
+    def _produce(
+        self,
+        key: str | None,
+        value: bytes | None,
+        headers: Headers | None = None,
+        partition: int = -1,
+    ) -> None:
+        topic = self._topics.clicks
+        produce(self._producer, topic, key, value, headers, partition, self._note_delivery)
+
+    def _note_delivery(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._refusal = error
 
     def _flush(self) -> None:
         left = self._producer.flush(REQUEST_TIMEOUT)
+        if self._refusal:
+            raise TopicError(f"{self._topics.clicks}: not written: {self._refusal.str()}")
         if left:
             raise AderError(
                 f"{left} clicks were not acknowledged within {REQUEST_TIMEOUT:g} s; is the broker "

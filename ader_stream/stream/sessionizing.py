@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from ader_stream import metrics as m
 from ader_stream.errors import AderError, ClickError
@@ -77,18 +78,20 @@ class SessionizerTask:
 
     def restore(self, next_offset: int, metadata: str) -> int:  # noqa: ARG002
         """Read the changelog; its last commit is `next_offset`'s."""
-        state: WindowState | None = None
-        open_sessions: dict[bytes, list[OpenSession]] = {}
+        newest: dict[bytes | None, Record] = {}
         topic = self._topics.sessionizer_state
         for record in read_to_end(self._clients, topic, self._partition):
-            if record.key() == PARTITION_KEY:
-                state = _decode_state(record)
-            elif record.value() is None:
-                open_sessions.pop(record.key() or b"", None)
+            if record.value() is None:
+                newest.pop(record.key(), None)
             else:
-                open_sessions[record.key() or b""] = list(_decode_open_sessions(record))
-        sessions = [session for of_key in open_sessions.values() for session in of_key]
-        self._window = SessionWindow(self._rules.blocks, self._rules.sessions, state, sessions)
+                newest[record.key()] = record
+        partition = newest.pop(PARTITION_KEY, None)
+        self._window = SessionWindow(
+            self._rules.blocks,
+            self._rules.sessions,
+            _decode_state(partition) if partition else None,
+            chain.from_iterable(map(_decode_open_sessions, newest.values())),
+        )
         return next_offset
 
     def process(self, records: list[Record]) -> None:

@@ -160,7 +160,7 @@ def poison(start: int) -> list[tuple[str, RawRecord]]:
         ("bad-value", as_bytes(click | {"time": "yesterday"})),
         ("bad-value", as_bytes(click | {"time": -1})),
         ("bad-value", as_bytes(click | {"item": None})),
-        ("bad-value", as_bytes(click | {"session": "\0reserved"})),
+        ("bad-value", as_bytes(click | {"session": "__partition__"})),
         ("late", as_bytes(click | {"session": "late"})),
     ]
     headers = [("trace", b"\x00\xff"), ("trace", b"again"), ("nothing", None)]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ader_stream.errors import ClickError
 from ader_stream.stream.clicks import (
     RECORD_KEY,
+    RESERVED_KEY,
     WATERMARK_HEADER,
     ClickDecoder,
     ClickFormat,
@@ -114,7 +115,7 @@ def outcome(decoder: ClickDecoder, key: bytes | None, value: bytes | None) -> Cl
 def require_writable_click(click: Click) -> None:
     """What the changelog and the sessions topic need of a click."""
     assert click.key.encode()
-    assert not click.key.startswith("\0")
+    assert click.key != RESERVED_KEY
     assert click.item
     assert 0 <= click.time <= 253_402_300_799_999
     session_click: dict[str, Any] = {

@@ -47,8 +47,10 @@ class Worker:
 
     def commit(self, next_offset: int = 0) -> tuple[int, str]:
         """Commit and return the offset with its metadata."""
+        transaction = Transaction()
+        metadata = self.task.write(transaction, next_offset)
         self._producer.begin_transaction()
-        metadata = self.task.write(Transaction(self._producer), next_offset)
+        transaction.send(self._producer)
         self._producer.commit_transaction(1)
         self.task.committed()
         return next_offset, metadata

@@ -44,8 +44,10 @@ class Sessionizer:
         self.task.process([*records])
 
     def commit(self) -> None:
+        transaction = Transaction()
+        assert self.task.write(transaction, 0) == ""
         self._producer.begin_transaction()
-        assert self.task.write(Transaction(self._producer), 0) == ""
+        transaction.send(self._producer)
         self._producer.commit_transaction(1)
         self.task.committed()
 
@@ -141,6 +143,10 @@ def test_a_session_that_has_closed_leaves_a_tombstone_in_the_changelog(
     assert newest[b"a"] is None
     assert newest[b"b"] is not None
     assert newest[PARTITION_KEY] is not None
+    successor = Sessionizer(kafka, CollectorRegistry()).restore()
+    successor.process(heartbeat(1000))
+    successor.commit()
+    assert keys_of(kafka) == [["a"], ["b"]]
 
 
 def test_only_what_has_changed_is_written_again(kafka: FakeKafka, sessionizer: Sessionizer) -> None:
