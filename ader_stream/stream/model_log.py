@@ -73,12 +73,15 @@ class ModelPublisher:
         TopicError
             If the broker refuses it again and again.
         """
-        self._offsets = []
-        described = [self._send_part(manifest["version"], kind, parts[kind]) for kind in KINDS]
+        described, places = [], []
+        for kind in KINDS:
+            self._offsets = []
+            described.append(self._send_part(manifest["version"], kind, parts[kind]))
+            first, last = min(self._offsets), max(self._offsets)
+            places.append({"kind": kind, "first_offset": first, "last_offset": last})
         complete = manifest | {"format": FORMAT, "parts": described}
         complete["run"] = manifest["run"] | {
-            "first_chunk_offset": min(self._offsets),
-            "last_chunk_offset": max(self._offsets),
+            "places": places,
             "published_at": time.time_ns() // 1_000_000,
         }
         self._transact(lambda: self._produce_manifest(complete))
@@ -183,7 +186,9 @@ class ModelReader:
             for number in range(len(part["chunks"]))
         }
         found: dict[str, bytes] = {}
-        first, end = run["first_chunk_offset"], run["last_chunk_offset"] + 1
+        places = [place for place in run["places"] if place["kind"] in parts]
+        first = min((place["first_offset"] for place in places), default=0)
+        end = max((place["last_offset"] for place in places), default=-1) + 1
         try:
             for record in read_range(self.clients, self.topics.model_chunks, 0, first, end):
                 key = (record.key() or b"").decode(errors="replace")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,9 +19,9 @@ CHUNK_SIZE = 300
 class SpoilsChunks(ModelPublisher):
     """A publisher whose weights are damaged on their way."""
 
-    def _produce_chunk(self, key: str, chunk: bytes) -> None:
-        damaged = bytes([chunk[0] ^ 1]) + chunk[1:]
-        super()._produce_chunk(key, damaged if "weights" in key else chunk)
+    def _produce_chunks(self, version: int, kind: str, chunks: Sequence[tuple[int, bytes]]) -> None:
+        damaged = [(number, bytes([chunk[0] ^ 1]) + chunk[1:]) for number, chunk in chunks]
+        super()._produce_chunks(version, kind, damaged if kind == "weights" else chunks)
 
 
 @pytest.fixture
@@ -89,7 +89,8 @@ def test_a_chunk_that_is_gone_is_refused(
     system: System, reader: ModelReader, parts: dict[str, bytes]
 ) -> None:
     published = publisher(system).publish(manifest_of(1, parts), parts)
-    published["run"]["first_chunk_offset"] = published["run"]["last_chunk_offset"]
+    for place in published["run"]["places"]:
+        place["first_offset"] = place["last_offset"]
     with pytest.raises(ArtifactError, match="chunk 0 of optimizer is missing"):
         reader.fetch(published, KINDS)
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 
 from ader_stream.errors import ArtifactError, DecodeError, FencedError, TopicError
+from ader_stream.stream import model_log
 from ader_stream.stream.codec import CHUNK_TYPE, TYPE_HEADER, encode
 from ader_stream.stream.model_log import (
     ATTEMPTS,
@@ -217,5 +219,27 @@ def test_a_follower_passes_over_what_is_no_manifest() -> None:
 def test_a_version_says_where_its_chunks_lie_and_when_it_was_published(kafka: FakeKafka) -> None:
     publish(kafka, 1)
     run = publish(kafka, 2)["run"]
-    assert (run["first_chunk_offset"], run["last_chunk_offset"]) == (9, 17)
+    places = [(p["kind"], p["first_offset"], p["last_offset"]) for p in run["places"]]
+    assert [kind for kind, _, _ in places] == list(KINDS)
+    assert (places[0][1], places[-1][2]) == (9, 17)
+    assert all(last < first for (_, _, last), (_, first, _) in pairwise(places))
     assert run["published_at"] > 1_700_000_000_000
+
+
+def test_serving_reads_no_chunk_of_the_optimizer(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = publish(kafka, 1)
+    asked: list[tuple[int, int]] = []
+    whole = model_log.read_range
+
+    def watched(*arguments: Any) -> Any:
+        asked.append(arguments[-2:])
+        return whole(*arguments)
+
+    monkeypatch.setattr(model_log, "read_range", watched)
+    reader(kafka).fetch(published, ("weights", "vocabulary"))
+
+    [(first, _)] = asked
+    [optimizer] = [p for p in published["run"]["places"] if p["kind"] == "optimizer"]
+    assert first > optimizer["last_offset"]
