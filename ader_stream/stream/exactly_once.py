@@ -161,6 +161,7 @@ class ExactlyOnceLoop:
         self._on_lag = on_lag
         self._held: dict[int, _Held] = {}
         self._consumer: Consumer
+        self._is_leaving = False
         self.has_joined = False
 
     @property
@@ -178,6 +179,7 @@ class ExactlyOnceLoop:
         """
         while not should_stop():
             self._consumer = self._clients.group_consumer(self._config.group)
+            self._is_leaving = False
             try:
                 self._run_as_member(should_stop, on_round)
             except (FencedError, KafkaException) as error:
@@ -185,6 +187,7 @@ class ExactlyOnceLoop:
                 time.sleep(REJOIN_SECONDS)
             finally:
                 self._held.clear()  # nothing left to commit: leaving must not try again
+                self._is_leaving = True
                 self._consumer.close()
 
     def _run_as_member(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
@@ -258,6 +261,11 @@ class ExactlyOnceLoop:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True
+        if self._is_leaving:
+            # The rebalance was under way when `close` began. What it brings goes back at once:
+            # a consumer that closes answers no request, and taking a partition would wait for one.
+            consumer.incremental_assign(partitions)
+            return
         taken = []
         for given in partitions:
             held = self._hold(given.partition, self._fenced_producer(given.partition))
