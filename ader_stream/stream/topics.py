@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from ader_stream.stream.clients import MAX_RECORD_BYTES
 
 ADMIN_TIMEOUT = 30.0
 """Seconds that an administrative request may take."""
+
+SEEN_POLL_SECONDS = 0.05
 
 _FOREVER = {"retention.ms": "-1"}
 _COMPACT = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
@@ -111,6 +114,8 @@ class Topics:
 def create_topics(admin: AdminClient, topics: Topics, partitions: int) -> list[str]:
     """Create what is missing and return the names; an existing clicks topic decides `partitions`.
 
+    On return the topics can be seen: a controller says that one is created before brokers know it.
+
     Raises
     ------
     TopicError
@@ -129,7 +134,9 @@ def create_topics(admin: AdminClient, topics: Topics, partitions: int) -> list[s
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TopicError(f"cannot create topic {name}: {error.args[0].str()}") from None
-    return [topic.topic for topic in missing]
+    names = [topic.topic for topic in missing]
+    _wait_until_seen(admin, names)
+    return names
 
 
 def check_topics(admin: AdminClient, topics: Topics) -> int:
@@ -154,6 +161,17 @@ def check_topics(admin: AdminClient, topics: Topics) -> int:
             f"({partitions}), the others one; `ader-stream topics create` makes what is missing"
         )
     return partitions
+
+
+def _wait_until_seen(admin: AdminClient, names: list[str]) -> None:
+    deadline = time.monotonic() + ADMIN_TIMEOUT
+    while unseen := set(names) - partition_counts(admin).keys():
+        if time.monotonic() > deadline:
+            raise TopicError(
+                f"created, but not to be seen within {ADMIN_TIMEOUT:g} s: "
+                f"{', '.join(sorted(unseen))}; look at the brokers' logs and try again"
+            )
+        time.sleep(SEEN_POLL_SECONDS)
 
 
 def partition_counts(admin: AdminClient) -> dict[str, int]:
