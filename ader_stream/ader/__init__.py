@@ -3,6 +3,7 @@
 In the order of the paper::
 
     cycle        one update cycle: read this first
+    methods      what ADER, its baselines and its ablations do with the past
     recipes      every hyper-parameter
     vocabulary   item ids ↔ dense indices, append-only
     dataset      sessions → sub-sequences → batches
@@ -10,7 +11,8 @@ In the order of the paper::
     training     epochs, steps, early stopping
     losses       cross-entropy, distillation, the adaptive weight λ_t
     replay       the exemplars' share of each step, with the previous model as teacher
-    exemplars    allocation and herding
+    ewc          the same for a baseline: a penalty on leaving the previous weights
+    exemplars    allocation and choice    herding    the choice of ADER
     ranking      ranks and top-k lists, float32
     state        what one version is      artifact  the same as bytes
     evaluate     the paper's protocol on recorded sessions

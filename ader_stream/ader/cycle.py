@@ -1,7 +1,8 @@
 """One update cycle of ADER, to be read beside the paper (algorithm 1).
 
 The parent's model goes on learning from the new block; in every step the exemplars hold it to
-what the parent says about them; then new exemplars are chosen.
+what the parent says about them; then new exemplars are chosen. A `Method` may do one of these
+things in another way.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import torch
 
 from ader_stream.ader.dataset import Samples, hold_out, split_sessions
 from ader_stream.ader.exemplars import select_exemplars
-from ader_stream.ader.losses import adaptive_weight
+from ader_stream.ader.methods import ADER, Method, Past
 from ader_stream.ader.model import SASRec
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.replay import ExemplarReplay, NoReplay, Replay
+from ader_stream.ader.replay import NoReplay
 from ader_stream.ader.state import State, resumed_adam, untrained
 from ader_stream.ader.training import Learner, Pace, Progress, fit
 from ader_stream.errors import SettingsError, TrainingError
@@ -38,7 +39,7 @@ class CycleReport:
     validation
         Recall@20 of every epoch, in percent; empty where nothing was held out.
     adaptive_weight
-        λ_t; 0 without exemplars.
+        λ of the cycle; 0 without exemplars.
     exemplars
         Kept for the next cycle.
     train_samples
@@ -77,6 +78,7 @@ def train_cycle(
     recipe: Recipe,
     seed: int,
     on_progress: Callable[[Progress], None],
+    method: Method = ADER,
 ) -> tuple[State, CycleReport]:
     """Train one version on one block.
 
@@ -97,6 +99,8 @@ def train_cycle(
     on_progress
         Called after every batch and every chunk of validation and herding; what it raises
         ends the cycle.
+    method
+        What to do with the past.
 
     Raises
     ------
@@ -105,6 +109,7 @@ def train_cycle(
     SettingsError
         The recipe's model is not the parent's.
     """
+    recipe = method.adapt(recipe)
     before = parent or untrained(recipe.architecture)
     _require_same_architecture(before, recipe)
     rng, generator = _random_numbers(seed, before.steps)
@@ -117,10 +122,12 @@ def train_cycle(
     model = _student(before, len(vocabulary), recipe, generator)
     adam = resumed_adam(model, before.optimizer, recipe.learning_rate)
     old = before.exemplars.samples()
-    weight = adaptive_weight(
+    weight = method.weigh(
         recipe.lambda_base, len(before.vocabulary), len(vocabulary), len(old), len(training)
     )
-    replay = _replay(before, old, weight, len(training), recipe, rng)
+    steps = math.ceil(len(training) / recipe.batch_size)
+    past = Past(before, weight, steps, recipe.precision, rng)
+    replay = method.hold(past) if len(old) else NoReplay()
     learner = Learner(model, adam, replay, recipe.precision)
 
     pace = Pace(on_progress)
@@ -128,7 +135,9 @@ def train_cycle(
     learnt = fit(learner, training, validation, recipe, rng, pace)
     fitted = time.perf_counter()
     model.load_state_dict(learnt.weights)
-    exemplars = select_exemplars(model.eval(), block + old, recipe.exemplars, rng, pace.tell)
+    exemplars = select_exemplars(
+        model.eval(), block + old, recipe.exemplars, rng, method.allocate, method.choose, pace.tell
+    )
     herded = time.perf_counter()
 
     state = State(learnt.weights, learnt.moments, exemplars, vocabulary, recipe.architecture)
@@ -158,20 +167,6 @@ def _student(before: State, n_items: int, recipe: Recipe, generator: torch.Gener
         model.initialise(generator)
     model.grow(n_items, generator, recipe.item_bound)
     return model
-
-
-def _replay(
-    before: State,
-    exemplars: Samples,
-    weight: float,
-    train_samples: int,
-    recipe: Recipe,
-    rng: np.random.Generator,
-) -> Replay:
-    if not len(exemplars):
-        return NoReplay()
-    steps = math.ceil(train_samples / recipe.batch_size)
-    return ExemplarReplay(before.model(), exemplars, weight, steps, recipe.precision, rng)
 
 
 def _random_numbers(seed: int, steps: int) -> tuple[np.random.Generator, torch.Generator]:

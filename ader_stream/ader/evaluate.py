@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
 
 from ader_stream.ader.cycle import CycleReport, train_cycle
-from ader_stream.ader.dataset import Int64, split_sessions
+from ader_stream.ader.dataset import Int64, Samples, split_sessions
+from ader_stream.ader.methods import ADER, Method, Sessions
 from ader_stream.ader.model import SASRec
 from ader_stream.ader.ranking import rank_samples
 from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.slices import slice_counts
 from ader_stream.ader.state import State
 from ader_stream.ader.training import Progress
 from ader_stream.ader.vocabulary import Vocabulary
-from ader_stream.errors import DatasetError, SettingsError
+from ader_stream.errors import DatasetError
 from ader_stream.types import RECIPROCAL_UNIT, Counts
 
-Sessions = Sequence[Sequence[str]]
 
-METHODS: dict[str, Callable[[Recipe], Recipe]] = {
-    "ader": lambda recipe: recipe,
-    "dropout": lambda recipe: replace(recipe, exemplars=0),
-    "finetune": lambda recipe: replace(recipe, exemplars=0, dropout=0.0),
-}
-"""What a method makes of a recipe."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class CycleResult:
     """One cycle, trained and tested.
 
@@ -40,83 +33,105 @@ class CycleResult:
         t, from 1: trained through block t − 1, tested on block t.
     counts
         Of block t.
+    slices
+        The same targets in parts, see `slice_counts`.
     report
         Of the training.
     rank_seconds
         Spent on the test.
+    state
+        What the next cycle goes on from.
     """
 
     cycle: int
     counts: Counts
+    slices: dict[str, Counts]
     report: CycleReport
     rank_seconds: float
+    state: State
 
 
 def _silence(cycle: int, progress: Progress) -> None:
     """Nobody watches."""
 
 
-def method_recipe(method: str, recipe: Recipe) -> Recipe:
-    """Return the recipe as a method uses it; raises SettingsError where there is no such method."""
-    if method not in METHODS:
-        raise SettingsError(f"method {method!r} is not known; use one of: {', '.join(METHODS)}")
-    return METHODS[method](recipe)
-
-
 def evaluate(
-    periods: Sequence[Sessions],
+    blocks: Sequence[Sessions],
     recipe: Recipe,
     seed: int,
+    method: Method = ADER,
     cycles: int | None = None,
     on_progress: Callable[[int, Progress], None] = _silence,
+    finished: int = 0,
+    state: State | None = None,
 ) -> Iterator[CycleResult]:
     """Train and test cycle after cycle.
 
     Parameters
     ----------
-    periods
-        Sessions (item ids in order) of each block; the first one is only trained on, the last
-        one only tested.
+    blocks
+        Sessions (item ids in order) of each; the first one is only trained on, the last one only
+        tested.
     recipe
         Hyper-parameters.
     seed
         Not negative.
+    method
+        What a cycle does with the past.
     cycles
-        How many; by default as many as there are blocks after the first.
+        The last one; by default as many as there are blocks after the first.
     on_progress
         Called with the cycle and its progress.
+    finished, state
+        Cycles that an earlier run has done, and the state that it has come to: what follows is
+        the same as if it had gone on.
 
     Raises
     ------
     DatasetError
         There are fewer blocks than cycles and one.
     """
-    last = len(periods) - 1 if cycles is None else cycles
-    if not 1 <= last < len(periods):
+    last = len(blocks) - 1 if cycles is None else cycles
+    if not 1 <= last < len(blocks):
         raise DatasetError(
             f"{last} cycles need {last + 1} periods and at least one cycle; "
-            f"the data set has {len(periods)} periods"
+            f"the data set has {len(blocks)} periods"
         )
-    state: State | None = None
-    for cycle in range(1, last + 1):
-        state, report = train_cycle(
-            periods[cycle - 1], state, recipe, seed, partial(on_progress, cycle)
-        )
+    for cycle in range(finished + 1, last + 1):
+        sessions, parent = method.gather(blocks[:cycle], state)
+        watch = partial(on_progress, cycle)
+        state, report = train_cycle(sessions, parent, recipe, seed, watch, method)
         began = time.perf_counter()
-        counts = score_sessions(state.model(), state.vocabulary, periods[cycle])
-        yield CycleResult(cycle, counts, report, time.perf_counter() - began)
+        samples, ranks, unknown = rank_sessions(state.model(), state.vocabulary, blocks[cycle])
+        counts = counts_of(ranks) + Counts(unknown=unknown)
+        old_items = report.items - report.new_items
+        slices = slice_counts(samples, ranks, old_items, counts_of)
+        yield CycleResult(cycle, counts, slices, report, time.perf_counter() - began, state)
 
 
-def score_sessions(model: SASRec, vocabulary: Vocabulary, sessions: Sessions) -> Counts:
+def rank_sessions(
+    model: SASRec, vocabulary: Vocabulary, sessions: Sessions
+) -> tuple[Samples, Int64, int]:
     """Rank every known click of the sessions, given the known ones before it.
 
-    Items that the vocabulary does not know are neither targets nor in a prefix; the counts
-    tell how many clicks they were.
+    Items that the vocabulary does not know are neither targets nor in a prefix.
+
+    Returns
+    -------
+    samples, ranks, unknown
+        The targets with their prefixes (S,), their zero-based ranks (S,), and how many clicks
+        are on unknown items.
     """
     known = [vocabulary.encode(session) for session in sessions]
     unknown = sum(map(len, sessions)) - sum(map(len, known))
     samples = split_sessions(known, model.architecture.maxlen)
-    return counts_of(rank_samples(model, samples)) + Counts(unknown=unknown)
+    return samples, rank_samples(model, samples), unknown
+
+
+def score_sessions(model: SASRec, vocabulary: Vocabulary, sessions: Sessions) -> Counts:
+    """Count hits and unknown clicks over the ranks of `rank_sessions`."""
+    _, ranks, unknown = rank_sessions(model, vocabulary, sessions)
+    return counts_of(ranks) + Counts(unknown=unknown)
 
 
 def counts_of(ranks: Int64) -> Counts:
@@ -140,11 +155,19 @@ def as_json(result: CycleResult) -> dict[str, object]:
     """Return one entry of the command's ``cycles``: percentages as in the paper, plain numbers."""
     report = asdict(result.report)
     report["lambda"] = report.pop("adaptive_weight")
+    best = result.report.best_epoch - 1
+    validation = result.report.validation
     return {
         "cycle": result.cycle,
-        **result.counts.percentages(),
-        "targets": result.counts.targets,
+        **scores_json(result.counts),
         "unknown_items": result.counts.unknown,
+        "validation_recall@20": validation[best] if validation else None,
         **report,
         "rank_seconds": result.rank_seconds,
+        "slices": {name: scores_json(counts) for name, counts in result.slices.items()},
     }
+
+
+def scores_json(counts: Counts) -> dict[str, float]:
+    """Percentages and the number of targets; without targets that number alone."""
+    return {**counts.percentages(), "targets": counts.targets}

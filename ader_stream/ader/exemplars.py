@@ -1,7 +1,7 @@
 """Exemplars: the few sub-sequences that stand for everything before (paper, section 3.1).
 
-How many an item gets follows its share among the labels; which ones, herding decides
-(Welling, ICML 2009; iCaRL, CVPR 2017). They hold item indices only: no key, no user, no time.
+How many an item gets, an `Allocate` decides; which ones, a `Choose`. They hold item indices only:
+no key, no user, no time.
 """
 
 from __future__ import annotations
@@ -10,21 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch.nn import functional
 
 from ader_stream.ader.dataset import Int32, Int64, Samples, by_length, pack
+from ader_stream.ader.herding import Float32, herd
 from ader_stream.ader.model import SASRec
-from ader_stream.ader.ranking import nothing
-
-Float32 = npt.NDArray[np.float32]
-
-HERDING_SLACK = 1.1
-"""Herding may choose one sub-sequence twice; it gives up after this many steps per exemplar
-wanted, as the authors' code does, so that slightly fewer than N are kept."""
+from ader_stream.ader.ranking import chunk_rows, nothing
+from ader_stream.ader.vocabulary import PADDING
 
 REPRESENTED_ROWS = 2048
 """Sub-sequences represented at a time."""
+
+Allocate = Callable[[Int64, int, np.random.Generator], Int64]
+"""(candidates by item index (I + 1,), N, rng) → exemplars wanted by item index (I + 1,)."""
+
+Choose = Callable[[SASRec, Samples, Int64, np.random.Generator, Callable[[], None]], Int64]
+"""(model, candidates, exemplars wanted by item index, rng, between) → rows chosen, at most
+min(wanted, candidates) of a label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,50 +83,53 @@ def allocate_exemplars(counts: Int64, total: int, rng: np.random.Generator) -> I
     return rng.multinomial(total, counts / counts.sum())
 
 
-def herd(representations: Float32, labels: Int32, quotas: Int64) -> Int64:
-    r"""Choose the sub-sequences whose mean follows their label's mean.
+def allocate_equally(counts: Int64, total: int, rng: np.random.Generator) -> Int64:
+    """Share `total` exemplars among all known items alike: ADER-equal.
 
-    For each label, with d the L2-normalised representations and μ their mean, step after step
-    takes argmax_d ⟨w, d⟩ and moves w ← w + μ − d, from w = μ (paper, algorithm 2). All labels
-    take their steps together.
-
-    Parameters
-    ----------
-    representations
-        Session representations (S, D).
-    labels
-        Target items (S,).
-    quotas
-        Exemplars wanted by item index (I + 1,).
-
-    Returns
-    -------
-    numpy.ndarray
-        The rows chosen, ordered by step, at most min(quota, candidates) of a label.
+    As in the authors' code (``equal_exemplar``), what falls to an item without enough candidates
+    is not shared out again.
     """
-    rows, sizes, wanted = _grouped(labels, quotas)
-    ends = np.cumsum(sizes)
-    starts = ends - sizes
-    unit = representations[rows]
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    means = np.add.reduceat(unit, starts) / sizes[:, None]
-    pull = np.einsum("sd,sd->s", unit, np.repeat(means, sizes, axis=0))  # ⟨μ, d⟩
-    score = pull.copy()  # ⟨w, d⟩
-    chosen = np.zeros(len(rows), dtype=bool)
-    taken = np.zeros(len(sizes), dtype=np.int64)
-    order = [np.zeros(0, dtype=np.int64)]
-    for step in range(int(np.ceil(HERDING_SLACK * wanted[0]))):
-        # Labels stand in falling order of quota, so those still at it are a prefix.
-        live = int(np.count_nonzero(step < HERDING_SLACK * wanted))
-        end = ends[live - 1]
-        picks = _segment_argmax(score[:end], starts[:live], sizes[:live])
-        new = (taken[:live] < wanted[:live]) & ~chosen[picks]
-        chosen[picks[new]] = True
-        taken[:live] += new
-        order.append(picks[new])
-        last = np.repeat(unit[picks], sizes[:live], axis=0)
-        score[:end] += pull[:end] - np.einsum("sd,sd->s", unit[:end], last)
-    return rows[np.concatenate(order)]
+    alike = np.ones(len(counts))
+    alike[PADDING] = 0
+    return rng.multinomial(total, alike / alike.sum())
+
+
+def by_herding(
+    model: SASRec,
+    candidates: Samples,
+    quotas: Int64,
+    rng: np.random.Generator,  # noqa: ARG001
+    between: Callable[[], None],
+) -> Int64:
+    """Choose those whose mean representation follows their label's mean."""
+    return herd(represent_samples(model, candidates, between), candidates.labels, quotas)
+
+
+def at_random(
+    model: SASRec,  # noqa: ARG001
+    candidates: Samples,
+    quotas: Int64,
+    rng: np.random.Generator,
+    between: Callable[[], None],  # noqa: ARG001
+) -> Int64:
+    """Draw without replacement among those of a label: ER-random."""
+    return first_of_each_label(rng.permutation(len(candidates)), candidates.labels, quotas)
+
+
+def by_loss(
+    model: SASRec,
+    candidates: Samples,
+    quotas: Int64,
+    rng: np.random.Generator,  # noqa: ARG001
+    between: Callable[[], None],
+) -> Int64:
+    """Choose those of a label that the model predicts best: ER-loss (paper, section 4.4).
+
+    The authors' code sorts the *mean* loss of a label's candidates, a single number, and so keeps
+    one candidate an item, whichever stands first; here each has its own loss, as the paper says.
+    """
+    order = np.argsort(sample_losses(model, candidates, between), kind="stable")
+    return first_of_each_label(order, candidates.labels, quotas)
 
 
 def select_exemplars(
@@ -131,9 +137,11 @@ def select_exemplars(
     candidates: Samples,
     total: int,
     rng: np.random.Generator,
+    allocate: Allocate = allocate_exemplars,
+    choose: Choose = by_herding,
     between: Callable[[], None] = nothing,
 ) -> Exemplars:
-    """Allocate, represent and herd.
+    """Allocate and choose.
 
     Parameters
     ----------
@@ -145,17 +153,39 @@ def select_exemplars(
         N, exemplars to allocate.
     rng
         Source of the allocation.
+    allocate, choose
+        How many an item gets, and which ones.
     between
-        Called after every chunk of representations.
+        Called after every chunk that the model has seen.
     """
     if not total:
         return Exemplars.none()
     labels = candidates.labels
     counts = np.bincount(labels, minlength=model.n_items + 1)
-    quotas = allocate_exemplars(counts, total, rng)
+    quotas = allocate(counts, total, rng)
     wanted = candidates.take(np.flatnonzero(quotas[labels]))
-    represented = represent_samples(model, wanted, between)
-    return Exemplars.of(wanted.take(herd(represented, wanted.labels, quotas)))
+    if not len(wanted):
+        return Exemplars.none()
+    return Exemplars.of(wanted.take(choose(model, wanted, quotas, rng, between)))
+
+
+def first_of_each_label(order: Int64, labels: Int32, quotas: Int64) -> Int64:
+    """Take rows in order until each label has its quota, or no candidate left.
+
+    Parameters
+    ----------
+    order
+        All rows (S,), the first to be taken first.
+    labels
+        Target items (S,).
+    quotas
+        Exemplars wanted by item index (I + 1,).
+    """
+    grouped = order[np.argsort(labels[order], kind="stable")]
+    own = labels[grouped]
+    _, starts, sizes = np.unique(own, return_index=True, return_counts=True)
+    turn = np.arange(len(grouped)) - np.repeat(starts, sizes)
+    return grouped[turn < quotas[own]]
 
 
 @torch.no_grad()
@@ -170,19 +200,16 @@ def represent_samples(
     return represented
 
 
-def _grouped(labels: Int32, quotas: Int64) -> tuple[Int64, Int64, Int64]:
-    """Order rows by label in falling order of quota; also the labels' sizes and what each gives."""
-    names, counts = np.unique(labels, return_counts=True)
-    wanted = np.minimum(quotas[names], counts)
-    by_quota = np.argsort(-wanted, kind="stable")
-    place = np.empty_like(by_quota)
-    place[by_quota] = np.arange(len(by_quota))
-    rows = np.argsort(place[np.searchsorted(names, labels)], kind="stable")
-    return rows, counts[by_quota], wanted[by_quota]
-
-
-def _segment_argmax(values: Float32, starts: Int64, sizes: Int64) -> Int64:
-    """Find the first position of each segment's highest value."""
-    highest = np.repeat(np.maximum.reduceat(values, starts), sizes)
-    positions = np.flatnonzero(values == highest)
-    return positions[np.searchsorted(positions, starts)]
+@torch.no_grad()
+def sample_losses(
+    model: SASRec, samples: Samples, between: Callable[[], None] = nothing
+) -> Float32:
+    """Cross-entropy of every sample's own label over all known items, float32: (S,)."""
+    losses = np.zeros(len(samples), dtype=np.float32)
+    table = model.item_table()
+    for rows in by_length(samples.lengths, chunk_rows(model)):
+        batch = pack(samples, rows)
+        scores = model(batch.inputs) @ table.T  # (B, I)
+        losses[rows] = functional.cross_entropy(scores, batch.targets - 1, reduction="none").numpy()
+        between()
+    return losses

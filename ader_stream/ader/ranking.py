@@ -61,7 +61,7 @@ def rank_samples(model: SASRec, samples: Samples, between: Callable[[], None] = 
     """Rank the samples' targets: zero-based (S,); `between` is called after every chunk."""
     ranks = np.zeros(len(samples), dtype=np.int64)
     table = model.item_table()
-    for rows in by_length(samples.lengths, _chunk_rows(model)):
+    for rows in by_length(samples.lengths, chunk_rows(model)):
         batch = pack(samples, rows)
         ranks[rows] = ranks_of(model(batch.inputs) @ table.T, batch.targets).numpy()
         between()
@@ -119,14 +119,15 @@ def top_k(
     indices = np.zeros((len(prefixes), k), dtype=np.int64)
     scores = np.zeros((len(prefixes), k), dtype=np.float32)
     table = model.item_table()
-    for rows in _chunks(len(prefixes), _chunk_rows(model)):
+    for rows in _chunks(len(prefixes), chunk_rows(model)):
         inputs = pack_prefixes(prefixes[rows], model.architecture.maxlen)
         columns, values = best_of(model(inputs) @ table.T, k)
         indices[rows], scores[rows] = columns.numpy() + 1, values.numpy()
     return indices, scores
 
 
-def _chunk_rows(model: SASRec) -> int:
+def chunk_rows(model: SASRec) -> int:
+    """Samples that are scored against all items at a time."""
     return max(1, CHUNK_SCORES // model.n_items)
 
 

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+import torch
 
-from ader_stream.ader import training
-from ader_stream.ader.evaluate import METHODS, CycleResult, as_json, method_recipe
+from ader_stream.ader.checkpoint import keep_only, load_state, save_state
+from ader_stream.ader.evaluate import as_json
 from ader_stream.ader.evaluate import evaluate as run_cycles
-from ader_stream.ader.recipes import RECIPES, recipe
-from ader_stream.datasets.folder import period_files, read_folder_sessions
+from ader_stream.ader.methods import METHODS, Method, Sessions, method
+from ader_stream.ader.recipes import RECIPES, overridden, recipe
+from ader_stream.cli.evaluate_progress import ProgressBar
+from ader_stream.cli.evaluate_result import ResultFile
+from ader_stream.datasets.folder import fingerprint_of, period_files, read_folder_sessions
 from ader_stream.errors import InputError
+from ader_stream.machine import describe_machine, peak_rss_bytes
 
-METRICS = ("recall@10", "recall@20", "mrr@10", "mrr@20")
+
+def _read_numbers(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, float]:
+    """Read every ``NAME=NUMBER``."""
+    numbers: dict[str, float] = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        try:
+            numbers[name] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{value!r}: expected NAME=NUMBER, max_epochs=3 say") from None
+    return numbers
 
 
 @click.command()
@@ -30,9 +45,21 @@ METRICS = ("recall@10", "recall@20", "mrr@10", "mrr@20")
     required=True,
     help="Folder of period_N.txt[.gz].",
 )
-@click.option("--method", type=click.Choice(list(METHODS)), default="ader", show_default=True)
 @click.option(
-    "--recipe", "recipe_name", type=click.Choice(list(RECIPES)), default="paper", show_default=True
+    "--method",
+    type=click.Choice(list(METHODS)),
+    default="ader",
+    show_default=True,
+    help="ADER, or one of the paper's baselines and ablations.",
+)
+@click.option("--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True)
+@click.option(
+    "--override",
+    "overrides",
+    metavar="NAME=NUMBER",
+    multiple=True,
+    callback=_read_numbers,
+    help="A hyper-parameter that differs from the recipe's; may be repeated.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
@@ -42,85 +69,82 @@ METRICS = ("recall@10", "recall@20", "mrr@10", "mrr@20")
     help="Update cycles; cycle t trains on period t - 1 and is tested on period t.",
 )
 @click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on after the last cycle in --out; its state lies beside it, in OUT.state.",
+)
+@click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
     help="JSON file, written anew after every cycle.",
 )
-def evaluate(
-    dataset: Path, method: str, recipe_name: str, seed: int, cycles: int | None, out: Path
-) -> None:
+def evaluate(**options: Any) -> None:
     """Train and test cycle after cycle as the paper does; no Kafka is needed."""
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: its folder is not there; create it first")
-    last = len(period_files(dataset)) - 1 if cycles is None else cycles
-    periods = read_folder_sessions(dataset, range(last + 1))
-    head: dict[str, object] = {
-        "dataset": dataset.resolve().name,
-        "method": method,
-        "recipe": recipe_name,
-        "seed": seed,
-        "versions": _versions(),
-    }
-    entries: list[dict[str, object]] = []
-    with _Bar(last) as bar:
-        how = method_recipe(method, recipe(recipe_name))
-        for result in run_cycles(periods, how, seed, last, bar.show):
-            entries.append(as_json(result))
-            _write(out, {**head, "cycles": entries, "mean": _mean(entries)})
-            bar.console.print(_summary(result), highlight=False)
+    run(Request(**options))
 
 
-class _Bar(Progress):
-    """The batches of an epoch as a bar, on standard error."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for; see its help."""
 
-    def __init__(self, cycles: int) -> None:
-        super().__init__(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self.cycles = cycles
-        self.epoch = self.add_task("")
-
-    def show(self, cycle: int, now: training.Progress) -> None:
-        """Show where a cycle is."""
-        recall = now.validation_recall20
-        validated = "" if recall is None else f", validation Recall@20 {recall:.2f}"
-        self.update(
-            self.epoch,
-            completed=now.step,
-            total=now.steps,
-            description=(
-                f"cycle {cycle}/{self.cycles}, epoch {now.epoch}: loss {now.loss:.3f}{validated}, "
-                f"{now.samples_per_second:,.0f} samples/s"
-            ),
-        )
+    dataset: Path
+    method: str
+    recipe: str
+    overrides: dict[str, float]
+    seed: int
+    cycles: int | None
+    resume: bool
+    out: Path
 
 
-def _summary(result: CycleResult) -> str:
-    report, percent = result.report, result.counts.percentages()
-    return (
-        f"cycle {result.cycle}: Recall@20 {percent.get('recall@20', 0):.2f}, "
-        f"MRR@20 {percent.get('mrr@20', 0):.2f}; {report.epochs} epochs in "
-        f"{report.train_seconds:.0f} s, {report.samples_per_second:,.0f} samples/s"
+def run(asked: Request) -> None:
+    """Evaluate, and leave a whole result after every cycle."""
+    result = _result_file(asked)
+    files = period_files(asked.dataset)
+    last = len(files) - 1 if asked.cycles is None else asked.cycles
+    blocks = read_folder_sessions(asked.dataset, range(last + 1))
+    how = method(asked.method)
+    hyper = overridden(recipe(asked.recipe), asked.overrides)
+    finished = len(result.cycles)
+    state = load_state(result.states, finished) if finished else None
+    with ProgressBar(_work(how, blocks[:last]), finished) as bar:
+        for done in run_cycles(blocks, hyper, asked.seed, how, last, bar.show, finished, state):
+            save_state(result.states, done.cycle, done.state)
+            result.cycles.append({**as_json(done), "peak_rss_bytes": peak_rss_bytes()})
+            result.write()
+            keep_only(result.states, done.cycle)
+            bar.finish_cycle(done)
+
+
+def _result_file(asked: Request) -> ResultFile:
+    if not asked.out.parent.is_dir():
+        raise InputError(f"--out {asked.out}: its folder is not there; create it first")
+    first, *_ = period_files(asked.dataset)
+    result = ResultFile(
+        asked.out,
+        run={
+            "dataset": asked.dataset.resolve().name,
+            "fingerprint": fingerprint_of(first),
+            "method": asked.method,
+            "recipe": asked.recipe,
+            "overrides": asked.overrides,
+            "seed": asked.seed,
+            "versions": _versions(),
+        },
+        machine=describe_machine(torch.get_num_threads()),
     )
+    if asked.resume:
+        result.resume()
+    return result
 
 
-def _mean(entries: Iterable[dict[str, object]]) -> dict[str, float]:
-    """Average the cycles that had a target, each with the same weight, as in the paper."""
-    scored = [entry for entry in entries if entry["targets"]]
-    return {name: fmean(float(str(entry[name])) for entry in scored) for name in METRICS if scored}
+def _work(how: Method, blocks: Sequence[Sessions]) -> list[float]:
+    """Clicks that each cycle trains on."""
+    gathered = (how.gather(blocks[: cycle + 1], None)[0] for cycle in range(len(blocks)))
+    return [float(sum(map(len, sessions))) for sessions in gathered]
 
 
 def _versions() -> dict[str, str]:
     packages = {name: version(name) for name in ("ader-stream", "numpy", "torch")}
     return {"python": platform.python_version(), **packages}
-
-
-def _write(out: Path, result: dict[str, object]) -> None:
-    """Replace the file at once, so that it is whole whenever it is read."""
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    part.replace(out)

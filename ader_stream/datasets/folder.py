@@ -54,8 +54,7 @@ class FolderDataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of period 0, uncompressed."""
-        with _open(self._files[0]) as stream:
-            return hashlib.sha256(stream.read()).hexdigest()
+        return fingerprint_of(self._files[0])
 
     def blocks(self) -> Iterator[Block]:
         """Read period after period."""
@@ -124,6 +123,12 @@ def period_files(path: Path) -> list[Path]:
                 f"{path}: no period_{number}.txt[.gz]; expected every period from 0 to the last"
             )
     return [files[number] for number in range(len(files))]
+
+
+def fingerprint_of(file: Path) -> str:
+    """SHA-256 of a period, uncompressed."""
+    with _open(file) as stream:
+        return hashlib.sha256(stream.read()).hexdigest()
 
 
 def read_lines(file: Path) -> list[tuple[str, str]]:

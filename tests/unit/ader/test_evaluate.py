@@ -2,26 +2,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ader_stream.ader.artifact import content_digest, encode_parts
 from ader_stream.ader.evaluate import (
     as_json,
     counts_of,
     evaluate,
-    method_recipe,
     score_sessions,
 )
+from ader_stream.ader.methods import method
 from ader_stream.ader.model import SASRec
 from ader_stream.ader.ranking import rank_targets
-from ader_stream.ader.recipes import PAPER, Recipe
+from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.state import State
 from ader_stream.ader.vocabulary import Vocabulary
-from ader_stream.errors import DatasetError, SettingsError
+from ader_stream.errors import DatasetError
 from ader_stream.types import RECIPROCAL_UNIT, Counts
 
 Blocks = Callable[[int, int], list[tuple[str, ...]]]
+
+
+def digest(state: State) -> str:
+    return content_digest(encode_parts(state))
+
+
 NINE = Vocabulary(tuple("abcdefghi"))
 
 
@@ -75,18 +82,34 @@ def test_too_few_blocks_are_refused(
     tiny: Recipe, block: Blocks, count: int, cycles: int | None
 ) -> None:
     with pytest.raises(DatasetError, match=f"the data set has {count} periods"):
-        next(evaluate([block(0, 12)] * count, tiny, 0, cycles))
+        next(evaluate([block(0, 12)] * count, tiny, 0, cycles=cycles))
 
 
-def test_methods_are_recipes() -> None:
-    assert method_recipe("ader", PAPER) == PAPER
-    assert method_recipe("dropout", PAPER) == replace(PAPER, exemplars=0)
-    assert method_recipe("finetune", PAPER) == replace(PAPER, exemplars=0, dropout=0.0)
+@pytest.mark.parametrize("name", ["ader", "ewc", "joint"])
+def test_going_on_after_a_cycle_gives_the_same_as_never_having_stopped(
+    tiny: Recipe, block: Blocks, name: str
+) -> None:
+    blocks = [block(seed, 12) for seed in range(3)]
+    first, second = evaluate(blocks, tiny, 0, method(name))
+    [again] = evaluate(blocks, tiny, 0, method(name), finished=1, state=first.state)
+    assert again.cycle == 2
+    assert digest(again.state) == digest(second.state)
+    assert again.counts == second.counts
 
 
-def test_unknown_method_names_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="'gru' is not known; use one of: ader, dropout"):
-        method_recipe("gru", PAPER)
+def test_joint_trains_on_all_blocks_so_far(tiny: Recipe, block: Blocks) -> None:
+    blocks = [block(seed, 12) for seed in range(3)]
+    first, second = evaluate(blocks, tiny, 0, method("joint"))
+    assert first.report.sessions == len(blocks[0])
+    assert second.report.sessions == len(blocks[0]) + len(blocks[1])
+    assert second.report.new_items == second.report.items
+
+
+def test_result_counts_every_slice(tiny: Recipe, block: Blocks) -> None:
+    first, second = evaluate([block(0, 12), block(1, 14), block(2, 14)], tiny, 0)
+    assert first.slices["old_items"].targets == 0
+    assert 0 < second.slices["new_items"].targets < second.counts.targets
+    assert as_json(first)["slices"]["old_items"] == {"targets": 0}  # type: ignore[index]
 
 
 def test_result_is_plain_json(tiny: Recipe, block: Blocks) -> None:

@@ -1,24 +1,39 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
-from ader_stream.ader.recipes import RECIPES, Recipe
 from ader_stream.cli.evaluate import evaluate
-from ader_stream.errors import DatasetError, InputError
+from ader_stream.cli.evaluate_progress import seconds_left
+from ader_stream.errors import DatasetError, InputError, SettingsError
 
 Blocks = Callable[[int, int], list[tuple[str, ...]]]
+Run = Callable[..., dict[str, Any]]
+
+SMALL = {
+    "hidden": 16,
+    "maxlen": 6,
+    "batch_size": 32,
+    "max_epochs": 3,
+    "exemplars": 60,
+    "learning_rate": 5e-3,
+}
 
 
-@pytest.fixture
-def dataset(tmp_path: Path, block: Blocks) -> Path:
-    folder = tmp_path / "SHOP"
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory, block: Blocks) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "SHOP"
     folder.mkdir()
-    for period in range(3):
+    for period in range(4):
         lines = [
             f"{session} {item}\n"
             for session, items in enumerate(block(period, 12 + period))
@@ -29,46 +44,159 @@ def dataset(tmp_path: Path, block: Blocks) -> Path:
 
 
 @pytest.fixture
-def run(
-    dataset: Path, tmp_path: Path, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, object]]:
-    monkeypatch.setitem(RECIPES, "paper", tiny)
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "result.json"
 
-    def command(*options: str) -> dict[str, object]:
-        out = tmp_path / "result.json"
-        arguments = ["--dataset", str(dataset), "--out", str(out), *options]
-        result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
+
+@pytest.fixture
+def arguments(dataset: Path, out: Path) -> list[str]:
+    overrides = [f"--override={name}={value}" for name, value in SMALL.items()]
+    return ["--dataset", str(dataset), "--out", str(out), *overrides]
+
+
+@pytest.fixture
+def run(arguments: list[str], out: Path) -> Run:
+    def command(*options: str) -> dict[str, Any]:
+        result = CliRunner().invoke(evaluate, [*arguments, *options], catch_exceptions=False)
         assert result.exit_code == 0, result.output
-        loaded: dict[str, object] = json.loads(out.read_text())
+        loaded: dict[str, Any] = json.loads(out.read_text())
         return loaded
 
     return command
 
 
-def test_every_period_after_the_first_is_a_cycle(run: Callable[..., dict[str, object]]) -> None:
+def test_every_period_after_the_first_is_a_cycle(run: Run) -> None:
     result = run("--seed", "4")
     assert (result["dataset"], result["method"], result["seed"]) == ("SHOP", "ader", 4)
     cycles = result["cycles"]
-    assert isinstance(cycles, list)
-    assert [entry["cycle"] for entry in cycles] == [1, 2]
+    assert [entry["cycle"] for entry in cycles] == [1, 2, 3]
     assert cycles[1]["lambda"] > cycles[0]["lambda"] == 0
     recalls = [entry["recall@20"] for entry in cycles]
-    assert result["mean"]["recall@20"] == pytest.approx(sum(recalls) / 2)  # type: ignore[index]
+    assert result["mean"]["recall@20"] == pytest.approx(sum(recalls) / 3)
 
 
-def test_fine_tuning_replays_nothing(run: Callable[..., dict[str, object]]) -> None:
+def test_result_has_what_programs_rely_on(run: Run) -> None:
+    result = run("--cycles", "1")
+    assert list(result) == [
+        *("dataset", "fingerprint", "method", "recipe", "overrides", "seed", "versions"),
+        *("machine", "cycles", "mean"),
+    ]
+    assert set(result["machine"]) == {"processor", "cores", "threads", "memory_bytes"}
+    assert result["machine"]["threads"] == torch.get_num_threads()
+    assert result["overrides"] == SMALL
+    [cycle] = result["cycles"]
+    assert cycle.keys() >= {
+        *("cycle", "recall@10", "recall@20", "mrr@10", "mrr@20", "targets", "epochs"),
+        *("best_epoch", "validation_recall@20", "lambda", "exemplars", "train_samples"),
+        *("train_seconds", "samples_per_second", "herding_seconds", "rank_seconds"),
+        *("peak_rss_bytes", "slices", "unknown_items", "losses", "validation"),
+    }
+    assert cycle["validation_recall@20"] == max(cycle["validation"])
+    assert 10**7 < cycle["peak_rss_bytes"] < result["machine"]["memory_bytes"]
+
+
+def test_fine_tuning_replays_nothing(run: Run) -> None:
     cycles = run("--method", "finetune", "--cycles", "2")["cycles"]
-    assert isinstance(cycles, list)
     assert [(entry["exemplars"], entry["lambda"]) for entry in cycles] == [(0, 0), (0, 0)]
 
 
-def test_more_cycles_than_periods_are_refused(run: Callable[..., dict[str, object]]) -> None:
-    with pytest.raises(DatasetError, match="no period 3"):
-        run("--cycles", "3")
+def timeless(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without what differs between two runs of the same."""
+    measured = {"peak_rss_bytes", "samples_per_second"}
+    cycles = [
+        {n: v for n, v in cycle.items() if n not in measured and not n.endswith("_seconds")}
+        for cycle in result["cycles"]
+    ]
+    return {**result, "cycles": cycles}
 
 
-def test_missing_output_folder_is_refused_before_training(
-    run: Callable[..., dict[str, object]], tmp_path: Path
+MID_CYCLE = "progress.ProgressBar.show = lambda _, at, now: at == 2 and now.step == 2 and die()"
+BEFORE_WRITING = "file.ResultFile.write = lambda it: die() if len(it.cycles) == 2 else write(it)"
+
+
+@pytest.mark.parametrize(
+    ("method", "killed"), [("ader", MID_CYCLE), ("ader", BEFORE_WRITING), ("ewc", MID_CYCLE)]
+)
+def test_a_killed_run_goes_on_to_the_same_result(
+    run: Run, arguments: list[str], out: Path, method: str, killed: str
 ) -> None:
+    script = f"""
+import os, signal
+from ader_stream.cli import evaluate_progress as progress, evaluate_result as file
+from ader_stream.cli.evaluate import evaluate
+write, die = file.ResultFile.write, lambda: os.kill(os.getpid(), signal.SIGKILL)
+{killed}
+evaluate()
+"""
+    command = [sys.executable, "-c", script, *arguments, "--method", method]
+    ended = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False
+    )
+    assert ended.returncode == -9, ended.stderr.decode()
+    assert len(json.loads(out.read_text())["cycles"]) == 1
+    resumed = run("--method", method, "--resume")
+    out.unlink()
+    assert timeless(resumed) == timeless(run("--method", method))
+
+
+def test_resuming_where_nothing_was_run_starts_at_the_first_cycle(run: Run) -> None:
+    assert len(run("--cycles", "1", "--resume")["cycles"]) == 1
+
+
+def test_a_finished_run_can_be_given_more_cycles(run: Run) -> None:
+    run("--cycles", "1")
+    more = run("--cycles", "2", "--resume")
+    assert timeless(more) == timeless(run("--cycles", "2"))
+
+
+def test_a_finished_run_is_left_alone(run: Run, out: Path) -> None:
+    run("--cycles", "2")
+    before = out.read_bytes()
+    run("--cycles", "1", "--resume")
+    assert out.read_bytes() == before
+
+
+def test_without_resume_a_run_begins_anew(run: Run) -> None:
+    run("--cycles", "2")
+    assert len(run("--cycles", "1")["cycles"]) == 1
+
+
+def test_another_run_is_not_gone_on_with(run: Run) -> None:
+    run("--cycles", "1")
+    with pytest.raises(InputError, match="seed 0 instead of 1; repeat that run's options"):
+        run("--resume", "--seed", "1")
+    with pytest.raises(InputError, match="method 'ader' instead of 'joint'"):
+        run("--resume", "--method", "joint")
+
+
+def test_a_file_that_is_no_result_is_not_gone_on_with(run: Run, out: Path) -> None:
+    out.write_text("[]")
+    with pytest.raises(InputError, match="is no result of an evaluation"):
+        run("--resume")
+
+
+def test_an_override_that_is_no_number_is_refused(run: Run, arguments: list[str]) -> None:
+    ended = CliRunner().invoke(evaluate, [*arguments, "--override", "max_epochs"])
+    assert ended.exit_code == 2
+    assert "'max_epochs': expected NAME=NUMBER" in ended.output
+    with pytest.raises(SettingsError, match="recipe has no number 'epochs'"):
+        run("--override", "epochs=3")
+
+
+def test_time_left_is_unknown_before_a_cycle_was_timed() -> None:
+    assert seconds_left([10, 5, 5], before=1, done=1, seconds=0.0, since=9.0) is None
+
+
+def test_time_left_follows_from_the_cycles_that_this_run_has_finished() -> None:
+    assert seconds_left([10, 5, 5], before=1, done=2, seconds=100.0, since=30.0) == 70.0
+    assert seconds_left([10, 5, 5], before=0, done=1, seconds=100.0, since=999.0) == 50.0
+
+
+def test_more_cycles_than_periods_are_refused(run: Run) -> None:
+    with pytest.raises(DatasetError, match="no period 4"):
+        run("--cycles", "4")
+
+
+def test_missing_output_folder_is_refused_before_training(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="create it first"):
         run("--out", str(tmp_path / "nowhere" / "result.json"))

@@ -2,15 +2,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from ader_stream.ader.dataset import split_sessions
 from ader_stream.ader.exemplars import (
     Exemplars,
+    allocate_equally,
     allocate_exemplars,
-    herd,
+    at_random,
+    by_herding,
+    by_loss,
+    first_of_each_label,
     represent_samples,
+    sample_losses,
     select_exemplars,
 )
+from ader_stream.ader.herding import herd
 from ader_stream.ader.model import SASRec
 
 
@@ -101,3 +108,58 @@ def test_representations_stand_at_their_sample(model: SASRec) -> None:
     together = represent_samples(model, samples)
     alone = [represent_samples(model, samples.take(np.array([row])))[0] for row in range(4)]
     np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)
+
+
+def test_equal_allocation_asks_as_much_of_every_known_item() -> None:
+    shares = allocate_equally(np.array([0, 900, 1, 0]), 30_000, np.random.default_rng(0))
+    assert shares.sum() == 30_000
+    assert shares[0] == 0
+    assert shares[1:] == pytest.approx([10_000] * 3, rel=0.05)
+
+
+def test_rows_are_taken_in_order_until_the_label_is_full() -> None:
+    labels = np.array([3, 8, 3, 3, 8], dtype=np.int32)
+    order = np.array([4, 2, 0, 3, 1])
+    chosen = first_of_each_label(order, labels, quotas(i3=2, i8=5))
+    assert chosen.tolist() == [2, 0, 4, 1]
+
+
+def test_random_choice_fills_the_quotas_without_repeating(model: SASRec) -> None:
+    samples = split_sessions([[1, 2], [3, 2], [4, 2], [5, 6]], maxlen=6)
+    picks = [
+        at_random(model, samples, quotas(i2=2, i6=3), np.random.default_rng(seed), print).tolist()
+        for seed in range(20)
+    ]
+    assert all(len(set(rows)) == 3 and 3 in rows for rows in picks)
+    assert {row for rows in picks for row in rows} == {0, 1, 2, 3}
+
+
+def test_losses_are_those_of_the_label_over_all_items(model: SASRec) -> None:
+    samples = split_sessions([[1, 2, 3], [4, 5]], maxlen=6)
+    losses = sample_losses(model, samples)
+    with torch.no_grad():
+        scores = model(torch.tensor([[1, 2]])) @ model.item_table().T
+    assert losses[1] == pytest.approx(-scores.log_softmax(1)[0, 2].item(), rel=1e-5)
+
+
+def test_choice_by_loss_takes_what_the_model_predicts_best(model: SASRec) -> None:
+    samples = split_sessions([[1, 2], [3, 2], [4, 2], [5, 2], [5, 6]], maxlen=6)
+    losses = sample_losses(model, samples)
+    chosen = by_loss(model, samples, quotas(i2=2), np.random.default_rng(0), lambda: None)
+    assert chosen.tolist() == np.argsort(losses[:4])[:2].tolist()
+
+
+def test_choice_by_herding_is_herding_of_the_representations(model: SASRec) -> None:
+    samples = split_sessions([[1, 2], [3, 2], [4, 2], [5, 6]], maxlen=6)
+    wanted = quotas(i2=2, i6=1)
+    chosen = by_herding(model, samples, wanted, np.random.default_rng(0), lambda: None)
+    expected = herd(represent_samples(model, samples), samples.labels, wanted)
+    assert chosen.tolist() == expected.tolist()
+
+
+def test_selection_where_no_candidate_is_wanted_keeps_none(model: SASRec) -> None:
+    candidates = split_sessions([[1, 2]], maxlen=6)
+    kept = select_exemplars(
+        model, candidates, 3, np.random.default_rng(0), lambda counts, *_: np.zeros_like(counts)
+    )
+    assert len(kept) == 0

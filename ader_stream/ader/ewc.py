@@ -1,0 +1,84 @@
+r"""Elastic weight consolidation: what mattered to the past stays where it was.
+
+Kirkpatrick et al., PNAS 2017; a baseline of the paper. Each step's loss gains
+
+    λ/2 · Σ_i F_i (θ_i − θ*_i)²
+
+with θ* the previous weights and F the diagonal of their empirical Fisher information on
+`FISHER_SAMPLES` of the previous exemplars, drawn at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ader_stream.ader.dataset import Samples, pack
+from ader_stream.ader.losses import cross_entropy
+from ader_stream.ader.model import SASRec
+
+FISHER_SAMPLES = 1_000
+"""As in the authors' code (``ewc_sample_num``)."""
+
+
+class Anchor:
+    """The penalty on leaving the previous weights.
+
+    Parameters
+    ----------
+    weight
+        λ.
+    weights
+        θ* by name. A tensor may be shorter than the student's: what is new is free.
+    importance
+        F by the same names and shapes.
+    """
+
+    batch_size = 0
+
+    def __init__(
+        self, weight: float, weights: Mapping[str, Tensor], importance: Mapping[str, Tensor]
+    ) -> None:
+        self.weight = weight
+        self.weights = weights
+        self.importance = importance
+
+    def loss(self, student: SASRec, table: Tensor) -> Tensor:  # noqa: ARG002
+        """Return λ/2 · Σ F (θ − θ*)² of all parameters, in their own precision."""
+        penalties = [
+            (self.importance[name] * (now[: len(before)] - before).square()).sum()
+            for name, now in student.named_parameters()
+            for before in (self.weights[name],)
+        ]
+        return self.weight / 2 * torch.stack(penalties).sum()
+
+
+def fisher_information(model: SASRec, samples: Samples) -> dict[str, Tensor]:
+    """Estimate the diagonal of the Fisher information, one gradient a sample.
+
+    F_i = mean over samples of (∂ log p(label | input) / ∂θ_i)²
+
+    Parameters
+    ----------
+    model
+        In eval mode; its gradients are left empty.
+    samples
+        At least one.
+    """
+    parameters = dict(model.named_parameters())
+    fisher = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
+    for row in range(len(samples)):
+        batch = pack(samples, np.array([row]))
+        loss = cross_entropy(model(batch.inputs) @ model.item_table().T, batch.targets)
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        for total, gradient in zip(fisher.values(), gradients, strict=True):
+            total.addcmul_(gradient, gradient)
+    return {name: total.detach().div_(len(samples)) for name, total in fisher.items()}
+
+
+def drawn(samples: Samples, rng: np.random.Generator) -> Samples:
+    """Draw `FISHER_SAMPLES` samples without replacement; all of them where there are fewer."""
+    return samples.take(rng.permutation(len(samples))[:FISHER_SAMPLES])

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ader_stream.ader.artifact import content_digest, encode_parts
+from ader_stream.ader.cycle import CycleReport, train_cycle
+from ader_stream.ader.methods import METHODS, Past, fixed_weight, method
+from ader_stream.ader.recipes import PAPER, Recipe
+from ader_stream.ader.state import State
+from ader_stream.errors import SettingsError
+
+Block = list[tuple[str, ...]]
+Blocks = Callable[[int, int], Block]
+
+
+def second_cycle(tiny: Recipe, block: Blocks, name: str) -> tuple[State, State, CycleReport]:
+    how = method(name)
+    parent, _ = train_cycle(block(0, 12), None, tiny, 0, lambda _: None, how)
+    state, report = train_cycle(block(1, 15), parent, tiny, 0, lambda _: None, how)
+    return parent, state, report
+
+
+def test_paper_compares_these_ten() -> None:
+    assert set(METHODS) == {
+        *("ader", "finetune", "dropout", "ewc", "joint"),
+        *("er-herding", "er-random", "er-loss", "ader-equal", "ader-fix"),
+    }
+
+
+def test_unknown_method_names_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="'gru' is not known; use one of: ader, finetune"):
+        method("gru")
+
+
+def test_fine_tuning_and_ewc_train_without_dropout_and_the_others_with_it() -> None:
+    dropout = {name: how.adapt(PAPER).dropout for name, how in METHODS.items()}
+    assert {name for name, share in dropout.items() if not share} == {"finetune", "ewc"}
+    assert set(dropout.values()) == {0.0, 0.3}
+
+
+def test_methods_without_a_past_keep_no_exemplars() -> None:
+    kept = {name: how.adapt(PAPER).exemplars for name, how in METHODS.items()}
+    assert {name for name, n in kept.items() if not n} == {"finetune", "dropout", "joint"}
+    assert set(kept.values()) == {0, 30_000}
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_trains_a_second_cycle(tiny: Recipe, block: Blocks, name: str) -> None:
+    _, state, report = second_cycle(tiny, block, name)
+    assert all(math.isfinite(loss) for loss in report.losses)
+    assert len(state.exemplars) <= method(name).adapt(tiny).exemplars
+
+
+@pytest.mark.parametrize("name", ["ader", "er-herding", "er-random", "er-loss", "ader-equal"])
+def test_replay_is_weighed_adaptively(tiny: Recipe, block: Blocks, name: str) -> None:
+    parent, _, report = second_cycle(tiny, block, name)
+    ratio = 12 / 15 * len(parent.exemplars) / report.train_samples
+    assert report.adaptive_weight == pytest.approx(0.8 * math.sqrt(ratio))
+
+
+@pytest.mark.parametrize("name", ["ader-fix", "ewc"])
+def test_weight_is_fixed_where_the_paper_fixes_it(tiny: Recipe, block: Blocks, name: str) -> None:
+    _, _, report = second_cycle(tiny, block, name)
+    assert report.adaptive_weight == tiny.lambda_base
+
+
+def test_fixed_weight_without_exemplars_is_zero() -> None:
+    assert fixed_weight(0.8, old_items=0, items=9, exemplars=0, train_samples=9) == 0.0
+
+
+def test_methods_differ_in_what_they_come_to(tiny: Recipe, block: Blocks) -> None:
+    first, _ = train_cycle(block(0, 12), None, tiny, 0, lambda _: None)
+    digests = set()
+    for name in ("ader", "er-herding", "ader-fix", "dropout", "ader-equal", "ewc"):
+        state, _ = train_cycle(block(1, 15), first, tiny, 0, lambda _: None, method(name))
+        digests.add(content_digest(encode_parts(state)))
+    assert len(digests) == 6
+
+
+def test_joint_gathers_every_block_and_forgets_its_parent(tiny: Recipe, block: Blocks) -> None:
+    parent, _ = train_cycle(block(0, 12), None, tiny, 0, lambda _: None)
+    blocks: list[Block] = [[("a", "b")], [("c",)], [("d", "e")]]
+    sessions = [("a", "b"), ("c",), ("d", "e")]
+    assert method("joint").gather(blocks, parent) == (sessions, None)
+    assert method("ader").gather(blocks, parent) == (blocks[2], parent)
+
+
+def test_past_shares_the_exemplars_among_the_steps(tiny: Recipe, block: Blocks) -> None:
+    parent, _ = train_cycle(block(0, 12), None, tiny, 0, lambda _: None)
+    past = Past(parent, 1.0, 7, tiny.precision, np.random.default_rng(0))
+    batches = past.batches()
+    assert batches.batch_size == len(parent.exemplars) // 7
+    assert len(batches.draw().targets) == batches.batch_size
+
+
+def test_exemplars_of_any_method_come_from_block_and_past(tiny: Recipe, block: Blocks) -> None:
+    small = replace(tiny, exemplars=20)
+    for name in ("er-random", "er-loss", "ader-equal"):
+        parent, state, _ = second_cycle(small, block, name)
+        assert 0 < len(parent.exemplars) <= 20
+        assert 0 < len(state.exemplars) <= 20

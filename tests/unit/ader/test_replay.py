@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ader_stream.ader.dataset import Samples, split_sessions
+from ader_stream.ader.model import SASRec
+from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.replay import DistilledReplay, ExemplarBatches, LabelReplay
+from ader_stream.ader.state import untrained
+
+EXEMPLARS = split_sessions([[1, 2, 3], [4, 5]], maxlen=6)
+
+
+def all_at_once(samples: Samples) -> ExemplarBatches:
+    return ExemplarBatches(samples, steps=1, rng=np.random.default_rng(0))
+
+
+def test_labels_are_replayed_by_cross_entropy_over_all_items(model: SASRec) -> None:
+    table = model.item_table()
+    loss = LabelReplay(all_at_once(EXEMPLARS), weight=0.7).loss(model, table)
+    inputs = torch.tensor([[0, 1], [1, 2], [0, 4]])
+    scores = model(inputs) @ table.T
+    expected = 0.7 * functional.cross_entropy(scores, torch.tensor([1, 2, 4]))
+    torch.testing.assert_close(loss, expected)
+
+
+def test_teacher_is_followed_over_the_items_it_knows(model: SASRec, tiny: Recipe) -> None:
+    teacher = untrained(tiny.architecture).model()
+    teacher.initialise(torch.Generator().manual_seed(1))
+    teacher.grow(5, torch.Generator().manual_seed(1), item_bound=0.5)
+    replay = DistilledReplay(all_at_once(EXEMPLARS), 0.7, teacher, torch.float32)
+    loss = replay.loss(model, model.item_table())
+    inputs = torch.tensor([[0, 1], [1, 2], [0, 4]])
+    taught = (teacher(inputs) @ teacher.item_table().T).softmax(1)
+    learnt = (model(inputs) @ model.item_table()[:5].T).log_softmax(1)
+    torch.testing.assert_close(loss, 0.7 * -(taught * learnt).sum(1).mean())
+
+
+def test_a_pass_takes_every_exemplar_once() -> None:
+    batches = ExemplarBatches(EXEMPLARS, steps=3, rng=np.random.default_rng(0))
+    targets = [batches.draw().targets.item() for _ in range(3)]
+    assert sorted(targets) == [2, 3, 5]
+
+
+def test_at_least_one_exemplar_joins_a_step() -> None:
+    assert ExemplarBatches(EXEMPLARS, steps=100, rng=np.random.default_rng(0)).batch_size == 1
