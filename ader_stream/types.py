@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -17,9 +19,8 @@ DEAD_LETTER_REASONS = ("malformed", "missing-field", "bad-value", "unknown-schem
 """Why a click becomes a dead letter; the label of `ader_dead_letters_total`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Click:
-    """One click as the user's topic tells it.
+class Click(NamedTuple):
+    """One click as the user's topic tells it; a tuple, because one is made for each record.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ class Click:
     item: str
     time: int
     event_id: str | None = None
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

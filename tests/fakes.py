@@ -84,6 +84,7 @@ class FakeKafka:
         key: bytes | str | None = None,
         headers: Headers | None = None,
         partition: int = 0,
+        timestamp: int = -1,
     ) -> int:
         """Commit a record and return its offset."""
         records = self.log[topic, partition]
@@ -94,6 +95,7 @@ class FakeKafka:
             topic=topic,
             partition=partition,
             offset=len(records),
+            timestamp=timestamp,
         )
         records.append(record)
         return record.offset()
@@ -215,10 +217,12 @@ class FakeProducer:
         partition: int,
         headers: Headers | None = None,
         on_delivery: Callable[[None, FakeRecord], None] | None = None,
+        timestamp: int = 0,
     ) -> None:
         if len(self._queue) == self.room:
             raise BufferError
-        self._queue.append((topic, value, key, headers, partition, on_delivery))
+        record = (topic, value, key, headers, partition, timestamp or -1)
+        self._queue.append((*record, on_delivery))
 
     def poll(self, timeout: float) -> None:
         self._sent += self._queue

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ader_stream.settings.units import Duration, Instant
+from ader_stream.settings.units import Duration, FieldName, Instant
 
 MONDAY = "1970-01-05T00:00:00Z"
 """Blocks of a week start on Mondays."""
@@ -56,12 +56,21 @@ class ClicksSettings(_Group):
     format: Literal["json", "avro", "avro-registry"] = Field(
         "json", description="`avro-registry` has the schema registry's five-byte header."
     )
-    session_field: str = Field(
-        "session", description="Field of the session (or user) key; `$key` for the record's key."
+    session_field: FieldName = Field(
+        "session",
+        description="Field of the session (or user) key: `user.id` for one inside another, `$key` "
+        "for the record's key.",
     )
-    item_field: str = Field("item", description="Field of the item id.")
-    time_field: str = Field("time", description="Field of the event time, ms since 1970.")
-    extra_fields: tuple[str, ...] = Field((), description="Fields that pass through, a JSON list.")
+    item_field: FieldName = Field("item", description="Field of the item id, text or number.")
+    time_field: FieldName = Field(
+        "time", description="Field of the event time; `$timestamp` for the record's own."
+    )
+    time_format: Literal["ms", "s", "us", "iso8601"] = Field(
+        "ms", description="Event time since 1970 in this unit, or as ISO 8601 text."
+    )
+    extra_fields: tuple[FieldName, ...] = Field(
+        (), description="Fields that pass through, a JSON list."
+    )
     avro_schema: Path | None = Field(
         None, description="Writer's schema (.avsc) of Avro clicks; our own Click without it."
     )

@@ -1,4 +1,4 @@
-"""Durations and points in time, as people write them."""
+"""Durations, points in time and names of fields, as people write them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
+from ader_stream.stream.click_fields import path_of
 from ader_stream.types import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 _UNITS = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
@@ -51,5 +52,24 @@ def parse_instant(value: object) -> int:
     return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def check_field_name(name: str) -> str:
+    r"""Refuse the name of a field, nested or not, that has an empty step.
+
+    >>> check_field_name("event.user.id")
+    'event.user.id'
+
+    Raises
+    ------
+    ValueError
+        If it has one.
+    """
+    if not all(path_of(name)):
+        raise ValueError(
+            r"expected a field's name: user, event.user.id, or user\.id with a dot in it"
+        )
+    return name
+
+
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 Instant = Annotated[int, BeforeValidator(parse_instant)]
+FieldName = Annotated[str, AfterValidator(check_field_name)]

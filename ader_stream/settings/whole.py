@@ -106,6 +106,7 @@ class Settings(BaseSettings):
             clicks.item_field,
             clicks.time_field,
             extra=clicks.extra_fields,
+            time_format=clicks.time_format,
             avro_schema=clicks.avro_schema,
             registry_url=clicks.registry_url,
         )

@@ -3,31 +3,65 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import fastavro
 
 from ader_stream.errors import ClickError, DecodeError, SettingsError
-from ader_stream.stream.codec import encode, load_schema
+from ader_stream.stream.click_fields import (
+    MAX_TIME,
+    RESERVED_KEY,
+    Fields,
+    json_text,
+    missing_field,
+    optional,
+    path_of,
+    picker,
+    session_key,
+    text,
+    time_reader,
+)
+from ader_stream.stream.click_schema import without_needless_types
+from ader_stream.stream.click_values import (
+    ReadValue,
+    avro_reader,
+    by_schema_id,
+    read_json,
+    schema_from_file,
+)
+from ader_stream.stream.codec import encode
+from ader_stream.stream.records import Record
 from ader_stream.types import Click
 
+__all__ = [
+    "RECORD_KEY",
+    "RECORD_TIME",
+    "RESERVED_KEY",
+    "WATERMARK_HEADER",
+    "ClickDecoder",
+    "ClickFormat",
+    "decode_heartbeat",
+    "encode_click",
+]
+
 WATERMARK_HEADER = "ader-watermark"
+
 RECORD_KEY = "$key"
+"""Stands for the record's key in place of a field's name."""
 
-RESERVED_KEY = "__partition__"
-"""The changelog's key of a partition's own state: no session may have it."""
+RECORD_TIME = "$timestamp"
+"""Stands for the record's own timestamp in place of a field's name."""
 
-_MAX_TIME = 253_402_300_799_999  # the last ms of the year 9999
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # Avro's timestamp-millis and -micros become datetimes
-_ONE_MS = timedelta(milliseconds=1)
-_REGISTRY_HEADER = 5  # bytes: a zero, then the schema's id as four bytes, big endian
+ReadFields = Callable[[Record], Fields]
+ReadRequired = Callable[[Fields], tuple[str, str, int]]
+ReadOptional = Callable[[Fields], tuple[str | None, Mapping[str, str]]]
+
+_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -39,7 +73,10 @@ class ClickFormat:
     encoding
         ``json``, ``avro`` or ``avro-registry`` (with the schema registry's five-byte header).
     session, item, time, event_id, extra
-        Names of the fields; `session` may be ``$key`` for the record's key.
+        Names of the fields, nested ones with dots; `session` may be ``$key``, `time`
+        ``$timestamp``.
+    time_format
+        ``ms``, ``s``, ``us`` or ``iso8601``.
     avro_schema
         File of the writer's schema; our own Click without it.
     registry_url
@@ -52,40 +89,40 @@ class ClickFormat:
     time: str = "time"
     event_id: str = ""
     extra: tuple[str, ...] = ()
+    time_format: str = "ms"
     avro_schema: Path | None = None
     registry_url: str = ""
+
+    @property
+    def required(self) -> list[str]:
+        """Names of the fields that a value must have."""
+        names = (self.session, self.item, self.time)
+        return [name for name in names if name not in (RECORD_KEY, RECORD_TIME)]
+
+    @property
+    def used(self) -> list[str]:
+        """Names of all fields that are read."""
+        names = (self.session, self.item, self.time, self.event_id, *self.extra)
+        return [name for name in names if name]
+
+    @property
+    def plain_time(self) -> str:
+        """Name of the field whose number is the event time itself; empty where there is none."""
+        return self.time if self.time_format == "ms" and self.time != RECORD_TIME else ""
 
 
 class ClickDecoder:
     """Turns click records into clicks.
 
-    >>> decoder = ClickDecoder(ClickFormat())
-    >>> decoder.decode(b"7", b'{"session": "a", "item": 12, "time": 1000}').item
-    '12'
+    Attributes
+    ----------
+    decode
+        Record → its click. Raises `ClickError` with the reason for the dead letter. What the
+        format says is compiled into it: no click asks the settings again.
     """
 
     def __init__(self, format: ClickFormat) -> None:  # noqa: A002 - the field's own word
-        self._format = format
-        self._read = _value_reader(format)
-
-    def decode(self, key: bytes | None, value: bytes | None) -> Click:
-        """Return the click in a record.
-
-        Raises
-        ------
-        ClickError
-            With the reason for the dead letter.
-        """
-        names = self._format
-        fields = self._read(value or b"")
-        session = key if names.session == RECORD_KEY else _field(fields, names.session)
-        return Click(
-            key=_session_key(names.session, session),
-            item=_text(names.item, _field(fields, names.item)),
-            time=_time(names.time, _field(fields, names.time)),
-            event_id=_event_id(fields, names.event_id) if names.event_id else None,
-            extra=_extra(fields, names.extra) if names.extra else {},
-        )
+        self.decode: Callable[[Record], Click] = _compile(format, _fields_reader(format))
 
 
 def decode_heartbeat(headers: list[tuple[str, bytes]] | None) -> int | None:
@@ -106,68 +143,95 @@ def encode_click(click: Click, format: ClickFormat) -> bytes:  # noqa: A002
     """Return a click's value as ader-stream writes clicks itself: JSON, or our own Avro."""
     if format.encoding != "json":
         value = {"session": click.key, "item": click.item, "time": click.time}
-        optional = {"event_id": click.event_id, "extra": dict(click.extra)}
-        return encode("Click", value | optional)[0]
-    fields = {name: json.loads(text) for name, text in click.extra.items()}
-    fields |= {format.item: click.item, format.time: click.time}
+        optional_ = {"event_id": click.event_id, "extra": dict(click.extra)}
+        return encode("Click", value | optional_)[0]
+    fields: dict[str, Any] = {}
+    for name, text_ in click.extra.items():
+        _put(fields, name, json.loads(text_))
+    _put(fields, format.item, click.item)
+    if format.time != RECORD_TIME:
+        _put(fields, format.time, _written_time(click.time, format.time_format))
     if format.session != RECORD_KEY:
-        fields[format.session] = click.key
+        _put(fields, format.session, click.key)
     if format.event_id and click.event_id is not None:
-        fields[format.event_id] = click.event_id
+        _put(fields, format.event_id, click.event_id)
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _value_reader(format: ClickFormat) -> Callable[[bytes], Mapping[str, Any]]:  # noqa: A002
-    if format.encoding == "json":
-        return _read_json
-    if format.encoding == "avro-registry" and format.registry_url:
-        return functools.partial(_read_by_id, _registry_lookup(format.registry_url))
-    schema = _writer_schema(format.avro_schema)
-    if format.encoding == "avro-registry":
-        return functools.partial(_read_by_id, lambda _: schema)
-    return functools.partial(_read_avro, schema)
+def _compile(format: ClickFormat, read: ReadFields) -> Callable[[Record], Click]:  # noqa: A002
+    required, optional_ = _required_reader(format), _optional_reader(format)
+
+    def decode(record: Record) -> Click:
+        return Click(*required(read(record)))
+
+    def decode_with_optional(record: Record) -> Click:
+        fields = read(record)
+        return Click(*required(fields), *optional_(fields))
+
+    return decode_with_optional if format.event_id or format.extra else decode
 
 
-def _read_json(value: bytes) -> Mapping[str, Any]:
-    try:
-        fields = json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise ClickError("malformed", f"no JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise ClickError("malformed", f"JSON {type(fields).__name__}: expected an object")
-    return fields
+def _required_reader(format: ClickFormat) -> ReadRequired:  # noqa: A002
+    session_name, item_name, time_name = names = (format.session, format.item, format.time)
+    pick = picker(*names)
+    time_of = time_reader(time_name, "ms" if time_name == RECORD_TIME else format.time_format)
+
+    def read(fields: Fields) -> tuple[str, str, int]:
+        try:
+            key, item, time = pick(fields)
+        except (KeyError, TypeError):
+            raise missing_field(fields, names) from None
+        if type(key) is not str or not key or key == RESERVED_KEY:
+            key = session_key(session_name, key)
+        if type(item) is not str or not item:
+            item = text(item_name, item)
+        return key, item, time_of(time)
+
+    return read
 
 
-def _read_avro(schema: Any, value: bytes) -> Mapping[str, Any]:
-    buffer = io.BytesIO(value)
-    try:
-        fields = fastavro.schemaless_reader(buffer, schema, None)
-    except Exception as error:
-        raise ClickError("malformed", f"not the Avro schema's: {error!r}") from None
-    if buffer.tell() != len(value) or not isinstance(fields, dict):
-        raise ClickError("malformed", f"{len(value)} bytes are not one Avro record of the schema")
-    return fields
+def _optional_reader(format: ClickFormat) -> ReadOptional:  # noqa: A002
+    event_id = optional(format.event_id, None) if format.event_id else None
+    extra = [(name, optional(name, _MISSING)) for name in format.extra]
 
-
-def _read_by_id(schema_of: Callable[[int], Any], value: bytes) -> Mapping[str, Any]:
-    if len(value) < _REGISTRY_HEADER or value[0] != 0:
-        raise ClickError(
-            "malformed", f"starts with {value[:5]!r}: expected a zero byte and a schema id"
+    def read(fields: Fields) -> tuple[str | None, Mapping[str, str]]:
+        id_ = event_id(fields) if event_id else None
+        values = [(name, get(fields)) for name, get in extra]
+        return (
+            None if id_ is None else text(format.event_id, id_),
+            {name: json_text(name, value) for name, value in values if value is not _MISSING},
         )
-    schema = schema_of(int.from_bytes(value[1:_REGISTRY_HEADER], "big"))
-    return _read_avro(schema, value[_REGISTRY_HEADER:])
+
+    return read
 
 
-def _writer_schema(path: Path | None) -> Any:
-    if path is None:
-        return fastavro.parse_schema(load_schema("Click"))
-    try:
-        return fastavro.parse_schema(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, fastavro.schema.SchemaParseException) as error:
-        raise SettingsError(f"clicks.avro_schema = {path}: {error}; name an .avsc file") from None
+def _fields_reader(format: ClickFormat) -> ReadFields:  # noqa: A002
+    """Return what reads the fields of a record; key and timestamp are fields where asked for."""
+    read_value = _value_reader(format)
+    if not {RECORD_KEY, RECORD_TIME} & {*format.used}:
+        return lambda record: read_value(record.value())
+
+    def read(record: Record) -> Fields:
+        fields = dict(read_value(record.value()))
+        fields[RECORD_KEY] = record.key()
+        fields[RECORD_TIME] = record.timestamp()[1]
+        return fields
+
+    return read
 
 
-def _registry_lookup(url: str) -> Callable[[int], Any]:
+def _value_reader(format: ClickFormat) -> ReadValue:  # noqa: A002
+    if format.encoding == "json":
+        return read_json
+    if format.encoding == "avro-registry" and format.registry_url:
+        return by_schema_id(_registry_lookup(format))
+    schema = schema_from_file(format.avro_schema, format.required)
+    read = avro_reader(without_needless_types(schema, format.used, format.plain_time))
+    return by_schema_id(lambda _: read) if format.encoding == "avro-registry" else read
+
+
+def _registry_lookup(format: ClickFormat) -> Callable[[int], ReadValue]:  # noqa: A002
+    url = format.registry_url
     try:
         from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415
         from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415
@@ -180,9 +244,11 @@ def _registry_lookup(url: str) -> Callable[[int], Any]:
     not_found = 40403
 
     @functools.cache
-    def schema_of(schema_id: int) -> Any:
+    def reader_of(schema_id: int) -> ReadValue:
         try:
-            return fastavro.parse_schema(json.loads(client.get_schema(schema_id).schema_str or ""))
+            schema = json.loads(client.get_schema(schema_id).schema_str or "")
+            fastavro.parse_schema(schema)
+            return avro_reader(without_needless_types(schema, format.used, format.plain_time))
         except (ValueError, fastavro.schema.SchemaParseException) as error:
             raise ClickError(
                 "unknown-schema", f"schema id {schema_id} at {url} is no Avro schema: {error}"
@@ -194,77 +260,26 @@ def _registry_lookup(url: str) -> Callable[[int], Any]:
                 ) from None
             raise DecodeError(f"schema registry {url}: {error}") from None
 
-    return schema_of
-
-
-def _field(fields: Mapping[str, Any], name: str) -> Any:
-    try:
-        return fields[name]
-    except KeyError:
-        found = ", ".join(f"{field!r:.50}" for field in sorted(map(str, fields))[:10])
-        raise ClickError("missing-field", f"no field {name!r}; found: {found or 'none'}") from None
-
-
-def _session_key(name: str, value: object) -> str:
-    key = _text(name, value)
-    if key == RESERVED_KEY:
-        raise ClickError("bad-value", f"{name} = {key!r}: reserved for the sessionizer's changelog")
-    return key
-
-
-def _text(name: str, value: object) -> str:
-    if type(value) is str and value and (value.isascii() or _is_unicode(value)):
-        return value
-    if type(value) is int:
-        return str(value)
-    if type(value) is UUID:
-        return str(value)
-    if type(value) is bytes and value:
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            pass
-    raise ClickError("bad-value", f"{name} = {value!r:.100}: expected a text or a whole number")
-
-
-def _is_unicode(value: str) -> bool:
-    """JSON can hold half a surrogate pair, which no text in UTF-8 can."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _time(name: str, value: object) -> int:
-    if isinstance(value, datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-        value = (aware - _EPOCH) // _ONE_MS
-    if type(value) is int and 0 <= value <= _MAX_TIME:
-        return value
-    raise ClickError("bad-value", f"{name} = {value!r:.100}: expected ms since 1970 as an integer")
+    return reader_of
 
 
 def _watermark(value: bytes | None) -> int:
-    if value and value.isdigit() and len(value) < 16:  # bytes: ASCII digits alone
-        return _time(WATERMARK_HEADER, int(value))
+    if value and value.isdigit() and len(value) < 16 and int(value) <= MAX_TIME:  # ASCII alone
+        return int(value)
     raise ClickError(
         "bad-value", f"header {WATERMARK_HEADER} = {value!r:.100}: expected ms since 1970, decimal"
     )
 
 
-def _event_id(fields: Mapping[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    return None if value is None else _text(name, value)
+def _put(fields: dict[str, Any], name: str, value: Any) -> None:
+    """Put a value where its nested name says."""
+    *outer, last = path_of(name)
+    for step in outer:
+        fields = fields.setdefault(step, {})
+    fields[last] = value
 
 
-def _extra(fields: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, str]:
-    return {name: _json_text(name, fields[name]) for name in names if name in fields}
-
-
-def _json_text(name: str, value: object) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False, default=str)
-        return text if _is_unicode(text) else json.dumps(value, default=str)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ClickError("bad-value", f"{name}: cannot be passed on as JSON: {error}") from None
+def _written_time(time: int, time_format: str) -> int | float | str:
+    if time_format == "iso8601":
+        return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
+    return {"ms": time, "s": time / 1000, "us": time * 1000}[time_format]

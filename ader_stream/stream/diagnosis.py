@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from ader_stream.errors import AderError, ClickError
 from ader_stream.stream.changelog import offset_range, read_range
-from ader_stream.stream.clicks import ClickDecoder, ClickFormat
+from ader_stream.stream.clicks import RECORD_TIME, ClickDecoder, ClickFormat
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.records import Record
 from ader_stream.stream.topics import ADMIN_TIMEOUT, Topics, check_topics
@@ -59,7 +59,10 @@ def diagnose(clients: KafkaClients, topics: Topics, format: ClickFormat) -> Iter
     if not records:
         yield Finding("warning", f"{topics.clicks} holds no clicks yet: nothing to look at")
         return
-    yield _check_retention(_topic_config(admin, topics.clicks), topics.clicks, records)
+    config = _topic_config(admin, topics.clicks)
+    yield _check_retention(config, topics.clicks, records)
+    if format.time == RECORD_TIME:
+        yield _check_timestamps(config, topics.clicks)
     yield from _check_clicks(records, ClickDecoder(format))
 
 
@@ -103,6 +106,17 @@ def _check_retention(config: dict[str, str], topic: str, records: list[Record]) 
     )
 
 
+def _check_timestamps(config: dict[str, str], topic: str) -> Finding:
+    if config.get("message.timestamp.type", "CreateTime") == "CreateTime":
+        return Finding("ok", f"{topic} keeps the timestamp that a click was sent with")
+    return Finding(
+        "warning",
+        f"{topic} has message.timestamp.type=LogAppendTime: the event time is when a click reaches "
+        "the broker, and clicks sent again would be new ones. Set CreateTime, or name a field in "
+        "clicks.time_field",
+    )
+
+
 def _check_clicks(records: list[Record], decoder: ClickDecoder) -> Iterator[Finding]:
     partitions_of: defaultdict[str, set[int]] = defaultdict(set)
     refused: list[tuple[Record, ClickError]] = []
@@ -110,7 +124,7 @@ def _check_clicks(records: list[Record], decoder: ClickDecoder) -> Iterator[Find
         if record.value() is None:
             continue  # a heartbeat
         try:
-            partitions_of[decoder.decode(record.key(), record.value()).key].add(record.partition())
+            partitions_of[decoder.decode(record).key].add(record.partition())
         except ClickError as error:
             refused.append((record, error))
     yield _check_refused(len(records), refused)
@@ -134,7 +148,7 @@ def _check_refused(count: int, refused: list[tuple[Record, ClickError]]) -> Find
         "error",
         f"{len(refused)} of {count} records sampled would become dead letters; the one at "
         f"partition {record.partition()}, offset {record.offset()}: {error}. Check clicks.format "
-        "and the field names",
+        "and clicks.*_field",
     )
 
 

@@ -332,8 +332,11 @@ def produce(
     headers: Headers | None = None,
     partition: int = 0,
     on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+    timestamp: int = 0,
 ) -> None:
     """Hand a record to a producer; where its queue is full, wait until there is room.
+
+    `timestamp` is the record's own, ms since 1970; 0 for now.
 
     Raises
     ------
@@ -349,6 +352,7 @@ def produce(
                 partition=partition,
                 headers=cast("Any", headers),
                 on_delivery=on_delivery,
+                timestamp=timestamp,
             )
         except BufferError:
             producer.poll(POLL_SECONDS)

@@ -80,5 +80,5 @@ class PrefixFollower:
             if watermark is not None:
                 self._window.advance(watermark)
                 return None
-        click = self._decoder.decode(record.key(), value)
+        click = self._decoder.decode(record)
         return self._window.observe(click, record.offset())

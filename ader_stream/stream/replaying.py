@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, Message
 
 from ader_stream.errors import AderError, SettingsError, TopicError
 from ader_stream.stream.changelog import REQUEST_TIMEOUT
-from ader_stream.stream.clicks import WATERMARK_HEADER, ClickFormat, encode_click
+from ader_stream.stream.clicks import RECORD_TIME, WATERMARK_HEADER, ClickFormat, encode_click
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.codec import Headers
 from ader_stream.stream.exactly_once import produce
@@ -67,8 +67,11 @@ class Replayer:
             if self._rate and number % RATE_BATCH == 0:
                 self._producer.poll(max(0.0, started + number / self._rate - time.monotonic()))
                 time.sleep(max(0.0, started + number / self._rate - time.monotonic()))
-            value = encode_click(click, self._format)
-            self._produce(click.key, value)
+            self._produce(
+                click.key,
+                encode_click(click, self._format),
+                timestamp=click.time if self._format.time == RECORD_TIME else 0,
+            )
         self._flush()
         self.clicks_sent += len(clicks)
 
@@ -85,9 +88,10 @@ class Replayer:
         value: bytes | None,
         headers: Headers | None = None,
         partition: int = -1,
+        timestamp: int = 0,
     ) -> None:
-        topic = self._topics.clicks
-        produce(self._producer, topic, key, value, headers, partition, self._note_delivery)
+        topic, note = self._topics.clicks, self._note_delivery
+        produce(self._producer, topic, key, value, headers, partition, note, timestamp)
 
     def _note_delivery(self, error: KafkaError | None, _: Message) -> None:
         if error is not None:

@@ -145,7 +145,7 @@ class SessionizerTask:
         if headers is not None and (watermark := decode_heartbeat(headers)) is not None:
             self._window.advance(watermark)
         else:
-            click = self._decoder.decode(record.key(), record.value())
+            click = self._decoder.decode(record)
             self._window.observe(click, record.offset())
 
     def _refuse(self, record: Record, error: ClickError, headers: Headers) -> None:
@@ -161,7 +161,7 @@ class SessionizerTask:
                 f"{refused} of the last {RECENT_CLICKS} clicks of partition {self._partition} were "
                 f"refused, the last one at offset {record.offset()} ({error}); expected at most "
                 f"{self._rules.dead_letter_ratio:.0%}. The last of them are not committed: check "
-                "clicks.format and the field names, or raise sessionizer.dead_letter_ratio"
+                "clicks.format and clicks.*_field, or raise sessionizer.dead_letter_ratio"
             )
 
     def _changes(self) -> Iterator[tuple[bytes, bytes | None, Headers]]:

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ def clicks_with_numbers(system: System) -> list[Click]:
     """Clicks on items whose ids are decimal numbers."""
     blocks = simulated_clicks(system.settings.block_rule, blocks=2, walks=60)
     return [
-        replace(click, item=click.item.removeprefix("item-")) for block in blocks for click in block
+        click._replace(item=click.item.removeprefix("item-")) for block in blocks for click in block
     ]
 
 
@@ -66,6 +66,16 @@ def as_json_visit(click: Click) -> bytes:
 
 def as_json_without_a_key(click: Click) -> bytes:
     return json.dumps({"item": click.item, "time": click.time}).encode()
+
+
+def as_nested_json(click: Click) -> bytes:
+    at = datetime.fromtimestamp(click.time / 1000, UTC).isoformat()
+    event = {"user": {"id": click.key}, "sku": int(click.item)}
+    return json.dumps({"event": event, "sent.at": at}).encode()
+
+
+def as_json_without_a_time(click: Click) -> bytes:
+    return json.dumps({"session": click.key, "item": click.item}).encode()
 
 
 def as_our_avro(click: Click) -> bytes:
@@ -90,6 +100,16 @@ def avro(schema: dict[str, Any], value: dict[str, Any]) -> bytes:
 FORMATS = {
     "json": Format(VISIT_FIELDS, as_json_visit),
     "json-record-key": Format({"session_field": "$key"}, as_json_without_a_key),
+    "json-nested-iso8601": Format(
+        {
+            "session_field": "event.user.id",
+            "item_field": "event.sku",
+            "time_field": r"sent\.at",
+            "time_format": "iso8601",
+        },
+        as_nested_json,
+    ),
+    "json-record-timestamp": Format({"time_field": "$timestamp"}, as_json_without_a_time),
     "avro": Format({"format": "avro"}, as_our_avro),
     "avro-schema": Format(VISIT_FIELDS | {"format": "avro", "avro_schema": VISIT}, as_avro_visit),
     "avro-registry": Format(
@@ -106,7 +126,10 @@ def test_clicks_of_any_format_become_the_same_sessions(
     with System(kafka.bootstrap_servers, tmp_path, {"clicks": settings}) as system:
         clicks = clicks_with_numbers(system)
         system.start("sessionizer")
-        system.send_raw(RawRecord(click.key.encode(), written.encode(click)) for click in clicks)
+        system.send_raw(
+            RawRecord(click.key.encode(), written.encode(click), timestamp=click.time)
+            for click in clicks
+        )
         end_blocks(system)
         system.wait_until_sessions_have(len(clicks))
         assert system.sessions() == expected_sessions(system.settings.block_rule, clicks)

@@ -71,7 +71,7 @@ def closed_sessions(system: System, partition: int) -> list[OpenSession]:
             if record.value() is None:
                 window.advance(decode_heartbeat(record.headers()) or 0)
             else:
-                window.observe(decoder.decode(record.key(), record.value()), record.offset())
+                window.observe(decoder.decode(record), record.offset())
     return [output for output in window.take_output() if isinstance(output, OpenSession)]
 
 

@@ -107,7 +107,7 @@ record_keys = st.none() | st.binary(max_size=6)
 
 def outcome(decoder: ClickDecoder, key: bytes | None, value: bytes | None) -> Click | ClickError:
     try:
-        return decoder.decode(key, value)
+        return decoder.decode(FakeRecord(value, key))
     except ClickError as error:
         return error
 

@@ -62,6 +62,7 @@ OTHER = {
     "clicks.session_field": "user",
     "clicks.item_field": "sku",
     "clicks.time_field": "at",
+    "clicks.time_format": "iso8601",
     "clicks.extra_fields": '["price"]',
     "clicks.avro_schema": "clicks.avsc",
     "clicks.registry_url": "http://registry",

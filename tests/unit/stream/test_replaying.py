@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from ader_stream.errors import SettingsError, TopicError
-from ader_stream.stream.clicks import ClickDecoder, ClickFormat, decode_heartbeat
+from ader_stream.stream.clicks import RECORD_TIME, ClickDecoder, ClickFormat, decode_heartbeat
 from ader_stream.stream.codec import encode
 from ader_stream.stream.replaying import Replayer, wait_until_served
 from ader_stream.stream.serving_log import ServingLog
@@ -36,9 +36,18 @@ def test_clicks_are_written_in_order_each_with_its_key(kafka: FakeKafka) -> None
     replaying.send(CLICKS)
     records = kafka.records(TOPICS.clicks, BY_ITS_KEY)
     decoder = ClickDecoder(ClickFormat())
-    assert [decoder.decode(record.key(), record.value()) for record in records] == CLICKS
+    assert [decoder.decode(record) for record in records] == CLICKS
     assert [record.key() for record in records] == [b"a", b"b", b"a"]
     assert replaying.clicks_sent == 3
+
+
+def test_the_records_timestamp_is_the_event_time_where_it_is_read_from_there(
+    kafka: FakeKafka,
+) -> None:
+    format_ = ClickFormat(time=RECORD_TIME)
+    replayer(kafka, format_).send(CLICKS)
+    records = kafka.records(TOPICS.clicks, BY_ITS_KEY)
+    assert [ClickDecoder(format_).decode(record) for record in records] == CLICKS
 
 
 def test_the_end_of_a_block_is_a_heartbeat_to_every_partition(kafka: FakeKafka) -> None:
