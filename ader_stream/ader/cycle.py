@@ -20,7 +20,7 @@ from ader_stream.ader.exemplars import select_exemplars
 from ader_stream.ader.methods import ADER, Method, Past
 from ader_stream.ader.model import SASRec
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.replay import NoReplay
+from ader_stream.ader.replay import Replay
 from ader_stream.ader.state import State, resumed_adam, untrained
 from ader_stream.ader.training import Learner, Pace, Progress, fit
 from ader_stream.errors import SettingsError, TrainingError
@@ -127,8 +127,8 @@ def train_cycle(
     )
     steps = math.ceil(len(training) / recipe.batch_size)
     past = Past(before, weight, steps, recipe.precision, rng)
-    replay = method.hold(past) if len(old) else NoReplay()
-    learner = Learner(model, adam, replay, recipe.precision)
+    replay = method.hold(past) if len(old) else Replay()
+    learner = Learner(model, adam, replay, recipe.loss())
 
     pace = Pace(on_progress)
     began = time.perf_counter()

@@ -20,7 +20,7 @@ from ader_stream.ader.vocabulary import PADDING
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
-POOL_BATCHES = 16
+POOL_BATCHES = 64
 """Batches that are drawn together and then sorted by length: enough that most hold one
 length, few enough that a batch's company stays random."""
 

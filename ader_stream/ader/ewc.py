@@ -15,16 +15,17 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ader_stream.ader.dataset import Samples, pack
-from ader_stream.ader.losses import cross_entropy
 from ader_stream.ader.model import SASRec
+from ader_stream.ader.replay import Replay
 
 FISHER_SAMPLES = 1_000
 """As in the authors' code (``ewc_sample_num``)."""
 
 
-class Anchor:
+class Anchor(Replay):
     """The penalty on leaving the previous weights.
 
     Parameters
@@ -37,8 +38,6 @@ class Anchor:
         F by the same names and shapes.
     """
 
-    batch_size = 0
-
     def __init__(
         self, weight: float, weights: Mapping[str, Tensor], importance: Mapping[str, Tensor]
     ) -> None:
@@ -46,7 +45,7 @@ class Anchor:
         self.weights = weights
         self.importance = importance
 
-    def loss(self, student: SASRec, table: Tensor) -> Tensor:  # noqa: ARG002
+    def penalty(self, student: SASRec) -> Tensor:
         """Return λ/2 · Σ F (θ − θ*)² of all parameters, in their own precision."""
         penalties = [
             (self.importance[name] * (now[: len(before)] - before).square()).sum()
@@ -72,7 +71,8 @@ def fisher_information(model: SASRec, samples: Samples) -> dict[str, Tensor]:
     fisher = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
     for row in range(len(samples)):
         batch = pack(samples, np.array([row]))
-        loss = cross_entropy(model(batch.inputs) @ model.item_table().T, batch.targets)
+        scores = model(batch.inputs) @ model.item_table().T  # (1, I)
+        loss = functional.cross_entropy(scores, batch.targets - 1)
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         for total, gradient in zip(fisher.values(), gradients, strict=True):
             total.addcmul_(gradient, gradient)

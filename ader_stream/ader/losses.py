@@ -1,70 +1,239 @@
-"""The two losses of ADER and the weight between them (paper, sections 3.2 and 3.3).
+"""The losses of ADER, their gradient, and the weight between them (paper, sections 3.2 and 3.3).
 
-Training multiplies sessions by the item table in bfloat16: the softmax is computed in
-float32 inside, and the noise averages out over steps. Ranking never does this.
+Every loss here is a softmax over items against a distribution: the label's, or the teacher's.
+Its gradient by the scores is p − target, so one pass makes loss and gradients together, and
+no (B, I) matrix waits for a backward pass: `FusedLoss`. `plain_loss` says the same in torch's
+own words; it is there to be compared with, and to turn the other off.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from ader_stream.ader.scratch import Scratch
+
+SCORES_AT_ONCE = 2**26
+"""Scores held at a time, 256 MiB of float32: larger catalogues go by fewer sessions."""
 
 
-def item_scores(representations: Tensor, item_table: Tensor) -> Tensor:
-    """Score sessions (B, D) against items (I, D) in the table's precision: (B, I)."""
-    return representations.to(item_table.dtype) @ item_table.T
+class Target(Protocol):
+    """What a run of sessions should say of the next item."""
+
+    @property
+    def weight(self) -> float:
+        """Of the mean loss over these sessions."""
+
+    @property
+    def items(self) -> int | None:
+        """I': the softmax is over the first I' items of the table; None for all."""
+
+    def expected(self, scores: Tensor, rows: slice) -> Tensor:
+        """Return the target's mean of the scores (B, I') of the sessions at `rows`: (B,)."""
+
+    def subtract_from(self, probabilities: Tensor, rows: slice) -> None:
+        """Take the target's distribution off (B, I') probabilities, in place."""
+
+    def plain(self) -> Tensor:
+        """Return the target as `torch.nn.functional.cross_entropy` takes it."""
 
 
-def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of scores (B, I) against target items (B,), 1 … I."""
-    rows, columns = torch.arange(len(targets)), targets - 1  # (B,), (B,)
-    gradient = scores.detach().softmax(1)  # (B, I) p
-    own = gradient[rows, columns]  # (B,)
-    gradient[rows, columns] = own - 1  # p − 1[target]
-    return _mean_loss(scores, -_wide(own).log(), gradient)
-
-
-def distillation_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Return the mean cross-entropy between the teacher's distribution and the student's.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The item that was clicked.
 
     Parameters
     ----------
-    student_logits
-        (B, I'), I' ≥ I: what the teacher does not know stays out.
-    teacher_logits
-        (B, I) over the items known to the teacher; no gradient reaches them.
+    labels
+        Target items (B,), 1 … I.
+    weight
+        See `Target`.
     """
-    known = student_logits[:, : teacher_logits.shape[1]]  # (B, I)
-    logits, taught = known.detach(), teacher_logits.detach().softmax(1)  # (B, I), q
-    losses = _wide(logits.logsumexp(1)) - (_wide(taught) * logits).sum(1)
-    gradient = logits.softmax(1).sub_(taught)  # p − q
-    return _mean_loss(known, losses, gradient)
+
+    labels: Tensor
+    weight: float = 1.0
+    items: None = None
+
+    def expected(self, scores: Tensor, rows: slice) -> Tensor:
+        """Return the labels' scores."""
+        return scores.gather(1, self.labels[rows, None] - 1)[:, 0]
+
+    def subtract_from(self, probabilities: Tensor, rows: slice) -> None:
+        """Take 1 off the labels' probabilities."""
+        columns = self.labels[rows, None] - 1
+        probabilities.scatter_add_(1, columns, probabilities.new_full(columns.shape, -1.0))
+
+    def plain(self) -> Tensor:
+        """Return the labels' columns."""
+        return self.labels - 1
 
 
-class _KnownGradient(torch.autograd.Function):
-    """The mean of losses whose gradient is at hand: one pass over (B, I), no second softmax."""
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """The teacher's distribution: distillation (paper, equation 2).
+
+    Parameters
+    ----------
+    probabilities
+        (B, I') over the items that the teacher knows; what it does not know stays out.
+    weight
+        See `Target`.
+    """
+
+    probabilities: Tensor
+    weight: float = 1.0
+
+    @property
+    def items(self) -> int:
+        """Items that the teacher knows."""
+        return self.probabilities.shape[1]
+
+    def expected(self, scores: Tensor, rows: slice) -> Tensor:
+        """Return the teacher's mean of the scores."""
+        mean: Tensor = torch.linalg.vecdot(self.probabilities[rows].to(scores.dtype), scores)
+        return mean
+
+    def subtract_from(self, probabilities: Tensor, rows: slice) -> None:
+        """Take the teacher's probabilities off."""
+        probabilities.sub_(self.probabilities[rows])
+
+    def plain(self) -> Tensor:
+        """Return the probabilities."""
+        return self.probabilities
+
+
+class Loss(Protocol):
+    """Σ over targets of weight · mean over sessions of the cross-entropy."""
+
+    def __call__(
+        self, sessions: Sequence[Tensor], table: Tensor, targets: Sequence[Target]
+    ) -> Tensor:
+        """Compare the scores of sessions (B, D), one tensor a target, with the targets.
+
+        Parameters
+        ----------
+        sessions
+            Session representations (B, D), for each target.
+        table
+            Output layer (I, D).
+        targets
+            As many as there are tensors of sessions.
+        """
+
+
+def plain_loss(sessions: Sequence[Tensor], table: Tensor, targets: Sequence[Target]) -> Tensor:
+    """Compute the loss in torch's own words (`Loss`)."""
+    losses = [
+        target.weight * functional.cross_entropy(rows @ table[: target.items].T, target.plain())
+        for rows, target in zip(sessions, targets, strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+class FusedLoss:
+    """The loss with its gradients made in the same pass, in memory that is allocated once.
+
+    Parameters
+    ----------
+    precision
+        Of the products; the softmax's sums are float32 in any case.
+    scores_at_once
+        Scores held at a time.
+    """
+
+    def __init__(self, precision: torch.dtype, scores_at_once: int = SCORES_AT_ONCE) -> None:
+        self.scratch = Scratch(precision)
+        self.scores_at_once = scores_at_once
+
+    def __call__(
+        self, sessions: Sequence[Tensor], table: Tensor, targets: Sequence[Target]
+    ) -> Tensor:
+        """Compute the loss (`Loss`)."""
+        loss: Tensor = _Fused.apply(self, tuple(targets), table, *sessions)
+        return loss
+
+    def add_gradients(
+        self, sessions: Tensor, table: Tensor, target: Target, grads: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Add the gradients of one target's loss by sessions and table; return the loss.
+
+        Parameters
+        ----------
+        sessions, table
+            (B, D) and (I, D), both in the precision of the products.
+        target
+            What the sessions should say.
+        grads
+            By sessions (B, D) and by table (I, D), float32; added to in place.
+        """
+        known = table[: target.items]
+        share = target.weight / len(sessions)
+        rows_at_once = max(1, self.scores_at_once // len(known))
+        loss = grads[0].new_zeros(())
+        for start in range(0, len(sessions), rows_at_once):
+            rows = slice(start, min(start + rows_at_once, len(sessions)))
+            scores = self.scratch.product(sessions[rows], known.T)  # (B, I')
+            expected = target.expected(scores, rows)  # (B,)
+            normaliser = softmax_(scores)  # (B,) and scores are probabilities now
+            loss += share * (normaliser - expected).sum()
+            target.subtract_from(scores, rows)  # p − target
+            grads[0][rows] = share * (scores @ known)
+            _add_product(grads[1][: target.items], scores.T, share * sessions[rows])
+        return loss
+
+
+class _Fused(torch.autograd.Function):
+    """Makes the gradients on the way forward and hands them out on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, _scores: Tensor, losses: Tensor, gradient: Tensor) -> Tensor:
-        ctx.gradient = gradient
-        return losses.mean()
+    def forward(
+        ctx: Any, fused: FusedLoss, targets: tuple[Target, ...], table: Tensor, *sessions: Tensor
+    ) -> Tensor:
+        by_table = torch.zeros_like(table)
+        by_sessions = [torch.empty_like(rows) for rows in sessions]
+        narrow = table.to(fused.scratch.dtype)
+        losses = [
+            fused.add_gradients(rows.to(narrow.dtype), narrow, target, (by_rows, by_table))
+            for rows, target, by_rows in zip(sessions, targets, by_sessions, strict=True)
+        ]
+        ctx.gradients = [by_table, *by_sessions]
+        return torch.stack(losses).sum()
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.gradient.mul_(upstream[0].item() / len(ctx.gradient)), None, None
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """Hand the gradients out, each to one owner, who may go on adding to it in place."""
+        gradients, ctx.gradients = ctx.gradients, None
+        if upstream[0].item() != 1.0:
+            for gradient in gradients:
+                gradient.mul_(upstream[0])
+        return None, None, *gradients
 
 
-def _wide(tensor: Tensor) -> Tensor:
-    """Widen bfloat16 to float32; leave float32 and float64 as they are."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+def softmax_(scores: Tensor) -> Tensor:
+    """Make probabilities of scores (B, I) in place; return log Σ exp of each row (B,).
+
+    >>> scores = torch.tensor([[0.0, 0.0, 0.0]])
+    >>> softmax_(scores).exp(), scores
+    (tensor([3.]), tensor([[0.3333, 0.3333, 0.3333]]))
+    """
+    top = scores.amax(1)  # (B,)
+    torch.softmax(scores, 1, out=scores)
+    wide = torch.promote_types(scores.dtype, torch.float32)
+    return top.to(wide) - scores.amax(1).to(wide).log()  # the largest probability is ≥ 1 / I
 
 
-def _mean_loss(scores: Tensor, losses: Tensor, gradient: Tensor) -> Tensor:
-    loss: Tensor = _KnownGradient.apply(scores, losses, gradient)
-    return loss
+def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left @ right to `out`, which may be wider than they are."""
+    if out.dtype == left.dtype:
+        out.addmm_(left, right)
+    else:
+        out += left @ right
 
 
 def adaptive_weight(

@@ -11,7 +11,9 @@ B batch, T length, D width, I items.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +120,29 @@ class Block(nn.Module):
         return fed
 
 
+def table_rows(inputs: Tensor) -> Tensor:
+    """Rows of the item table for item indices; padding reads any row, for it is masked later."""
+    return (inputs - 1).clamp_(min=0)
+
+
+class _LookUp(torch.autograd.Function):
+    """The item table, whole and by rows: both gradients meet in one matrix, in place.
+
+    Left to itself, torch would fill a matrix of (I, D) for the few rows looked up and add it to
+    the output layer's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(rows)
+        return table.view_as(table), table.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        by_table, by_rows = gradients
+        return by_table.index_add_(0, ctx.saved_tensors[0], by_rows), None
+
+
 class SASRec(nn.Module):
     """A session's representation, in the space of its items.
 
@@ -147,24 +172,46 @@ class SASRec(nn.Module):
         return self.items.num_embeddings
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Represent sessions (B, D) of item indices (B, T), as `represent` does."""
+        return self.represent(self.items.weight[table_rows(inputs)], inputs != PADDING)
+
+    def look_up(self, batches: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Read the item table for a training step: whole, and the rows of the inputs.
+
+        Parameters
+        ----------
+        batches
+            Item indices (B, T) each.
+
+        Returns
+        -------
+        table, embedded
+            The output layer (I, D), and (B, T, D) for each batch.
+        """
+        rows = [table_rows(inputs) for inputs in batches]
+        table, flat = _LookUp.apply(self.items.weight, torch.cat([r.flatten() for r in rows]))
+        parts = flat.split([r.numel() for r in rows])
+        return table, [p.view(*r.shape, -1) for p, r in zip(parts, rows, strict=True)]
+
+    def represent(self, embedded: Tensor, valid: Tensor) -> Tensor:
         """Represent sessions by their last position.
 
         Parameters
         ----------
-        inputs
-            Item indices (B, T), padded on the left, T ≤ maxlen. Positions count from the
-            right end, so that left padding of any width changes nothing.
+        embedded
+            Rows of the item table (B, T, D), padded on the left, T ≤ maxlen. Positions count
+            from the right end, so that left padding of any width changes nothing.
+        valid
+            False at padding (B, T).
 
         Returns
         -------
         Tensor
             Session representations (B, D).
         """
-        length, hidden = inputs.shape[1], self.architecture.hidden
-        valid = inputs != PADDING  # (B, T)
+        length, hidden = valid.shape[1], self.architecture.hidden
         causal = valid.new_ones(length, length).tril()  # (T, T)
-        rows = (inputs - 1).clamp_(min=0)  # (B, T) padding reads any row: it is masked below
-        x = self.items(rows) * math.sqrt(hidden) + self.positions[-length:]  # (B, T, D)
+        x = embedded * math.sqrt(hidden) + self.positions[-length:]  # (B, T, D)
         x = self.dropout(x) * valid[..., None]
         *inner, last = self.blocks
         for block in inner:

@@ -6,15 +6,30 @@ beside it in `RECIPES`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import torch
 
+from ader_stream.ader.losses import FusedLoss, Loss, plain_loss
 from ader_stream.ader.model import Architecture
 from ader_stream.errors import SettingsError
 
-PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+def fastest_precision() -> torch.dtype:
+    """Return bfloat16 where a processor has matrix units for it (AMX, a GPU), else float32.
+
+    Without them a processor computes bfloat16 products at half the speed of float32 or less.
+    """
+    matrix_units = torch.cuda.is_available() or torch.cpu.get_capabilities().get("amx_bf16", False)
+    return torch.bfloat16 if matrix_units else torch.float32
+
+
+PRECISIONS: dict[str, Callable[[], torch.dtype]] = {
+    "auto": fastest_precision,
+    "bfloat16": lambda: torch.bfloat16,
+    "float32": lambda: torch.float32,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +60,10 @@ class Recipe:
     min_item_count
         Clicks in a block from which an item is known.
     output_precision
-        ``bfloat16`` or ``float32``: the output layer's products in training.
+        Of the output layer's products in training: ``bfloat16``, ``float32``, or ``auto``, which
+        is bfloat16 where the processor multiplies matrices of it, and float32 where it does not.
+    fused
+        Loss and gradients in one pass; False says the same in torch's own words, slower.
     """
 
     hidden: int = 150
@@ -61,7 +79,8 @@ class Recipe:
     exemplars: int = 30_000
     lambda_base: float = 0.8
     min_item_count: int = 1
-    output_precision: str = "bfloat16"
+    output_precision: str = "auto"
+    fused: bool = True
 
     @property
     def architecture(self) -> Architecture:
@@ -71,7 +90,11 @@ class Recipe:
     @property
     def precision(self) -> torch.dtype:
         """Of the output layer's products in training."""
-        return PRECISIONS[self.output_precision]
+        return PRECISIONS[self.output_precision]()
+
+    def loss(self) -> Loss:
+        """Return what compares scores with targets."""
+        return FusedLoss(self.precision) if self.fused else plain_loss
 
 
 PAPER = Recipe()

@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from ader_stream.ader.dataset import Batch, Samples, endless_batches, pack
-from ader_stream.ader.losses import cross_entropy, distillation_loss, item_scores
+from ader_stream.ader.dataset import Int64, Samples, endless_batches, pack
+from ader_stream.ader.exemplars import represent_samples
+from ader_stream.ader.losses import Labels, Target, Taught, softmax_
 from ader_stream.ader.model import SASRec
+from ader_stream.ader.scratch import Scratch
 
 
-class Replay(Protocol):
-    """What joins every batch of new sub-sequences.
+class Replay:
+    """What joins every batch of new sub-sequences; this one: nothing.
 
-    Parameters
+    Attributes
     ----------
     batch_size
         Exemplars a step.
     """
 
-    batch_size: int
-
-    def loss(self, student: SASRec, table: Tensor) -> Tensor | float:
-        """Return the weighted loss of the step.
-
-        Parameters
-        ----------
-        student
-            The model in training.
-        table
-            Its item table (I, D) in the precision of the step.
-        """
-
-
-class NoReplay:
-    """Nothing joins: the first cycle, and fine-tuning."""
-
     batch_size = 0
 
-    def loss(self, student: SASRec, table: Tensor) -> float:  # noqa: ARG002
-        """Return nothing to learn."""
+    def draw(self) -> tuple[list[Tensor], list[Target]]:
+        """Draw the step's exemplars: inputs (E, T), and what the student should say of them."""
+        return [], []
+
+    def penalty(self, student: SASRec) -> Tensor | float:  # noqa: ARG002
+        """Return what the student's weights themselves add to the loss."""
         return 0.0
 
 
@@ -62,18 +49,19 @@ class ExemplarBatches:
 
     def __init__(self, exemplars: Samples, steps: int, rng: np.random.Generator) -> None:
         self.batch_size = max(1, len(exemplars) // steps)
-        self._exemplars = exemplars
+        self.exemplars = exemplars
         self._rows = endless_batches(exemplars.lengths, self.batch_size, rng)
 
-    def draw(self) -> Batch:
-        """Pack the next batch."""
-        return pack(self._exemplars, next(self._rows))
+    def draw(self) -> Int64:
+        """Return the rows of the next batch."""
+        return next(self._rows)
 
 
-class DistilledReplay:
+class DistilledReplay(Replay):
     """λ_t times the distillation from the previous model, on a batch of exemplars: ADER.
 
-    The teacher's distribution is computed when it is needed; no logits are kept.
+    The teacher's representations are kept, its distribution is computed when it is needed: no
+    logits are stored.
 
     Parameters
     ----------
@@ -93,20 +81,20 @@ class DistilledReplay:
         self.batch_size = batches.batch_size
         self.batches = batches
         self.weight = weight
-        self.teacher = teacher
-        self.teacher_table = teacher.item_table().detach().to(precision)  # (I', D)
+        represented = represent_samples(teacher, batches.exemplars)
+        self.represented = torch.from_numpy(represented).to(precision)  # (|E|, D)
+        self.table = teacher.item_table().detach().to(precision)  # (I', D)
+        self.scratch = Scratch(precision)
 
-    def loss(self, student: SASRec, table: Tensor) -> Tensor:
-        """Draw the next exemplars and return their weighted distillation loss."""
-        inputs = self.batches.draw().inputs  # (E, T)
-        with torch.no_grad():
-            taught = item_scores(self.teacher(inputs), self.teacher_table)  # (E, I')
-        # The loss reads no score of an item that the teacher does not know: compute none.
-        learnt = item_scores(student(inputs), table[: len(self.teacher_table)])  # (E, I')
-        return self.weight * distillation_loss(learnt, taught)
+    def draw(self) -> tuple[list[Tensor], list[Target]]:
+        """Draw the next exemplars and what the teacher says of them."""
+        rows = self.batches.draw()
+        taught = self.scratch.product(self.represented[rows], self.table.T)  # (E, I')
+        softmax_(taught)
+        return [pack(self.batches.exemplars, rows).inputs], [Taught(taught, self.weight)]
 
 
-class LabelReplay:
+class LabelReplay(Replay):
     """λ_t times the cross-entropy of a batch of exemplars with their own labels: ER.
 
     Over all items known now, as in the authors' code (``disable_distillation``).
@@ -124,8 +112,7 @@ class LabelReplay:
         self.batches = batches
         self.weight = weight
 
-    def loss(self, student: SASRec, table: Tensor) -> Tensor:
-        """Draw the next exemplars and return their weighted cross-entropy."""
-        batch = self.batches.draw()
-        scores = item_scores(student(batch.inputs), table)  # (E, I)
-        return self.weight * cross_entropy(scores, batch.targets)
+    def draw(self) -> tuple[list[Tensor], list[Target]]:
+        """Draw the next exemplars and their labels."""
+        batch = pack(self.batches.exemplars, self.batches.draw())
+        return [batch.inputs], [Labels(batch.targets, self.weight)]

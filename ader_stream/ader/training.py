@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from ader_stream.ader.dataset import Batch, Samples, bucketed_batches, pack
-from ader_stream.ader.losses import cross_entropy, item_scores
+from ader_stream.ader.losses import Labels, Loss
 from ader_stream.ader.model import SASRec
 from ader_stream.ader.ranking import rank_samples
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
 from ader_stream.ader.state import copied_moments, copied_weights
+from ader_stream.ader.vocabulary import PADDING
 from ader_stream.errors import TrainingError
 
 
@@ -103,20 +104,26 @@ class Learner:
         Over its parameters.
     replay
         What joins every batch.
-    precision
-        Of the output layer's products.
+    loss
+        Compares scores with targets.
     """
 
     model: SASRec
     adam: torch.optim.Adam
     replay: Replay
-    precision: torch.dtype
+    loss: Loss
 
     def step(self, batch: Batch) -> float:
         """Take one gradient step: L = L_CE(new) + λ_t · L_KD(exemplars) (paper, equation 3)."""
-        table = self.model.item_table().to(self.precision)  # (I, D)
-        scores = item_scores(self.model(batch.inputs), table)  # (B, I)
-        loss = cross_entropy(scores, batch.targets) + self.replay.loss(self.model, table)
+        replayed, taught = self.replay.draw()
+        inputs = [batch.inputs, *replayed]
+        table, embedded = self.model.look_up(inputs)
+        sessions = [
+            self.model.represent(rows, indices != PADDING)
+            for rows, indices in zip(embedded, inputs, strict=True)
+        ]
+        loss = self.loss(sessions, table, [Labels(batch.targets), *taught])
+        loss = loss + self.replay.penalty(self.model)
         self.adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.adam.step()

@@ -172,6 +172,15 @@ def test_float32_and_bfloat16_training_agree(tiny: Recipe, block: Blocks) -> Non
     assert losses("bfloat16") == pytest.approx(losses("float32"), rel=0.02)
 
 
+def test_fused_and_plain_training_agree(tiny: Recipe, block: Blocks) -> None:
+    def losses(fused: bool) -> list[float]:
+        recipe = replace(tiny, output_precision="float32", fused=fused)
+        parent, _ = train_cycle(block(0, 12), None, recipe, 0, unwatched)
+        return train_cycle(block(1, 12), parent, recipe, 0, unwatched)[1].losses
+
+    assert losses(fused=True) == pytest.approx(losses(fused=False), rel=1e-3)
+
+
 def test_new_rows_do_not_start_where_the_first_ones_did(tiny: Recipe, block: Blocks) -> None:
     frozen = replace(tiny, learning_rate=0.0, max_epochs=1)
     parent, _ = train_cycle(block(0, 12), None, frozen, 0, unwatched)

@@ -1,93 +1,133 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ader_stream.ader.losses import (
+    FusedLoss,
+    Labels,
+    Loss,
+    Target,
+    Taught,
     adaptive_weight,
-    cross_entropy,
-    distillation_loss,
-    item_scores,
+    plain_loss,
+    softmax_,
 )
 
-TEACHER = torch.tensor([[0.0, math.log(3.0)], [1.0, 1.0]])
+QUARTERS = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+"""What a teacher says of two sessions and two items."""
+
+both_ways = pytest.mark.parametrize("loss", [FusedLoss(torch.float32), plain_loss])
 
 
-def test_cross_entropy_of_equal_scores_is_the_log_of_the_choices() -> None:
-    assert cross_entropy(torch.zeros(2, 8), torch.tensor([1, 8])).item() == pytest.approx(
-        math.log(8)
-    )
+def of_scores(loss: Loss, scores: Tensor, target: Target) -> Tensor:
+    """Sessions that are rows of the identity have the table's columns as their scores."""
+    return loss([torch.eye(len(scores))], scores.T, [target])
 
 
-def test_cross_entropy_and_its_gradient_agree_with_torch() -> None:
-    torch.manual_seed(0)
-    targets = torch.tensor([1, 5, 5])
-    ours = torch.randn(3, 5, requires_grad=True)
-    theirs = ours.detach().clone().requires_grad_()
-    loss, expected = cross_entropy(ours, targets), functional.cross_entropy(theirs, targets - 1)
-    torch.testing.assert_close(loss, expected)
-    loss.backward()
-    expected.backward()
-    torch.testing.assert_close(ours.grad, theirs.grad)
+def random_case(dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], Tensor, list[Target]]:
+    """Five new sessions with labels among nine items; three exemplars, seven items taught."""
+    generator = torch.Generator().manual_seed(3)
+    draw = partial(torch.randn, generator=generator, dtype=dtype)
+    sessions = [draw(5, 4).requires_grad_(), draw(3, 4).requires_grad_()]
+    taught = Taught(draw(3, 7).softmax(1), weight=0.7)
+    return sessions, draw(9, 4).requires_grad_(), [Labels(torch.tensor([1, 9, 4, 4, 2])), taught]
 
 
-def test_distillation_by_hand() -> None:
+@both_ways
+def test_cross_entropy_of_equal_scores_is_the_log_of_the_choices(loss: Loss) -> None:
+    equal = of_scores(loss, torch.zeros(2, 8), Labels(torch.tensor([1, 8])))
+    assert equal.item() == pytest.approx(math.log(8))
+
+
+@both_ways
+def test_distillation_by_hand(loss: Loss) -> None:
     # Teacher ¼, ¾ and ½, ½; the student says ½, ½ both times: the loss is log 2.
-    student = torch.zeros(2, 2)
-    assert distillation_loss(student, TEACHER).item() == pytest.approx(math.log(2))
+    student = of_scores(loss, torch.zeros(2, 2), Taught(QUARTERS, weight=0.5))
+    assert student.item() == pytest.approx(0.5 * math.log(2))
 
 
-def test_distillation_is_smallest_at_the_teacher() -> None:
-    entropy = distillation_loss(TEACHER, TEACHER)
-    assert entropy < distillation_loss(TEACHER + torch.tensor([[0.1, 0.0]]), TEACHER)
-    assert entropy < distillation_loss(TEACHER - torch.tensor([[0.1, 0.0]]), TEACHER)
+@both_ways
+def test_distillation_is_smallest_at_the_teacher(loss: Loss) -> None:
+    at_teacher = QUARTERS.log()
+    entropy = of_scores(loss, at_teacher, Taught(QUARTERS))
+    for shift in (0.1, -0.1):
+        student = at_teacher + torch.tensor([[shift, 0.0]])
+        assert entropy < of_scores(loss, student, Taught(QUARTERS))
 
 
-def test_distillation_leaves_out_items_that_the_teacher_does_not_know() -> None:
+@both_ways
+def test_distillation_leaves_out_items_that_the_teacher_does_not_know(loss: Loss) -> None:
     student = torch.tensor([[0.5, 0.2, 9.0], [0.1, 0.4, -9.0]], requires_grad=True)
-    loss = distillation_loss(student, TEACHER)
-    torch.testing.assert_close(loss, distillation_loss(student[:, :2].detach(), TEACHER))
-    loss.backward()
+    taught = of_scores(loss, student, Taught(QUARTERS))
+    torch.testing.assert_close(taught, of_scores(loss, student[:, :2], Taught(QUARTERS)))
+    taught.backward()
     assert student.grad is not None
     assert student.grad[:, 2].tolist() == [0.0, 0.0]
 
 
-def finite_differences(student: Tensor, teacher: Tensor, step: float = 1e-5) -> Tensor:
-    gradient = torch.zeros_like(student)
-    for at in range(student.numel()):
-        shift = torch.zeros_like(student)
-        shift.view(-1)[at] = step
-        up = distillation_loss(student + shift, teacher)
-        down = distillation_loss(student - shift, teacher)
-        gradient.view(-1)[at] = (up - down) / (2 * step)
+def gradients(loss: Loss, case: tuple[list[Tensor], Tensor, list[Target]]) -> list[Tensor]:
+    sessions, table, targets = case
+    loss(sessions, table, targets).backward()
+    return [tensor.grad for tensor in (table, *sessions) if tensor.grad is not None]
+
+
+@pytest.mark.parametrize("scores_at_once", [2**26, 20, 1])
+def test_fused_and_plain_loss_agree(scores_at_once: int) -> None:
+    fused = FusedLoss(torch.float32, scores_at_once)
+    torch.testing.assert_close(fused(*random_case()), plain_loss(*random_case()))
+    ours, theirs = gradients(fused, random_case()), gradients(plain_loss, random_case())
+    assert len(ours) == 3
+    torch.testing.assert_close(ours, theirs)
+
+
+def finite_differences(loss: Callable[[], Tensor], at: Tensor, step: float = 1e-5) -> Tensor:
+    gradient = torch.zeros_like(at)
+    flat = at.detach().view(-1)
+    for place in range(len(flat)):
+        before = flat[place].item()
+        flat[place] = before + step
+        up = loss()
+        flat[place] = before - step
+        gradient.view(-1)[place] = (up - loss()) / (2 * step)
+        flat[place] = before
     return gradient
 
 
-def test_distillation_gradient_agrees_with_finite_differences() -> None:
-    generator = torch.Generator().manual_seed(3)
-    student = torch.randn(3, 6, generator=generator, dtype=torch.float64, requires_grad=True)
-    teacher = torch.randn(3, 4, generator=generator, dtype=torch.float64)
-    (0.7 * distillation_loss(student, teacher)).backward()
-    expected = 0.7 * finite_differences(student.detach(), teacher)
-    torch.testing.assert_close(student.grad, expected, rtol=1e-4, atol=1e-7)
+def test_gradients_agree_with_finite_differences() -> None:
+    fused, case = FusedLoss(torch.float64), random_case(torch.float64)
+    sessions, table, targets = case
+    for ours, place in zip(gradients(fused, case), (table, *sessions), strict=True):
+        expected = finite_differences(lambda: plain_loss(sessions, table, targets), place)
+        torch.testing.assert_close(ours, expected.detach(), rtol=1e-4, atol=1e-7)
+
+
+def test_gradients_follow_the_weight_of_what_comes_after() -> None:
+    once, twice = random_case(), random_case()
+    fused = FusedLoss(torch.float32)
+    fused(*once).backward()
+    (2 * fused(*twice)).backward()
+    assert once[1].grad is not None
+    torch.testing.assert_close(twice[1].grad, 2 * once[1].grad)
 
 
 def test_bfloat16_gradient_stays_close_to_float32() -> None:
-    generator = torch.Generator().manual_seed(0)
-    sessions, items = torch.randn(8, 16, generator=generator), torch.randn(50, 16)
+    exact = gradients(FusedLoss(torch.float32), random_case())
+    rough = gradients(FusedLoss(torch.bfloat16), random_case())
+    for ours, theirs in zip(rough, exact, strict=True):
+        assert (ours - theirs).norm() < 0.03 * theirs.norm()
 
-    def gradient(precision: torch.dtype) -> Tensor:
-        table = items.clone().requires_grad_()
-        cross_entropy(item_scores(sessions, table.to(precision)), torch.arange(1, 9)).backward()
-        assert table.grad is not None
-        return table.grad
 
-    exact, rough = gradient(torch.float32), gradient(torch.bfloat16)
-    assert (rough - exact).norm() < 0.03 * exact.norm()
+def test_softmax_in_place_equals_softmax_out_of_place() -> None:
+    scores = 30 * torch.randn(7, 1000, generator=torch.Generator().manual_seed(0))
+    expected, normaliser = scores.softmax(1), scores.logsumexp(1)
+    torch.testing.assert_close(softmax_(scores), normaliser)
+    torch.testing.assert_close(scores, expected, rtol=0, atol=0)
 
 
 def test_adaptive_weight_by_hand() -> None:

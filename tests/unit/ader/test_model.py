@@ -111,3 +111,19 @@ def test_dropout_changes_training_only(tiny: Recipe) -> None:
     inputs = torch.tensor([[1, 2, 3]])
     assert torch.equal(model.eval()(inputs), model(inputs))
     assert not torch.equal(model.train()(inputs), model(inputs))
+
+
+def test_training_reads_and_teaches_the_item_table_as_embedding_and_output_do(
+    model: SASRec,
+) -> None:
+    inputs, other = torch.tensor([[0, 3, 1], [2, 9, 9]]), torch.tensor([[5, 5]])
+    (model(inputs) @ model.item_table().T).sum().backward()
+    model(other).sum().backward()
+    assert model.items.weight.grad is not None
+    expected = model.items.weight.grad.clone()
+    model.zero_grad()
+
+    table, (embedded, embedded_other) = model.look_up([inputs, other])
+    scores = model.represent(embedded, inputs != 0) @ table.T
+    (scores.sum() + model.represent(embedded_other, other != 0).sum()).backward()
+    torch.testing.assert_close(model.items.weight.grad, expected)
