@@ -13,7 +13,7 @@
     ├── TopicError            a topic is missing, or has not the partitions or settings needed
     ├── OffsetError           the log no longer holds an offset that is needed
     ├── FencedError           another process has taken over; this one must stand back
-    ├── ArtifactError         a model artifact is damaged, incomplete or too new
+    ├── ArtifactError         a model artifact is damaged, incomplete, unsigned or too new
     ├── TrainingError         an update cycle cannot go on (no targets, not-finite loss)
     └── DemoError             a process of the demo ended early or made no progress
 
@@ -80,7 +80,19 @@ class FencedError(AderError):
 
 
 class ArtifactError(AderError):
-    """A model artifact is damaged, incomplete or too new."""
+    """A model artifact cannot be used; what was served before goes on.
+
+    Parameters
+    ----------
+    message
+        What was found and what was expected.
+    reason
+        One of `ader_stream.types.ARTIFACT_REASONS`.
+    """
+
+    def __init__(self, message: str, reason: str = "content") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class TrainingError(AderError):

@@ -153,7 +153,11 @@ PUBLISH_TO_LIVE = Metric(
     "From the manifest's production to serving it, last version.",
 )
 ARTIFACTS_REFUSED = Metric(
-    Counter, "ader_artifacts_refused_total", "versions", "Versions not served: damaged or too new."
+    Counter,
+    "ader_artifacts_refused_total",
+    "versions",
+    "Versions that could not be served, by reason.",
+    ("reason",),
 )
 PREQUENTIAL_TARGETS = Metric(
     Counter, "ader_prequential_targets_total", "clicks", "Clicks scored.", ("block", "version")

@@ -18,6 +18,21 @@ DAY_MS = 24 * HOUR_MS
 DEAD_LETTER_REASONS = ("malformed", "missing-field", "bad-value", "unknown-schema", "late")
 """Why a click becomes a dead letter; the label of `ader_dead_letters_total`."""
 
+ARTIFACT_REASONS = (
+    "manifest",
+    "signature",
+    "newer-format",
+    "too-large",
+    "missing-chunk",
+    "damaged-chunk",
+    "content",
+    "unreachable",
+)
+"""Why a version is not served; the label of `ader_artifacts_refused_total`.
+
+``content`` is what all hashes confirm and no model can be made of.
+"""
+
 
 class Click(NamedTuple):
     """One click as the user's topic tells it; a tuple, because one is made for each record.

@@ -13,10 +13,10 @@ import structlog
 import torch
 
 from ader_stream import metrics as m
-from ader_stream.ader.artifact import decode_serving
 from ader_stream.errors import ArtifactError
 from ader_stream.metrics import Metrics
 from ader_stream.process import Process, run_worker
+from ader_stream.registry.load import load_serving
 from ader_stream.serve.recommending import recommend, score_targets
 from ader_stream.serve.routes import RecommendRoutes
 from ader_stream.serve.score_metrics import ScoreMetrics
@@ -24,10 +24,12 @@ from ader_stream.serve.versions import Version, Versions
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks import ClickDecoder
 from ader_stream.stream.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.manifest import Manifest, decode_manifest
 from ader_stream.stream.manifest_follower import ManifestFollower
-from ader_stream.stream.model_log import Manifest, ModelReader
+from ader_stream.stream.model_reader import ModelReader
 from ader_stream.stream.prefixes import PrefixFollower
 from ader_stream.stream.prequential import Answers, PrequentialTask
+from ader_stream.stream.records import Record
 from ader_stream.stream.serving_log import ServingLog
 from ader_stream.stream.topics import check_topics
 from ader_stream.types import Counts, Recommendation, Target
@@ -57,14 +59,29 @@ class _Models:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         clients, topics = settings.clients, settings.topics
         self._metrics = metrics
-        self._reader = ModelReader(clients, topics)
+        self._trust = settings.trust
+        self._reader = ModelReader(clients, topics, self._trust)
         self._manifests: dict[int, Manifest] = {}
         self.versions = Versions(self._load)
         self.live_at: int | None = None
         self.publish_to_live: float | None = None
         self.follower = ManifestFollower(
-            clients, topics.models, lambda standing: self._take(standing, is_new=False), self._take
+            clients,
+            topics.models,
+            self._decode,
+            lambda standing: self._take(standing, is_new=False),
+            self._take,
         )
+
+    def _decode(self, record: Record) -> Manifest | None:
+        """Return the manifest in a record; one that cannot be used is counted."""
+        if record.value() is None:
+            return None
+        try:
+            return decode_manifest(record, self._trust)
+        except ArtifactError as error:
+            self._refuse(error, offset=record.offset())
+            return None
 
     def _take(self, manifests: list[Manifest], *, is_new: bool = True) -> None:
         """Serve the newest of these that can be loaded; all of them exist for scoring."""
@@ -98,13 +115,11 @@ class _Models:
         try:
             return self._fetch(self._manifests[number])
         except ArtifactError as error:
-            self._metrics[m.ARTIFACTS_REFUSED].inc()
-            log.warning("version refused; the old one goes on", version=number, reason=str(error))
+            self._refuse(error, version=number)
             raise
 
     def _fetch(self, manifest: Manifest) -> Version:
-        parts = self._reader.fetch(manifest, ("weights", "vocabulary"))
-        model, vocabulary = decode_serving(parts["weights"], parts["vocabulary"])
+        model, vocabulary = load_serving(self._reader, manifest)
         return Version(
             manifest["version"],
             max(manifest["blocks"]),
@@ -113,6 +128,10 @@ class _Models:
             vocabulary,
             tuple(manifest["frequent_items"]),
         )
+
+    def _refuse(self, error: ArtifactError, **which: int) -> None:
+        self._metrics[m.ARTIFACTS_REFUSED].labels(reason=error.reason).inc()
+        log.warning("version refused; the old one goes on", **which, reason=str(error))
 
 
 class _Worker:

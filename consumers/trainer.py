@@ -6,34 +6,32 @@ One leads, others stand by; a leader on an empty machine goes on from the topics
 
 from __future__ import annotations
 
-import platform
 import time
-from collections import Counter
-from importlib.metadata import version as installed
-from itertools import chain
 
 import structlog
 import torch
 
 from ader_stream import metrics as m
-from ader_stream.ader.artifact import content_digest, decode_state, encode_parts
-from ader_stream.ader.cycle import CycleReport, train_cycle
-from ader_stream.ader.recipes import Recipe, numbers_of, overridden, recipe
-from ader_stream.ader.state import State
+from ader_stream.ader.artifact import encode_parts
+from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.training import Progress
 from ader_stream.errors import FencedError, TrainingError
 from ader_stream.process import Process, run_worker
+from ader_stream.registry.describe import Making, describe_version
+from ader_stream.registry.load import load_state
 from ader_stream.settings import Settings
 from ader_stream.stream.block_feed import BlockFeed, TrainingBlock
 from ader_stream.stream.leadership import Leadership
-from ader_stream.stream.model_log import KINDS, Manifest, ModelPublisher, ModelReader
+from ader_stream.stream.manifest import Manifest
+from ader_stream.stream.model_log import ModelPublisher
+from ader_stream.stream.model_reader import ModelReader
 from ader_stream.stream.topics import check_topics
 
 log = structlog.get_logger(__name__)
 
+METHOD = "ader"
 POLL_SECONDS = 0.2
-FREQUENT_ITEMS = 100
-"""Items kept in a manifest for sessions of which nothing is known."""
 
 
 class _StopAskedError(Exception):
@@ -78,18 +76,18 @@ class _Leader:
         self, settings: Settings, recipe_: Recipe, process: Process, leadership: Leadership
     ) -> None:
         self._settings = settings
-        self._recipe = recipe_
+        self._making = Making(METHOD, settings.trainer.recipe, recipe_, settings.trainer.seed)
         self._process = process
         self._metrics = process.metrics
         self._leadership = leadership
         clients, topics = settings.clients, settings.topics
-        self._publisher = ModelPublisher(clients, topics, settings.trainer.chunk_size)
-        reader = ModelReader(clients, topics)
+        self._publisher = ModelPublisher(
+            clients, topics, settings.trainer.chunk_size, settings.signer
+        )
+        reader = ModelReader(clients, topics, settings.trust)
         manifests = reader.manifests()
         self._last: Manifest | None = manifests[-1] if manifests else None
-        self._state: State | None = (
-            decode_state(reader.fetch(self._last, KINDS)) if self._last else None
-        )
+        self._state = load_state(reader, self._last) if self._last else None
         self._feed = BlockFeed(
             clients, topics.sessions, check_topics(clients.admin(), topics), _offsets(self._last)
         )
@@ -116,8 +114,8 @@ class _Leader:
             state, report = train_cycle(
                 [session.items for session in block.sessions],
                 self._state,
-                self._recipe,
-                self._settings.trainer.seed,
+                self._making.recipe,
+                self._making.seed,
                 self._show,
             )
         except TrainingError as error:
@@ -125,7 +123,10 @@ class _Leader:
             return
         seconds = time.perf_counter() - started
         parts = encode_parts(state)
-        manifest = self._manifest(block, report, seconds, content_digest(parts))
+        previous = self._last["version"] if self._last else None
+        manifest = describe_version(
+            block, self._making, previous=previous, parent=previous, report=report, seconds=seconds
+        )
         self._metrics[m.VERSION_TRAINED].set(manifest["version"])
         self._metrics[m.CYCLE_SECONDS].set(seconds)
         self._metrics[m.CYCLES].inc()
@@ -140,7 +141,7 @@ class _Leader:
             blocks=block.blocks,
             epochs=report.epochs,
             seconds=round(seconds, 1),
-            digest=manifest["digest"][:12],
+            digest=self._last["digest"][:12],
         )
 
     def _show(self, progress: Progress) -> None:
@@ -168,54 +169,6 @@ class _Leader:
         self._metrics[m.CYCLE_SPEED].set(progress.samples_per_second)
         if progress.validation_recall20 is not None:
             self._metrics[m.CYCLE_VALIDATION].set(progress.validation_recall20 / 100)
-
-    def _manifest(
-        self, block: TrainingBlock, report: CycleReport, seconds: float, digest: str
-    ) -> Manifest:
-        previous = self._last["version"] if self._last else None
-        frequency = Counter(chain.from_iterable(session.items for session in block.sessions))
-        return {
-            "version": (previous or 0) + 1,
-            "parent": previous,
-            "predecessor": previous,
-            "blocks": list(block.blocks),
-            "method": "ader",
-            "recipe": self._settings.trainer.recipe,
-            "hyperparameters": numbers_of(self._recipe),
-            "seed": self._settings.trainer.seed,
-            "frequent_items": [item for item, _ in frequency.most_common(FREQUENT_ITEMS)],
-            "digest": digest,
-            "report": _report(report),
-            "run": {
-                "offsets": [
-                    {"partition": partition, "next_offset": offset}
-                    for partition, offset in sorted(block.next_offsets.items())
-                ],
-                "train_seconds": seconds,
-                "samples_per_second": report.samples_per_second,
-                "herding_seconds": report.herding_seconds,
-                "code_version": installed("ader-stream"),
-                "libraries": {name: installed(name) for name in ("torch", "numpy", "safetensors")},
-                "device": f"cpu {platform.machine()}",
-                "threads": torch.get_num_threads(),
-            },
-        }
-
-
-def _report(report: CycleReport) -> dict[str, object]:
-    return {
-        "epochs": report.epochs,
-        "best_epoch": report.best_epoch,
-        "losses": report.losses,
-        "validation_recall20": report.validation,
-        "adaptive_weight": report.adaptive_weight,
-        "exemplars": report.exemplars,
-        "sessions": report.sessions,
-        "clicks": report.clicks,
-        "train_samples": report.train_samples,
-        "items": report.items,
-        "new_items": report.new_items,
-    }
 
 
 def _offsets(manifest: Manifest | None) -> dict[int, int]:

@@ -153,19 +153,23 @@ class FakeReader:
         self._positions = {(at.topic, at.partition): at.offset for at in places}
 
     def consume(self, count: int, timeout: float) -> list[FakeRecord]:
-        return [record for place in self._positions for record in self._read(place)][:count]
+        found: list[FakeRecord] = []
+        for place in self._positions:
+            found += self._read(place, count - len(found))
+        return found
 
     def close(self) -> None:
         self._positions.clear()
 
-    def _read(self, place: Place) -> list[FakeRecord]:
+    def _read(self, place: Place, count: int) -> list[FakeRecord]:
         position, records = self._positions[place], self._kafka.log[place]
         if position < self._kafka.trimmed.get(place, 0):
             return [_problem(place, position, KafkaError._AUTO_OFFSET_RESET)]
-        self._positions[place] = len(records)
+        end = min(position + count, len(records))
+        self._positions[place] = end
         if position < len(records):
             self._at_end.discard(place)
-            return [record for record in records[position:] if record]
+            return [record for record in records[position:end] if record]
         if place in self._at_end:
             return []
         self._at_end.add(place)
@@ -257,18 +261,27 @@ class FakeProducer:
 
 def example(type_name: str) -> dict[str, Any]:
     """The smallest value of one of our own types: zeros, empty texts and lists, nulls."""
-    return _smallest(load_schema(type_name))
+    return smallest(load_schema(type_name))
 
 
-def _smallest(schema: Any) -> Any:
+def smallest(schema: Any) -> Any:
     """The smallest value of an Avro schema; of a union, its first branch's."""
     if isinstance(schema, list):
-        return _smallest(schema[0])
+        return smallest(schema[0])
     if isinstance(schema, str):
         return PRIMITIVES[schema]
     if schema["type"] == "record":
-        return {field["name"]: _smallest(field["type"]) for field in schema["fields"]}
+        return {field["name"]: smallest(field["type"]) for field in schema["fields"]}
     return {"array": [], "map": {}}[schema["type"]]
+
+
+def example_manifest(version: int = 1, **fields: Any) -> dict[str, Any]:
+    """The smallest manifest of a version; its publisher fills in the parts."""
+    previous = version - 1 or None
+    chain = {"version": version, "parent": previous, "predecessor": previous}
+    return (
+        example("ModelManifest") | chain | {"status": "accepted", "blocks": [version - 1]} | fields
+    )
 
 
 PRIMITIVES = {

@@ -20,18 +20,22 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.model import Architecture, SASRec
 from ader_stream.ader.state import MOMENTS, State
+from ader_stream.ader.tensors import Blob, read_tensors
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.errors import ArtifactError
 
 KINDS = ("weights", "vocabulary", "exemplars", "optimizer")
 
+MAX_ARCHITECTURE_NUMBER = 100_000
+"""No width, depth or length is larger: a model must not be built whose memory nobody has."""
+
+ITEM_TABLE = "items.weight"
 ARCHITECTURE = "architecture"
 """The one metadata key: safetensors keeps no order between several, and bytes must not vary."""
 
@@ -47,7 +51,7 @@ def encode_parts(state: State) -> dict[str, bytes]:
     }
 
 
-def decode_state(parts: Mapping[str, bytes]) -> State:
+def decode_state(parts: Mapping[str, Blob]) -> State:
     """Rebuild the version behind the parts.
 
     Raises
@@ -59,21 +63,26 @@ def decode_state(parts: Mapping[str, bytes]) -> State:
     if missing:
         raise ArtifactError(f"parts {missing} are missing; a version has {', '.join(KINDS)}")
     weights, vocabulary, architecture = _decode_model(parts["weights"], parts["vocabulary"])
-    optimizer = _load("optimizer", parts["optimizer"])
+    optimizer, _ = read_tensors("optimizer", parts["optimizer"])
     _require_moments(optimizer, weights)
     exemplars = _decode_exemplars(parts["exemplars"], len(vocabulary))
     return State(weights, optimizer, exemplars, vocabulary, architecture)
 
 
-def decode_serving(weights: bytes, vocabulary: bytes) -> tuple[SASRec, Vocabulary]:
-    """Rebuild the model in eval mode and its vocabulary; raises ArtifactError alike."""
+def decode_serving(weights: Blob, vocabulary: Blob) -> tuple[SASRec, Vocabulary]:
+    """Rebuild the model in eval mode and its vocabulary; raises ArtifactError alike.
+
+    The model's weights are those bytes, not a copy of them, if they can be written to.
+    """
     tensors, items, architecture = _decode_model(weights, vocabulary)
-    model = SASRec(architecture, len(items))
-    model.load_state_dict(tensors)
+    model = SASRec(architecture, n_items=0)
+    table = tensors[ITEM_TABLE]
+    model.items = nn.Embedding(table.shape[0], table.shape[1], _weight=table)
+    model.load_state_dict(tensors, assign=True)
     return model.eval(), items
 
 
-def content_digest(parts: Mapping[str, bytes]) -> str:
+def content_digest(parts: Mapping[str, Blob]) -> str:
     """Hash the sorted kinds and the SHA-256 of each part: 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for kind in sorted(parts):
@@ -88,7 +97,7 @@ def _encode_vocabulary(vocabulary: Vocabulary) -> bytes:
     return save({"utf8": torch.from_numpy(utf8), "offsets": torch.from_numpy(offsets)})
 
 
-def _decode_vocabulary(blob: bytes) -> Vocabulary:
+def _decode_vocabulary(blob: Blob) -> Vocabulary:
     tensors = _load_named("vocabulary", blob, {"utf8": torch.uint8, "offsets": torch.int64})
     text = tensors["utf8"].numpy().tobytes()
     offsets = tensors["offsets"].tolist()
@@ -111,7 +120,7 @@ def _encode_exemplars(exemplars: Exemplars) -> bytes:
     )
 
 
-def _decode_exemplars(blob: bytes, n_items: int) -> Exemplars:
+def _decode_exemplars(blob: Blob, n_items: int) -> Exemplars:
     tensors = _load_named("exemplars", blob, {"items": torch.int32, "offsets": torch.int64})
     items, offsets = tensors["items"].numpy(), tensors["offsets"].numpy()
     _require_offsets("exemplars", offsets.tolist(), len(items))
@@ -126,24 +135,37 @@ def _decode_exemplars(blob: bytes, n_items: int) -> Exemplars:
 
 
 def _decode_model(
-    weights: bytes, vocabulary: bytes
+    weights: Blob, vocabulary: Blob
 ) -> tuple[dict[str, Tensor], Vocabulary, Architecture]:
-    tensors = _load("weights", weights)
-    architecture = _read_architecture(weights)
+    tensors, metadata = read_tensors("weights", weights)
+    architecture = _read_architecture(metadata, len(tensors))
     items = _decode_vocabulary(vocabulary)
-    expected = SASRec(architecture, len(items)).state_dict()
-    _require_shapes("weights", tensors, {name: tuple(t.shape) for name, t in expected.items()})
+    shapes = _expected_shapes(architecture, len(items))
+    _require_shapes("weights", tensors, shapes)
     return tensors, items, architecture
 
 
-def _read_architecture(weights: bytes) -> Architecture:
-    # A safetensors blob is the header's length (8 bytes, little-endian), the header, the data.
-    length = int.from_bytes(weights[:8], "little")
-    header = json.loads(weights[8 : 8 + length])
+def _read_architecture(metadata: Mapping[str, str], n_tensors: int) -> Architecture:
     try:
-        return Architecture(**json.loads(header["__metadata__"][ARCHITECTURE]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"weights name no architecture that is known: {error!r}") from error
+        architecture = Architecture(**json.loads(metadata[ARCHITECTURE]))
+        numbers = [n for n in asdict(architecture).values() if isinstance(n, int | float)]
+        fits = all(0 <= n <= MAX_ARCHITECTURE_NUMBER for n in numbers)
+        fits = fits and 1 <= architecture.blocks <= n_tensors
+        fits = fits and min(architecture.hidden, architecture.maxlen) >= 1
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"weights name no architecture that is known: {error!r:.300}") from None
+    if not fits:
+        raise ArtifactError(f"weights name an impossible architecture: {architecture!r:.300}")
+    return architecture
+
+
+def _expected_shapes(architecture: Architecture, n_items: int) -> dict[str, tuple[int, ...]]:
+    try:
+        with torch.device("meta"):  # shapes without memory
+            model = SASRec(architecture, n_items)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"weights name an impossible architecture: {error!r:.300}") from None
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def _require_moments(optimizer: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
@@ -166,6 +188,8 @@ def _require_shapes(
     )
     if wrong:
         raise ArtifactError(f"{kind} do not fit the other parts: {'; '.join(wrong)}")
+    if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
+        raise ArtifactError(f"{kind} hold tensors that are no float32")
 
 
 def _require_offsets(kind: str, offsets: list[int], end: int) -> None:
@@ -173,16 +197,9 @@ def _require_offsets(kind: str, offsets: list[int], end: int) -> None:
         raise ArtifactError(f"{kind} have offsets that do not rise from 0 to {end}")
 
 
-def _load_named(kind: str, blob: bytes, expected: Mapping[str, torch.dtype]) -> dict[str, Tensor]:
-    tensors = _load(kind, blob)
+def _load_named(kind: str, blob: Blob, expected: Mapping[str, torch.dtype]) -> dict[str, Tensor]:
+    tensors, _ = read_tensors(kind, blob)
     found = {name: tensor.dtype for name, tensor in tensors.items()}
     if found != expected or any(tensor.dim() != 1 for tensor in tensors.values()):
-        raise ArtifactError(f"{kind} hold {found}; expected flat {dict(expected)}")
+        raise ArtifactError(f"{kind} hold {found!s:.300}; expected flat {dict(expected)}")
     return tensors
-
-
-def _load(kind: str, blob: bytes) -> dict[str, Tensor]:
-    try:
-        return load(blob)
-    except SafetensorError as error:
-        raise ArtifactError(f"{kind} are no safetensors ({len(blob)} bytes): {error}") from error

@@ -16,7 +16,7 @@ from ader_stream.demo.workers import Workers
 from ader_stream.errors import DemoError
 from ader_stream.local_kafka import Guard, LocalKafka
 from ader_stream.settings import Settings
-from ader_stream.stream.model_log import Manifest
+from ader_stream.stream.manifest import Manifest
 from ader_stream.stream.replaying import Replayer
 from ader_stream.stream.system_view import SystemView
 from ader_stream.stream.topics import create_topics

@@ -140,6 +140,23 @@ class TrainerSettings(_Group):
     )
 
 
+class ModelsSettings(_Group):
+    """The model log."""
+
+    signing_key: Path | None = Field(
+        None, description="Private key (Ed25519, PEM) with which the trainer signs; none: unsigned."
+    )
+    trusted_keys: tuple[Path, ...] = Field(
+        (), description="Public keys (Ed25519, PEM) whose signatures count, a JSON list."
+    )
+    signatures_required: bool = Field(
+        False, description="Refuse versions that no trusted key has signed."
+    )
+    max_bytes: int = Field(
+        4 * 2**30, ge=1, description="Largest version that is read, all parts together, bytes."
+    )
+
+
 class InferenceSettings(_Group):
     """The inference worker."""
 

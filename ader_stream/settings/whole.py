@@ -10,6 +10,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from ader_stream.errors import SettingsError
 from ader_stream.settings.environment import settings_file
 from ader_stream.settings.groups import (
     BlocksSettings,
@@ -18,12 +19,15 @@ from ader_stream.settings.groups import (
     InferenceSettings,
     KafkaSettings,
     LogSettings,
+    ModelsSettings,
     SessionizerSettings,
     SessionsSettings,
     TrainerSettings,
 )
 from ader_stream.stream.clicks import ClickFormat
 from ader_stream.stream.clients import KafkaClients
+from ader_stream.stream.manifest import Trust
+from ader_stream.stream.signing import Signer, read_signer, read_trusted
 from ader_stream.stream.topics import Topics
 from ader_stream.types import BlockRule, SessionRule
 
@@ -45,6 +49,7 @@ class Settings(BaseSettings):
     blocks: BlocksSettings = BlocksSettings()
     sessionizer: SessionizerSettings = SessionizerSettings()
     trainer: TrainerSettings = TrainerSettings()
+    models: ModelsSettings = ModelsSettings()
     inference: InferenceSettings = InferenceSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
@@ -85,6 +90,23 @@ class Settings(BaseSettings):
             session_timeout=self.kafka.session_timeout,
             transaction_timeout=self.kafka.transaction_timeout,
         )
+
+    @property
+    def trust(self) -> Trust:
+        """Which versions are read; raises SettingsError if none could be."""
+        models = self.models
+        if models.signatures_required and not models.trusted_keys:
+            raise SettingsError(
+                "models.signatures_required = true: name at least one of models.trusted_keys, or "
+                "no version could be read"
+            )
+        keys = read_trusted(models.trusted_keys, required=models.signatures_required)
+        return Trust(keys, models.max_bytes)
+
+    @property
+    def signer(self) -> Signer | None:
+        """What signs the versions that are published."""
+        return read_signer(self.models.signing_key) if self.models.signing_key else None
 
     @property
     def block_rule(self) -> BlockRule:

@@ -7,7 +7,9 @@ The way of a click, file by file::
     sessionizing      one partition of it, with changelog and dead letters
     sessions          closed sessions and block ends as records, and back
     block_feed        sessions → complete blocks, for the trainer
-    model_log         versions → chunks and a manifest, and back
+    model_log         versions → chunks, and the manifest that makes them exist
+    model_reader      manifests → parts, checked      manifest     what a version is, as a record
+    signing           who may publish a version
     manifest_follower every new manifest, for inference
     prefixes          clicks → session prefixes, by the sessionizer's own rules
     prequential       one partition of scoring: prefixes, scores, recommendations

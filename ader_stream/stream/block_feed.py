@@ -26,12 +26,14 @@ class TrainingBlock:
         Numbers of those that have sessions.
     sessions
         Sorted by (last time, first time, key): the order does not depend on partitions.
-    next_offsets
-        Partition of the sessions topic → where reading goes on after these blocks.
+    first_offsets, next_offsets
+        Partition of the sessions topic → where reading has begun, and where it goes on after
+        these blocks.
     """
 
     blocks: tuple[int, ...]
     sessions: tuple[Session, ...]
+    first_offsets: Mapping[int, int]
     next_offsets: Mapping[int, int]
 
 
@@ -95,12 +97,13 @@ class BlockFeed:
             return None
         for block in blocks:
             del self._sessions[block]
+        first = {partition: at.next_offset for partition, at in self._progress.items()}
         for progress in self._progress.values():
             progress.next_offset = progress.ends.get(blocks[-1], progress.next_offset)
             progress.ends = {b: at for b, at in progress.ends.items() if b > blocks[-1]}
         sessions.sort(key=lambda s: (s.times[-1], s.times[0], s.key))
         offsets = {partition: at.next_offset for partition, at in self._progress.items()}
-        return TrainingBlock(tuple(blocks), tuple(sessions), offsets)
+        return TrainingBlock(tuple(blocks), tuple(sessions), first, offsets)
 
     def close(self) -> None:
         """Stop reading."""

@@ -47,9 +47,16 @@ def read_to_end(
 
 
 def read_range(
-    clients: KafkaClients, topic: str, partition: int, start: int, end: int
+    clients: KafkaClients,
+    topic: str,
+    partition: int,
+    start: int,
+    end: int,
+    at_once: int = READ_MESSAGES,
 ) -> Iterator[Record]:
     """Yield the committed records of a partition with `start` <= offset < `end`.
+
+    `at_once` bounds the records that are held at a time.
 
     Raises
     ------
@@ -63,7 +70,7 @@ def read_range(
     reader = clients.reader()
     try:
         reader.assign([TopicPartition(topic, partition, start)])
-        yield from _records_below(reader, end)
+        yield from _records_below(reader, end, at_once)
     finally:
         reader.close()
 
@@ -123,11 +130,11 @@ def _raise_if_final(error: KafkaError, topic: str | None) -> None:
         raise TopicError(f"{error.str()}; allow this user the groups that start with kafka.prefix")
 
 
-def _records_below(reader: Consumer, end: int) -> Iterator[Record]:
+def _records_below(reader: Consumer, end: int, at_once: int) -> Iterator[Record]:
     """Yield until the reader stands at `end`; markers and aborted records count as passed."""
     waiting_since = time.monotonic()
     while True:
-        for record in reader.consume(READ_MESSAGES, BATCH_SECONDS):
+        for record in reader.consume(at_once, BATCH_SECONDS):
             waiting_since = time.monotonic()
             error = record.error()
             at = record.offset() or 0

@@ -2,6 +2,8 @@
 
 ``ader-type`` is the record's name and the file's (``SessionBatch`` → ``SessionBatch.avsc``);
 ``ader-schema`` is the CRC-64-AVRO fingerprint of the writer's schema in parsing canonical form.
+What an older schema wrote (``schemas/older/TYPE.N.avsc``) is read as today's type: fields that it
+lacks have their defaults.
 """
 
 from __future__ import annotations
@@ -50,17 +52,18 @@ def decode(
     named = dict(headers or ())
     type_name = (named.get(TYPE_HEADER) or b"").decode(errors="replace")
     try:
-        known = _headers(type_name)
+        writers = _writers(type_name)
     except OSError:
         raise DecodeError(
             f"header {TYPE_HEADER} = {type_name!r}: expected the name of a file in schemas/"
         ) from None
-    if (SCHEMA_HEADER, named.get(SCHEMA_HEADER)) not in known:
+    writer = writers.get(named.get(SCHEMA_HEADER) or b"")
+    if writer is None:
         raise DecodeError(
             f"{type_name} was written with schema {named.get(SCHEMA_HEADER)!r}, "
             f"which is not known here; update this process"
         )
-    return type_name, _read(schema(type_name), data or b"", type_name)
+    return type_name, _read(writer, data or b"", type_name)
 
 
 def decode_as(type_name: str, data: bytes) -> dict[str, Any]:
@@ -84,15 +87,31 @@ def load_schema(type_name: str) -> dict[str, Any]:
 
 @functools.cache
 def _headers(type_name: str) -> tuple[tuple[str, bytes], ...]:
-    canonical = to_parsing_canonical_form(load_schema(type_name))
-    print_ = fingerprint(canonical, "CRC-64-AVRO").encode()
-    return ((TYPE_HEADER, type_name.encode()), (SCHEMA_HEADER, print_))
+    return (
+        (TYPE_HEADER, type_name.encode()),
+        (SCHEMA_HEADER, _fingerprint(load_schema(type_name))),
+    )
+
+
+@functools.cache
+def _writers(type_name: str) -> dict[bytes, Any]:
+    """Fingerprint → schema: today's, and every older one."""
+    found = {_fingerprint(load_schema(type_name)): schema(type_name)}
+    for file in resource("schemas", "older").glob(f"{type_name}.*.avsc"):
+        older = json.loads(file.read_text(encoding="utf-8"))
+        found[_fingerprint(older)] = fastavro.parse_schema(older)
+    return found
+
+
+def _fingerprint(writer: Any) -> bytes:
+    return fingerprint(to_parsing_canonical_form(writer), "CRC-64-AVRO").encode()
 
 
 def _read(writer: Any, data: bytes, type_name: str) -> dict[str, Any]:
+    today = schema(type_name)
     buffer = io.BytesIO(data)
     try:
-        value = fastavro.schemaless_reader(buffer, writer, None)
+        value = fastavro.schemaless_reader(buffer, writer, None if writer is today else today)
     except (EOFError, ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
         raise DecodeError(f"{len(data)} bytes are no {type_name}: {error!r}") from None
     if buffer.tell() != len(data):

@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 
 from ader_stream.stream.changelog import checked, offset_range, read_range
 from ader_stream.stream.clients import KafkaClients
-from ader_stream.stream.model_log import Manifest, decode_manifest
+from ader_stream.stream.manifest import Manifest
 from ader_stream.stream.records import Record
 
 log = structlog.get_logger(__name__)
@@ -23,6 +23,8 @@ class ManifestFollower:
 
     Parameters
     ----------
+    decode
+        Returns the manifest in a record; None for a tombstone, or for one that is refused.
     on_standing
         Called once by `start` with all that are there, oldest first, so that a version behind the
         newest need not be loaded.
@@ -34,11 +36,13 @@ class ManifestFollower:
         self,
         clients: KafkaClients,
         topic: str,
+        decode: Callable[[Record], Manifest | None],
         on_standing: Callable[[list[Manifest]], None],
         on_new: Callable[[list[Manifest]], None],
     ) -> None:
         self._clients = clients
         self._topic = topic
+        self._decode = decode
         self._on_standing = on_standing
         self._on_new = on_new
         self._next_offset = 0
@@ -53,7 +57,7 @@ class ManifestFollower:
         """
         first, self._next_offset = offset_range(self._clients, self._topic, 0)
         records = read_range(self._clients, self._topic, 0, first, self._next_offset)
-        self._on_standing(_decoded(records))
+        self._on_standing(self._decoded(records))
         self._thread.start()
 
     def stop(self) -> None:
@@ -80,12 +84,11 @@ class ManifestFollower:
         reader.assign([TopicPartition(self._topic, 0, self._next_offset)])
         try:
             while not self._stopping.is_set():
-                manifests = _decoded(checked(reader.consume(1_000, POLL_SECONDS)))
+                manifests = self._decoded(checked(reader.consume(1_000, POLL_SECONDS)))
                 if manifests:
                     self._on_new(manifests)
         finally:
             reader.close()
 
-
-def _decoded(records: Iterable[Record]) -> list[Manifest]:
-    return [manifest for manifest in map(decode_manifest, records) if manifest]
+    def _decoded(self, records: Iterable[Record]) -> list[Manifest]:
+        return [manifest for manifest in map(self._decode, records) if manifest]

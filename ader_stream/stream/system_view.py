@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition
 from ader_stream.stream.changelog import checked, offset_range
 from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.codec import decode
-from ader_stream.stream.model_log import Manifest
+from ader_stream.stream.manifest import Manifest
 from ader_stream.stream.records import Record
 from ader_stream.stream.score_log import Score, ScoreKey, decode_score
 from ader_stream.stream.topics import Topics, partition_counts

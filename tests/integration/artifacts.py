@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ader_stream.ader.artifact import content_digest, encode_parts
+from safetensors.torch import load
+
+from ader_stream.ader.artifact import encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import PAPER
-from ader_stream.stream.model_log import Manifest
+from ader_stream.stream.manifest import Manifest
 from tests.integration.system import SMALL
 
 ITEMS = tuple(f"item-{number}" for number in range(20))
@@ -24,25 +26,28 @@ def tiny_parts(seed: int = 0) -> dict[str, bytes]:
 
 def manifest_of(version: int, parts: dict[str, bytes]) -> Manifest:
     """Return a manifest as the trainer hands it to `ModelPublisher`: of block `version` - 1."""
-    previous = version - 1 or None
+    previous, offsets = version - 1 or None, load(parts["exemplars"])["offsets"]
     return {
         "version": version,
         "parent": previous,
         "predecessor": previous,
+        "status": "accepted",
+        "rejection": None,
         "blocks": [version - 1],
         "method": "ader",
         "recipe": "paper",
         "hyperparameters": {},
+        "choices": {},
         "seed": 0,
         "frequent_items": list(FREQUENT),
-        "digest": content_digest(parts),
+        "gate": None,
         "report": {
             "epochs": 1,
             "best_epoch": 1,
             "losses": [1.0],
             "validation_recall20": [],
             "adaptive_weight": 0.0,
-            "exemplars": 0,
+            "exemplars": len(offsets) - 1,
             "sessions": 20,
             "clicks": 80,
             "train_samples": 60,

@@ -23,7 +23,7 @@ from ader_stream.local_kafka.ports import HOST, free_port
 from ader_stream.settings import load_settings, worker_environment
 from ader_stream.stream.changelog import read_to_end
 from ader_stream.stream.clicks import ClickFormat
-from ader_stream.stream.model_log import Manifest, decode_manifest
+from ader_stream.stream.manifest import Manifest, decode_manifest
 from ader_stream.stream.records import Record
 from ader_stream.stream.replaying import Replayer
 from ader_stream.stream.score_log import Score, ScoreKey, read_scores
@@ -353,7 +353,7 @@ class System:
     def manifests(self) -> list[Manifest]:
         """Every committed manifest in the order of the log: two of one version would be seen."""
         records = read_to_end(self.clients, self.topics.models)
-        return [manifest for manifest in map(decode_manifest, records) if manifest]
+        return [decode_manifest(r, self.settings.trust) for r in records if r.value() is not None]
 
     def outcome(self) -> Outcome:
         """Everything that must not depend on who died when."""

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from ader_stream.errors import ArtifactError, FencedError
-from ader_stream.stream.model_log import CHUNKS_A_TRANSACTION, KINDS, ModelPublisher, ModelReader
+from ader_stream.stream.manifest import KINDS
+from ader_stream.stream.model_log import CHUNKS_A_TRANSACTION, ModelPublisher
+from ader_stream.stream.model_reader import ModelReader
 from ader_stream.types import Click
 from tests.integration.artifacts import manifest_of, tiny_parts
 from tests.integration.system import Kafka, System
@@ -68,7 +70,7 @@ def test_chunks_without_their_manifest_are_invisible_and_harmless(
 ) -> None:
     other = {kind: part[::-1] for kind, part in parts.items()}
     with pytest.raises(TypeError, match="seed"):
-        publisher(system).publish(manifest_of(1, other) | {"seed": "unwritable"}, other)
+        publisher(system).publish(manifest_of(1, parts) | {"seed": "unwritable"}, other)
     assert len(system.records(system.topics.model_chunks)) > len(KINDS)
     assert reader.manifests() == []
     publisher(system).publish(manifest_of(1, parts), parts)

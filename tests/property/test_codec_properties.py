@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ader_stream.errors import DecodeError
@@ -17,6 +17,9 @@ from ader_stream.types import Click, Counts, Session
 from tests.fakes import FakeRecord
 
 TYPES = sorted(file.stem for file in resource("schemas").glob("*.avsc"))
+
+first_draw_may_be_slow = settings(suppress_health_check=[HealthCheck.too_slow])
+"""On a fresh clone the first text that is drawn builds hypothesis's table of Unicode."""
 
 texts = st.text(max_size=8)
 longs = st.integers(-(2**63), 2**63 - 1)
@@ -49,12 +52,14 @@ def values(schema: Any) -> st.SearchStrategy[Any]:
     return st.dictionaries(texts, values(schema["values"]), max_size=2)
 
 
+@first_draw_may_be_slow
 @given(type_name=st.sampled_from(TYPES), data=st.data())
 def test_every_value_of_every_type_comes_back(type_name: str, data: st.DataObject) -> None:
     value = data.draw(values(load_schema(type_name)))
     assert decode(*encode(type_name, value)) == (type_name, value)
 
 
+@first_draw_may_be_slow
 @given(type_name=st.sampled_from(TYPES), data=st.data(), noise=st.binary(min_size=1, max_size=8))
 def test_damaged_bytes_are_a_value_or_refused_and_nothing_else(
     type_name: str, data: st.DataObject, noise: bytes

@@ -11,11 +11,12 @@ import pytest
 from fastavro.schema import to_parsing_canonical_form
 
 from ader_stream.resources import resource
-from ader_stream.stream.codec import SCHEMA_HEADER, TYPE_HEADER, encode
+from ader_stream.stream.codec import SCHEMA_HEADER, TYPE_HEADER, decode, encode
 from ader_stream.types import DEAD_LETTER_REASONS
-from tests.fakes import example
+from tests.fakes import example, smallest
 
-FILES = sorted(resource("schemas").iterdir())
+FILES = sorted(resource("schemas").glob("*.avsc"))
+OLDER = sorted(resource("schemas", "older").iterdir())
 TYPES = {
     "BlockEnd",
     "Click",
@@ -111,6 +112,21 @@ def test_the_headers_name_type_and_schema_by_the_fingerprint_of_the_avro_specifi
         (TYPE_HEADER, file.stem.encode()),
         (SCHEMA_HEADER, rabin(canonical).hex().encode()),
     ]
+
+
+@pytest.mark.parametrize("file", OLDER, ids=lambda file: file.stem)
+def test_what_an_older_schema_wrote_is_read_as_todays_type(file: Path) -> None:
+    type_name = file.name.split(".")[0]
+    older = read(file)
+    written = smallest(older)
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(older), written)
+    fingerprint = rabin(to_parsing_canonical_form(read(file)).encode()).hex().encode()
+    headers = [(TYPE_HEADER, type_name.encode()), (SCHEMA_HEADER, fingerprint)]
+    found_type, found = decode(buffer.getvalue(), headers)
+    assert found_type == type_name
+    assert set(found) == set(example(type_name))
+    assert {name: found[name] for name in written} == written
 
 
 def test_the_reasons_for_a_dead_letter_are_those_of_its_schema() -> None:

@@ -80,6 +80,10 @@ OTHER = {
     "trainer.seed": "3",
     "trainer.threads": "2",
     "trainer.chunk_size": "5000",
+    "models.signing_key": "key.pem",
+    "models.trusted_keys": '["public.pem"]',
+    "models.signatures_required": "true",
+    "models.max_bytes": "1000",
     "inference.k": "5",
     "inference.recommendations": "true",
     "inference.threads": "2",
@@ -146,6 +150,14 @@ def test_a_variable_like_no_other_points_to_the_list(monkeypatch: pytest.MonkeyP
 def test_what_is_wrong_in_the_file_is_named(toml: Path, text: str, expected: str) -> None:
     toml.write_text(text)
     assert refusal().startswith(expected)
+
+
+def test_a_signature_that_nobody_could_give_is_not_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ADER_MODELS_SIGNATURES_REQUIRED", "true")
+    with pytest.raises(SettingsError, match=r"name at least one of models\.trusted_keys"):
+        _ = load_settings().trust
 
 
 def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ader_stream.stream.codec import encode
+from ader_stream.stream.codec import decode, encode
 from ader_stream.stream.manifest_follower import ManifestFollower
-from tests.fakes import FakeKafka, example
+from tests.fakes import FakeKafka, FakeRecord, example
 
 TOPIC = "models"
 SECONDS = 20
@@ -24,6 +24,11 @@ def publish(kafka: FakeKafka, *versions: int) -> None:
         kafka.append(TOPIC, value, str(version), headers)
 
 
+def decoded(record: FakeRecord) -> Any:
+    """The manifest in a record; None for any other."""
+    return decode(record.value(), record.headers())[1] if record.headers() else None
+
+
 @contextmanager
 def following(kafka: FakeKafka) -> Iterator[tuple[ManifestFollower, Taken]]:
     """A follower, and what it hands on: standing or new, and the versions."""
@@ -35,7 +40,11 @@ def following(kafka: FakeKafka) -> Iterator[tuple[ManifestFollower, Taken]]:
             raise ZeroDivisionError("unlucky")
 
     follower = ManifestFollower(
-        kafka, TOPIC, lambda standing: put("standing", standing), lambda new: put("new", new)
+        kafka,
+        TOPIC,
+        decoded,
+        lambda standing: put("standing", standing),
+        lambda new: put("new", new),
     )
     follower.start()
     try:

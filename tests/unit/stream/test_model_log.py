@@ -6,21 +6,14 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from ader_stream.errors import ArtifactError, DecodeError, FencedError, TopicError
-from ader_stream.stream import model_log
-from ader_stream.stream.codec import CHUNK_TYPE, TYPE_HEADER, encode
-from ader_stream.stream.model_log import (
-    ATTEMPTS,
-    CHUNKS_A_TRANSACTION,
-    FORMAT,
-    KINDS,
-    ModelPublisher,
-    ModelReader,
-    decode_manifest,
-    sha256,
-)
+from ader_stream.errors import ArtifactError, FencedError, TopicError
+from ader_stream.stream import model_reader
+from ader_stream.stream.codec import CHUNK_TYPE, TYPE_HEADER
+from ader_stream.stream.manifest import FORMAT, KINDS, sha256
+from ader_stream.stream.model_log import ATTEMPTS, CHUNKS_A_TRANSACTION, ModelPublisher
+from ader_stream.stream.model_reader import FIRST_PAUSE_SECONDS, ModelReader
 from ader_stream.stream.topics import Topics
-from tests.fakes import FakeKafka, FakeRecord, example
+from tests.fakes import FakeKafka, FakeRecord, example_manifest
 
 TOPICS = Topics("ader")
 CHUNK_SIZE = 10
@@ -49,16 +42,12 @@ def publisher(kafka: FakeKafka, **failures: KafkaError) -> ModelPublisher:
     return publisher
 
 
-def manifest(version: int = 1) -> dict[str, Any]:
-    return example("ModelManifest") | {"version": version}
-
-
 def publish(kafka: FakeKafka, version: int = 1, **failures: KafkaError) -> dict[str, Any]:
-    return publisher(kafka, **failures).publish(manifest(version), PARTS)
+    return publisher(kafka, **failures).publish(example_manifest(version), PARTS)
 
 
 def reader(kafka: FakeKafka) -> ModelReader:
-    return ModelReader(kafka, TOPICS)
+    return ModelReader(kafka, TOPICS, pause=lambda _: None)
 
 
 def chunk(kafka: FakeKafka, key: str) -> FakeRecord:
@@ -100,7 +89,7 @@ def test_the_manifest_names_every_chunk_with_size_and_digest(kafka: FakeKafka) -
 
 def test_a_part_of_many_chunks_goes_out_in_several_transactions(kafka: FakeKafka) -> None:
     parts = PARTS | {"weights": b"x" * CHUNK_SIZE * (2 * CHUNKS_A_TRANSACTION + 1)}
-    published = publisher(kafka).publish(manifest(), parts)
+    published = publisher(kafka).publish(example_manifest(), parts)
     full = CHUNKS_A_TRANSACTION
     assert kafka.producers[-1].committed == [4, 1, 1, full, full, 1, 1]
     assert reader(kafka).fetch(published, KINDS) == parts
@@ -109,7 +98,7 @@ def test_a_part_of_many_chunks_goes_out_in_several_transactions(kafka: FakeKafka
 def test_a_producer_with_room_for_a_few_chunks_is_enough(kafka: FakeKafka) -> None:
     publishing = publisher(kafka)
     kafka.producers[-1].room = 2
-    assert reader(kafka).fetch(publishing.publish(manifest(), PARTS), KINDS) == PARTS
+    assert reader(kafka).fetch(publishing.publish(example_manifest(), PARTS), KINDS) == PARTS
 
 
 @pytest.mark.parametrize("commit", range(5))
@@ -121,7 +110,9 @@ def test_who_is_fenced_while_publishing_leaves_no_version(kafka: FakeKafka, comm
 
 def test_the_next_leader_publishes_over_what_a_dead_one_left(kafka: FakeKafka) -> None:
     with pytest.raises(FencedError):
-        publisher(kafka, at_3=FENCED).publish(manifest(), PARTS | {"optimizer": b"other" * 9})
+        publisher(kafka, at_3=FENCED).publish(
+            example_manifest(), PARTS | {"optimizer": b"other" * 9}
+        )
     assert reader(kafka).fetch(publish(kafka), KINDS) == PARTS
 
 
@@ -145,8 +136,11 @@ def test_a_broker_that_refuses_again_and_again_ends_publishing(kafka: FakeKafka)
 def test_a_damaged_chunk_is_refused(kafka: FakeKafka, value: bytes | None) -> None:
     published = publish(kafka)
     kafka.replace(chunk(kafka, "1/weights/1"), value)
-    with pytest.raises(ArtifactError, match="chunk 1 of weights is not what the manifest says"):
+    with pytest.raises(
+        ArtifactError, match="chunk 1 of weights is not what the manifest says"
+    ) as refused:
         reader(kafka).fetch(published, KINDS)
+    assert refused.value.reason == "damaged-chunk"
     assert reader(kafka).fetch(published, ("vocabulary",)) == {"vocabulary": PARTS["vocabulary"]}
 
 
@@ -176,14 +170,14 @@ def test_a_part_that_is_not_what_its_chunks_make_is_refused(kafka: FakeKafka) ->
     published = publish(kafka)
     for part in published["parts"]:
         part["sha256"] = sha256(b"other")
-    with pytest.raises(ArtifactError, match="weights is not what the manifest says"):
+    with pytest.raises(ArtifactError, match="version 1: the digest is not that of the parts"):
         reader(kafka).fetch(published, ("weights",))
 
 
 def test_a_part_that_the_manifest_does_not_name_is_refused(kafka: FakeKafka) -> None:
     published = publish(kafka)
     published["parts"] = published["parts"][:1]
-    with pytest.raises(ArtifactError, match="version 1 has no exemplars, vocabulary"):
+    with pytest.raises(ArtifactError, match=r"parts \['optimizer'\]; expected each of"):
         reader(kafka).fetch(published, ("vocabulary", "exemplars", "optimizer"))
 
 
@@ -205,15 +199,47 @@ def test_a_manifest_that_cannot_be_read_is_not_passed_over_by_who_goes_on_from_i
 ) -> None:
     publish(kafka)
     kafka.append(TOPICS.models, b"newer", "2", [(TYPE_HEADER, b"ModelManifest")])
-    with pytest.raises(DecodeError, match="update this process"):
+    with pytest.raises(ArtifactError, match="update this process"):
         reader(kafka).manifests()
 
 
-def test_a_follower_passes_over_what_is_no_manifest() -> None:
-    value, headers = encode("ModelManifest", manifest(3))
-    assert decode_manifest(FakeRecord(value, headers=headers))["version"] == 3
-    assert decode_manifest(FakeRecord(None)) is None
-    assert decode_manifest(FakeRecord(value, headers=[])) is None
+def test_a_chunk_that_comes_late_is_waited_for(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    late = chunk(kafka, "1/weights/2")
+    value = late.value()
+    kafka.replace(late, b"not yet")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            kafka.replace(late, value)
+
+    assert ModelReader(kafka, TOPICS, pause=pause).fetch(published, KINDS) == PARTS
+    assert pauses == [FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS]
+
+
+def test_what_no_waiting_mends_is_not_tried_again(kafka: FakeKafka) -> None:
+    published = publish(kafka) | {"format": FORMAT + 1}
+    pauses: list[float] = []
+    with pytest.raises(ArtifactError):
+        ModelReader(kafka, TOPICS, pause=pauses.append).fetch(published, KINDS)
+    assert pauses == []
+
+
+def test_a_place_behind_the_end_of_the_log_is_not_waited_for(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    for place in published["run"]["places"]:
+        place["first_offset"], place["last_offset"] = 500, 10**12
+    with pytest.raises(ArtifactError, match="is missing"):
+        reader(kafka).fetch(published, KINDS)
+
+
+def test_a_version_that_came_to_nothing_has_a_manifest_and_no_chunk(kafka: FakeKafka) -> None:
+    rejected = example_manifest() | {"status": "rejected", "rejection": "nothing to train on"}
+    published = publisher(kafka).publish(rejected, {})
+    assert reader(kafka).manifests() == [published]
+    assert kafka.records(TOPICS.model_chunks) == []
 
 
 def test_a_version_says_where_its_chunks_lie_and_when_it_was_published(kafka: FakeKafka) -> None:
@@ -231,13 +257,13 @@ def test_serving_reads_no_chunk_of_the_optimizer(
 ) -> None:
     published = publish(kafka, 1)
     asked: list[tuple[int, int]] = []
-    whole = model_log.read_range
+    whole = model_reader.read_range
 
     def watched(*arguments: Any) -> Any:
-        asked.append(arguments[-2:])
+        asked.append(arguments[3:5])
         return whole(*arguments)
 
-    monkeypatch.setattr(model_log, "read_range", watched)
+    monkeypatch.setattr(model_reader, "read_range", watched)
     reader(kafka).fetch(published, ("weights", "vocabulary"))
 
     [(first, _)] = asked

@@ -1,0 +1,152 @@
+"""Describes a version: everything that its manifest says of how it was made."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version as installed
+from itertools import chain
+from typing import Any
+
+import torch
+
+from ader_stream.ader.cycle import CycleReport
+from ader_stream.ader.recipes import Recipe
+from ader_stream.resources import resource
+from ader_stream.stream.block_feed import TrainingBlock
+from ader_stream.stream.manifest import ACCEPTED, REJECTED, Manifest
+
+FREQUENT_ITEMS = 100
+"""Items kept in a manifest for sessions of which nothing is known."""
+
+LIBRARIES = ("torch", "numpy", "safetensors")
+
+NOTHING_DONE = CycleReport(0, 0, [], [], 0.0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
+"""What is reported of a block that could not be trained."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """What decides a version beside its block and its parent.
+
+    Parameters
+    ----------
+    method, recipe_name
+        ader, finetune, …; the recipe's name.
+    recipe
+        Every hyper-parameter.
+    seed
+        Of everything random in the cycle.
+    """
+
+    method: str
+    recipe_name: str
+    recipe: Recipe
+    seed: int
+
+
+def describe_version(
+    block: TrainingBlock,
+    making: Making,
+    *,
+    previous: int | None,
+    parent: int | None,
+    report: CycleReport = NOTHING_DONE,
+    seconds: float = 0.0,
+    rejection: str | None = None,
+) -> Manifest:
+    """Return the manifest of version `previous` + 1, without what its publisher fills in.
+
+    Parameters
+    ----------
+    previous
+        The newest version there is, whatever became of it.
+    parent
+        The version that weights, exemplars, vocabulary and optimizer came from.
+    report, seconds
+        Of the update cycle.
+    rejection
+        Why it must not be served; None if it may.
+    """
+    frequency = Counter(chain.from_iterable(session.items for session in block.sessions))
+    numbers, words = numbers_and_words(asdict(making.recipe))
+    return {
+        "version": (previous or 0) + 1,
+        "parent": parent,
+        "predecessor": previous,
+        "status": REJECTED if rejection else ACCEPTED,
+        "rejection": rejection,
+        "blocks": list(block.blocks),
+        "method": making.method,
+        "recipe": making.recipe_name,
+        "hyperparameters": numbers,
+        "choices": words,
+        "seed": making.seed,
+        "frequent_items": [item for item, _ in frequency.most_common(FREQUENT_ITEMS)],
+        "report": _describe_report(report, block),
+        "gate": None,
+        "run": _describe_run(block, report, seconds),
+    }
+
+
+def numbers_and_words(fields: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
+    """Part hyper-parameters into numbers and everything else.
+
+    >>> numbers_and_words({"hidden": 150, "output_precision": "bfloat16"})
+    ({'hidden': 150.0}, {'output_precision': 'bfloat16'})
+    """
+    numbers = {name: float(v) for name, v in fields.items() if isinstance(v, int | float)}
+    return numbers, {name: str(v) for name, v in fields.items() if name not in numbers}
+
+
+@functools.cache
+def code_version() -> str:
+    """Version of ader-stream, and of the method's source by its hash.
+
+    >>> code_version() == code_version()
+    True
+    """
+    digest = hashlib.sha256()
+    for file in sorted(resource("ader").glob("*.py")):
+        digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return f"{installed('ader-stream')}+{digest.hexdigest()[:12]}"
+
+
+def _describe_report(report: CycleReport, block: TrainingBlock) -> dict[str, object]:
+    return {
+        "epochs": report.epochs,
+        "best_epoch": report.best_epoch,
+        "losses": report.losses,
+        "validation_recall20": report.validation,
+        "adaptive_weight": report.adaptive_weight,
+        "exemplars": report.exemplars,
+        "sessions": len(block.sessions),
+        "clicks": sum(len(session.items) for session in block.sessions),
+        "train_samples": report.train_samples,
+        "items": report.items,
+        "new_items": report.new_items,
+    }
+
+
+def _describe_run(block: TrainingBlock, report: CycleReport, seconds: float) -> dict[str, object]:
+    return {
+        "offsets": [
+            {
+                "partition": partition,
+                "first_offset": block.first_offsets[partition],
+                "next_offset": next_offset,
+            }
+            for partition, next_offset in sorted(block.next_offsets.items())
+        ],
+        "train_seconds": seconds,
+        "samples_per_second": report.samples_per_second,
+        "herding_seconds": report.herding_seconds,
+        "code_version": code_version(),
+        "libraries": {name: installed(name) for name in LIBRARIES},
+        "device": f"cpu {platform.machine()}",
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.recipes import PAPER
+from ader_stream.registry.describe import Making, code_version, describe_version
+from ader_stream.stream.block_feed import TrainingBlock
+from ader_stream.types import Session
+
+RECIPE = replace(PAPER, hidden=8, blocks=1, maxlen=5, max_epochs=1, exemplars=9)
+MAKING = Making("ader", "paper", RECIPE, seed=3)
+SESSIONS = tuple(Session(str(n), ("a", "b", "c", "b"), (0, 1, 2, 3)) for n in range(8))
+BLOCK = TrainingBlock((4, 5), SESSIONS, {1: 0, 0: 10}, {1: 7, 0: 19})
+
+
+def test_a_manifest_says_how_its_version_was_made() -> None:
+    _, report = train_cycle([s.items for s in SESSIONS], None, RECIPE, 3, lambda _: None)
+    made = describe_version(BLOCK, MAKING, previous=6, parent=5, report=report, seconds=1.5)
+    assert (made["version"], made["parent"], made["predecessor"]) == (7, 5, 6)
+    assert (made["status"], made["rejection"], made["blocks"]) == ("accepted", None, [4, 5])
+    assert (made["method"], made["recipe"], made["seed"]) == ("ader", "paper", 3)
+    assert made["frequent_items"] == ["b", "a", "c"]
+    assert made["report"]["losses"] == report.losses
+    assert (made["report"]["sessions"], made["report"]["clicks"]) == (8, 32)
+    assert made["run"]["train_seconds"] == 1.5
+    assert set(made["run"]["libraries"]) == {"torch", "numpy", "safetensors"}
+
+
+def test_every_hyper_parameter_is_in_it() -> None:
+    made = describe_version(BLOCK, MAKING, previous=None, parent=None)
+    named = made["hyperparameters"] | made["choices"]
+    assert named.keys() == asdict(RECIPE).keys()
+    assert (named["hidden"], named["output_precision"]) == (8, "bfloat16")
+
+
+def test_every_partitions_range_of_offsets_is_in_it() -> None:
+    offsets = describe_version(BLOCK, MAKING, previous=None, parent=None)["run"]["offsets"]
+    assert [tuple(place.values()) for place in offsets] == [(0, 10, 19), (1, 0, 7)]
+
+
+def test_a_block_that_came_to_nothing_is_a_rejected_version_with_its_counts() -> None:
+    made = describe_version(BLOCK, MAKING, previous=1, parent=1, rejection="no sub-sequence")
+    assert (made["status"], made["rejection"]) == ("rejected", "no sub-sequence")
+    assert (made["report"]["clicks"], made["report"]["epochs"]) == (32, 0)
+
+
+def test_the_code_is_named_by_version_and_source() -> None:
+    version, _, source = code_version().partition("+")
+    assert version.count(".") == 2
+    assert len(bytes.fromhex(source)) == 6
