@@ -31,7 +31,7 @@ def test_every_hyper_parameter_is_in_it() -> None:
     made = describe_version(BLOCK, MAKING, previous=None, parent=None)
     named = made["hyperparameters"] | made["choices"]
     assert named.keys() == asdict(RECIPE).keys()
-    assert (named["hidden"], named["output_precision"]) == (8, "bfloat16")
+    assert (named["hidden"], named["output_precision"]) == (8, RECIPE.output_precision)
 
 
 def test_every_partitions_range_of_offsets_is_in_it() -> None:
