@@ -81,7 +81,28 @@ LATE = Metric(
 DEAD_LETTERS = Metric(
     Counter, "ader_dead_letters_total", "clicks", "Clicks refused, by reason.", ("reason",)
 )
+DUPLICATES = Metric(
+    Counter,
+    "ader_duplicate_clicks_total",
+    "clicks",
+    "Clicks passed over because their event id was known.",
+    ("partition",),
+)
+HELD = Metric(
+    Gauge,
+    "ader_held_clicks",
+    "clicks",
+    "Clicks far ahead of the stream time, which others must confirm.",
+    ("partition",),
+)
 SESSIONS = Metric(Counter, "ader_sessions_total", "sessions", "Sessions closed.", ("partition",))
+CLOSED_EARLY = Metric(
+    Counter,
+    "ader_sessions_closed_early_total",
+    "sessions",
+    "Sessions closed at a bound: clicks, age, or the number of open ones.",
+    ("partition", "bound"),
+)
 BLOCKS = Metric(Counter, "ader_block_ends_total", "blocks", "Block ends written.", ("partition",))
 OPEN_SESSIONS = Metric(
     Gauge, "ader_open_sessions", "sessions", "Sessions that may still grow.", ("partition",)

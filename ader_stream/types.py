@@ -15,7 +15,14 @@ MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
-DEAD_LETTER_REASONS = ("malformed", "missing-field", "bad-value", "unknown-schema", "late")
+DEAD_LETTER_REASONS = (
+    "malformed",
+    "missing-field",
+    "bad-value",
+    "unknown-schema",
+    "late",
+    "future",
+)
 """Why a click becomes a dead letter; the label of `ader_dead_letters_total`."""
 
 ARTIFACT_REASONS = (
@@ -91,11 +98,41 @@ class SessionRule:
         The watermark is the highest event time so far less this, ms.
     late
         ``carry`` moves a late click to the watermark, ``dead-letter`` refuses it.
+    max_clicks, max_age
+        A session closes as soon as it has so many clicks, or spans so many ms.
+    max_open
+        Sessions of a partition that may be open: above it, the oldest closes.
     """
 
     gap: int
     lateness: int = 0
     late: str = "carry"
+    max_clicks: int = 1_000
+    max_age: int = DAY_MS
+    max_open: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeRule:
+    """Which clicks of a partition's log are taken.
+
+    Parameters
+    ----------
+    max_jump
+        A click that would move the stream time on by more than this, ms, is held until others
+        confirm it; 0 for no limit.
+    confirmations
+        So many other keys must have clicks at most `max_jump` away from it.
+    held_offsets
+        Where they do not within so many offsets of the log, it is refused.
+    event_ids
+        Ids that are remembered, to remove duplicates by.
+    """
+
+    max_jump: int = DAY_MS
+    confirmations: int = 3
+    held_offsets: int = 1_000
+    event_ids: int = 100_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,9 @@ class _Worker:
             partition,
             settings.clients,
             settings.topics,
-            PrefixFollower(self._decoder, settings.block_rule, settings.session_rule),
+            PrefixFollower(
+                self._decoder, settings.block_rule, settings.session_rule, settings.intake_rule
+            ),
             Answers(self._score, self._score_metrics.add, recommend),
         )
         self._tasks[partition] = task

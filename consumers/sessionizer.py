@@ -28,7 +28,10 @@ def run(settings: Settings) -> None:
     check_topics(clients.admin(), topics)
     decoder = ClickDecoder(settings.click_format)
     rules = SessionizerRules(
-        settings.block_rule, settings.session_rule, settings.sessionizer.dead_letter_ratio
+        settings.block_rule,
+        settings.session_rule,
+        settings.intake_rule,
+        settings.sessionizer.dead_letter_ratio,
     )
     with Process("sessionizer", settings) as process:
         metrics = process.metrics

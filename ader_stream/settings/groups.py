@@ -71,6 +71,22 @@ class ClicksSettings(_Group):
     extra_fields: tuple[FieldName, ...] = Field(
         (), description="Fields that pass through, a JSON list."
     )
+    event_id_field: Literal[""] | FieldName = Field(
+        "", description="Field of an event id, to remove duplicates by; empty for none."
+    )
+    event_ids: int = Field(
+        100_000,
+        ge=1,
+        description="Ids that are remembered, in each partition, to tell a duplicate by.",
+    )
+    max_jump: Duration = Field(
+        _as_written("1d"),
+        description="A click that is further ahead of its partition is held until others confirm "
+        "it, else it is a dead letter; `0ms` for no limit.",
+    )
+    jump_confirmations: int = Field(
+        3, ge=1, description="Other keys that must come near a held click to confirm it."
+    )
     avro_schema: Path | None = Field(
         None, description="Writer's schema (.avsc) of Avro clicks; our own Click without it."
     )
@@ -91,6 +107,16 @@ class SessionsSettings(_Group):
     )
     late: Literal["carry", "dead-letter"] = Field(
         "carry", description="Late clicks move to the watermark, or are refused."
+    )
+
+    max_clicks: int = Field(1_000, ge=1, description="A session closes when it has so many clicks.")
+    max_age: Duration = Field(
+        _as_written("1d"), description="A session closes when it spans so much time."
+    )
+    max_open: int = Field(
+        1_000_000,
+        ge=1,
+        description="Open sessions in each partition; above it, the oldest closes.",
     )
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.manifest import Trust
 from ader_stream.stream.signing import Signer, read_signer, read_trusted
 from ader_stream.stream.topics import Topics
-from ader_stream.types import BlockRule, SessionRule
+from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 
 class Settings(BaseSettings):
@@ -67,11 +67,16 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, settings_file())
 
     @model_validator(mode="after")
-    def _gap_fits_into_a_block(self) -> Settings:
+    def _gap_fits(self) -> Settings:
         if self.sessions.gap >= self.blocks.length:
             raise ValueError(
                 f"sessions.gap ({self.sessions.gap} ms) must be shorter than "
                 f"blocks.length ({self.blocks.length} ms)"
+            )
+        if self.sessions.gap >= self.sessions.max_age:
+            raise ValueError(
+                f"sessions.gap ({self.sessions.gap} ms) must be shorter than "
+                f"sessions.max_age ({self.sessions.max_age} ms)"
             )
         return self
 
@@ -116,7 +121,13 @@ class Settings(BaseSettings):
     @property
     def session_rule(self) -> SessionRule:
         """How clicks become sessions."""
-        return SessionRule(self.sessions.gap, self.sessions.lateness, self.sessions.late)
+        return SessionRule(**self.sessions.model_dump())
+
+    @property
+    def intake_rule(self) -> IntakeRule:
+        """Which clicks are taken."""
+        clicks = self.clicks
+        return IntakeRule(clicks.max_jump, clicks.jump_confirmations, event_ids=clicks.event_ids)
 
     @property
     def click_format(self) -> ClickFormat:
@@ -127,6 +138,7 @@ class Settings(BaseSettings):
             clicks.session_field,
             clicks.item_field,
             clicks.time_field,
+            clicks.event_id_field,
             extra=clicks.extra_fields,
             time_format=clicks.time_format,
             avro_schema=clicks.avro_schema,

@@ -21,7 +21,7 @@ MAX_TIME = 253_402_300_799_999
 """The last ms of the year 9999."""
 
 RESERVED_KEY = "__partition__"
-"""The changelog's key of a partition's own state: no session may have it."""
+"""Start of the changelog's keys of a partition's own state: no session key begins with it."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MS = timedelta(milliseconds=1)
@@ -76,7 +76,7 @@ def missing_field(fields: Fields, names: Iterable[str]) -> ClickError:
 def session_key(name: str, value: object) -> str:
     """Return a session key as text."""
     key = text(name, value)
-    if key == RESERVED_KEY:
+    if key.startswith(RESERVED_KEY):
         raise ClickError("bad-value", f"{name} = {key!r}: reserved for the sessionizer's changelog")
     return key
 

@@ -181,7 +181,7 @@ def _required_reader(format: ClickFormat) -> ReadRequired:  # noqa: A002
             key, item, time = pick(fields)
         except (KeyError, TypeError):
             raise missing_field(fields, names) from None
-        if type(key) is not str or not key or key == RESERVED_KEY:
+        if type(key) is not str or not key or key.startswith(RESERVED_KEY):
             key = session_key(session_name, key)
         if type(item) is not str or not item:
             item = text(item_name, item)

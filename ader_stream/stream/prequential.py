@@ -84,13 +84,12 @@ class PrequentialTask:
     def process(self, records: list[Record]) -> None:
         """Score clicks block by block."""
         by_block: defaultdict[int, list[Target]] = defaultdict(list)
-        for record, session, position in self._follower.observe(records):
-            if record.offset() < self._score_from:
+        for joined in self._follower.observe(records):
+            if joined.offset < self._score_from:
                 continue
-            items = tuple(click.item for click in session.clicks[: position + 1])
-            by_block[session.block].append(Target(items[:-1], items[-1]))
+            by_block[joined.block].append(Target(joined.items[:-1], joined.items[-1]))
             if self._answers.recommend:
-                self._to_recommend[session.key] = (items, session.last)
+                self._to_recommend[joined.key] = (joined.items, joined.last)
         for block, targets in by_block.items():
             self._score(block, targets)
 

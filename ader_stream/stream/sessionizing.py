@@ -5,30 +5,34 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from ader_stream import metrics as m
 from ader_stream.errors import AderError, ClickError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.changelog import read_to_end
-from ader_stream.stream.clicks import RESERVED_KEY, ClickDecoder, decode_heartbeat
+from ader_stream.stream.clicks import ClickDecoder, decode_heartbeat
 from ader_stream.stream.clients import KafkaClients
-from ader_stream.stream.codec import Headers, decode, encode
+from ader_stream.stream.codec import Headers, encode
+from ader_stream.stream.event_ids import EventIds
 from ader_stream.stream.exactly_once import Transaction
-from ader_stream.stream.records import Record, headers_of
-from ader_stream.stream.sessions import avro_clicks, encode_outputs, session_click
-from ader_stream.stream.topics import Topics
-from ader_stream.stream.window import (
-    BlockCounts,
-    BlockEnd,
-    OpenSession,
-    SessionWindow,
-    WindowState,
+from ader_stream.stream.intake import Intake
+from ader_stream.stream.open_session import OpenSession
+from ader_stream.stream.partition_state import (
+    Change,
+    DeadLetter,
+    PartitionState,
+    decode_partition_state,
+    encode_held,
+    encode_key,
+    encode_partition,
+    encode_segments,
+    held_tombstone,
 )
-from ader_stream.types import BlockRule, SessionRule
-
-PARTITION_KEY = RESERVED_KEY.encode()
-"""Changelog key of the partition's own state."""
+from ader_stream.stream.records import Record, headers_of
+from ader_stream.stream.sessions import encode_outputs
+from ader_stream.stream.topics import Topics
+from ader_stream.stream.window import BlockEnd, SessionWindow
+from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 RECENT_CLICKS = 1_000
 """Clicks over which the share of dead letters is taken."""
@@ -40,19 +44,20 @@ class SessionizerRules:
 
     Parameters
     ----------
-    blocks, sessions
-        Block and session rules.
+    blocks, sessions, intake
+        Block and session rules, and which clicks are taken.
     dead_letter_ratio
         The process stops when more of the last `RECENT_CLICKS` clicks were refused.
     """
 
     blocks: BlockRule
     sessions: SessionRule
+    intake: IntakeRule
     dead_letter_ratio: float = 0.5
 
 
 class SessionizerTask:
-    """State of one partition of the clicks topic: a `SessionWindow` and its changelog.
+    """State of one partition of the clicks topic: an `Intake`, its window, and their changelog.
 
     Implements `PartitionTask`.
     """
@@ -72,42 +77,39 @@ class SessionizerTask:
         self._decoder = decoder
         self._rules = rules
         self._metrics = metrics
-        self._window = SessionWindow(rules.blocks, rules.sessions)
-        self._dead_letters: list[tuple[bytes | None, bytes, Headers]] = []
         self._recent: deque[bool] = deque(maxlen=RECENT_CLICKS)
+        self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
+        self._begin(PartitionState())
+
+    def _begin(self, state: PartitionState) -> None:
+        rules = self._rules
+        self._window = SessionWindow(rules.blocks, rules.sessions, state.window, state.sessions)
+        event_ids = EventIds(rules.intake.event_ids, state.segments)
+        self._intake = Intake(
+            self._window, rules.intake, rules.sessions.lateness, state.held, event_ids
+        )
+        self._letters = state.letters  # of the clicks that are held
+        self._logged_held = set(state.held)
+        self._logged_keys = state.keys
 
     def restore(self, next_offset: int, metadata: str) -> int:  # noqa: ARG002
         """Read the changelog; its last commit is `next_offset`'s."""
-        newest: dict[bytes | None, Record] = {}
         topic = self._topics.sessionizer_state
-        for record in read_to_end(self._clients, topic, self._partition):
-            if record.value() is None:
-                newest.pop(record.key(), None)
-            else:
-                newest[record.key()] = record
-        partition = newest.pop(PARTITION_KEY, None)
-        self._window = SessionWindow(
-            self._rules.blocks,
-            self._rules.sessions,
-            _decode_state(partition) if partition else None,
-            chain.from_iterable(map(_decode_open_sessions, newest.values())),
-        )
+        self._begin(decode_partition_state(read_to_end(self._clients, topic, self._partition)))
         return next_offset
 
     def process(self, records: list[Record]) -> None:
         """Cut clicks into sessions; a heartbeat moves the watermark."""
-        late_before = self._window.late_clicks
+        window, intake = self._window, self._intake
+        late, early, duplicates = window.late_clicks, window.early.copy(), intake.duplicates
         for record in records:
-            headers = headers_of(record) if record.value() is None else None
-            try:
-                self._take(record, headers)
-            except ClickError as error:
-                self._refuse(record, error, headers_of(record) if headers is None else headers)
-            else:
-                self._recent.append(False)
+            self._take(record)
         labels = {"partition": self._partition}
         self._metrics[m.CLICKS].labels(**labels).inc(len(records))
-        self._metrics[m.LATE].labels(**labels).inc(self._window.late_clicks - late_before)
+        self._metrics[m.LATE].labels(**labels).inc(window.late_clicks - late)
+        self._metrics[m.DUPLICATES].labels(**labels).inc(intake.duplicates - duplicates)
+        for bound, closed in (window.early - early).items():
+            self._metrics[m.CLOSED_EARLY].labels(bound=bound, **labels).inc(closed)
 
     def tick(self) -> None:
         """Nothing happens here without a record."""
@@ -116,16 +118,17 @@ class SessionizerTask:
         """Whether dead letters, outputs or changes wait: never without a record."""
         return False
 
-    def write(self, transaction: Transaction, next_offset: int) -> str:  # noqa: ARG002
+    def write(self, transaction: Transaction, next_offset: int) -> str:
         """Produce sessions, block ends, the changelog and dead letters."""
         partition = self._partition
         outputs = self._window.take_output()
         for value, headers in encode_outputs(partition, outputs):
             transaction.produce(self._topics.sessions, str(partition), value, headers, partition)
-        for key, value_, headers in self._changes():
-            transaction.produce(self._topics.sessionizer_state, key, value_, headers, partition)
-        for key_, letter, headers in self._dead_letters:
-            transaction.produce(self._topics.dead_letters, key_, letter, headers, partition)
+        for key, change, headers in self._changes(next_offset):
+            transaction.produce(self._topics.sessionizer_state, key, change, headers, partition)
+        for key_, letter in self._dead_letters:
+            value, headers = encode("DeadLetter", letter)
+            transaction.produce(self._topics.dead_letters, key_, value, headers, partition)
         self._dead_letters.clear()
         self._count_outputs(outputs)
         return ""
@@ -139,17 +142,29 @@ class SessionizerTask:
         if state.watermark is not None:
             self._metrics[m.WATERMARK].labels(**labels).set(state.watermark / 1000)
         self._metrics[m.OPEN_SESSIONS].labels(**labels).set(self._window.open_count)
+        self._metrics[m.HELD].labels(**labels).set(len(self._intake.held))
 
-    def _take(self, record: Record, headers: Headers | None) -> None:
-        """Take a click, or a heartbeat: then its headers are given."""
-        if headers is not None and (watermark := decode_heartbeat(headers)) is not None:
-            self._window.advance(watermark)
-        else:
-            click = self._decoder.decode(record)
-            self._window.observe(click, record.offset())
+    def _take(self, record: Record) -> None:
+        """Take a click or a heartbeat, and refuse what comes of it that cannot be taken."""
+        value, offset, intake = record.value(), record.offset(), self._intake
+        headers = headers_of(record) if value is None else None
+        try:
+            if headers is not None and (watermark := decode_heartbeat(headers)) is not None:
+                intake.advance(watermark, offset)
+            else:
+                intake.observe(self._decoder.decode(record), offset)
+                self._recent.append(False)
+        except ClickError as error:
+            self._refuse(dead_letter(record, headers), error)
+        for at, refusal in intake.take_refused():
+            letter = self._letters.pop(at) if at in self._letters else dead_letter(record, headers)
+            self._refuse(letter, refusal)
+        if offset in intake.held:
+            self._letters[offset] = dead_letter(record, headers)
 
-    def _refuse(self, record: Record, error: ClickError, headers: Headers) -> None:
-        self._dead_letters.append((record.key(), *encode_dead_letter(record, error, headers)))
+    def _refuse(self, letter: DeadLetter, error: ClickError) -> None:
+        letter |= {"reason": error.reason, "error": str(error)}
+        self._dead_letters.append((letter["key"], letter))
         self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc()
         self._recent.append(True)
         refused = sum(self._recent)
@@ -159,21 +174,35 @@ class SessionizerTask:
         ):
             raise AderError(
                 f"{refused} of the last {RECENT_CLICKS} clicks of partition {self._partition} were "
-                f"refused, the last one at offset {record.offset()} ({error}); expected at most "
+                f"refused, the last one at offset {letter['offset']} ({error}); expected at most "
                 f"{self._rules.dead_letter_ratio:.0%}. The last of them are not committed: check "
                 "clicks.format and clicks.*_field, or raise sessionizer.dead_letter_ratio"
             )
 
-    def _changes(self) -> Iterator[tuple[bytes, bytes | None, Headers]]:
-        for key in sorted(self._window.take_touched()):
-            sessions = self._window.sessions_of(key)
-            if sessions:
-                value, headers = _encode_open_sessions(sessions)
-                yield key.encode(), value, headers
+    def _changes(self, next_offset: int) -> Iterator[Change]:
+        """Yield what differs from the changelog so far."""
+        window, logged = self._window, self._logged_keys
+        for key in window.take_touched():
+            change = encode_key(key, window.sessions_of(key), window.state.capped_until.get(key))
+            if change[1] is not None:
+                logged.add(key)
+            elif key not in logged:  # it has come and gone since the last commit
+                continue
             else:
-                yield key.encode(), None, []
-        value, headers = _encode_state(self._window.state)
-        yield PARTITION_KEY, value, headers
+                logged.remove(key)
+            yield change
+        yield from self._held_changes()
+        yield from encode_segments(self._intake.event_ids.take_segments())
+        yield encode_partition(window.state, next_offset)
+
+    def _held_changes(self) -> Iterator[Change]:
+        held = self._intake.held
+        for offset in sorted(held.keys() - self._logged_held):
+            yield encode_held(offset, held[offset], self._letters[offset])
+        for offset in sorted(self._logged_held - held.keys()):
+            yield held_tombstone(offset)
+        self._logged_held = set(held)
+        self._letters = {offset: self._letters[offset] for offset in held}
 
     def _count_outputs(self, outputs: Sequence[OpenSession | BlockEnd]) -> None:
         sessions = sum(isinstance(output, OpenSession) for output in outputs)
@@ -182,56 +211,20 @@ class SessionizerTask:
         self._metrics[m.BLOCKS].labels(**labels).inc(len(outputs) - sessions)
 
 
-def encode_dead_letter(
-    record: Record, error: ClickError, headers: Headers
-) -> tuple[bytes, Headers]:
-    """Return a DeadLetter's value and headers: the original, where it stood, and why.
+def dead_letter(record: Record, headers: Headers | None) -> DeadLetter:
+    """Return a DeadLetter's value: the original and where it stood; the reason is still to come.
 
-    `headers` are the original's: they can be asked for once only (see `headers_of`).
+    `headers` are the original's where they were asked for already: see `headers_of`.
     """
-    return encode(
-        "DeadLetter",
-        {
-            "topic": record.topic(),
-            "partition": record.partition(),
-            "offset": record.offset(),
-            "timestamp": record.timestamp()[1],
-            "key": record.key(),
-            "value": record.value(),
-            "headers": [{"name": name, "value": value} for name, value in headers],
-            "reason": error.reason,
-            "error": str(error),
-        },
-    )
-
-
-def _encode_open_sessions(sessions: list[OpenSession]) -> tuple[bytes, Headers]:
-    values = [{"block": s.block, "clicks": avro_clicks(s.clicks)} for s in sessions]
-    return encode("OpenSessions", {"sessions": values})
-
-
-def _decode_open_sessions(record: Record) -> Iterator[OpenSession]:
-    _, value = decode(record.value(), record.headers())
-    key = (record.key() or b"").decode()
-    for session in value["sessions"]:
-        clicks = [session_click(click) for click in session["clicks"]]
-        yield OpenSession(key, session["block"], clicks)
-
-
-def _encode_state(state: WindowState) -> tuple[bytes, Headers]:
-    counts = [
-        {"block": block, "clicks": c.clicks, "sessions": c.sessions, "late": c.late}
-        for block, c in state.counts.items()
-    ]
-    return encode(
-        "PartitionState",
-        {"watermark": state.watermark, "open_block": state.open_block, "counts": counts},
-    )
-
-
-def _decode_state(record: Record) -> WindowState:
-    _, value = decode(record.value(), record.headers())
-    counts = {
-        c["block"]: BlockCounts(c["clicks"], c["sessions"], c["late"]) for c in value["counts"]
+    headers = headers_of(record) if headers is None else headers
+    return {
+        "topic": record.topic(),
+        "partition": record.partition(),
+        "offset": record.offset(),
+        "timestamp": record.timestamp()[1],
+        "key": record.key(),
+        "value": record.value(),
+        "headers": [{"name": name, "value": value} for name, value in headers],
+        "reason": "",
+        "error": "",
     }
-    return WindowState(value["watermark"], value["open_block"], counts)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ader_stream.stream.codec import Headers, encode
-from ader_stream.stream.window import BlockEnd, OpenSession, SessionClick
+from ader_stream.stream.open_session import OpenSession
+from ader_stream.stream.window import BlockEnd
 from ader_stream.types import Session
 
 BATCH_CLICKS = 5_000
@@ -28,7 +29,7 @@ def encode_outputs(
             yield _encode_block_end(partition, output)
         else:
             batch.append(output)
-            clicks += len(output.clicks)
+            clicks += len(output.times)
     if batch:
         yield _encode_batch(partition, batch)
 
@@ -36,26 +37,33 @@ def encode_outputs(
 def decode_sessions(batch: Mapping[str, Any]) -> Iterator[Session]:
     """Yield the sessions of a SessionBatch's value."""
     for session in batch["sessions"]:
-        clicks = [session_click(click) for click in session["clicks"]]
         yield Session(
             key=session["key"],
-            items=tuple(click.item for click in clicks),
-            times=tuple(click.time for click in clicks),
-            carried={
-                i: c.original_time for i, c in enumerate(clicks) if c.original_time is not None
-            },
-            extra={i: c.extra for i, c in enumerate(clicks) if c.extra},
+            items=tuple(session["items"]),
+            times=tuple(session["times"]),
+            carried=carried_of(session),
+            extra=extra_of(session),
         )
 
 
-def session_click(value: Mapping[str, Any]) -> SessionClick:
-    """Return a SessionClick from its Avro value."""
-    return SessionClick(value["time"], value["item"], value["original_time"], value["extra"])
+def avro_columns(session: OpenSession) -> dict[str, Any]:
+    """Return the Avro value of a session's clicks."""
+    return {
+        "times": session.times,
+        "items": session.items,
+        "carried": [{"position": at, "time": time} for at, time in session.carried.items()],
+        "extra": [{"position": at, "fields": fields} for at, fields in session.extra.items()],
+    }
 
 
-def avro_clicks(clicks: Iterable[SessionClick]) -> list[dict[str, Any]]:
-    """Return the Avro values of clicks."""
-    return [click._asdict() for click in clicks]
+def carried_of(columns: Mapping[str, Any]) -> dict[int, int]:
+    """Position → original event time (ms) of late clicks, from their Avro value."""
+    return {late["position"]: late["time"] for late in columns["carried"]}
+
+
+def extra_of(columns: Mapping[str, Any]) -> dict[int, Mapping[str, str]]:
+    """Position → fields that pass through, from their Avro value."""
+    return {extra["position"]: extra["fields"] for extra in columns["extra"]}
 
 
 def _encode_block_end(partition: int, end: BlockEnd) -> tuple[bytes, Headers]:
@@ -73,7 +81,7 @@ def _encode_block_end(partition: int, end: BlockEnd) -> tuple[bytes, Headers]:
 
 
 def _encode_batch(partition: int, batch: list[OpenSession]) -> tuple[bytes, Headers]:
-    sessions = [{"key": s.key, "clicks": avro_clicks(s.clicks)} for s in batch]
+    sessions = [{"key": session.key, **avro_columns(session)} for session in batch]
     return encode(
         "SessionBatch",
         {"partition": partition, "block": batch[0].block, "sessions": sessions},

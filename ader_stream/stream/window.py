@@ -7,67 +7,23 @@ blocks come out of `take_output` in the order in which they must be published. N
 from __future__ import annotations
 
 import heapq
-from bisect import insort_right
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, KeysView
 from dataclasses import dataclass, field
 from itertools import count
-from operator import itemgetter
 from typing import NamedTuple
 
 from ader_stream.errors import ClickError
+from ader_stream.stream.open_session import OpenSession, Place
 from ader_stream.types import BlockRule, Click, SessionRule
-
-
-class SessionClick(NamedTuple):
-    """A click in a session: effective time (ms), item, original time if it was late, extra."""
-
-    time: int
-    item: str
-    original_time: int | None
-    extra: dict[str, str]
-
-
-@dataclass(slots=True, eq=False)
-class OpenSession:
-    """The clicks of one key in one block, so far, in the order (effective time, offset).
-
-    Parameters
-    ----------
-    needs_offset, needs_watermark, needs_open_block
-        Where the log must be read from to see the session again, and the partition's watermark
-        (ms) and open block there: its first click, or that of an older session of the key that
-        was open then and decided which clicks are this one's.
-    """
-
-    key: str
-    block: int
-    clicks: list[SessionClick]
-    needs_offset: int = 0
-    needs_watermark: int | None = None
-    needs_open_block: int | None = None
-    is_closed: bool = False
-
-    @property
-    def first(self) -> int:
-        """Effective time (ms) of the first click."""
-        return self.clicks[0].time
-
-    @property
-    def last(self) -> int:
-        """Effective time (ms) of the last click."""
-        return self.clicks[-1].time
-
-    def need(self, other: OpenSession) -> None:
-        """Need what another session of the key needs, where that lies further back."""
-        if other.needs_offset < self.needs_offset:
-            self.needs_offset = other.needs_offset
-            self.needs_watermark = other.needs_watermark
-            self.needs_open_block = other.needs_open_block
 
 
 @dataclass(slots=True)
 class BlockCounts:
-    """Clicks and late ones taken into a block, and sessions of it closed, on one partition."""
+    """Sessions of a block that have closed on one partition, their clicks, the late ones of them.
+
+    When the block ends, its sessions are closed: then these are all.
+    """
 
     clicks: int = 0
     sessions: int = 0
@@ -91,20 +47,41 @@ class WindowState:
         Highest event time less the lateness, ms; None before the first record.
     open_block
         The first block that has not ended; None before the first record.
+    evicted_until
+        Last time (ms) of the newest session that has closed because too many were open.
+    capped_until
+        Key → last time (ms) of its newest session that has closed at a bound of its own, where
+        clicks of that time may still come.
     counts
         By block, of those that have not ended.
     """
 
     watermark: int | None = None
     open_block: int | None = None
+    evicted_until: int | None = None
+    capped_until: dict[str, int] = field(default_factory=dict)
     counts: dict[int, BlockCounts] = field(default_factory=dict)
 
 
 class SessionWindow:
     """Cuts the clicks of one input partition into sessions and blocks.
 
-    `late_clicks` counts those carried to the watermark since it was made, `open_count` the open
-    sessions.
+    A session closes early, and is counted in `early`, when it reaches a bound of its own, or when
+    it is the oldest and too many are open. Clicks that would have joined it are late then: no two
+    sessions of a key and block begin at the same time.
+
+    Attributes
+    ----------
+    state
+        What must be kept beside the open sessions.
+    open_count
+        The open sessions.
+    late_clicks
+        Those carried to the watermark since it was made.
+    early
+        Bound (``clicks``, ``age``, ``open``) → sessions that it has closed since.
+    reads_from
+        Where the log must be read from to see what is observed now; None for the record itself.
 
     >>> window = SessionWindow(BlockRule(0, 1000), SessionRule(gap=100))
     >>> _ = window.observe(Click("a", "shoe", 10), offset=0)
@@ -123,13 +100,20 @@ class SessionWindow:
         self.state = state or WindowState()
         self.late_clicks = 0
         self.open_count = 0
-        self._touched: set[str] = set()
+        self.early: Counter[str] = Counter()
+        self.reads_from: Place | None = None
         self._blocks = blocks
         self._rule = rule
-        self._open: dict[str, list[OpenSession]] = {}
-        self._expiry: list[tuple[int, int, OpenSession]] = []  # (deadline, tie breaker, session)
+        self._touched: dict[str, None] = {}  # a set that keeps the order
+        self._open: dict[str, tuple[OpenSession, ...]] = {}
+        self._open_in: Counter[int] = Counter()  # by block
+        self._oldest: list[tuple[int, str, int, OpenSession]] = []  # heap by (last, key)
         self._tie = count()
+        self._capped = [(until, key) for key, until in self.state.capped_until.items()]  # heap
+        self._capped_from: dict[str, Place] = {}
+        self._turn: int | None = None  # below this watermark (ms), nothing closes and no block ends
         self._output: list[OpenSession | BlockEnd] = []
+        heapq.heapify(self._capped)
         for session in open_sessions:
             self._add(session)
 
@@ -147,43 +131,34 @@ class SessionWindow:
         ClickError
             If it is late and late clicks are refused. It moves no watermark.
         """
-        self._begin(self._blocks.block_of(click.time - self._rule.lateness))
-        time = self._effective_time(click)
-        is_late = time != click.time
-        if is_late and self._rule.late == "dead-letter":
-            raise ClickError(
-                "late", f"time {click.time} is behind the watermark {self.state.watermark}"
-            )
-        taken = SessionClick(time, click.item, click.time if is_late else None, dict(click.extra))
-        session, position = self._join(click.key, taken, offset)
-        self._touched.add(click.key)
-        counts = self._counts(session.block)
-        counts.clicks += 1
-        counts.late += is_late
-        self.late_clicks += is_late
+        joined = self._join_at_end(click) or self._join(click, offset)
+        self._touched[click.key] = None
         self.advance(click.time - self._rule.lateness)
-        return session, position
+        return joined
 
     def advance(self, watermark: int) -> None:
         """Move the watermark (ms) on, never back; close what it has passed."""
         state = self.state
         if state.watermark is not None and watermark <= state.watermark:
             return
-        self._begin(self._blocks.block_of(watermark))
         state.watermark = watermark
-        self._end_blocks(watermark)
-        if self._expiry and self._expiry[0][0] < watermark:
+        if self._turn is None or watermark >= self._turn:
+            self._begin(self._blocks.block_of(watermark))
+            self._end_blocks(watermark)
             self._close(self._expired(watermark))
+            self._evict_surplus()
+            self._forget_capped(watermark)
+            self._turn = self._next_turn()
 
     def take_output(self) -> list[OpenSession | BlockEnd]:
         """Return closed sessions and ended blocks since the last call, in order of publishing."""
         output, self._output = self._output, []
         return output
 
-    def take_touched(self) -> set[str]:
-        """Return the keys whose open sessions have changed since the last call."""
-        touched, self._touched = self._touched, set()
-        return touched
+    def take_touched(self) -> KeysView[str]:
+        """Return the keys of which sessions or `capped_until` have changed since the last call."""
+        touched, self._touched = self._touched, {}
+        return touched.keys()
 
     def sessions_of(self, key: str) -> list[OpenSession]:
         """Return the open sessions of a key, in order of their first clicks."""
@@ -194,6 +169,64 @@ class SessionWindow:
         for sessions in self._open.values():
             yield from sessions
 
+    def needed_from(self) -> Place | None:
+        """Where the log must be read from to see again what is open or capped; None: nowhere."""
+        places = [session.reads_from for session in self.open_sessions()]
+        places += self._capped_from.values()
+        return min(places, key=lambda place: place.offset, default=None)
+
+    # --- a click joins
+
+    def _join_at_end(self, click: Click) -> tuple[OpenSession, int] | None:
+        """Join the key's only open session behind its last click, as nearly every click does.
+
+        Such a click is never late, and what follows from it is decided without a search.
+        """
+        sessions = self._open.get(click.key)
+        if sessions is None or len(sessions) > 1:
+            return None
+        [session] = sessions
+        times, time, rule = session.times, click.time, self._rule
+        if (
+            not 0 <= time - times[-1] <= rule.gap
+            or time - times[0] >= rule.max_age
+            or len(times) + 1 >= rule.max_clicks
+            or time >= self._blocks.start(session.block + 1)
+            or session.is_full
+        ):
+            return None
+        if click.extra:
+            session.extra[len(times)] = click.extra
+        times.append(time)
+        session.items.append(click.item)
+        return session, len(times) - 1
+
+    def _join(self, click: Click, offset: int) -> tuple[OpenSession, int]:
+        self._begin(self._blocks.block_of(click.time - self._rule.lateness))
+        time, original = self._effective_time(click), None
+        if time != click.time:
+            if self._rule.late == "dead-letter":
+                raise ClickError(
+                    "late",
+                    f"time {click.time} is behind the watermark {self.state.watermark}, or its "
+                    "session has closed",
+                )
+            original = click.time
+            self.late_clicks += 1
+        touching = self._touching(click.key, time)
+        if touching:
+            session, *others = touching
+            for other in others:  # the click bridges them
+                session.append(other)
+                self._remove(other)
+        else:
+            session = self._begin_session(click.key, time, offset)
+        position = session.insert(time, click.item, original, click.extra)
+        if not touching:
+            self._add(session)
+        self._close_at_bounds(session)
+        return session, position
+
     def _begin(self, block: int) -> None:
         """At the partition's first record: what comes before the watermark's block has ended."""
         if self.state.open_block is None:
@@ -202,17 +235,31 @@ class SessionWindow:
 
     def _effective_time(self, click: Click) -> int:
         """The click's own time, or the time that a late click is carried to."""
-        block, open_block = self._blocks.block_of(click.time), self.state.open_block
+        block, open_block, watermark = (
+            self._blocks.block_of(click.time),
+            self.state.open_block,
+            self.state.watermark,
+        )
         assert open_block is not None
         time = click.time if block >= open_block else self._blocks.start(open_block)
-        watermark = self.state.watermark
-        if watermark is None or time + self._rule.gap >= watermark:
+        closed_until = self._closed_early_until(click.key)
+        is_behind = watermark is not None and time + self._rule.gap < watermark
+        if not is_behind and (closed_until is None or time > closed_until):
             return time
         # A session of this click alone would have closed: only one that is open around it can take
         # it. One that is open behind it cannot: the gap before it may hold a session that has
         # closed, and two of one key and block must never begin at the same time.
-        around = (session.first <= time for session in self._touching(click.key, time))
-        return time if any(around) else watermark
+        if any(session.first <= time for session in self._touching(click.key, time)):
+            return time
+        return max(
+            time if watermark is None else watermark,
+            time if closed_until is None else closed_until + 1,
+        )
+
+    def _closed_early_until(self, key: str) -> int | None:
+        """Up to this time (ms), sessions of the key may have closed before the watermark came."""
+        evicted, capped = self.state.evicted_until, self.state.capped_until.get(key)
+        return capped if evicted is None else evicted if capped is None else max(evicted, capped)
 
     def _touching(self, key: str, time: int) -> list[OpenSession]:
         """The key's open sessions that a click at this time belongs to, earliest first."""
@@ -222,86 +269,147 @@ class SessionWindow:
         return [
             session
             for session in self.sessions_of(key)
-            if session.block == block and session.first - gap <= time <= session.last + gap
+            if session.block == block
+            and not session.is_full
+            and session.first - gap <= time <= session.last + gap
         ]
 
-    def _join(self, key: str, click: SessionClick, offset: int) -> tuple[OpenSession, int]:
-        touching = self._touching(key, click.time)
-        if not touching:
-            return self._begin_session(key, click, offset), 0
-        first, *others = touching
-        for other in others:  # the click bridges them
-            self._merge(first, other)
-        return first, _insert(first.clicks, click)
-
-    def _begin_session(self, key: str, click: SessionClick, offset: int) -> OpenSession:
-        block, state = self._blocks.block_of(click.time), self.state
-        session = OpenSession(key, block, [click], offset, state.watermark, state.open_block)
+    def _begin_session(self, key: str, time: int, offset: int) -> OpenSession:
+        """A session without a click yet."""
+        state = self.state
+        place = self.reads_from or Place(offset, state.watermark, state.open_block)
+        session = OpenSession(key, self._blocks.block_of(time), [], [], reads_from=place)
         for other in self._open.get(key, ()):
-            session.need(other)
-        self._add(session)
+            session.read_from(other.reads_from)
+        if key in self._capped_from:
+            session.read_from(self._capped_from[key])
         return session
 
-    def _merge(self, into: OpenSession, other: OpenSession) -> None:
-        into.clicks += other.clicks
-        into.need(other)
-        self._remove(other)
+    # --- bounds
+
+    def _close_at_bounds(self, session: OpenSession) -> None:
+        rule = self._rule
+        if len(session.times) >= rule.max_clicks:
+            self._cap(session, "clicks")
+        elif session.last - session.first >= rule.max_age:
+            self._cap(session, "age")
+        self._evict_surplus()
+
+    def _cap(self, session: OpenSession, bound: str) -> None:
+        """Close a session that has reached a bound of its own."""
+        self.early[bound] += 1
+        key, until = session.key, self.state.capped_until
+        until[key] = max(session.last, until.get(key, session.last))
+        session.read_from(self._capped_from.get(key, session.reads_from))
+        self._capped_from[key] = session.reads_from
+        heapq.heappush(self._capped, (until[key], key))
+        self._turn = None  # looked for again at the next record
+        if session.block == self.state.open_block:
+            self._close([session])
+        else:
+            session.is_full = True
+
+    def _evict_surplus(self) -> None:
+        """Close the oldest sessions. Those of a block that is not open yet must wait for it."""
+        while self.open_count > self._rule.max_open:
+            session = self._find_oldest()
+            if session is None or session.block != self.state.open_block:
+                return
+            self.early["open"] += 1
+            self.state.evicted_until = session.last
+            self._close([session])
+
+    def _forget_capped(self, watermark: int) -> None:
+        """Forget what the watermark has passed: clicks of that time are late as they are."""
+        while self._capped and self._capped[0][0] + self._rule.gap < watermark:
+            until, key = heapq.heappop(self._capped)
+            if self.state.capped_until.get(key) == until:
+                del self.state.capped_until[key]
+                self._capped_from.pop(key, None)
+                self._touched[key] = None
+
+    # --- sessions close
 
     def _add(self, session: OpenSession) -> None:
-        self._open.setdefault(session.key, []).append(session)
+        self._open[session.key] = (*self._open.get(session.key, ()), session)
         self.open_count += 1
-        heapq.heappush(self._expiry, (session.last + self._rule.gap, next(self._tie), session))
+        self._open_in[session.block] += 1
+        heapq.heappush(self._oldest, (session.last, session.key, next(self._tie), session))
+        deadline = session.last + self._rule.gap + 1
+        if self._turn is not None and deadline < self._turn:
+            self._turn = deadline
 
     def _remove(self, session: OpenSession) -> None:
         session.is_closed = True
         self.open_count -= 1
-        sessions = self._open[session.key]
-        sessions.remove(session)
-        if not sessions:
+        self._open_in[session.block] -= 1
+        left = tuple(other for other in self._open[session.key] if other is not session)
+        if left:
+            self._open[session.key] = left
+        else:
             del self._open[session.key]
 
-    def _expired(self, watermark: int) -> list[OpenSession]:
-        """Open sessions whose last click lies more than the gap behind the watermark.
+    def _find_oldest(self) -> OpenSession | None:
+        """The open session that comes first by (last time, key).
 
-        A deadline is set when a session opens and looked at again only when it has passed: most
-        sessions have moved on by then, and touching the heap at every click would cost more.
+        Its place in the heap is looked at again only when it has come to the front: most sessions
+        have moved on by then, and touching the heap at every click would cost more.
         """
-        expired = []
-        while self._expiry and self._expiry[0][0] < watermark:
-            session = heapq.heappop(self._expiry)[2]
+        heap = self._oldest
+        while heap:
+            last, key, tie, session = heap[0]
             if session.is_closed:
-                continue
-            deadline = session.last + self._rule.gap
-            if deadline < watermark:
-                expired.append(session)
+                heapq.heappop(heap)
+            elif session.last != last:
+                heapq.heapreplace(heap, (session.last, key, tie, session))
             else:
-                heapq.heappush(self._expiry, (deadline, next(self._tie), session))
+                return session
+        return None
+
+    def _expired(self, watermark: int) -> list[OpenSession]:
+        """Take open sessions whose last click lies more than the gap behind the watermark."""
+        heap, before = self._oldest, watermark - self._rule.gap
+        expired = []
+        while heap and heap[0][0] < before:
+            last, key, tie, session = heap[0]
+            if session.is_closed or session.last == last:
+                heapq.heappop(heap)
+                if not session.is_closed:
+                    expired.append(session)
+            else:
+                heapq.heapreplace(heap, (session.last, key, tie, session))
         return expired
+
+    def _next_turn(self) -> int:
+        assert self.state.open_block is not None
+        turn = self._blocks.start(self.state.open_block + 1)
+        for heap in (self._oldest, self._capped):
+            if heap:
+                turn = min(turn, heap[0][0] + self._rule.gap + 1)
+        return turn
 
     def _end_blocks(self, watermark: int) -> None:
         state = self.state
         assert state.open_block is not None
         while watermark >= self._blocks.start(state.open_block + 1):
             ended = state.open_block
-            self._close([session for session in self.open_sessions() if session.block == ended])
+            self._close(self._open_of(ended))
+            del self._open_in[ended]
             self._output.append(BlockEnd(ended, state.counts.pop(ended, BlockCounts())))
             state.open_block = ended + 1
+            self._close([session for session in self._open_of(ended + 1) if session.is_full])
+
+    def _open_of(self, block: int) -> list[OpenSession]:
+        if not self._open_in[block]:
+            return []
+        return [session for session in self.open_sessions() if session.block == block]
 
     def _close(self, sessions: list[OpenSession]) -> None:
         for session in sorted(sessions, key=lambda closed: (closed.last, closed.key, closed.first)):
             self._remove(session)
-            self._counts(session.block).sessions += 1
-            self._touched.add(session.key)
+            counts = self.state.counts.setdefault(session.block, BlockCounts())
+            counts.sessions += 1
+            counts.clicks += len(session.times)
+            counts.late += len(session.carried)
+            self._touched[session.key] = None
             self._output.append(session)
-
-    def _counts(self, block: int) -> BlockCounts:
-        return self.state.counts.setdefault(block, BlockCounts())
-
-
-def _insert(clicks: list[SessionClick], click: SessionClick) -> int:
-    """Insert by time, behind clicks of the same time, and return the position."""
-    if not clicks or click.time >= clicks[-1].time:
-        clicks.append(click)
-        return len(clicks) - 1
-    insort_right(clicks, click, key=itemgetter(0))
-    return next(i for i, other in enumerate(clicks) if other is click)

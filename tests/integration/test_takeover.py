@@ -11,7 +11,8 @@ import pytest
 
 from ader_stream.stream.changelog import offset_range
 from ader_stream.stream.clicks import ClickDecoder, decode_heartbeat
-from ader_stream.stream.window import OpenSession, SessionWindow
+from ader_stream.stream.open_session import OpenSession
+from ader_stream.stream.window import SessionWindow
 from ader_stream.types import HOUR_MS, Click
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Kafka, SessionRow, System, Worker
@@ -56,7 +57,7 @@ def finish(system: System, clicks: Sequence[Click]) -> None:
 def expected_by_the_log(system: System) -> list[SessionRow]:
     """What the pure window makes of each partition of the topic, read from end to end."""
     return sorted(
-        SessionRow(s.key, s.block, tuple(c.item for c in s.clicks), s.first, s.last)
+        SessionRow(s.key, s.block, tuple(s.items), s.first, s.last)
         for partition in range(system.partitions)
         for s in closed_sessions(system, partition)
     )

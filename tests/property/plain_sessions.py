@@ -44,6 +44,9 @@ class PlainSessions:
         self._rule = rule
         self._watermark: int | None = None
         self._open: list[Placed] = []
+        self._waiting: list[list[Placed]] = []  # full sessions of blocks that are not open yet
+        self._closed_until: dict[str, int] = {}  # by key: sessions that closed at their own bound
+        self._evicted_until: int | None = None
 
     def take(self, record: Click | int, offset: int) -> None:
         """Take a click or a heartbeat, then move the watermark on and close what it has passed."""
@@ -56,20 +59,27 @@ class PlainSessions:
         while self._watermark >= self._blocks.start(self.ended[-1] + 2):
             self.ended.append(self.ended[-1] + 1)
         self._close()
+        self._evict_surplus()
+
+    @property
+    def watermark(self) -> int | None:
+        """Event time (ms) that has passed."""
+        return self._watermark
 
     def _place(self, click: Click, offset: int) -> None:
         time = click.time
         if self._has_ended(time):  # its block is closed
             time = self._blocks.start(self.ended[-1] + 1)
         if self._has_closed(click.key, time):  # its session is
-            assert self._watermark is not None
-            time = self._watermark
-        if time == click.time:
-            self._open.append(Placed(time, offset, click.key, click.item, None))
-        elif self._rule.late == "dead-letter":
+            bounds = [bound + 1 for bound in self._closed_early_until(click.key)]
+            time = max(bounds if self._watermark is None else [self._watermark, *bounds])
+        if time != click.time and self._rule.late == "dead-letter":
             self.refused.append(offset)
-        else:
-            self._open.append(Placed(time, offset, click.key, click.item, click.time))
+            return
+        original = None if time == click.time else click.time
+        placed = Placed(time, offset, click.key, click.item, original)
+        self._open.append(placed)
+        self._close_at_bounds(placed)
 
     def _has_ended(self, time: int) -> bool:
         return self._blocks.block_of(time) <= self.ended[-1]
@@ -84,7 +94,40 @@ class PlainSessions:
             for session in self._laid_out()
         )
         begins_closed = self._watermark is not None and self._watermark > time + gap
-        return begins_closed and not lies_in_open_one
+        begins_early = any(time <= bound for bound in self._closed_early_until(key))
+        return (begins_closed or begins_early) and not lies_in_open_one
+
+    def _closed_early_until(self, key: str) -> list[int]:
+        bounds = (self._closed_until.get(key), self._evicted_until)
+        return [bound for bound in bounds if bound is not None]
+
+    def _close_at_bounds(self, placed: Placed) -> None:
+        [session] = [session for session in self._laid_out() if placed in session]
+        last = session[-1].time
+        is_long = last - session[0].time >= self._rule.max_age
+        if len(session) >= self._rule.max_clicks or is_long:
+            self._closed_until[placed.key] = max(last, self._closed_until.get(placed.key, last))
+            self._take_out(session)
+        self._evict_surplus()
+
+    def _evict_surplus(self) -> None:
+        sessions = [*self._laid_out(), *self._waiting]
+        if len(sessions) > self._rule.max_open:
+            oldest = min(sessions, key=lambda session: (session[-1].time, session[-1].key))
+            if self._is_block_open(oldest):
+                self._evicted_until = oldest[-1].time
+                self._take_out(oldest)
+                self._evict_surplus()
+
+    def _is_block_open(self, session: list[Placed]) -> bool:
+        return self._blocks.block_of(session[0].time) == self.ended[-1] + 1
+
+    def _take_out(self, session: list[Placed]) -> None:
+        self._open = [click for click in self._open if click not in session]
+        if self._is_block_open(session):
+            self._put_out(session)
+        else:
+            self._waiting.append(session)
 
     def _laid_out(self) -> list[list[Placed]]:
         """The open clicks as sessions: one key, one block, neighbours at most the gap apart."""
@@ -108,6 +151,14 @@ class PlainSessions:
             first, last = session[0], session[-1]
             if self._has_ended(first.time) or self._watermark > last.time + self._rule.gap:
                 self._open = [click for click in self._open if click not in session]
-                clicks = tuple((click.time, click.item, click.original) for click in session)
-                block = self._blocks.block_of(first.time)
-                self.sessions.append(PlainSession(block, first.key, first.time, clicks))
+                self._put_out(session)
+        opened = [s for s in self._waiting if self._is_block_open(s) or self._has_ended(s[0].time)]
+        self._waiting = [session for session in self._waiting if session not in opened]
+        for session in opened:
+            self._put_out(session)
+
+    def _put_out(self, session: list[Placed]) -> None:
+        first = session[0]
+        clicks = tuple((click.time, click.item, click.original) for click in session)
+        block = self._blocks.block_of(first.time)
+        self.sessions.append(PlainSession(block, first.key, first.time, clicks))

@@ -22,7 +22,9 @@ from ader_stream.stream.clicks import (
     encode_click,
 )
 from ader_stream.stream.codec import encode
-from ader_stream.stream.sessionizing import encode_dead_letter
+from ader_stream.stream.open_session import OpenSession
+from ader_stream.stream.partition_state import encode_key
+from ader_stream.stream.sessionizing import dead_letter
 from ader_stream.types import DEAD_LETTER_REASONS, Click
 from tests.fakes import FakeRecord
 
@@ -115,16 +117,11 @@ def outcome(decoder: ClickDecoder, key: bytes | None, value: bytes | None) -> Cl
 def require_writable_click(click: Click) -> None:
     """What the changelog and the sessions topic need of a click."""
     assert click.key.encode()
-    assert click.key != RESERVED_KEY
+    assert not click.key.startswith(RESERVED_KEY)
     assert click.item
     assert 0 <= click.time <= 253_402_300_799_999
-    session_click: dict[str, Any] = {
-        "time": click.time,
-        "item": click.item,
-        "original_time": None,
-        "extra": click.extra,
-    }
-    encode("OpenSessions", {"sessions": [{"block": 0, "clicks": [session_click]}]})
+    session = OpenSession(click.key, 0, [click.time], [click.item], {}, {0: click.extra})
+    encode_key(click.key, [session], None)
     encode_click(click, OWN)
 
 
@@ -133,7 +130,8 @@ def require_writable_dead_letter(
 ) -> None:
     assert error.reason in DEAD_LETTER_REASONS
     assert error.reason != "late"
-    encode_dead_letter(FakeRecord(value, key), error, headers or [])
+    letter = dead_letter(FakeRecord(value, key), headers or [])
+    encode("DeadLetter", letter | {"reason": error.reason, "error": str(error)})
 
 
 @settings(max_examples=300)

@@ -10,9 +10,10 @@ from ader_stream.errors import DecodeError
 from ader_stream.resources import resource
 from ader_stream.stream.clicks import ClickDecoder, ClickFormat, encode_click
 from ader_stream.stream.codec import decode, decode_as, encode, load_schema
+from ader_stream.stream.open_session import OpenSession
 from ader_stream.stream.score_log import Score, ScoreKey, decode_score, encode_score
 from ader_stream.stream.sessions import decode_sessions, encode_outputs
-from ader_stream.stream.window import BlockCounts, BlockEnd, OpenSession, SessionClick
+from ader_stream.stream.window import BlockCounts, BlockEnd
 from ader_stream.types import Click, Counts, Session
 from tests.fakes import FakeRecord
 
@@ -75,12 +76,22 @@ def test_damaged_bytes_are_a_value_or_refused_and_nothing_else(
         assert set(value) == {field["name"] for field in load_schema(type_name)["fields"]}
 
 
-clicks = st.builds(
-    SessionClick, times, texts, st.none() | times, st.dictionaries(texts, texts, max_size=2)
-)
-sessions = st.builds(
-    OpenSession, texts, st.integers(-2, 2), st.lists(clicks, min_size=1, max_size=4)
-)
+@st.composite
+def open_sessions(draw: st.DrawFn) -> OpenSession:
+    moments = sorted(draw(st.lists(times, min_size=1, max_size=4)))
+    positions = st.sets(st.sampled_from(range(len(moments))))
+    fields = st.dictionaries(texts, texts, min_size=1, max_size=2)
+    return OpenSession(
+        draw(texts),
+        draw(st.integers(-2, 2)),
+        moments,
+        [draw(texts) for _ in moments],
+        {position: draw(times) for position in draw(positions)},
+        {position: draw(fields) for position in draw(positions)},
+    )
+
+
+sessions = open_sessions()
 block_ends = st.builds(BlockEnd, longs, st.builds(BlockCounts, whole, whole, whole))
 
 
@@ -104,10 +115,8 @@ def test_what_a_window_puts_out_comes_back_in_its_order(
 
 
 def as_session(opened: OpenSession) -> Session:
-    late = {i: c.original_time for i, c in enumerate(opened.clicks) if c.original_time is not None}
-    extra = {i: c.extra for i, c in enumerate(opened.clicks) if c.extra}
-    items, moments = [c.item for c in opened.clicks], [c.time for c in opened.clicks]
-    return Session(opened.key, tuple(items), tuple(moments), late, extra)
+    items, moments = tuple(opened.items), tuple(opened.times)
+    return Session(opened.key, items, moments, opened.carried, opened.extra)
 
 
 @given(

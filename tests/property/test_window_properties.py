@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.window import BlockEnd, OpenSession, SessionWindow, WindowState
+from ader_stream.stream.open_session import OpenSession
+from ader_stream.stream.window import BlockEnd, SessionWindow, WindowState
 from ader_stream.types import BlockRule, Click, SessionRule
 from tests.property.plain_sessions import Log, PlainSession, PlainSessions
 
@@ -20,13 +22,27 @@ NEAR = (1, GAP - 1, GAP, GAP + 1, 2 * GAP, 2 * GAP + 1)
 blocks = st.builds(BlockRule, origin=st.sampled_from([0, 7, -33]), length=st.sampled_from([25, 60]))
 
 
-def rules(late: st.SearchStrategy[str]) -> st.SearchStrategy[SessionRule]:
-    return st.builds(SessionRule, st.just(GAP), st.sampled_from([0, 3, 12, 40, 100]), late)
+SessionRules = st.SearchStrategy[SessionRule]
+
+FAR = 10**6
+"""A bound that no log here reaches."""
 
 
-carrying = rules(st.just("carry"))
-refusing = rules(st.just("dead-letter"))
-either = rules(st.sampled_from(["carry", "dead-letter"]))
+def rules(*late: str, max_open: Sequence[int] = (1, 2, 3, FAR, FAR)) -> SessionRules:
+    return st.builds(
+        SessionRule,
+        st.just(GAP),
+        st.sampled_from([0, 3, 12, 40, 100]),
+        st.sampled_from(late),
+        st.sampled_from([1, 2, 4, FAR, FAR]),
+        st.sampled_from([GAP + 1, 25, FAR, FAR]),
+        st.sampled_from(max_open),
+    )
+
+
+carrying = rules("carry")
+refusing = rules("dead-letter")
+either = rules("carry", "dead-letter")
 
 
 @st.composite
@@ -80,24 +96,31 @@ def run(log: Log, rule: BlockRule, session_rule: SessionRule) -> Run:
 def frozen(output: OpenSession | BlockEnd) -> PlainSession | BlockEnd:
     if isinstance(output, BlockEnd):
         return output
-    clicks = tuple((click.time, click.item, click.original_time) for click in output.clicks)
-    return PlainSession(output.block, output.key, output.first, clicks)
+    return PlainSession(output.block, output.key, output.first, tuple(clicks_of(output)))
+
+
+def clicks_of(session: OpenSession) -> list[tuple[int, str, int | None]]:
+    """Effective time, item, and the original time of a late one."""
+    return [
+        (time, item, session.carried.get(position))
+        for position, (time, item) in enumerate(zip(session.times, session.items, strict=True))
+    ]
 
 
 def closed(log: Log, rule: BlockRule) -> Log:
     """The log, and a heartbeat behind which nothing stays open."""
     last = max((r.time if isinstance(r, Click) else r for r in log), default=0)
-    return [*log, rule.start(rule.block_of(last) + 2)]
+    return [*log, rule.start(rule.block_of(last) + 4)]
 
 
 def copied(window: SessionWindow, rule: BlockRule, session_rule: SessionRule) -> SessionWindow:
     """Another process's window, from what the changelog keeps of this one."""
     state = window.state
-    kept = [OpenSession(s.key, s.block, list(s.clicks)) for s in window.open_sessions()]
-    counts = dict(state.counts)
-    return SessionWindow(
-        rule, session_rule, WindowState(state.watermark, state.open_block, counts), reversed(kept)
-    )
+    kept = [
+        OpenSession(s.key, s.block, [*s.times], [*s.items], {**s.carried}, is_full=s.is_full)
+        for s in window.open_sessions()
+    ]
+    return SessionWindow(rule, session_rule, deepcopy(state), reversed(kept))
 
 
 @settings(max_examples=300)
@@ -175,7 +198,8 @@ def test_sessions_of_a_key_and_block_lie_further_apart_than_the_gap_where_no_cli
         if time >= reached or isinstance(record, int):
             punctual.append(record)
             reached = max(reached, time - lateness if isinstance(record, Click) else time)
-    found = run(closed(punctual, rule), rule, SessionRule(GAP, lateness, "dead-letter"))
+    session_rule = SessionRule(GAP, lateness, "dead-letter", FAR, FAR, FAR)
+    found = run(closed(punctual, rule), rule, session_rule)
     assert not found.refused
     spans = defaultdict(list)
     for session in found.sessions:
@@ -250,20 +274,27 @@ def test_a_key_whose_open_sessions_have_changed_is_touched(
     log: Log, rule: BlockRule, session_rule: SessionRule, data: st.DataObject
 ) -> None:
     """A changelog of the touched keys alone restores every open session."""
-    changelog: dict[str, list[list[object]]] = {}
+    changelog: dict[str, list[list[tuple[int, str, int | None]]]] = {}
+    capped: dict[str, int | None] = {}
     window = SessionWindow(rule, session_rule)
     for offset, record in enumerate(log):
         Run().take(window, [record], offset)
         if data.draw(st.booleans()):
             for key in window.take_touched():
-                changelog[key] = [list(session.clicks) for session in window.sessions_of(key)]
+                changelog[key] = [clicks_of(session) for session in window.sessions_of(key)]
+                capped[key] = window.state.capped_until.get(key)
+            assert {key: until for key, until in capped.items() if until is not None} == (
+                window.state.capped_until
+            )
             expected = {key: sessions for key, sessions in changelog.items() if sessions}
             assert expected == dict(open_clicks(window))
 
 
-def open_clicks(window: SessionWindow) -> Iterator[tuple[str, list[list[object]]]]:
+def open_clicks(
+    window: SessionWindow,
+) -> Iterator[tuple[str, list[list[tuple[int, str, int | None]]]]]:
     for key in {session.key for session in window.open_sessions()}:
-        yield key, [list(session.clicks) for session in window.sessions_of(key)]
+        yield key, [clicks_of(session) for session in window.sessions_of(key)]
 
 
 @given(log=logs(), rule=blocks, session_rule=either)
@@ -274,21 +305,45 @@ def test_what_is_open_is_counted(log: Log, rule: BlockRule, session_rule: Sessio
     Run().take(window, closed(log, rule)[-1:], len(log))
     assert window.open_count == 0
     assert not window.state.counts
+    assert not window.state.capped_until
+    assert sum(window.early.values()) <= len(log)
 
 
-@given(log=logs(), rule=blocks, session_rule=either, data=st.data())
+@given(log=logs(), rule=blocks, session_rule=rules("carry", "dead-letter"))
+def test_bounds_hold_but_for_sessions_of_blocks_that_are_not_open_yet(
+    log: Log, rule: BlockRule, session_rule: SessionRule
+) -> None:
+    window = SessionWindow(rule, session_rule)
+    for offset, record in enumerate(log):
+        Run().take(window, [record], offset)
+        sessions = [*window.open_sessions()]
+        growing = [session for session in sessions if not session.is_full]
+        assert all(len(session.times) < session_rule.max_clicks for session in growing)
+        assert all(session.last - session.first < session_rule.max_age for session in growing)
+        if all(session.block == window.state.open_block for session in sessions):
+            assert window.open_count <= session_rule.max_open
+    for session in run(closed(log, rule), rule, session_rule).sessions:
+        assert len(session.clicks) < 2 * session_rule.max_clicks
+
+
+@given(
+    log=logs(),
+    rule=blocks,
+    session_rule=rules("carry", "dead-letter", max_open=[FAR]),
+    data=st.data(),
+)
 def test_reading_again_from_what_the_open_sessions_need_gives_the_same_prefixes(
     log: Log, rule: BlockRule, session_rule: SessionRule, data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(0, len(log)))
     window = SessionWindow(rule, session_rule)
     Run().take(window, log[:cut], 0)
-    oldest = min(window.open_sessions(), key=lambda s: s.needs_offset, default=None)
-    if oldest is None:
+    needed = window.needed_from()
+    if needed is None:
         return
-    state = WindowState(oldest.needs_watermark, oldest.needs_open_block)
-    again = SessionWindow(rule, session_rule, state)
-    Run().take(again, log[oldest.needs_offset : cut], oldest.needs_offset)
+    again = SessionWindow(rule, session_rule, WindowState(needed.watermark, needed.open_block))
+    Run().take(again, log[needed.offset : cut], needed.offset)
+    assert again.state.capped_until == window.state.capped_until
     assert dict(open_clicks(again)) == dict(open_clicks(window))
     assert again.state.watermark == window.state.watermark
     assert again.state.open_block == window.state.open_block

@@ -22,6 +22,8 @@ TYPES = {
     "Click",
     "Control",
     "DeadLetter",
+    "EventIds",
+    "HeldClick",
     "IdleAdvance",
     "ModelManifest",
     "OpenSessions",

@@ -15,7 +15,7 @@ from ader_stream.settings import (
     worker_environment,
 )
 from ader_stream.stream.clicks import ClickFormat
-from ader_stream.types import BlockRule, SessionRule
+from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 
 @pytest.fixture
@@ -64,12 +64,19 @@ OTHER = {
     "clicks.time_field": "at",
     "clicks.time_format": "iso8601",
     "clicks.extra_fields": '["price"]',
+    "clicks.event_id_field": "id",
+    "clicks.event_ids": "5",
+    "clicks.max_jump": "2h",
+    "clicks.jump_confirmations": "1",
     "clicks.avro_schema": "clicks.avsc",
     "clicks.registry_url": "http://registry",
     "clicks.start": "latest",
     "sessions.gap": "5m",
     "sessions.lateness": "5m",
     "sessions.late": "dead-letter",
+    "sessions.max_clicks": "50",
+    "sessions.max_age": "2h",
+    "sessions.max_open": "10",
     "blocks.origin": "2024-01-01T00:00:00+01:00",
     "blocks.length": "1d",
     "blocks.min_sessions": "7",
@@ -140,6 +147,10 @@ def test_a_variable_like_no_other_points_to_the_list(monkeypatch: pytest.MonkeyP
         ("[http]\nport = 99999", "http.port = 99999:"),
         ("[http]\nport = 'x'", "http.port = 'x':"),
         ("[sessions]\ngap = 5", "sessions.gap = 5: expected a number and one of ms, s, m, h, d, w"),
+        (
+            "[sessions]\nmax_age = '30m'",
+            "sessions.gap (1800000 ms) must be shorter than sessions.max_age (1800000 ms)",
+        ),
         ("[clicks]\nformat = 'xml'", "clicks.format = 'xml':"),
         ("[kafka]\nprefix = 'a b'", "kafka.prefix = 'a b':"),
         ("[sessionizer]\ndead_letter_ratio = 0", "sessionizer.dead_letter_ratio = 0:"),
@@ -284,13 +295,16 @@ def test_properties_of_file_variables_and_command_line_add_up(
 def test_rules_topics_and_format_are_those_of_the_settings(toml: Path) -> None:
     toml.write_text(
         '[kafka]\nprefix = "shop"\n[clicks]\ntopic = "visits"\nsession_field = "user"\n'
+        'event_id_field = "id"\nevent_ids = 7\nmax_jump = "2h"\njump_confirmations = 1\n'
         '[sessions]\ngap = "1m"\nlateness = "5s"\nlate = "dead-letter"\n'
+        'max_clicks = 9\nmax_age = "2m"\nmax_open = 8\n'
         '[blocks]\norigin = 7\nlength = "1d"'
     )
     settings = load_settings()
     assert settings.block_rule == BlockRule(7, 86_400_000)
-    assert settings.session_rule == SessionRule(60_000, 5_000, "dead-letter")
-    assert settings.click_format == ClickFormat(session="user")
+    assert settings.session_rule == SessionRule(60_000, 5_000, "dead-letter", 9, 120_000, 8)
+    assert settings.intake_rule == IntakeRule(7_200_000, 1, event_ids=7)
+    assert settings.click_format == ClickFormat(session="user", event_id="id")
     assert (settings.topics.clicks, settings.topics.sessions) == ("visits", "shop.sessions")
 
 

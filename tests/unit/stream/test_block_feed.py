@@ -5,8 +5,9 @@ import pytest
 from ader_stream.errors import OffsetError
 from ader_stream.stream.block_feed import BlockFeed, TrainingBlock
 from ader_stream.stream.codec import encode
+from ader_stream.stream.open_session import OpenSession
 from ader_stream.stream.sessions import encode_outputs
-from ader_stream.stream.window import BlockCounts, BlockEnd, OpenSession, SessionClick
+from ader_stream.stream.window import BlockCounts, BlockEnd
 from tests.fakes import FakeKafka
 
 TOPIC = "sessions"
@@ -33,8 +34,8 @@ def end(block: int) -> BlockEnd:
 
 
 def session(key: str, block: int, *times: int) -> OpenSession:
-    clicks = [SessionClick(time, f"at {time}", None, {}) for time in times or (block * 100,)]
-    return OpenSession(key, block, clicks)
+    at = [*times] or [block * 100]
+    return OpenSession(key, block, at, [f"at {time}" for time in at])
 
 
 def keys(block: TrainingBlock | None) -> list[str]:

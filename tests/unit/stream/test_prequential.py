@@ -11,7 +11,7 @@ from ader_stream.stream.prefixes import PrefixFollower
 from ader_stream.stream.prequential import Answers, PrequentialTask
 from ader_stream.stream.score_log import Score, ScoreKey, encode_score, read_scores
 from ader_stream.stream.topics import Topics
-from ader_stream.types import BlockRule, Counts, Recommendation, SessionRule, Target
+from ader_stream.types import BlockRule, Counts, IntakeRule, Recommendation, SessionRule, Target
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 
 TOPICS = Topics("ader")
@@ -30,7 +30,7 @@ class Worker:
         self.told: list[tuple[int, int, Counts]] = []
         self.serves = True
         self._producer = FakeProducer(kafka)
-        rules = BlockRule(0, 1000), SessionRule(GAP)
+        rules = BlockRule(0, 1000), SessionRule(GAP), IntakeRule()
         self.task = PrequentialTask(
             PARTITION,
             kafka,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,27 +12,29 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.codec import decode, encode
 from ader_stream.stream.exactly_once import Transaction
+from ader_stream.stream.partition_state import PARTITION_KEY
 from ader_stream.stream.sessionizing import (
-    PARTITION_KEY,
     RECENT_CLICKS,
     SessionizerRules,
     SessionizerTask,
 )
 from ader_stream.stream.topics import Topics
-from ader_stream.types import BlockRule, SessionRule
+from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 
 TOPICS = Topics("ader")
 PARTITION = 2
 GAP = 100
+INTAKE = IntakeRule(max_jump=10_000, confirmations=2, held_offsets=10, event_ids=5)
+FAR = 20_500
 
 
 class Sessionizer:
     """A task on a cluster in memory, as the loop around it would drive it."""
 
-    def __init__(self, kafka: FakeKafka, registry: CollectorRegistry, late: str = "carry") -> None:
-        rules = SessionizerRules(BlockRule(0, 1000), SessionRule(GAP, late=late))
-        decoder = ClickDecoder(ClickFormat(extra=("price",)))
+    def __init__(self, kafka: FakeKafka, registry: CollectorRegistry, **rule: Any) -> None:
+        rules = SessionizerRules(BlockRule(0, 1000), SessionRule(GAP, **rule), INTAKE)
+        decoder = ClickDecoder(ClickFormat(event_id="id", extra=("price",)))
         self._producer = FakeProducer(kafka)
         self._offset = 0
         self.task = SessionizerTask(PARTITION, kafka, TOPICS, decoder, rules, Metrics(registry))
@@ -81,6 +84,10 @@ def heartbeat(watermark: int) -> FakeRecord:
     return FakeRecord(headers=[(WATERMARK_HEADER, str(watermark).encode())], partition=PARTITION)
 
 
+def open_keys(task: SessionizerTask) -> set[str]:
+    return {session.key for session in task._window.open_sessions()}
+
+
 def written(kafka: FakeKafka, topic: str) -> list[tuple[bytes | None, str, dict[str, object]]]:
     return [
         (record.key(), *decode(record.value(), record.headers()))
@@ -127,8 +134,9 @@ def test_another_process_goes_on_with_the_sessions_that_were_open(
     successor.commit()
     assert keys_of(kafka) == [["b", "a"]]
     [*_, (_, _, batch), (_, _, end)] = written(kafka, TOPICS.sessions)
-    clicks = [(c["time"], c["extra"]) for c in batch["sessions"][1]["clicks"]]
-    assert clicks == [(10, {"price": "[1.5]"}), (90, {})]
+    session = batch["sessions"][1]
+    assert session["times"] == [10, 90]
+    assert session["extra"] == [{"position": 0, "fields": {"price": "[1.5]"}}]
     assert (end["clicks"], end["sessions"]) == (3, 2)
 
 
@@ -241,6 +249,72 @@ def test_a_late_click_is_a_dead_letter_where_the_rule_says_so(kafka: FakeKafka) 
     refusing.commit()
     [(_, _, letter)] = written(kafka, TOPICS.dead_letters)
     assert letter["reason"] == "late"
+
+
+def test_a_held_click_is_handed_over_and_becomes_a_dead_letter_with_all_that_it_was(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("bad", FAR, offset=1))
+    sessionizer.commit()
+    assert not written(kafka, TOPICS.dead_letters)
+    successor = Sessionizer(kafka, CollectorRegistry()).restore(2)
+    successor.process(click("b", 20, offset=11))
+    successor.commit()
+    [(key, _, letter)] = written(kafka, TOPICS.dead_letters)
+    assert key == b"bad"
+    assert letter["value"] == click("bad", FAR).value()
+    assert (letter["offset"], letter["timestamp"], letter["reason"]) == (1, 7, "future")
+    assert "fewer than 2 other keys" in str(letter["error"])
+    assert kafka.records(TOPICS.sessionizer_state, PARTITION)[-2].value() is None
+    assert not Sessionizer(kafka, CollectorRegistry()).restore().task._intake.held
+
+
+def test_a_held_click_is_handed_over_and_taken_when_others_confirm_it(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("b", FAR, offset=1, price=3))
+    sessionizer.commit()
+    successor = Sessionizer(kafka, CollectorRegistry()).restore(2)
+    successor.process(click("c", FAR, offset=2), click("d", FAR, offset=3), heartbeat(2 * FAR))
+    successor.commit()
+    assert keys_of(kafka)[-1] == ["b", "c", "d"]
+    [batch] = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "SessionBatch"][-1:]
+    assert batch["sessions"][0]["extra"] == [{"position": 0, "fields": {"price": "3"}}]
+
+
+def test_a_duplicate_is_known_to_the_next_owner(kafka: FakeKafka, sessionizer: Sessionizer) -> None:
+    sessionizer.process(click("a", 10, id="x"), click("a", 20, offset=1, id="y"))
+    sessionizer.commit()
+    registry = CollectorRegistry()
+    successor = Sessionizer(kafka, registry).restore(2)
+    successor.process(click("a", 10, offset=2, id="x"), click("a", 30, offset=3, id="z"))
+    successor.process(heartbeat(1000))
+    successor.commit()
+    [batch] = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "SessionBatch"]
+    assert batch["sessions"][0]["times"] == [10, 20, 30]
+    assert sample(registry, "ader_duplicate_clicks_total", partition=PARTITION) == 1
+
+
+def test_what_a_bound_has_closed_is_known_to_the_next_owner(kafka: FakeKafka) -> None:
+    registry = CollectorRegistry()
+    first = Sessionizer(kafka, registry, max_clicks=2).restore()
+    first.process(click("bot", 10), click("bot", 20))
+    first.commit()
+    assert sample(registry, "ader_sessions_closed_early_total", partition=2, bound="clicks") == 1
+    successor = Sessionizer(kafka, CollectorRegistry(), max_clicks=2).restore(2)
+    successor.process(click("bot", 20), heartbeat(1000))
+    successor.commit()
+    batches = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "SessionBatch"]
+    assert [batch["sessions"][0]["times"] for batch in batches] == [[10, 20], [21]]
+
+
+def test_a_session_that_came_and_went_between_two_commits_leaves_no_trace_in_the_changelog(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("b", 500))
+    sessionizer.commit()
+    changelog = kafka.records(TOPICS.sessionizer_state, PARTITION)
+    assert [record.key() for record in changelog] == [b"b", PARTITION_KEY]
 
 
 def test_the_process_stops_when_too_many_of_the_last_clicks_were_refused(

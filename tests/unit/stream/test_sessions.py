@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 from ader_stream.stream.codec import decode
+from ader_stream.stream.open_session import OpenSession
 from ader_stream.stream.sessions import BATCH_CLICKS, decode_sessions, encode_outputs
-from ader_stream.stream.window import BlockCounts, BlockEnd, OpenSession, SessionClick
+from ader_stream.stream.window import BlockCounts, BlockEnd
 from ader_stream.types import Session
 
 Output = OpenSession | BlockEnd
 
 
 def session(key: str, block: int = 0, clicks: int = 2) -> OpenSession:
-    return OpenSession(key, block, [SessionClick(i, f"i{i}", None, {}) for i in range(clicks)])
+    return OpenSession(key, block, [*range(clicks)], [f"i{i}" for i in range(clicks)])
 
 
 def encoded(outputs: list[Output], partition: int = 3) -> list[tuple[str, dict[str, object]]]:
@@ -60,10 +61,7 @@ def test_records_say_partition_block_and_counts() -> None:
 
 
 def test_a_session_comes_back_with_what_was_late_and_what_passes_through() -> None:
-    clicks = [
-        SessionClick(10, "shoe", None, {}),
-        SessionClick(20, "hat", 5, {"price": "1"}),
-    ]
-    [(_, batch)] = encoded([OpenSession("a", 0, clicks)])
+    opened = OpenSession("a", 0, [10, 20], ["shoe", "hat"], {1: 5}, {1: {"price": "1"}})
+    [(_, batch)] = encoded([opened])
     [back] = decode_sessions(batch)
     assert back == Session("a", ("shoe", "hat"), (10, 20), {1: 5}, {1: {"price": "1"}})

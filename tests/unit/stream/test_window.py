@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.window import BlockCounts, BlockEnd, OpenSession, SessionWindow
+from ader_stream.stream.open_session import OpenSession, Place
+from ader_stream.stream.window import BlockCounts, BlockEnd, SessionWindow
 from ader_stream.types import BlockRule, Click, SessionRule
 
 BLOCKS = BlockRule(origin=0, length=1000)
@@ -13,8 +14,8 @@ Output = tuple[str, int, list[int]] | int
 """A session as (key, block, times), or the number of a block that has ended."""
 
 
-def window(lateness: int = 0, late: str = "carry") -> SessionWindow:
-    return SessionWindow(BLOCKS, SessionRule(GAP, lateness, late))
+def window(lateness: int = 0, late: str = "carry", **bounds: int) -> SessionWindow:
+    return SessionWindow(BLOCKS, SessionRule(GAP, lateness, late, **bounds))
 
 
 def observe(window: SessionWindow, *clicks: tuple[str, int]) -> None:
@@ -30,7 +31,7 @@ def output(window: SessionWindow) -> list[Output]:
 
 
 def times(session: OpenSession) -> list[int]:
-    return [click.time for click in session.clicks]
+    return session.times
 
 
 def test_neighbours_exactly_the_gap_apart_are_one_session() -> None:
@@ -95,7 +96,7 @@ def test_a_late_click_of_an_ended_block_goes_to_the_start_of_the_open_one() -> N
     cut = window()
     observe(cut, ("a", 10), ("b", 1050), ("a", 500))
     [session] = cut.sessions_of("a")
-    assert (session.block, times(session), session.clicks[0].original_time) == (1, [1000], 500)
+    assert (session.block, times(session), session.carried) == (1, [1000], {0: 500})
     assert cut.late_clicks == 1
 
 
@@ -156,7 +157,7 @@ def test_clicks_of_one_time_keep_the_order_of_their_offsets() -> None:
     cut = window(lateness=500)
     for offset, (item, time) in enumerate([("x", 50), ("y", 60), ("z", 50)]):
         cut.observe(Click("a", item, time), offset)
-    assert [click.item for click in cut.sessions_of("a")[0].clicks] == ["x", "z", "y"]
+    assert cut.sessions_of("a")[0].items == ["x", "z", "y"]
 
 
 def test_a_click_is_told_its_session_and_its_place_in_it() -> None:
@@ -200,7 +201,7 @@ def test_a_closed_session_leaves_its_key_touched() -> None:
 def test_extra_fields_pass_through() -> None:
     cut = window()
     session, _ = cut.observe(Click("a", "shoe", 10, extra={"price": "12.5"}), 0)
-    assert session.clicks[0].extra == {"price": "12.5"}
+    assert session.extra == {0: {"price": "12.5"}}
 
 
 def test_a_session_needs_the_log_from_where_an_older_open_one_of_its_key_begins() -> None:
@@ -209,12 +210,68 @@ def test_a_session_needs_the_log_from_where_an_older_open_one_of_its_key_begins(
     observe(cut, ("a", 300), ("b", 350), ("a", 450))
     older, newer = cut.sessions_of("a")
     assert times(newer) == [450]
-    assert (newer.needs_offset, newer.needs_watermark) == (0, None)
-    assert (older.needs_offset, older.needs_open_block) == (0, 0)
+    assert newer.reads_from == Place(0, None, 0)
+    assert older.reads_from == Place(0, None, 0)
 
 
 def test_a_session_needs_the_log_from_its_first_click_where_its_key_has_no_other() -> None:
     cut = window()
     observe(cut, ("b", 300), ("a", 450), ("a", 460))
     [session] = cut.sessions_of("a")
-    assert (session.needs_offset, session.needs_watermark, session.needs_open_block) == (1, 300, 0)
+    assert session.reads_from == Place(1, 300, 0)
+
+
+def test_a_session_closes_as_soon_as_it_has_its_most_clicks() -> None:
+    cut = window(max_clicks=3)
+    observe(cut, ("bot", 10), ("bot", 11), ("bot", 12), ("bot", 13))
+    assert output(cut) == [-1, ("bot", 0, [10, 11, 12])]
+    assert [times(session) for session in cut.sessions_of("bot")] == [[13]]
+    assert cut.early == {"clicks": 1}
+
+
+def test_a_session_closes_as_soon_as_it_is_too_old() -> None:
+    cut = window(max_age=150)
+    observe(cut, ("bot", 10), ("bot", 100), ("bot", 160), ("bot", 170))
+    assert output(cut) == [-1, ("bot", 0, [10, 100, 160])]
+    assert cut.early == {"age": 1}
+
+
+def test_a_click_of_a_session_that_closed_at_its_bound_is_late() -> None:
+    """Two sessions of a key and block must never begin at the same time."""
+    cut = window(max_clicks=2)
+    observe(cut, ("bot", 10), ("bot", 10), ("bot", 10))
+    [session] = cut.sessions_of("bot")
+    assert (times(session), session.carried) == ([11], {0: 10})
+
+
+def test_above_the_most_open_sessions_the_oldest_closes() -> None:
+    cut = window(max_open=2)
+    observe(cut, ("b", 10), ("a", 10), ("c", 20))
+    assert output(cut) == [-1, ("a", 0, [10])]
+    assert (cut.open_count, cut.early) == (2, {"open": 1})
+
+
+def test_a_click_behind_a_session_that_had_to_close_is_late() -> None:
+    cut = window(max_open=1)
+    observe(cut, ("c", 10), ("b", 20), ("c", 10))
+    [session] = cut.sessions_of("c")
+    assert (times(session), session.carried) == ([20], {0: 10})
+
+
+def test_a_full_session_of_a_block_that_is_not_open_waits_for_it() -> None:
+    cut = window(lateness=500, max_clicks=2)
+    observe(cut, ("a", 900), ("bot", 1010), ("bot", 1020), ("bot", 1030))
+    assert output(cut) == [-1]
+    assert [times(session) for session in cut.sessions_of("bot")] == [[1010, 1020], [1030]]
+    cut.advance(1000)
+    assert output(cut) == [("a", 0, [900]), 0, ("bot", 1, [1010, 1020])]
+
+
+def test_what_a_bound_has_closed_is_forgotten_when_the_watermark_has_passed_it() -> None:
+    cut = window(max_clicks=1)
+    observe(cut, ("bot", 10))
+    assert cut.state.capped_until == {"bot": 10}
+    cut.take_touched()
+    cut.advance(10 + GAP + 1)
+    assert cut.state.capped_until == {}
+    assert cut.take_touched() == {"bot"}

@@ -1,0 +1,115 @@
+"""The event ids that one input partition has seen last: a click that comes twice counts once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+SEGMENT_OFFSETS = 1_000
+"""Offsets of the log that one segment covers: what a commit writes again is at most that."""
+
+
+@dataclass
+class Segment:
+    """What happened to the memory between two offsets of the log, in order.
+
+    Parameters
+    ----------
+    number
+        It covers the offsets from ``number * SEGMENT_OFFSETS`` on.
+    ids, offsets
+        Ids that were seen, or forgotten, and the offsets at which they were.
+    forgotten
+        Positions of the ids that were forgotten.
+    """
+
+    number: int
+    ids: list[str] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
+
+
+class EventIds:
+    """The last `limit` ids, by the order in which they were last seen.
+
+    They are a function of the log's end alone: who reads it again from `since` on knows them.
+    `take_segments` and `segments` carry them over to another process without the log.
+
+    >>> ids = EventIds(limit=2)
+    >>> [ids.add(name, offset) for offset, name in enumerate(["x", "y", "x", "z", "y"])]
+    [True, True, False, True, True]
+    """
+
+    def __init__(self, limit: int, segments: Iterable[Segment] = ()) -> None:
+        self._limit = limit
+        self._seen: OrderedDict[str, int] = OrderedDict()  # id → offset
+        self._newest = Segment(0)
+        self._kept: deque[int] = deque()  # numbers of segments, oldest first
+        self._changed: dict[int, Segment] = {}
+        for segment in sorted(segments, key=lambda segment: segment.number):
+            self._replay(segment)
+
+    def add(self, event_id: str, offset: int) -> bool:
+        """Remember an id; whether it was not known."""
+        self._note(event_id, offset)
+        return self._see(event_id, offset)
+
+    def forget(self, event_id: str, offset: int) -> None:
+        """Forget an id, at an offset that is not below the last one."""
+        segment = self._note(event_id, offset)
+        segment.forgotten.append(len(segment.ids) - 1)
+        self._seen.pop(event_id, None)
+
+    @property
+    def since(self) -> int | None:
+        """Offset of the oldest id; None without one."""
+        return next(iter(self._seen.values()), None)
+
+    def take_segments(self) -> Iterator[tuple[int, Segment | None]]:
+        """Yield numbers and segments that have changed since the last call; None: not needed."""
+        since = self.since
+        while self._kept and (since is None or self._kept[0] < since // SEGMENT_OFFSETS):
+            number = self._kept.popleft()
+            self._changed.pop(number, None)
+            yield number, None
+        yield from self._changed.items()
+        self._changed = {}
+
+    def drop_changes(self) -> None:
+        """Give up what `take_segments` would yield: whoever reads the log again needs none."""
+        self._kept.clear()
+        self._changed.clear()
+
+    def _see(self, event_id: str, offset: int) -> bool:
+        seen = self._seen
+        if event_id in seen:
+            seen.move_to_end(event_id)
+            seen[event_id] = offset
+            return False
+        seen[event_id] = offset
+        if len(seen) > self._limit:
+            seen.popitem(last=False)
+        return True
+
+    def _note(self, event_id: str, offset: int) -> Segment:
+        number = offset // SEGMENT_OFFSETS
+        if number != self._newest.number or not self._kept:
+            self._newest = Segment(number)
+            self._kept.append(number)
+        segment = self._changed[number] = self._newest
+        segment.ids.append(event_id)
+        segment.offsets.append(offset)
+        return segment
+
+    def _replay(self, segment: Segment) -> None:
+        self._newest = segment
+        self._kept.append(segment.number)
+        forgotten = set(segment.forgotten)
+        for position, (event_id, offset) in enumerate(
+            zip(segment.ids, segment.offsets, strict=True)
+        ):
+            if position in forgotten:
+                self._seen.pop(event_id, None)
+            else:
+                self._see(event_id, offset)
