@@ -23,8 +23,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ader_stream.ader.encoders import ENCODERS, model_of
 from ader_stream.ader.exemplars import Exemplars
-from ader_stream.ader.model import Architecture, SASRec
+from ader_stream.ader.model import Architecture, SessionModel
 from ader_stream.ader.state import MOMENTS, State
 from ader_stream.ader.tensors import Blob, read_tensors
 from ader_stream.ader.vocabulary import Vocabulary
@@ -69,13 +70,13 @@ def decode_state(parts: Mapping[str, Blob]) -> State:
     return State(weights, optimizer, exemplars, vocabulary, architecture)
 
 
-def decode_serving(weights: Blob, vocabulary: Blob) -> tuple[SASRec, Vocabulary]:
+def decode_serving(weights: Blob, vocabulary: Blob) -> tuple[SessionModel, Vocabulary]:
     """Rebuild the model in eval mode and its vocabulary; raises ArtifactError alike.
 
     The model's weights are those bytes, not a copy of them, if they can be written to.
     """
     tensors, items, architecture = _decode_model(weights, vocabulary)
-    model = SASRec(architecture, n_items=0)
+    model = model_of(architecture, n_items=0)
     table = tensors[ITEM_TABLE]
     model.items = nn.Embedding(table.shape[0], table.shape[1], _weight=table)
     model.load_state_dict(tensors, assign=True)
@@ -150,8 +151,9 @@ def _read_architecture(metadata: Mapping[str, str], n_tensors: int) -> Architect
         architecture = Architecture(**json.loads(metadata[ARCHITECTURE]))
         numbers = [n for n in asdict(architecture).values() if isinstance(n, int | float)]
         fits = all(0 <= n <= MAX_ARCHITECTURE_NUMBER for n in numbers)
-        fits = fits and 1 <= architecture.blocks <= n_tensors
+        fits = fits and architecture.blocks <= n_tensors
         fits = fits and min(architecture.hidden, architecture.maxlen) >= 1
+        fits = fits and architecture.encoder in ENCODERS and architecture.temperature > 0
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"weights name no architecture that is known: {error!r:.300}") from None
     if not fits:
@@ -162,7 +164,7 @@ def _read_architecture(metadata: Mapping[str, str], n_tensors: int) -> Architect
 def _expected_shapes(architecture: Architecture, n_items: int) -> dict[str, tuple[int, ...]]:
     try:
         with torch.device("meta"):  # shapes without memory
-            model = SASRec(architecture, n_items)
+            model = model_of(architecture, n_items)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"weights name an impossible architecture: {error!r:.300}") from None
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

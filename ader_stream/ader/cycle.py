@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.optim.lr_scheduler import LinearLR
 
 from ader_stream.ader.dataset import Samples, hold_out, split_sessions
 from ader_stream.ader.exemplars import select_exemplars
 from ader_stream.ader.methods import ADER, Method, Past
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.model import SessionModel
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
 from ader_stream.ader.state import State, resumed_adam, untrained
@@ -120,15 +121,17 @@ def train_cycle(
     training, validation = hold_out(block, recipe.validation_share, rng)
 
     model = _student(before, len(vocabulary), recipe, generator)
-    adam = resumed_adam(model, before.optimizer, recipe.learning_rate)
+    moments = before.optimizer if recipe.carry_moments else {}
+    adam = resumed_adam(model, moments, recipe.learning_rate)
     old = before.exemplars.samples()
     weight = method.weigh(
         recipe.lambda_base, len(before.vocabulary), len(vocabulary), len(old), len(training)
     )
     steps = math.ceil(len(training) / recipe.batch_size)
+    schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, steps * recipe.max_epochs)
     past = Past(before, weight, steps, recipe.precision, rng)
     replay = method.hold(past) if len(old) else Replay()
-    learner = Learner(model, adam, replay, recipe.loss())
+    learner = Learner(model, adam, schedule, replay, recipe.loss())
 
     pace = Pace(on_progress)
     began = time.perf_counter()
@@ -160,9 +163,11 @@ def train_cycle(
     return state, report
 
 
-def _student(before: State, n_items: int, recipe: Recipe, generator: torch.Generator) -> SASRec:
+def _student(
+    before: State, n_items: int, recipe: Recipe, generator: torch.Generator
+) -> SessionModel:
     """Copy the parent's model and give it the new items; the first one is drawn whole."""
-    model = before.model(recipe.dropout)
+    model = before.model(recipe.dropped)
     if not before.steps:
         model.initialise(generator)
     model.grow(n_items, generator, recipe.item_bound)

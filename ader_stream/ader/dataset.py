@@ -1,4 +1,4 @@
-"""From sessions to batches: the sub-sequence split, length buckets, packing.
+"""From sessions to batches: the sub-sequence split, random batches, packing.
 
 A session of n clicks gives n − 1 sub-sequences: every click but the first is the target
 of the clicks before it. None of them is copied: a sub-sequence is two positions in one flat
@@ -20,9 +20,9 @@ from ader_stream.ader.vocabulary import PADDING
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
-POOL_BATCHES = 64
-"""Batches that are drawn together and then sorted by length: enough that most hold one
-length, few enough that a batch's company stays random."""
+LENGTHS = (1, 2, 4, 8, 16)
+"""Inputs up to each of these lengths, and longer ones, are padded by themselves: a piece costs a
+turn of attention, a pad the time of a click."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What the model reads and has to tell.
+    """What the model reads and has to tell: inputs padded alike.
 
     Parameters
     ----------
@@ -138,25 +138,23 @@ def pack_prefixes(prefixes: Sequence[Sequence[int]], maxlen: int) -> Tensor:
     return left_padded(items, offsets[:-1], offsets[1:]).long()
 
 
-def bucketed_batches(lengths: Int64, batch_size: int, rng: np.random.Generator) -> list[Int64]:
-    """Cut one pass over all samples into random batches of similar length.
+def pack_by_length(samples: Samples, rows: Int64) -> list[Batch]:
+    """Pack the samples at `rows`, the shortest first, in pieces of similar length."""
+    cuts = np.searchsorted(samples.lengths[rows], LENGTHS, side="right")
+    return [pack(samples, part) for part in np.split(rows, cuts) if len(part)]
 
-    Samples are shuffled, sorted by length within pools of `POOL_BATCHES` batches, cut, and
-    the batches shuffled: a batch then needs hardly any padding.
-    """
+
+def shuffled_batches(lengths: Int64, batch_size: int, rng: np.random.Generator) -> list[Int64]:
+    """Cut one pass over all samples into random batches, the shortest first within each."""
     order = rng.permutation(len(lengths))
-    batches: list[Int64] = []
-    for start in range(0, len(order), POOL_BATCHES * batch_size):
-        pool = order[start : start + POOL_BATCHES * batch_size]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[cut : cut + batch_size] for cut in range(0, len(pool), batch_size)]
-    return [batches[turn] for turn in rng.permutation(len(batches))]
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return [rows[np.argsort(lengths[rows], kind="stable")] for rows in batches]
 
 
 def endless_batches(lengths: Int64, batch_size: int, rng: np.random.Generator) -> Iterator[Int64]:
-    """Go on with pass after pass of `bucketed_batches`; every sample comes once a pass."""
+    """Go on with pass after pass of `shuffled_batches`; every sample comes once a pass."""
     while True:
-        yield from bucketed_batches(lengths, batch_size, rng)
+        yield from shuffled_batches(lengths, batch_size, rng)
 
 
 def by_length(lengths: Int64, chunk: int) -> Iterator[Int64]:

@@ -12,7 +12,7 @@ import numpy as np
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.dataset import Int64, Samples, split_sessions
 from ader_stream.ader.methods import ADER, Method, Sessions
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import rank_samples
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.slices import slice_counts
@@ -110,7 +110,7 @@ def evaluate(
 
 
 def rank_sessions(
-    model: SASRec, vocabulary: Vocabulary, sessions: Sessions
+    model: SessionModel, vocabulary: Vocabulary, sessions: Sessions
 ) -> tuple[Samples, Int64, int]:
     """Rank every known click of the sessions, given the known ones before it.
 
@@ -128,7 +128,7 @@ def rank_sessions(
     return samples, rank_samples(model, samples), unknown
 
 
-def score_sessions(model: SASRec, vocabulary: Vocabulary, sessions: Sessions) -> Counts:
+def score_sessions(model: SessionModel, vocabulary: Vocabulary, sessions: Sessions) -> Counts:
     """Count hits and unknown clicks over the ranks of `rank_sessions`."""
     _, ranks, unknown = rank_sessions(model, vocabulary, sessions)
     return counts_of(ranks) + Counts(unknown=unknown)

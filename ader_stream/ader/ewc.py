@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ader_stream.ader.dataset import Samples, pack
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.model import SessionModel
 from ader_stream.ader.replay import Replay
 
 FISHER_SAMPLES = 1_000
@@ -45,7 +45,7 @@ class Anchor(Replay):
         self.weights = weights
         self.importance = importance
 
-    def penalty(self, student: SASRec) -> Tensor:
+    def penalty(self, student: SessionModel) -> Tensor:
         """Return λ/2 · Σ F (θ − θ*)² of all parameters, in their own precision."""
         penalties = [
             (self.importance[name] * (now[: len(before)] - before).square()).sum()
@@ -55,7 +55,7 @@ class Anchor(Replay):
         return self.weight / 2 * torch.stack(penalties).sum()
 
 
-def fisher_information(model: SASRec, samples: Samples) -> dict[str, Tensor]:
+def fisher_information(model: SessionModel, samples: Samples) -> dict[str, Tensor]:
     """Estimate the diagonal of the Fisher information, one gradient a sample.
 
     F_i = mean over samples of (∂ log p(label | input) / ∂θ_i)²

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ader_stream.ader.dataset import Int32, Int64, Samples, by_length, pack
 from ader_stream.ader.herding import Float32, herd
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import chunk_rows, nothing
 from ader_stream.ader.vocabulary import PADDING
 
@@ -25,7 +25,7 @@ REPRESENTED_ROWS = 2048
 Allocate = Callable[[Int64, int, np.random.Generator], Int64]
 """(candidates by item index (I + 1,), N, rng) → exemplars wanted by item index (I + 1,)."""
 
-Choose = Callable[[SASRec, Samples, Int64, np.random.Generator, Callable[[], None]], Int64]
+Choose = Callable[[SessionModel, Samples, Int64, np.random.Generator, Callable[[], None]], Int64]
 """(model, candidates, exemplars wanted by item index, rng, between) → rows chosen, at most
 min(wanted, candidates) of a label."""
 
@@ -95,7 +95,7 @@ def allocate_equally(counts: Int64, total: int, rng: np.random.Generator) -> Int
 
 
 def by_herding(
-    model: SASRec,
+    model: SessionModel,
     candidates: Samples,
     quotas: Int64,
     rng: np.random.Generator,  # noqa: ARG001
@@ -106,7 +106,7 @@ def by_herding(
 
 
 def at_random(
-    model: SASRec,  # noqa: ARG001
+    model: SessionModel,  # noqa: ARG001
     candidates: Samples,
     quotas: Int64,
     rng: np.random.Generator,
@@ -117,7 +117,7 @@ def at_random(
 
 
 def by_loss(
-    model: SASRec,
+    model: SessionModel,
     candidates: Samples,
     quotas: Int64,
     rng: np.random.Generator,  # noqa: ARG001
@@ -133,7 +133,7 @@ def by_loss(
 
 
 def select_exemplars(
-    model: SASRec,
+    model: SessionModel,
     candidates: Samples,
     total: int,
     rng: np.random.Generator,
@@ -190,7 +190,7 @@ def first_of_each_label(order: Int64, labels: Int32, quotas: Int64) -> Int64:
 
 @torch.no_grad()
 def represent_samples(
-    model: SASRec, samples: Samples, between: Callable[[], None] = nothing
+    model: SessionModel, samples: Samples, between: Callable[[], None] = nothing
 ) -> Float32:
     """Represent the samples' inputs: (S, D)."""
     represented = np.zeros((len(samples), model.architecture.hidden), dtype=np.float32)
@@ -202,7 +202,7 @@ def represent_samples(
 
 @torch.no_grad()
 def sample_losses(
-    model: SASRec, samples: Samples, between: Callable[[], None] = nothing
+    model: SessionModel, samples: Samples, between: Callable[[], None] = nothing
 ) -> Float32:
     """Cross-entropy of every sample's own label over all known items, float32: (S,)."""
     losses = np.zeros(len(samples), dtype=np.float32)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ader_stream.ader.dataset import Int64, Samples, by_length, flatten, pack, pack_prefixes
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.model import SessionModel
 from ader_stream.errors import InputError
 
 CHUNK_SCORES = 2**23
@@ -57,18 +57,22 @@ def best_of(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def rank_samples(model: SASRec, samples: Samples, between: Callable[[], None] = nothing) -> Int64:
+def rank_samples(
+    model: SessionModel, samples: Samples, between: Callable[[], None] = nothing
+) -> Int64:
     """Rank the samples' targets: zero-based (S,); `between` is called after every chunk."""
     ranks = np.zeros(len(samples), dtype=np.int64)
     table = model.item_table()
     for rows in by_length(samples.lengths, chunk_rows(model)):
         batch = pack(samples, rows)
-        ranks[rows] = ranks_of(model(batch.inputs) @ table.T, batch.targets).numpy()
+        ranks[rows] = ranks_of(model.scores(batch.inputs, table), batch.targets).numpy()
         between()
     return ranks
 
 
-def rank_targets(model: SASRec, prefixes: Sequence[Sequence[int]], targets: Sequence[int]) -> Int64:
+def rank_targets(
+    model: SessionModel, prefixes: Sequence[Sequence[int]], targets: Sequence[int]
+) -> Int64:
     """Rank each target among all known items, given the clicks before it.
 
     Parameters
@@ -96,7 +100,7 @@ def rank_targets(model: SASRec, prefixes: Sequence[Sequence[int]], targets: Sequ
 
 @torch.no_grad()
 def top_k(
-    model: SASRec, prefixes: Sequence[Sequence[int]], k: int
+    model: SessionModel, prefixes: Sequence[Sequence[int]], k: int
 ) -> tuple[Int64, npt.NDArray[np.float32]]:
     """List the k best items after each prefix.
 
@@ -121,12 +125,12 @@ def top_k(
     table = model.item_table()
     for rows in _chunks(len(prefixes), chunk_rows(model)):
         inputs = pack_prefixes(prefixes[rows], model.architecture.maxlen)
-        columns, values = best_of(model(inputs) @ table.T, k)
+        columns, values = best_of(model.scores(inputs, table), k)
         indices[rows], scores[rows] = columns.numpy() + 1, values.numpy()
     return indices, scores
 
 
-def chunk_rows(model: SASRec) -> int:
+def chunk_rows(model: SessionModel) -> int:
     """Samples that are scored against all items at a time."""
     return max(1, CHUNK_SCORES // model.n_items)
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 
 from ader_stream.ader.losses import FusedLoss, Loss, plain_loss
-from ader_stream.ader.model import Architecture
+from ader_stream.ader.model import Architecture, Dropped
 from ader_stream.errors import SettingsError
 
 
@@ -40,17 +40,27 @@ class Recipe:
     ----------
     hidden, blocks, maxlen
         See `Architecture`.
-    dropout
-        Share of activations that training drops.
+    encoder
+        A name in `encoders.ENCODERS`.
+    temperature, bonus
+        See `Architecture`.
+    dropout, item_dropout
+        Shares of activations and of the output layer that training drops.
     item_bound
         New items start uniform in ±item_bound: the Glorot bound √(6 / (rows + D)) of the
         authors' table for DIGINETICA, whose final size they know and a stream does not.
     learning_rate
-        Adam's; its moments go on from cycle to cycle.
+        Adam's.
+    last_learning_rate
+        Share of the learning rate that the last step has; it falls in a line. 1 keeps it, and
+        is all there is where the number of epochs is not known before.
+    carry_moments
+        Adam's moments go on from cycle to cycle.
     batch_size
         New sub-sequences a step; exemplars join them.
     max_epochs, patience
-        Training stops after `patience` epochs without a better validation Recall@20.
+        Training stops after `patience` epochs without a better validation Recall@20. Where a
+        recipe holds nothing out, it trains `max_epochs`.
     validation_share
         Share of a block's sub-sequences held out at random.
     exemplars
@@ -69,9 +79,15 @@ class Recipe:
     hidden: int = 150
     blocks: int = 2
     maxlen: int = 50
+    encoder: str = "sasrec"
+    temperature: float = 1.0
+    bonus: float = 0.0
     dropout: float = 0.3
+    item_dropout: float = 0.0
     item_bound: float = 0.01177
     learning_rate: float = 5e-4
+    last_learning_rate: float = 1.0
+    carry_moments: bool = True
     batch_size: int = 256
     max_epochs: int = 100
     patience: int = 5
@@ -85,7 +101,17 @@ class Recipe:
     @property
     def architecture(self) -> Architecture:
         """The model that this recipe trains."""
-        return Architecture(self.hidden, self.blocks, self.maxlen)
+        return Architecture(self.hidden, self.blocks, self.maxlen, self.encoder, self.temperature)
+
+    @property
+    def dropped(self) -> Dropped:
+        """Shares that training drops."""
+        return Dropped(self.dropout, self.item_dropout)
+
+    @property
+    def epochs_unwatched(self) -> int:
+        """Epochs of a cycle with nothing held out: by choice, or for want of samples."""
+        return self.patience if self.validation_share else self.max_epochs
 
     @property
     def precision(self) -> torch.dtype:

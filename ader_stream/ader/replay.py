@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from ader_stream.ader.dataset import Int64, Samples, endless_batches, pack
+from ader_stream.ader.dataset import Int64, Samples, endless_batches, pack_by_length
 from ader_stream.ader.exemplars import represent_samples
 from ader_stream.ader.losses import Labels, Target, Taught, softmax_
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.model import SessionModel
+from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.scratch import Scratch
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a step reads, and what it should say of it.
+
+    Parameters
+    ----------
+    inputs
+        Sessions.
+    target
+        Of the sessions, in their order.
+    """
+
+    inputs: Pieces
+    target: Target
+
+
+def labelled(samples: Samples, rows: Int64, weight: float = 1.0) -> Lesson:
+    """Return the samples at `rows`, the shortest first, with their own labels."""
+    pieces = pack_by_length(samples, rows)
+    labels = torch.cat([piece.targets for piece in pieces])
+    return Lesson(Pieces([piece.inputs for piece in pieces]), Labels(labels, weight))
 
 
 class Replay:
@@ -24,11 +50,11 @@ class Replay:
 
     batch_size = 0
 
-    def draw(self) -> tuple[list[Tensor], list[Target]]:
-        """Draw the step's exemplars: inputs (E, T), and what the student should say of them."""
-        return [], []
+    def draw(self) -> list[Lesson]:
+        """Draw what the step should learn of the past."""
+        return []
 
-    def penalty(self, student: SASRec) -> Tensor | float:  # noqa: ARG002
+    def penalty(self, student: SessionModel) -> Tensor | float:  # noqa: ARG002
         """Return what the student's weights themselves add to the loss."""
         return 0.0
 
@@ -76,7 +102,7 @@ class DistilledReplay(Replay):
     """
 
     def __init__(
-        self, batches: ExemplarBatches, weight: float, teacher: SASRec, precision: torch.dtype
+        self, batches: ExemplarBatches, weight: float, teacher: SessionModel, precision: torch.dtype
     ) -> None:
         self.batch_size = batches.batch_size
         self.batches = batches
@@ -86,12 +112,13 @@ class DistilledReplay(Replay):
         self.table = teacher.item_table().detach().to(precision)  # (I', D)
         self.scratch = Scratch(precision)
 
-    def draw(self) -> tuple[list[Tensor], list[Target]]:
+    def draw(self) -> list[Lesson]:
         """Draw the next exemplars and what the teacher says of them."""
         rows = self.batches.draw()
         taught = self.scratch.product(self.represented[rows], self.table.T)  # (E, I')
         softmax_(taught)
-        return [pack(self.batches.exemplars, rows).inputs], [Taught(taught, self.weight)]
+        pieces = Pieces([piece.inputs for piece in pack_by_length(self.batches.exemplars, rows)])
+        return [Lesson(pieces, Taught(taught, self.weight))]
 
 
 class LabelReplay(Replay):
@@ -112,7 +139,6 @@ class LabelReplay(Replay):
         self.batches = batches
         self.weight = weight
 
-    def draw(self) -> tuple[list[Tensor], list[Target]]:
+    def draw(self) -> list[Lesson]:
         """Draw the next exemplars and their labels."""
-        batch = pack(self.batches.exemplars, self.batches.draw())
-        return [batch.inputs], [Labels(batch.targets, self.weight)]
+        return [labelled(self.batches.exemplars, self.batches.draw(), self.weight)]

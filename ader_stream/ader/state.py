@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ader_stream.ader.encoders import model_of
 from ader_stream.ader.exemplars import Exemplars
-from ader_stream.ader.model import Architecture, SASRec
+from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
 from ader_stream.ader.vocabulary import Vocabulary
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -44,16 +45,16 @@ class State:
         """Gradient steps along the whole chain of parents."""
         return int(self.optimizer.get("items.weight.step", 0))
 
-    def model(self, dropout: float = 0.0) -> SASRec:
+    def model(self, dropped: Dropped = NOTHING) -> SessionModel:
         """Build a model of its own with these weights, in eval mode."""
-        model = SASRec(self.architecture, len(self.vocabulary), dropout)
+        model = model_of(self.architecture, len(self.vocabulary), dropped)
         model.load_state_dict(self.weights)
         return model.eval()
 
 
 def untrained(architecture: Architecture) -> State:
     """Return what the first cycle goes on from: no item, exemplar or step; weights not drawn."""
-    weights = copied_weights(SASRec(architecture, n_items=0))
+    weights = copied_weights(model_of(architecture, n_items=0))
     return State(weights, {}, Exemplars.none(), Vocabulary(), architecture)
 
 

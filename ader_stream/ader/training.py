@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
-from ader_stream.ader.dataset import Batch, Samples, bucketed_batches, pack
-from ader_stream.ader.losses import Labels, Loss
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.dataset import Samples, shuffled_batches
+from ader_stream.ader.losses import Loss
+from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import rank_samples
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.replay import Replay
+from ader_stream.ader.replay import Lesson, Replay, labelled
 from ader_stream.ader.state import copied_moments, copied_weights
-from ader_stream.ader.vocabulary import PADDING
 from ader_stream.errors import TrainingError
 
 
@@ -100,33 +100,32 @@ class Learner:
     ----------
     model
         In training.
-    adam
-        Over its parameters.
+    adam, schedule
+        Over its parameters, and its learning rate after each step.
     replay
         What joins every batch.
     loss
         Compares scores with targets.
     """
 
-    model: SASRec
+    model: SessionModel
     adam: torch.optim.Adam
+    schedule: LRScheduler
     replay: Replay
     loss: Loss
 
-    def step(self, batch: Batch) -> float:
+    def step(self, new: Lesson) -> float:
         """Take one gradient step: L = L_CE(new) + λ_t · L_KD(exemplars) (paper, equation 3)."""
-        replayed, taught = self.replay.draw()
-        inputs = [batch.inputs, *replayed]
-        table, embedded = self.model.look_up(inputs)
-        sessions = [
-            self.model.represent(rows, indices != PADDING)
-            for rows, indices in zip(embedded, inputs, strict=True)
-        ]
-        loss = self.loss(sessions, table, [Labels(batch.targets), *taught])
+        lessons = [new, *self.replay.draw()]
+        inputs = [lesson.inputs for lesson in lessons]
+        layer, embedded = self.model.look_up(inputs)
+        sessions = list(map(self.model.represent, embedded, inputs))
+        loss = self.loss(sessions, layer, [lesson.target for lesson in lessons])
         loss = loss + self.replay.penalty(self.model)
         self.adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.adam.step()
+        self.schedule.step()
         return loss.item()
 
 
@@ -174,8 +173,8 @@ def fit(
     learner
         Changed in place; the best epoch's values come back in the result.
     training, validation
-        New sub-sequences. Where none is held out, `patience` epochs are trained and the last
-        one counts.
+        New sub-sequences. Where none is held out, `Recipe.epochs_unwatched` epochs are trained
+        and the last one counts.
     recipe
         Batch size, epochs, patience.
     rng
@@ -190,7 +189,7 @@ def fit(
     """
     result = Fit()
     if not len(validation):
-        for _ in range(recipe.patience):
+        for _ in range(recipe.epochs_unwatched):
             _train_epoch(learner, training, recipe, rng, pace, result)
             pace.validated(None)
         result.keep(learner)
@@ -218,11 +217,11 @@ def _train_epoch(
 ) -> None:
     learner.model.train()
     epoch = len(result.losses) + 1
-    batches = bucketed_batches(training.lengths, recipe.batch_size, rng)
+    batches = shuffled_batches(training.lengths, recipe.batch_size, rng)
     losses: list[float] = []
     for step, rows in enumerate(batches, start=1):
         began = time.perf_counter()
-        loss = learner.step(pack(training, rows))
+        loss = learner.step(labelled(training, rows))
         _require_finite(loss, epoch, step, recipe)
         losses.append(loss)
         pace.count(len(rows) + learner.replay.batch_size, time.perf_counter() - began)
@@ -230,7 +229,7 @@ def _train_epoch(
     result.losses.append(float(np.mean(losses)))
 
 
-def _recall20(model: SASRec, validation: Samples, pace: Pace) -> float:
+def _recall20(model: SessionModel, validation: Samples, pace: Pace) -> float:
     model.eval()
     ranks = rank_samples(model, validation, pace.tell)
     recall = 100 * float(np.mean(ranks < 20))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ader_stream.ader.artifact import decode_serving, decode_state
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.model import SessionModel
 from ader_stream.ader.state import State
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.stream.manifest import KINDS, Manifest, require_counts
 from ader_stream.stream.model_reader import ModelReader
 
 
-def load_serving(reader: ModelReader, manifest: Manifest) -> tuple[SASRec, Vocabulary]:
+def load_serving(reader: ModelReader, manifest: Manifest) -> tuple[SessionModel, Vocabulary]:
     """Return what recommends, without the exemplars and the optimizer; raises ArtifactError."""
     parts = reader.fetch(manifest, ("weights", "vocabulary"))
     model, vocabulary = decode_serving(parts["weights"], parts["vocabulary"])

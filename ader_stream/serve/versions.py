@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.model import SessionModel
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.errors import ArtifactError
 
@@ -30,7 +30,7 @@ class Version:
     number: int
     last_block: int
     published_at: int
-    model: SASRec
+    model: SessionModel
     vocabulary: Vocabulary
     frequent_items: tuple[str, ...]
 

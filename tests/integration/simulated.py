@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import rank_targets
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.types import MINUTE_MS, RECIPROCAL_UNIT, BlockRule, Click, Counts
@@ -64,7 +64,7 @@ def expected_sessions(rule: BlockRule, clicks: Iterable[Click], gap: int = GAP) 
 
 
 def expected_counts(
-    model: SASRec, vocabulary: Vocabulary, sessions: Sequence[SessionRow]
+    model: SessionModel, vocabulary: Vocabulary, sessions: Sequence[SessionRow]
 ) -> Counts:
     """Rank every known click of the sessions after the known ones before it."""
     prefixes, targets, unknown = [], [], 0

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ader_stream.ader.model import SASRec
 from ader_stream.ader.recipes import PAPER, Recipe
+from ader_stream.ader.sasrec import SASRec
 from ader_stream.ader.state import untrained
 
 Block = list[tuple[str, ...]]

@@ -29,7 +29,7 @@ def digest(state: object) -> str:
 
 def test_cycle_learns_what_follows_what(tiny: Recipe, block: Blocks) -> None:
     recipe = replace(tiny, learning_rate=0.01, item_bound=0.2, dropout=0.0, validation_share=0.0)
-    state, _ = train_cycle(block(0, 40), None, replace(recipe, patience=20), 0, unwatched)
+    state, _ = train_cycle(block(0, 40), None, replace(recipe, max_epochs=20), 0, unwatched)
     counts = score_sessions(state.model(), state.vocabulary, block(1, 40))
     assert counts.percentages()["mrr@20"] > 80
 

@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
 from ader_stream.ader.dataset import (
-    POOL_BATCHES,
-    bucketed_batches,
+    LENGTHS,
     by_length,
     endless_batches,
     hold_out,
     pack,
+    pack_by_length,
     pack_prefixes,
+    shuffled_batches,
     split_sessions,
 )
 
@@ -69,21 +68,47 @@ def test_a_tenth_is_held_out_or_nothing(count: int, held_out: int) -> None:
 
 def test_batches_cover_every_sample_once() -> None:
     lengths = np.random.default_rng(0).integers(1, 50, size=1000)
-    batches = bucketed_batches(lengths, 16, np.random.default_rng(0))
+    batches = shuffled_batches(lengths, 16, np.random.default_rng(0))
     assert len(batches) == 63
     assert sorted(np.concatenate(batches)) == list(range(1000))
 
 
-def test_batches_of_a_pool_do_not_overlap_in_length() -> None:
-    lengths = np.random.default_rng(0).integers(1, 50, size=16 * POOL_BATCHES)
-    batches = bucketed_batches(lengths, 16, np.random.default_rng(0))
-    spans = sorted((lengths[batch].min(), lengths[batch].max()) for batch in batches)
-    assert all(one[1] <= next_[0] for one, next_ in pairwise(spans))
+def test_batches_begin_with_the_shortest() -> None:
+    lengths = np.random.default_rng(0).integers(1, 50, size=100)
+    for batch in shuffled_batches(lengths, 16, np.random.default_rng(0)):
+        assert (np.diff(lengths[batch]) >= 0).all()
+
+
+def test_batches_are_random_in_length() -> None:
+    lengths = np.random.default_rng(0).integers(1, 50, size=1600)
+    means = [
+        lengths[batch].mean() for batch in shuffled_batches(lengths, 160, np.random.default_rng(0))
+    ]
+    assert np.ptp(means) < 10
+
+
+def test_packing_by_length_keeps_the_order_and_pads_little() -> None:
+    samples = split_sessions([range(1, 31), [5, 6, 7]], maxlen=50)
+    rows = np.argsort(samples.lengths, kind="stable")
+    pieces = pack_by_length(samples, rows)
+    assert (
+        np.concatenate([piece.targets for piece in pieces]).tolist()
+        == samples.labels[rows].tolist()
+    )
+    assert [piece.inputs.shape[1] for piece in pieces] == [*LENGTHS, 29]
+    assert [len(piece.inputs) for piece in pieces] == [2, 2, 2, 4, 8, 13]
+
+
+def test_packing_by_length_leaves_empty_classes_out() -> None:
+    samples = split_sessions([[1, 2, 3, 4]], maxlen=50)
+    assert [piece.inputs.tolist() for piece in pack_by_length(samples, np.array([2]))] == [
+        [[1, 2, 3]]
+    ]
 
 
 def test_batches_come_in_another_order_every_pass() -> None:
     rng = np.random.default_rng(0)
-    first, second = (bucketed_batches(np.ones(64, dtype=np.int64), 8, rng) for _ in range(2))
+    first, second = (shuffled_batches(np.ones(64, dtype=np.int64), 8, rng) for _ in range(2))
     assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
 
 

@@ -14,9 +14,9 @@ from ader_stream.ader.evaluate import (
     score_sessions,
 )
 from ader_stream.ader.methods import method
-from ader_stream.ader.model import SASRec
 from ader_stream.ader.ranking import rank_targets
 from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.sasrec import SASRec
 from ader_stream.ader.state import State
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.errors import DatasetError

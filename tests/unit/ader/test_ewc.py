@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ader_stream.ader.dataset import pack, split_sessions
 from ader_stream.ader.ewc import FISHER_SAMPLES, Anchor, drawn, fisher_information
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.sasrec import SASRec
 from ader_stream.ader.state import copied_weights
 
 SAMPLES = split_sessions([[1, 2, 3], [4, 5]], maxlen=6)

@@ -18,7 +18,7 @@ from ader_stream.ader.exemplars import (
     select_exemplars,
 )
 from ader_stream.ader.herding import herd
-from ader_stream.ader.model import SASRec
+from ader_stream.ader.sasrec import SASRec
 
 
 def quotas(**wanted: int) -> np.ndarray:

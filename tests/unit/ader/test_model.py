@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ader_stream.ader.model import Architecture, Dropout, SASRec
+from ader_stream.ader.layers import Dropout
+from ader_stream.ader.model import Architecture, Dropped
+from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.recipes import PAPER, Recipe
+from ader_stream.ader.sasrec import SASRec
 from ader_stream.ader.state import untrained
 
 
@@ -106,7 +109,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share: float) -> None:
 
 
 def test_dropout_changes_training_only(tiny: Recipe) -> None:
-    model = SASRec(Architecture(16, 2, 6), n_items=9, dropout=0.5)
+    model = SASRec(Architecture(16, 2, 6), n_items=9, dropped=Dropped(0.5))
     model.initialise(torch.Generator().manual_seed(0))
     inputs = torch.tensor([[1, 2, 3]])
     assert torch.equal(model.eval()(inputs), model(inputs))
@@ -123,7 +126,15 @@ def test_training_reads_and_teaches_the_item_table_as_embedding_and_output_do(
     expected = model.items.weight.grad.clone()
     model.zero_grad()
 
-    table, (embedded, embedded_other) = model.look_up([inputs, other])
-    scores = model.represent(embedded, inputs != 0) @ table.T
-    (scores.sum() + model.represent(embedded_other, other != 0).sum()).backward()
+    lessons = [Pieces([inputs]), Pieces([other])]
+    table, embedded = model.look_up(lessons)
+    sessions, others = map(model.represent, embedded, lessons)
+    ((sessions @ table.T).sum() + others.sum()).backward()
     torch.testing.assert_close(model.items.weight.grad, expected)
+
+
+def test_pieces_are_represented_as_if_each_session_stood_alone(model: SASRec) -> None:
+    pieces = Pieces([torch.tensor([[5], [2]]), torch.tensor([[0, 3, 1], [4, 9, 9]])])
+    together = model.represent(model.items.weight[pieces.rows], pieces)
+    alone = [model(torch.tensor([session])) for session in ([5], [2], [3, 1], [4, 9, 9])]
+    torch.testing.assert_close(together, torch.cat(alone))

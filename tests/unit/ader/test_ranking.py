@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ader_stream.ader import ranking
-from ader_stream.ader.model import SASRec
 from ader_stream.ader.ranking import best_of, rank_targets, ranks_of, top_k
+from ader_stream.ader.sasrec import SASRec
 from ader_stream.errors import InputError
 
 SCORES = torch.tensor([[0.1, 0.9, 0.5, 0.9, 0.5]])

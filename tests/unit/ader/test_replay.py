@@ -7,9 +7,9 @@ from torch.nn import functional
 
 from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.losses import plain_loss
-from ader_stream.ader.model import SASRec
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import DistilledReplay, ExemplarBatches, LabelReplay, Replay
+from ader_stream.ader.sasrec import SASRec
 from ader_stream.ader.state import untrained
 
 EXEMPLARS = split_sessions([[1, 2, 3], [4, 5]], maxlen=6)
@@ -20,8 +20,9 @@ def all_at_once(samples: Samples) -> ExemplarBatches:
 
 
 def replayed(replay: Replay, student: SASRec) -> Tensor:
-    inputs, targets = replay.draw()
-    return plain_loss([student(batch) for batch in inputs], student.item_table(), targets)
+    lessons = replay.draw()
+    sessions = [torch.cat([student(piece) for piece in lesson.inputs.inputs]) for lesson in lessons]
+    return plain_loss(sessions, student.item_table(), [lesson.target for lesson in lessons])
 
 
 def test_labels_are_replayed_by_cross_entropy_over_all_items(model: SASRec) -> None:

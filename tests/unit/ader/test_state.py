@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from ader_stream.ader.model import SASRec
 from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.sasrec import SASRec
 from ader_stream.ader.state import copied_moments, copied_weights, resumed_adam, untrained
 
 
