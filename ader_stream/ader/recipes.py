@@ -125,7 +125,25 @@ class Recipe:
 
 PAPER = Recipe()
 
-RECIPES = {"paper": PAPER}
+PRODUCTION = Recipe(
+    encoder="core",
+    blocks=0,
+    maxlen=20,
+    temperature=0.08,
+    bonus=2.5,
+    dropout=0.2,
+    item_dropout=0.3,
+    item_bound=0.04,
+    learning_rate=1.4e-3,
+    last_learning_rate=0.05,
+    carry_moments=False,
+    batch_size=512,
+    max_epochs=7,
+    validation_share=0.0,
+    lambda_base=2.5,
+)
+
+RECIPES = {"paper": PAPER, "production": PRODUCTION}
 
 
 def recipe(name: str) -> Recipe:

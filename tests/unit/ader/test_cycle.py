@@ -11,7 +11,7 @@ import torch
 from ader_stream.ader.artifact import content_digest, decode_state, encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.evaluate import score_sessions
-from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.recipes import PRODUCTION, Recipe
 from ader_stream.ader.training import Progress
 from ader_stream.errors import SettingsError, TrainingError
 
@@ -179,6 +179,18 @@ def test_fused_and_plain_training_agree(tiny: Recipe, block: Blocks) -> None:
         return train_cycle(block(1, 12), parent, recipe, 0, unwatched)[1].losses
 
     assert losses(fused=True) == pytest.approx(losses(fused=False), rel=1e-3)
+
+
+def test_production_recipe_learns_what_goes_together(block: Blocks) -> None:
+    recipe = replace(
+        PRODUCTION, hidden=16, batch_size=32, max_epochs=20, learning_rate=0.05, exemplars=60
+    )
+    parent, _ = train_cycle(block(0, 40), None, recipe, 0, unwatched)
+    state, report = train_cycle(block(1, 40), parent, recipe, 0, unwatched)
+    assert report.epochs == report.best_epoch == 20
+    assert report.validation == []
+    counts = score_sessions(state.model(), state.vocabulary, block(2, 40))
+    assert counts.percentages()["recall@10"] > 90
 
 
 def test_new_rows_do_not_start_where_the_first_ones_did(tiny: Recipe, block: Blocks) -> None:

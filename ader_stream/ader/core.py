@@ -1,0 +1,113 @@
+"""A session that stays in the space of its items: the model of recipe `production`.
+
+After CORE (Hou, Hu, Zhang, Zhao: Simple and Effective Session-based Recommendation within
+Consistent Representation Space, SIGIR 2022, arXiv 2204.11067): a session is a weighted sum of its
+own items, and scores are cosines over a temperature. There the weights come from a transformer,
+which overfits blocks of a week; here they are learnt from no more than each click's age and its
+likeness to the last one.
+
+B sessions, N positions, D width, I items.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ader_stream.ader.layers import Dropout, random_mask
+from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
+from ader_stream.ader.pieces import Pieces
+from ader_stream.ader.vocabulary import PADDING
+
+RECENCY = 0.7
+"""Weight of a click against the next one's, where training starts."""
+
+AGE_RATE, LIKENESS_RATE = 3.0, 5.0
+"""How much faster than an item's coordinate the weights of age and likeness learn."""
+
+
+class Core(SessionModel):
+    """A session is the direction of the weighted sum of its items' directions.
+
+    Parameters
+    ----------
+    architecture, n_items, dropped
+        See `SessionModel`.
+    """
+
+    def __init__(
+        self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
+    ) -> None:
+        super().__init__(architecture, n_items, dropped)
+        self.dropout = Dropout(dropped.activations)
+        self.age = nn.Parameter(torch.zeros(architecture.maxlen))
+        self.likeness = nn.Parameter(torch.zeros(()))
+
+    def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
+        """Represent sessions, 1 / temperature long (`SessionModel.represent`)."""
+        units = functional.normalize(embedded, dim=-1)  # (N, D)
+        kept = self.dropout(units)
+        by_age = AGE_RATE * self.age.index_select(0, pieces.ages)  # (N,)
+        sizes = [piece.numel() for piece in pieces.inputs]
+        cut = (torch.split(whole, sizes) for whole in (units, kept, by_age))
+        summed = torch.cat([self._sum(*piece) for piece in zip(pieces.inputs, *cut, strict=True)])
+        return functional.normalize(summed, dim=-1) / self.architecture.temperature  # (B, D)
+
+    def _sum(self, inputs: Tensor, units: Tensor, kept: Tensor, by_age: Tensor) -> Tensor:
+        b, t = inputs.shape
+        units = units.view(b, t, -1)
+        likeness = (units * units[:, -1:]).sum(-1)  # (b, t)
+        logits = by_age.view(b, t) + LIKENESS_RATE * self.likeness * likeness
+        lowest = torch.finfo(logits.dtype).min
+        weights = logits.masked_fill(inputs == PADDING, lowest).softmax(-1)  # (b, t)
+        summed: Tensor = (weights[:, None] @ kept.view(b, t, -1))[:, 0]  # (b, D)
+        return summed
+
+    def output_layer(self, table: Tensor) -> Tensor:
+        """Score with the directions of the items, some of their coordinates dropped."""
+        dropped = self.dropped.items if self.training else 0.0
+        directions: Tensor = _Directions.apply(table, dropped)
+        return directions
+
+    def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
+        """Score sessions (`SessionModel.scores`); items before the last click gain the bonus.
+
+        A softmax over one block's clicks learns too little of how often people return to what
+        they saw, and a bonus that is learnt fits the pairs of that block.
+        """
+        scores: Tensor = super().scores(inputs, layer)
+        earlier = inputs[:, :-1]
+        rows, positions = (earlier != PADDING).nonzero(as_tuple=True)
+        columns = earlier[rows, positions] - 1
+        scores[rows, columns] += self.architecture.bonus  # once, however often it was clicked
+        return scores
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:  # noqa: ARG002
+        """Start from weights that fall with age alone."""
+        self.age.copy_(torch.arange(len(self.age)) * (math.log(RECENCY) / AGE_RATE))
+
+
+class _Directions(torch.autograd.Function):
+    """Rows scaled to length 1 after dropout, and the gradient through both, in few passes."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, dropped: float) -> Tensor:
+        kept = random_mask(table, dropped) if dropped else None
+        rows = table if kept is None else table * kept  # (I, D)
+        scale = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(1e-12).reciprocal_()
+        directions: Tensor = rows * scale
+        ctx.save_for_backward(directions, scale)
+        ctx.kept = kept
+        return directions
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        directions, scale = ctx.saved_tensors  # (I, D), (I, 1)
+        along = torch.linalg.vecdot(upstream[0], directions)[:, None]
+        gradient: Tensor = torch.addcmul(upstream[0], directions, along, value=-1).mul_(scale)
+        return gradient if ctx.kept is None else gradient.mul_(ctx.kept), None

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ader_stream.ader.core import RECENCY, Core
+from ader_stream.ader.model import Architecture, Dropped
+from ader_stream.ader.pieces import Pieces
+from ader_stream.ader.ranking import rank_targets, top_k
+
+ARCHITECTURE = Architecture(16, 0, 6, encoder="core", temperature=0.1, bonus=3.0)
+
+
+@pytest.fixture
+def core() -> Core:
+    generator = torch.Generator().manual_seed(7)
+    core = Core(ARCHITECTURE, 0, Dropped(0.5, 0.5))
+    core.initialise(generator)
+    core.grow(9, generator, item_bound=0.5)
+    return core.eval()
+
+
+def unit(core: Core, item: int) -> torch.Tensor:
+    return functional.normalize(core.items.weight[item - 1], dim=-1)
+
+
+def test_one_click_is_its_items_direction_over_the_temperature(core: Core) -> None:
+    torch.testing.assert_close(core(torch.tensor([[4]]))[0], unit(core, 4) / 0.1)
+
+
+def test_older_clicks_count_less_at_first(core: Core) -> None:
+    direction = RECENCY**2 * unit(core, 1) + RECENCY * unit(core, 2) + unit(core, 3)
+    expected = functional.normalize(direction, dim=-1) / 0.1
+    torch.testing.assert_close(core(torch.tensor([[1, 2, 3]]))[0], expected)
+
+
+def test_clicks_like_the_last_one_can_count_more(core: Core) -> None:
+    with torch.no_grad():
+        core.age.zero_()
+        core.likeness.fill_(0.4)  # times LIKENESS_RATE
+    likeness = unit(core, 1) @ unit(core, 2)
+    direction = torch.exp(2 * likeness) * unit(core, 1) + math.exp(2) * unit(core, 2)
+    expected = functional.normalize(direction, dim=-1) / 0.1
+    torch.testing.assert_close(core(torch.tensor([[1, 2]]))[0], expected)
+
+
+def test_scores_are_cosines_over_the_temperature(core: Core) -> None:
+    scores = core.scores(torch.tensor([[2]]), core.item_table())
+    cosines = functional.cosine_similarity(core.items.weight[1:2], core.items.weight)
+    torch.testing.assert_close(scores[0], cosines / 0.1)
+
+
+def test_items_before_the_last_gain_the_bonus_once(core: Core) -> None:
+    layer = core.item_table()
+    inputs = torch.tensor([[0, 5, 3, 5, 2]])
+    gained = core.scores(inputs, layer) - core(inputs) @ layer.T
+    expected = torch.zeros(9)
+    expected[[4, 2]] = 3.0
+    torch.testing.assert_close(gained[0], expected)
+
+
+def test_ranks_and_lists_know_the_bonus(core: Core) -> None:
+    with torch.no_grad():
+        core.items.weight.copy_(torch.eye(9, 16))
+    indices, _ = top_k(core, [[5, 2]], 2)
+    assert indices.tolist() == [[5, 2]]
+    assert rank_targets(core, [[5, 2]], [5]).tolist() == [0]
+
+
+def test_padding_and_company_change_nothing(core: Core) -> None:
+    pieces = Pieces([torch.tensor([[5], [2]]), torch.tensor([[0, 3, 1], [4, 9, 9]])])
+    together = core.represent(core.items.weight[pieces.rows], pieces)
+    alone = [core(torch.tensor([session])) for session in ([5], [2], [3, 1], [4, 9, 9])]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_gradient_of_directions_agrees_with_torch(core: Core) -> None:
+    upstream = torch.randn(9, 16, generator=torch.Generator().manual_seed(1))
+    expected = torch.autograd.grad(
+        functional.normalize(core.items.weight, dim=1), core.items.weight, upstream
+    )
+    ours = torch.autograd.grad(core.item_table(), core.items.weight, upstream)
+    torch.testing.assert_close(ours, expected)
+
+
+def test_training_drops_coordinates_of_the_output_layer_before_it_scales_them(core: Core) -> None:
+    torch.manual_seed(0)
+    layer = core.train().item_table()
+    torch.testing.assert_close(layer.norm(dim=1), torch.ones(9))
+    kept = layer != 0
+    assert 0.3 < kept.float().mean() < 0.7
+    torch.testing.assert_close(layer, functional.normalize(core.items.weight * kept, dim=1))
+    (gradient,) = torch.autograd.grad(layer.sum(), core.items.weight)
+    assert not gradient[~kept].any()
+
+
+def test_evaluation_drops_nothing(core: Core) -> None:
+    assert (core.item_table() != 0).all()
