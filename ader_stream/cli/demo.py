@@ -16,10 +16,10 @@ from rich.console import Console
 from ader_stream.cli.extras import require
 from ader_stream.cli.options import kafka_options
 from ader_stream.datasets import Dataset, SimulatedShop, count_clicks, open_dataset
-from ader_stream.demo.published import published_curves
 from ader_stream.demo.report import DemoReport
 from ader_stream.demo.run import DemoPlan, run_demo
 from ader_stream.local_kafka import Guard, LocalKafka, start_kafka, stop_kafka
+from ader_stream.published import published_results
 from ader_stream.settings import Settings, kafka_image, load_settings
 
 SHOP_OVERRIDES = {
@@ -136,7 +136,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
 def _write(report: DemoReport, clicks: Dataset, out: Path) -> None:
     from ader_stream.demo.page import write_report  # noqa: PLC0415 - matplotlib, only at the end
 
-    write_report(report, published_curves(clicks.fingerprint), out)
+    write_report(report, published_results(clicks.fingerprint), out)
 
 
 def _summarise(console: Console, report: DemoReport, out: Path, seconds: float) -> None:

@@ -19,6 +19,7 @@ from ader_stream.ader.methods import METHODS, Method, Sessions, method
 from ader_stream.ader.recipes import RECIPES, overridden, recipe
 from ader_stream.cli.evaluate_progress import ProgressBar
 from ader_stream.cli.evaluate_result import ResultFile
+from ader_stream.cli.extras import require
 from ader_stream.datasets.folder import fingerprint_of, period_files, read_folder_sessions
 from ader_stream.errors import InputError
 from ader_stream.machine import describe_machine, peak_rss_bytes
@@ -79,6 +80,11 @@ def _read_numbers(
     required=True,
     help="JSON file, written anew after every cycle.",
 )
+@click.option(
+    "--plots",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the paper's figure: this run over the published curves, after every cycle.",
+)
 def evaluate(**options: Any) -> None:
     """Train and test cycle after cycle as the paper does; no Kafka is needed."""
     run(Request(**options))
@@ -96,10 +102,13 @@ class Request:
     cycles: int | None
     resume: bool
     out: Path
+    plots: Path | None
 
 
 def run(asked: Request) -> None:
     """Evaluate, and leave a whole result after every cycle."""
+    if asked.plots:
+        require("matplotlib")  # before hours of training
     result = _result_file(asked)
     files = period_files(asked.dataset)
     last = len(files) - 1 if asked.cycles is None else asked.cycles
@@ -115,6 +124,8 @@ def run(asked: Request) -> None:
             result.write()
             keep_only(result.states, done.cycle)
             bar.finish_cycle(done)
+            if asked.plots:
+                _draw(result, asked.plots)
 
 
 def _result_file(asked: Request) -> ResultFile:
@@ -137,6 +148,12 @@ def _result_file(asked: Request) -> ResultFile:
     if asked.resume:
         result.resume()
     return result
+
+
+def _draw(result: ResultFile, folder: Path) -> None:
+    from ader_stream.cli.evaluate_plots import draw_result  # noqa: PLC0415 - matplotlib is optional
+
+    draw_result(result, folder)
 
 
 def _work(how: Method, blocks: Sequence[Sessions]) -> list[float]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ader_stream.demo.plots import DARK, LIGHT, as_png, as_svg, draw_plots
-from ader_stream.demo.published import PublishedCurves
+from ader_stream.demo.plots import draw_plots
 from ader_stream.demo.report import DemoReport
+from ader_stream.plotting import DARK, LIGHT, as_png, as_svg
+from ader_stream.published import Published
 
 _CAPTIONS = {
     "recall_at_20": "How often the next click was among the first 20 recommended items.",
@@ -31,7 +32,7 @@ class _Picture:
     caption: str
 
 
-def write_report(report: DemoReport, published: PublishedCurves | None, folder: Path) -> None:
+def write_report(report: DemoReport, published: Published | None, folder: Path) -> None:
     """Write ``report.json``, ``report.html`` and the PNG plots into a folder, made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report.as_json(), indent=2, ensure_ascii=False)
@@ -41,7 +42,7 @@ def write_report(report: DemoReport, published: PublishedCurves | None, folder: 
         (folder / f"{name}.png").write_bytes(as_png(figure))
 
 
-def render_page(report: DemoReport, published: PublishedCurves | None) -> str:
+def render_page(report: DemoReport, published: Published | None) -> str:
     """The report as one HTML file that loads nothing."""
     environment = Environment(
         loader=PackageLoader("ader_stream.demo"),
@@ -56,7 +57,7 @@ def render_page(report: DemoReport, published: PublishedCurves | None) -> str:
     )
 
 
-def _pictures(report: DemoReport, published: PublishedCurves | None) -> list[_Picture]:
+def _pictures(report: DemoReport, published: Published | None) -> list[_Picture]:
     light = draw_plots(report, published, LIGHT)
     dark = draw_plots(report, published, DARK)
     return [

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from ader_stream.cli.main import COMMANDS
 from ader_stream.cli.settings import settings
+from tests.benchmarks.results_table import BEGIN, END, RESULTS, markdown_table, read_results
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -22,3 +23,9 @@ def test_readme_names_no_command_that_is_not_there() -> None:
 
     assert named <= set(COMMANDS)
     assert {"demo", "run", "replay", "doctor"} <= named
+
+
+def test_readme_shows_the_results_as_they_are() -> None:
+    table = markdown_table(read_results(RESULTS))
+
+    assert BEGIN + table + END in README.read_text(encoding="utf-8")

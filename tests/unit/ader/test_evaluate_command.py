@@ -183,6 +183,13 @@ def test_an_override_that_is_no_number_is_refused(run: Run, arguments: list[str]
         run("--override", "epochs=3")
 
 
+def test_plots_show_the_cycles_by_metric(run: Run, tmp_path: Path) -> None:
+    run("--cycles", "1", "--plots", str(tmp_path / "new" / "plots"))
+    plots = sorted((tmp_path / "new" / "plots").iterdir())
+    assert [plot.name for plot in plots] == ["mrr_at_20.png", "recall_at_20.png"]
+    assert all(plot.read_bytes().startswith(b"\x89PNG") for plot in plots)
+
+
 def test_time_left_is_unknown_before_a_cycle_was_timed() -> None:
     assert seconds_left([10, 5, 5], before=1, done=1, seconds=0.0, since=9.0) is None
 

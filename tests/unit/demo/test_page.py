@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from ader_stream.demo.page import render_page, write_report
-from ader_stream.demo.published import DIGINETICA
 from ader_stream.demo.report import DemoReport
+from ader_stream.published import DIGINETICA
 
 
 class Page(HTMLParser):

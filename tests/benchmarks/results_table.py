@@ -1,0 +1,101 @@
+"""The README's table of results, from ``tests/benchmarks/results/*.json``.
+
+    python -m tests.benchmarks.results_table
+
+The paper's numbers are over the same cycles where it has a curve, else over its 16 (marked ¹).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ader_stream.ader.methods import METHODS
+from ader_stream.cli.evaluate_result import mean_scores
+from ader_stream.published import Published, published_results
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+RESULTS = ROOT / "tests" / "benchmarks" / "results"
+
+BEGIN = "<!-- results: python -m tests.benchmarks.results_table -->\n"
+END = "<!-- /results -->\n"
+
+HEAD = (
+    "| method | seeds | cycles | Recall@20 | paper | MRR@20 | paper | samples/s | minutes |\n"
+    "|---|---|---|---|---|---|---|---|---|\n"
+)
+
+Result = Mapping[str, Any]
+
+
+def read_results(folder: Path) -> list[Result]:
+    """Read every result in a folder, in the order of their names."""
+    return [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+
+
+def markdown_table(results: Iterable[Result]) -> str:
+    """One row for each recipe, method and number of cycles; several seeds share one."""
+    rows: dict[tuple[str, int, int], list[Result]] = {}
+    for result in results:
+        place = list(METHODS).index(result["method"])
+        rows.setdefault((result["recipe"], place, len(result["cycles"])), []).append(result)
+    return HEAD + "".join(_row(rows[key]) for key in sorted(rows))
+
+
+def _row(runs: Sequence[Result]) -> str:
+    first = runs[0]
+    paper = published_results(first["fingerprint"])
+    count = len(first["cycles"])
+    recipe = "" if first["recipe"] == "paper" else f" ({first['recipe']})"
+    seeds = ", ".join(str(run["seed"]) for run in runs)
+    scores = [
+        cell
+        for metric in ("recall@20", "mrr@20")
+        for cell in (_ours(runs, metric), _papers(paper, first["method"], metric, count))
+    ]
+    cells = [f"`{first['method']}{recipe}`", seeds, str(count), *scores, *_costs(runs)]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _ours(runs: Sequence[Result], metric: str) -> str:
+    """Mean over the seeds, with the distance between the lowest and the highest."""
+    means = [mean_scores(run["cycles"])[metric] for run in runs]
+    spread = f" ± {(max(means) - min(means)) / 2:.2f}" if len(means) > 1 else ""
+    return f"{fmean(means):.2f}{spread}"
+
+
+def _papers(paper: Published | None, method: str, metric: str, cycles: int) -> str:
+    if paper is None or method not in paper.means:
+        return "–"
+    if cycles == len(paper.curves["ader"][metric]):
+        return f"{paper.means[method][metric]:.2f}"
+    mean = paper.mean(method, metric, cycles)
+    return f"{paper.means[method][metric]:.2f} ¹" if mean is None else f"{mean:.2f}"
+
+
+def _costs(runs: Sequence[Result]) -> tuple[str, str]:
+    cycles = [cycle for run in runs for cycle in run["cycles"]]
+    seconds = sum(cycle[f"{part}_seconds"] for cycle in cycles for part in ("train", "herding"))
+    speed = fmean(cycle["samples_per_second"] for cycle in cycles)
+    return f"{speed:,.0f}", f"{seconds / 60 / len(runs):.0f}"
+
+
+def with_table(readme: str, table: str) -> str:
+    """Replace the table between its marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + table + END + after
+
+
+def write_table() -> None:
+    """Make the README's table anew."""
+    text = README.read_text("utf-8")
+    README.write_text(with_table(text, markdown_table(read_results(RESULTS))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_table()
