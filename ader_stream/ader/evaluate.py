@@ -11,6 +11,7 @@ import numpy as np
 
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.dataset import Int64, Samples, split_sessions
+from ader_stream.ader.lists import describe_lists
 from ader_stream.ader.methods import ADER, Method, Sessions
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import rank_samples
@@ -132,6 +133,35 @@ def score_sessions(model: SessionModel, vocabulary: Vocabulary, sessions: Sessio
     """Count hits and unknown clicks over the ranks of `rank_sessions`."""
     _, ranks, unknown = rank_sessions(model, vocabulary, sessions)
     return counts_of(ranks) + Counts(unknown=unknown)
+
+
+def details(state: State, blocks: Sequence[Sessions]) -> dict[str, object]:
+    """Tell what costs more than the test itself, as fields of a cycle's entry.
+
+    Parameters
+    ----------
+    state
+        What cycle t has come to.
+    blocks
+        Blocks 0 … t.
+
+    Returns
+    -------
+    dict
+        ``forgetting``: the scores of version t on each block k < t, all of which it or a parent
+        was trained on. ``top20``: `describe_lists` of block t.
+    """
+    model, vocabulary = state.model(), state.vocabulary
+    *before, tested = blocks
+    known = (vocabulary.encode(session) for session in tested)
+    samples = split_sessions(known, model.architecture.maxlen)
+    return {
+        "forgetting": [
+            {"block": k, **scores_json(score_sessions(model, vocabulary, sessions))}
+            for k, sessions in enumerate(before)
+        ],
+        "top20": describe_lists(model, samples),
+    }
 
 
 def counts_of(ranks: Int64) -> Counts:

@@ -13,7 +13,7 @@ import click
 import torch
 
 from ader_stream.ader.checkpoint import keep_only, load_state, save_state
-from ader_stream.ader.evaluate import as_json
+from ader_stream.ader.evaluate import CycleResult, as_json, details
 from ader_stream.ader.evaluate import evaluate as run_cycles
 from ader_stream.ader.methods import METHODS, Method, Sessions, method
 from ader_stream.ader.recipes import RECIPES, overridden, recipe
@@ -81,6 +81,13 @@ def _read_numbers(
     help="JSON file, written anew after every cycle.",
 )
 @click.option(
+    "--details",
+    "with_details",
+    is_flag=True,
+    help="Also test every version on all earlier blocks (forgetting), and describe the top 20's "
+    "diversity and coverage: about as long again as the tests of all cycles so far.",
+)
+@click.option(
     "--plots",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the paper's figure: this run over the published curves, after every cycle.",
@@ -103,16 +110,16 @@ class Request:
     resume: bool
     out: Path
     plots: Path | None
+    with_details: bool
 
 
 def run(asked: Request) -> None:
     """Evaluate, and leave a whole result after every cycle."""
     if asked.plots:
         require("matplotlib")  # before hours of training
-    result = _result_file(asked)
-    files = period_files(asked.dataset)
-    last = len(files) - 1 if asked.cycles is None else asked.cycles
+    last = len(period_files(asked.dataset)) - 1 if asked.cycles is None else asked.cycles
     blocks = read_folder_sessions(asked.dataset, range(last + 1))
+    result = _result_file(asked)
     how = method(asked.method)
     hyper = overridden(recipe(asked.recipe), asked.overrides)
     finished = len(result.cycles)
@@ -120,7 +127,7 @@ def run(asked: Request) -> None:
     with ProgressBar(_work(how, blocks[:last]), finished) as bar:
         for done in run_cycles(blocks, hyper, asked.seed, how, last, bar.show, finished, state):
             save_state(result.states, done.cycle, done.state)
-            result.cycles.append({**as_json(done), "peak_rss_bytes": peak_rss_bytes()})
+            result.cycles.append(_entry(asked, done, blocks))
             result.write()
             keep_only(result.states, done.cycle)
             bar.finish_cycle(done)
@@ -148,6 +155,11 @@ def _result_file(asked: Request) -> ResultFile:
     if asked.resume:
         result.resume()
     return result
+
+
+def _entry(asked: Request, done: CycleResult, blocks: Sequence[Sessions]) -> dict[str, object]:
+    more = details(done.state, blocks[: done.cycle + 1]) if asked.with_details else {}
+    return {**as_json(done), "peak_rss_bytes": peak_rss_bytes(), **more}
 
 
 def _draw(result: ResultFile, folder: Path) -> None:

@@ -39,21 +39,19 @@ class ProgressBar(Progress):
         """Show where a cycle is."""
         recall = now.validation_recall20
         validated = "" if recall is None else f", validation Recall@20 {recall:.2f}"
-        self.update(
-            self._epoch,
-            completed=now.step,
-            total=now.steps,
-            description=(
-                f"cycle {cycle}/{len(self._work)}, epoch {now.epoch}: loss {now.loss:.3f}"
-                f"{validated}, {now.samples_per_second:,.0f} samples/s, {self._left()} left"
-            ),
+        where = (
+            f"cycle {cycle}/{len(self._work)}, epoch {now.epoch}: loss {now.loss:.3f}"
+            f"{validated}, {now.samples_per_second:,.0f} samples/s, {self._left()} left"
         )
+        self.update(self._epoch, completed=now.step, total=now.steps, description=where)
+        if now.ends_epoch and not self.console.is_terminal:
+            self.console.print(where, highlight=False, soft_wrap=True)  # a log has no bar
 
     def finish_cycle(self, result: CycleResult) -> None:
         """Print what a cycle has come to."""
         self._cycles_done = result.cycle
         self._cycle_began = time.monotonic()
-        self.console.print(_summary(result), highlight=False)
+        self.console.print(_summary(result), highlight=False, soft_wrap=True)
 
     def _left(self) -> str:
         seconds = seconds_left(

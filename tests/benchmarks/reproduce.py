@@ -41,7 +41,7 @@ class Run:
     @property
     def file(self) -> str:
         """Name of its result."""
-        return f"{self.recipe}_{self.method}_seed{self.seed}.json"
+        return f"{self.method}-{self.recipe}-{self.seed}.json"
 
 
 QUEUE = (

@@ -10,6 +10,7 @@ from ader_stream.ader.artifact import content_digest, encode_parts
 from ader_stream.ader.evaluate import (
     as_json,
     counts_of,
+    details,
     evaluate,
     score_sessions,
 )
@@ -116,3 +117,19 @@ def test_result_is_plain_json(tiny: Recipe, block: Blocks) -> None:
     entry = as_json(next(evaluate([block(0, 12), block(1, 12)], tiny, 0)))
     assert json.loads(json.dumps(entry)) == entry
     assert {"cycle", "recall@20", "mrr@20", "lambda", "exemplars", "epochs"} <= entry.keys()
+
+
+def test_forgetting_is_the_newest_version_on_every_earlier_block(
+    tiny: Recipe, block: Blocks
+) -> None:
+    blocks = [block(seed, 12) for seed in range(3)]
+    *_, second = evaluate(blocks, tiny, 0)
+    entry = details(second.state, blocks)
+    earlier = entry["forgetting"]
+    assert isinstance(earlier, list)
+    assert [part["block"] for part in earlier] == [0, 1]
+    model, vocabulary = second.state.model(), second.state.vocabulary
+    expected = score_sessions(model, vocabulary, blocks[0]).percentages()
+    assert earlier[0]["recall@20"] == expected["recall@20"]
+    assert entry["top20"].keys() == {"coverage", "effective_items", "diversity"}  # type: ignore[attr-defined]
+    assert json.loads(json.dumps(entry)) == entry

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -183,11 +184,29 @@ def test_an_override_that_is_no_number_is_refused(run: Run, arguments: list[str]
         run("--override", "epochs=3")
 
 
+def test_details_cost_more_and_come_on_demand(run: Run) -> None:
+    [plain] = run("--cycles", "1")["cycles"]
+    [detailed] = run("--cycles", "1", "--details")["cycles"]
+    assert detailed.keys() - plain.keys() == {"forgetting", "top20"}
+    assert [part["block"] for part in detailed["forgetting"]] == [0]
+    assert 0 < detailed["top20"]["coverage"] <= 100
+
+
 def test_plots_show_the_cycles_by_metric(run: Run, tmp_path: Path) -> None:
     run("--cycles", "1", "--plots", str(tmp_path / "new" / "plots"))
     plots = sorted((tmp_path / "new" / "plots").iterdir())
     assert [plot.name for plot in plots] == ["mrr_at_20.png", "recall_at_20.png"]
     assert all(plot.read_bytes().startswith(b"\x89PNG") for plot in plots)
+
+
+def test_a_log_tells_every_epoch_and_cycle(arguments: list[str]) -> None:
+    log = CliRunner().invoke(evaluate, [*arguments, "--cycles", "2"]).output
+    for cycle in (1, 2):
+        for epoch in (1, 2, 3):
+            assert f"cycle {cycle}/2, epoch {epoch}: loss " in log
+        assert f"cycle {cycle}: Recall@20 " in log
+    assert re.search(r"cycle 1/2, epoch 3: .* samples/s, \? left", log)
+    assert re.search(r"cycle 2/2, epoch 1: .* samples/s, \d+:\d\d:\d\d left", log)
 
 
 def test_time_left_is_unknown_before_a_cycle_was_timed() -> None:

@@ -11,7 +11,8 @@ from ader_stream.ader.ewc import FISHER_SAMPLES, Anchor, drawn, fisher_informati
 from ader_stream.ader.sasrec import SASRec
 from ader_stream.ader.state import copied_weights
 
-SAMPLES = split_sessions([[1, 2, 3], [4, 5]], maxlen=6)
+# In the last session the input items are clicked twice, and one is the target as well.
+SAMPLES = split_sessions([[1, 2, 3], [4, 5], [7, 1, 7, 1]], maxlen=6)
 
 
 def log_likelihood(model: SASRec, row: int) -> Tensor:
@@ -35,7 +36,8 @@ def slope(model: SASRec, row: int, name: str, at: int, step: float = 1e-6) -> fl
 @pytest.mark.parametrize(
     ("name", "at"),
     [
-        ("items.weight", 0),  # an input
+        ("items.weight", 0),  # an input, once a target as well
+        ("items.weight", 16 * 6 + 5),  # an input twice
         ("items.weight", 16 * 4 + 3),  # a target
         ("items.weight", 16 * 8 + 1),  # neither
         ("positions", 16 * 5 + 2),
@@ -48,7 +50,7 @@ def test_fisher_is_the_mean_square_of_each_samples_own_slope(
 ) -> None:
     model = model.double()
     fisher = fisher_information(model, SAMPLES)[name].view(-1)[at].item()
-    slopes = [slope(model, row, name, at) for row in range(3)]
+    slopes = [slope(model, row, name, at) for row in range(len(SAMPLES))]
     assert fisher == pytest.approx(np.mean(np.square(slopes)), rel=1e-4)
 
 

@@ -87,7 +87,7 @@ def test_what_there_is_can_be_published_before_the_end(work: Path, results: Path
     queue = [Run("ader", 16), Run("joint", 6)]
     finish(work, queue[0], cycles=3)
     publish(queue, work, results)
-    assert [path.name for path in results.iterdir()] == ["paper_ader_seed0.json"]
+    assert [path.name for path in results.iterdir()] == ["ader-paper-0.json"]
 
 
 def test_command_evaluates_what_the_run_says(tmp_path: Path, work: Path) -> None:
