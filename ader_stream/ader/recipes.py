@@ -101,7 +101,9 @@ class Recipe:
     @property
     def architecture(self) -> Architecture:
         """The model that this recipe trains."""
-        return Architecture(self.hidden, self.blocks, self.maxlen, self.encoder, self.temperature)
+        return Architecture(
+            self.hidden, self.blocks, self.maxlen, self.encoder, self.temperature, self.bonus
+        )
 
     @property
     def dropped(self) -> Dropped:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
-from ader_stream.ader.recipes import PAPER, recipe
+from ader_stream.ader.recipes import PAPER, RECIPES, recipe
 from ader_stream.errors import SettingsError
 
 
@@ -11,6 +13,12 @@ def test_paper_has_the_published_hyper_parameters() -> None:
     assert (PAPER.hidden, PAPER.blocks, PAPER.maxlen, PAPER.dropout) == (150, 2, 50, 0.3)
     assert (PAPER.learning_rate, PAPER.batch_size, PAPER.patience) == (5e-4, 256, 5)
     assert (PAPER.exemplars, PAPER.lambda_base, PAPER.validation_share) == (30_000, 0.8, 0.1)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_model_is_built_as_the_recipe_says(name: str) -> None:
+    built = asdict(recipe(name).architecture)
+    assert built == {part: getattr(recipe(name), part) for part in built}
 
 
 def test_unknown_recipe_names_the_known_ones() -> None:
