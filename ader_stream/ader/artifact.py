@@ -65,7 +65,7 @@ def decode_state(parts: Mapping[str, Blob]) -> State:
         raise ArtifactError(f"parts {missing} are missing; a version has {', '.join(KINDS)}")
     weights, vocabulary, architecture = _decode_model(parts["weights"], parts["vocabulary"])
     optimizer, _ = read_tensors("optimizer", parts["optimizer"])
-    _require_moments(optimizer, weights)
+    _require_moments(optimizer, architecture, len(vocabulary))
     exemplars = _decode_exemplars(parts["exemplars"], len(vocabulary))
     return State(weights, optimizer, exemplars, vocabulary, architecture)
 
@@ -162,21 +162,27 @@ def _read_architecture(metadata: Mapping[str, str], n_tensors: int) -> Architect
 
 
 def _expected_shapes(architecture: Architecture, n_items: int) -> dict[str, tuple[int, ...]]:
-    try:
-        with torch.device("meta"):  # shapes without memory
-            model = model_of(architecture, n_items)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"weights name an impossible architecture: {error!r:.300}") from None
+    model = _without_memory(architecture, n_items)
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def _require_moments(optimizer: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+def _require_moments(
+    optimizer: Mapping[str, Tensor], architecture: Architecture, n_items: int
+) -> None:
     shapes = {
         f"{name}.{moment}": () if moment == "step" else tuple(weight.shape)
-        for name, weight in weights.items()
+        for name, weight in _without_memory(architecture, n_items).named_parameters()
         for moment in MOMENTS
     }
     _require_shapes("optimizer", optimizer, shapes)
+
+
+def _without_memory(architecture: Architecture, n_items: int) -> SessionModel:
+    try:
+        with torch.device("meta"):
+            return model_of(architecture, n_items)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"weights name an impossible architecture: {error!r:.300}") from None
 
 
 def _require_shapes(

@@ -12,15 +12,24 @@ B sessions, N positions, D width, I items.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ader_stream.ader.dataset import Batch
 from ader_stream.ader.layers import Dropout, random_mask
 from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
 from ader_stream.ader.pieces import Pieces
+from ader_stream.ader.returns import (
+    FIRST_GAINS,
+    add_gains,
+    best_gains,
+    first_gains,
+    observe_returns,
+)
 from ader_stream.ader.vocabulary import PADDING
 
 RECENCY = 0.7
@@ -46,6 +55,8 @@ class Core(SessionModel):
         self.dropout = Dropout(dropped.activations)
         self.age = nn.Parameter(torch.zeros(architecture.maxlen))
         self.likeness = nn.Parameter(torch.zeros(()))
+        self.gains: Tensor
+        self.register_buffer("gains", FIRST_GAINS.clone())
 
     def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
         """Represent sessions, 1 / temperature long (`SessionModel.represent`)."""
@@ -74,17 +85,23 @@ class Core(SessionModel):
         return directions
 
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
-        """Score sessions (`SessionModel.scores`); items before the last click gain the bonus.
-
-        A softmax over one block's clicks learns too little of how often people return to what
-        they saw, and a bonus that is learnt fits the pairs of that block.
-        """
+        """Score sessions (`SessionModel.scores`), their own items with the gains of returning."""
         scores: Tensor = super().scores(inputs, layer)
-        earlier = inputs[:, :-1]
-        rows, positions = (earlier != PADDING).nonzero(as_tuple=True)
-        columns = earlier[rows, positions] - 1
-        scores[rows, columns] += self.architecture.bonus  # once, however often it was clicked
-        return scores
+        return add_gains(scores, inputs, self.gains)
+
+    @torch.no_grad()
+    def calibrate(self, unseen: Iterable[Batch]) -> None:
+        """Find the gains that would have ranked these clicks best (`SessionModel.calibrate`)."""
+        layer = self.item_table()
+        observed = [
+            observe_returns(self(batch.inputs) @ layer.T, batch.inputs, batch.targets)
+            for batch in unseen
+        ]
+        self.gains.copy_(best_gains(observed, self.gains))
+
+    def anticipate(self, block: Iterable[Batch]) -> None:
+        """Guess the gains of a first model (`SessionModel.anticipate`)."""
+        self.gains.copy_(first_gains((batch.inputs, batch.targets) for batch in block))
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:  # noqa: ARG002

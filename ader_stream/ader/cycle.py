@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import LinearLR
 
-from ader_stream.ader.dataset import Samples, hold_out, split_sessions
+from ader_stream.ader.dataset import Batch, Samples, by_length, hold_out, pack, split_sessions
 from ader_stream.ader.exemplars import select_exemplars
 from ader_stream.ader.methods import ADER, Method, Past
-from ader_stream.ader.model import SessionModel
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
 from ader_stream.ader.state import State, resumed_adam, untrained
 from ader_stream.ader.training import Learner, Pace, Progress, fit
 from ader_stream.errors import SettingsError, TrainingError
+
+CALIBRATED, CALIBRATED_AT_ONCE = 10_000, 256
+"""Samples that a model is calibrated with, drawn at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +115,20 @@ def train_cycle(
     recipe = method.adapt(recipe)
     before = parent or untrained(recipe.architecture)
     _require_same_architecture(before, recipe)
-    rng, generator = _random_numbers(seed, before.steps)
+    rng, generator = _random_numbers(seed, before)
 
     vocabulary = before.vocabulary.extended(sessions, recipe.min_item_count)
     block = split_sessions((vocabulary.encode(s) for s in sessions), recipe.maxlen)
     _require_samples(block, sessions)
     training, validation = hold_out(block, recipe.validation_share, rng)
 
-    model = _student(before, len(vocabulary), recipe, generator)
+    model = before.model(recipe.dropped)
+    if before.steps:
+        model.calibrate(_as_seen_before(before, sessions, rng))
+    else:
+        model.initialise(generator)
+        model.anticipate(_drawn(block, rng))
+    model.grow(len(vocabulary), generator, recipe.item_bound)
     moments = before.optimizer if recipe.carry_moments else {}
     adam = resumed_adam(model, moments, recipe.learning_rate)
     old = before.exemplars.samples()
@@ -163,24 +171,28 @@ def train_cycle(
     return state, report
 
 
-def _student(
-    before: State, n_items: int, recipe: Recipe, generator: torch.Generator
-) -> SessionModel:
-    """Copy the parent's model and give it the new items; the first one is drawn whole."""
-    model = before.model(recipe.dropped)
-    if not before.steps:
-        model.initialise(generator)
-    model.grow(n_items, generator, recipe.item_bound)
-    return model
+def _as_seen_before(
+    before: State, sessions: Sequence[Sequence[str]], rng: np.random.Generator
+) -> Iterator[Batch]:
+    """The block's samples as far as the parent knows their items."""
+    known = (before.vocabulary.encode(session) for session in sessions)
+    return _drawn(split_sessions(known, before.architecture.maxlen), rng)
 
 
-def _random_numbers(seed: int, steps: int) -> tuple[np.random.Generator, torch.Generator]:
+def _drawn(samples: Samples, rng: np.random.Generator) -> Iterator[Batch]:
+    drawn = samples.take(rng.permutation(len(samples))[:CALIBRATED])
+    for rows in by_length(drawn.lengths, CALIBRATED_AT_ONCE):
+        yield pack(drawn, rows)
+
+
+def _random_numbers(seed: int, before: State) -> tuple[np.random.Generator, torch.Generator]:
     """Seed torch's dropout; the generators of the cycle's order and of its first weights.
 
-    The steps taken so far tell the cycles of a chain apart: without them, the new rows of
+    Steps and items so far tell the cycles of a chain apart: without them, the new rows of
     every cycle would start where the first items of all started.
     """
-    order, weights, dropout = np.random.SeedSequence([seed, steps]).generate_state(3, np.uint64)
+    entropy = np.random.SeedSequence([seed, before.steps, len(before.vocabulary)])
+    order, weights, dropout = entropy.generate_state(3, np.uint64)
     torch.manual_seed(int(dropout))
     return np.random.default_rng(order), torch.Generator().manual_seed(int(weights))
 

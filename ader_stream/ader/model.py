@@ -6,13 +6,14 @@ B sessions, N positions, D width, I items.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ader_stream.ader.dataset import Batch
 from ader_stream.ader.pieces import Pieces
 
 
@@ -32,9 +33,6 @@ class Architecture:
         A name in `encoders.ENCODERS`.
     temperature
         What scores are divided by; 1 where the encoder has none.
-    bonus
-        What ranking adds to the scores of a session's items before the last; 0 where the encoder
-        has none.
     """
 
     hidden: int
@@ -42,7 +40,6 @@ class Architecture:
     maxlen: int
     encoder: str = "sasrec"
     temperature: float = 1.0
-    bonus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +164,12 @@ class SessionModel(nn.Module, ABC):
         rows = torch.cat([pieces.rows for pieces in lessons])
         table, embedded = _LookUp.apply(self.items.weight, rows)
         return self.output_layer(table), embedded.split([len(p.rows) for p in lessons])
+
+    def calibrate(self, unseen: Iterable[Batch]) -> None:
+        """Find out from clicks not trained on yet what training cannot learn; here: nothing."""
+
+    def anticipate(self, block: Iterable[Batch]) -> None:
+        """Guess from the first block what `calibrate` finds out later; here: nothing."""
 
     @torch.no_grad()
     def grow(self, n_items: int, generator: torch.Generator, item_bound: float) -> None:

@@ -42,7 +42,7 @@ class Recipe:
         See `Architecture`.
     encoder
         A name in `encoders.ENCODERS`.
-    temperature, bonus
+    temperature
         See `Architecture`.
     dropout, item_dropout
         Shares of activations and of the output layer that training drops.
@@ -81,7 +81,6 @@ class Recipe:
     maxlen: int = 50
     encoder: str = "sasrec"
     temperature: float = 1.0
-    bonus: float = 0.0
     dropout: float = 0.3
     item_dropout: float = 0.0
     item_bound: float = 0.01177
@@ -131,18 +130,17 @@ PRODUCTION = Recipe(
     encoder="core",
     blocks=0,
     maxlen=20,
-    temperature=0.08,
-    bonus=2.5,
+    temperature=0.085,
     dropout=0.2,
     item_dropout=0.3,
     item_bound=0.04,
-    learning_rate=1.4e-3,
+    learning_rate=2e-3,
     last_learning_rate=0.05,
     carry_moments=False,
     batch_size=512,
-    max_epochs=7,
+    max_epochs=6,
     validation_share=0.0,
-    lambda_base=2.5,
+    lambda_base=4.0,
 )
 
 RECIPES = {"paper": PAPER, "production": PRODUCTION}

@@ -59,8 +59,8 @@ def untrained(architecture: Architecture) -> State:
 
 
 def copied_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Copy the parameters, by name."""
-    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    """Copy the parameters and buffers, by name."""
+    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
 
 
 def copied_moments(model: nn.Module, adam: torch.optim.Adam) -> dict[str, Tensor]:

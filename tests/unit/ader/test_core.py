@@ -7,11 +7,12 @@ import torch
 from torch.nn import functional
 
 from ader_stream.ader.core import RECENCY, Core
+from ader_stream.ader.dataset import Batch
 from ader_stream.ader.model import Architecture, Dropped
 from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.ranking import rank_targets, top_k
 
-ARCHITECTURE = Architecture(16, 0, 6, encoder="core", temperature=0.1, bonus=3.0)
+ARCHITECTURE = Architecture(16, 0, 6, encoder="core", temperature=0.1)
 
 
 @pytest.fixture
@@ -50,24 +51,33 @@ def test_clicks_like_the_last_one_can_count_more(core: Core) -> None:
 def test_scores_are_cosines_over_the_temperature(core: Core) -> None:
     scores = core.scores(torch.tensor([[2]]), core.item_table())
     cosines = functional.cosine_similarity(core.items.weight[1:2], core.items.weight)
-    torch.testing.assert_close(scores[0], cosines / 0.1)
+    torch.testing.assert_close(scores[0], cosines / 0.1)  # the last click itself gains nothing
 
 
-def test_items_before_the_last_gain_the_bonus_once(core: Core) -> None:
-    layer = core.item_table()
-    inputs = torch.tensor([[0, 5, 3, 5, 2]])
-    gained = core.scores(inputs, layer) - core(inputs) @ layer.T
-    expected = torch.zeros(9)
-    expected[[4, 2]] = 3.0
-    torch.testing.assert_close(gained[0], expected)
-
-
-def test_ranks_and_lists_know_the_bonus(core: Core) -> None:
+def test_ranks_and_lists_know_the_gains(core: Core) -> None:
     with torch.no_grad():
         core.items.weight.copy_(torch.eye(9, 16))
+        core.gains.copy_(torch.tensor([-8.0, 4.0, 0.0]))
     indices, _ = top_k(core, [[5, 2]], 2)
     assert indices.tolist() == [[5, 2]]
     assert rank_targets(core, [[5, 2]], [5]).tolist() == [0]
+
+
+def test_calibration_raises_what_people_return_to(core: Core) -> None:
+    back = Batch(torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([2, 5]))
+    core.calibrate([back])
+    assert rank_targets(core, [[1, 2, 3], [4, 5, 6]], [2, 5]).tolist() == [0, 0]
+
+
+def test_calibration_without_samples_keeps_the_gains(core: Core) -> None:
+    core.gains.copy_(torch.tensor([-1.0, 3.0, 1.0]))
+    core.calibrate([])
+    assert core.gains.tolist() == [-1.0, 3.0, 1.0]
+
+
+def test_what_the_first_block_never_returns_to_is_in_no_list(core: Core) -> None:
+    core.anticipate([Batch(torch.tensor([[1, 2, 3]]), torch.tensor([2]))] * 3)
+    assert core.gains.tolist() == [-8.0, 4.0, -8.0]
 
 
 def test_padding_and_company_change_nothing(core: Core) -> None:

@@ -1,0 +1,154 @@
+"""How readily people return to what they saw, which a softmax over their clicks learns badly.
+
+A model that has fitted a block takes the pairs it saw there for the rule, and ranks a session's own
+items accordingly: too low where people often return, too high where they never do. A gain on their
+scores mends it, one for each kind of return. Before a block is trained on, its clicks tell which
+gains would have ranked them best: nothing is held out, and nothing is told that is not yet known.
+
+B sessions, S samples, T length, I items, K kinds, C candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ader_stream.ader.vocabulary import PADDING
+
+KINDS = 3
+"""To the last click, to the one before it, to an older one."""
+
+CANDIDATES = torch.tensor([-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0])
+"""Gains that are tried; the lowest takes an item out of every list."""
+
+FIRST_GAINS = torch.tensor([0.0, 4.0, 2.5])
+"""Where nothing was ever ranked: the best on DIGINETICA's first two cycles."""
+
+RARE = 0.005
+"""A kind of return that fewer clicks of the first block are is taken out of the lists."""
+
+SWEEPS = 2
+"""Times that every kind's gain is looked for, the others being as they are."""
+
+LIST = 20
+"""The gains are those of the best MRR@20."""
+
+
+def add_gains(scores: Tensor, inputs: Tensor, gains: Tensor) -> Tensor:
+    """Add the gains of a session's own items to its scores, in place.
+
+    Parameters
+    ----------
+    scores
+        (B, I).
+    inputs
+        Left-padded item indices (B, T).
+    gains
+        By kind (K,). An item that was clicked more than once counts by its last click, and gains
+        once.
+
+    >>> inputs = torch.tensor([[0, 4, 3, 4, 1]])
+    >>> add_gains(torch.zeros(1, 4), inputs, torch.tensor([3.0, 2.0, 1.0]))
+    tensor([[3., 0., 1., 2.]])
+    """
+    last = max(inputs.shape[1] - 1, 0)
+    by_age = (inputs[:, : max(last - 1, 0)], inputs[:, max(last - 1, 0) : last], inputs[:, last:])
+    places = [_places(items) for items in by_age]  # from old to new: the last click decides
+    before = [scores[place] for place in places]
+    for place, score, gain in zip(places, before, gains.flip(0), strict=True):
+        scores[place] = score + gain
+    return scores
+
+
+@dataclass(frozen=True, eq=False)
+class Returns:
+    """What gains can change about the ranks of S targets.
+
+    Parameters
+    ----------
+    kinds
+        Of the targets (S,): 0 … K − 1, or K where a target is no return.
+    own
+        Scores of the targets (S,).
+    others
+        How many items that are not the session's own beat the target, were it raised by each
+        candidate (S, C).
+    session_scores, session_kinds
+        Of the session's own items (S, T); −inf and K where there is none.
+    """
+
+    kinds: Tensor
+    own: Tensor
+    others: Tensor
+    session_scores: Tensor
+    session_kinds: Tensor
+
+    def ranks(self, gains: Tensor) -> Tensor:
+        """Zero-based ranks of the targets (S,) with gains (K,), each of them a candidate."""
+        gain = torch.cat([gains, gains.new_zeros(1)])  # no return gains nothing
+        own = self.own + gain[self.kinds]
+        choice = torch.searchsorted(CANDIDATES, gain)[self.kinds, None]  # (S, 1)
+        beaten_by = (self.session_scores + gain[self.session_kinds] > own[:, None]).sum(1)
+        return self.others.gather(1, choice)[:, 0] + beaten_by
+
+
+def observe_returns(scores: Tensor, inputs: Tensor, targets: Tensor) -> Returns:
+    """Observe a batch of rankings.
+
+    Parameters
+    ----------
+    scores
+        (B, I), without gains.
+    inputs, targets
+        Item indices (B, T) and (B,).
+    """
+    rows = torch.arange(len(targets))
+    kind = add_gains(torch.zeros_like(scores), inputs, torch.arange(1.0, KINDS + 1)).long() - 1
+    kind[kind < 0] = KINDS  # (B, I)
+    own, own_kind = scores[rows, targets - 1], kind[rows, targets - 1]
+    foreign = scores.masked_fill(kind != KINDS, -torch.inf)  # (B, I)
+    others = torch.stack([(foreign > (own + gain)[:, None]).sum(1) for gain in CANDIDATES], 1)
+    columns = (inputs - 1).clamp(min=0)
+    # An item that was clicked more than once is one item of the list: its last click stands for it.
+    later = inputs[:, :, None] == inputs[:, None, :]  # (B, T, T)
+    gone = (later & torch.ones_like(later[0]).triu(1)).any(2) | (inputs == PADDING)
+    session_scores = scores.gather(1, columns).masked_fill(gone, -torch.inf)
+    session_kinds = kind.gather(1, columns).masked_fill(gone, KINDS)
+    return Returns(own_kind, own, others, session_scores, session_kinds)
+
+
+def best_gains(observed: Iterable[Returns], gains: Tensor) -> Tensor:
+    """Find the gains (K,) of the best MRR, one kind after the other, from `gains` on."""
+    batches, gains = list(observed), gains.clone()
+    for kind in list(range(KINDS)) * SWEEPS:
+        tried = gains.repeat(len(CANDIDATES), 1)
+        tried[:, kind] = CANDIDATES
+        merits = torch.tensor([sum(_merit(batch.ranks(g)) for batch in batches) for g in tried])
+        if merits.max() > 0:
+            gains = tried[merits.argmax()]
+    return gains
+
+
+def first_gains(inputs_and_targets: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Guess the gains (K,) for a first model: what is rare in its block is taken out."""
+    returned, samples = torch.zeros(KINDS), 0
+    for inputs, targets in inputs_and_targets:
+        hits = (inputs == targets[:, None]).flip(1)  # (B, T) from the last click on
+        has, age = hits.max(1)
+        returned += torch.bincount(age[has].clamp(max=KINDS - 1), minlength=KINDS)
+        samples += len(targets)
+    return torch.where(returned < RARE * samples, CANDIDATES[0], FIRST_GAINS)
+
+
+def _merit(ranks: Tensor) -> float:
+    listed = ranks[ranks < LIST]
+    return float((1 / (listed + 1)).sum())
+
+
+def _places(items: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the scores of these items (B, T); padding has none."""
+    rows, positions = (items != PADDING).nonzero(as_tuple=True)
+    return rows, items[rows, positions] - 1
