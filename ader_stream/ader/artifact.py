@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from ader_stream.ader.encoders import ENCODERS, model_of
 from ader_stream.ader.exemplars import Exemplars
@@ -36,7 +36,6 @@ KINDS = ("weights", "vocabulary", "exemplars", "optimizer")
 MAX_ARCHITECTURE_NUMBER = 100_000
 """No width, depth or length is larger: a model must not be built whose memory nobody has."""
 
-ITEM_TABLE = "items.weight"
 ARCHITECTURE = "architecture"
 """The one metadata key: safetensors keeps no order between several, and bytes must not vary."""
 
@@ -76,9 +75,7 @@ def decode_serving(weights: Blob, vocabulary: Blob) -> tuple[SessionModel, Vocab
     The model's weights are those bytes, not a copy of them, if they can be written to.
     """
     tensors, items, architecture = _decode_model(weights, vocabulary)
-    model = model_of(architecture, n_items=0)
-    table = tensors[ITEM_TABLE]
-    model.items = nn.Embedding(table.shape[0], table.shape[1], _weight=table)
+    model = _without_memory(architecture, len(items))
     model.load_state_dict(tensors, assign=True)
     return model.eval(), items
 

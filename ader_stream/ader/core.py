@@ -23,12 +23,14 @@ from ader_stream.ader.dataset import Batch
 from ader_stream.ader.layers import Dropout, random_mask
 from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
 from ader_stream.ader.pieces import Pieces
+from ader_stream.ader.ranking import ranks_of
 from ader_stream.ader.returns import (
     FIRST_GAINS,
     add_gains,
     best_gains,
     first_gains,
     observe_returns,
+    reciprocal_ranks,
 )
 from ader_stream.ader.vocabulary import PADDING
 
@@ -37,6 +39,13 @@ RECENCY = 0.7
 
 AGE_RATE, LIKENESS_RATE = 3.0, 5.0
 """How much faster than an item's coordinate the weights of age and likeness learn."""
+
+
+PULLS = (0.0, 0.1, 0.2, 0.3, 0.4)
+"""Weights of the logarithm of an item's clicks in the last block that are tried."""
+
+FIRST_PULL = 0.1
+"""Where nothing was ever ranked: about the best on DIGINETICA's first cycles."""
 
 
 class Core(SessionModel):
@@ -57,6 +66,10 @@ class Core(SessionModel):
         self.likeness = nn.Parameter(torch.zeros(()))
         self.gains: Tensor
         self.register_buffer("gains", FIRST_GAINS.clone())
+        self.pull: Tensor
+        self.register_buffer("pull", torch.tensor(FIRST_PULL))
+        self.clicks: Tensor
+        self.register_buffer("clicks", torch.zeros(n_items))
 
     def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
         """Represent sessions, 1 / temperature long (`SessionModel.represent`)."""
@@ -85,19 +98,49 @@ class Core(SessionModel):
         return directions
 
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
-        """Score sessions (`SessionModel.scores`), their own items with the gains of returning."""
+        """Score sessions (`SessionModel.scores`).
+
+        Items gain by how often the last block's sessions clicked them, and a session's own items
+        by how readily people return.
+        """
         scores: Tensor = super().scores(inputs, layer)
-        return add_gains(scores, inputs, self.gains)
+        return add_gains(scores.add_(self.pull * self._popularity()), inputs, self.gains)
+
+    def meet(self, clicks: Tensor) -> None:
+        """Keep the block's clicks of each item (`SessionModel.meet`)."""
+        self.clicks = clicks.float()
 
     @torch.no_grad()
     def calibrate(self, unseen: Iterable[Batch]) -> None:
-        """Find the gains that would have ranked these clicks best (`SessionModel.calibrate`)."""
-        layer = self.item_table()
-        observed = [
-            observe_returns(self(batch.inputs) @ layer.T, batch.inputs, batch.targets)
-            for batch in unseen
-        ]
-        self.gains.copy_(best_gains(observed, self.gains))
+        """Find pull and gains of the best MRR on these clicks (`SessionModel.calibrate`)."""
+        batches, layer, popularity = list(unseen), self.item_table(), self._popularity()
+
+        def scores(batch: Batch, pull: float) -> Tensor:
+            plain: Tensor = self(batch.inputs) @ layer.T
+            return plain.add_(popularity, alpha=pull)
+
+        def merit(pull: float) -> float:
+            ranks = [
+                ranks_of(add_gains(scores(b, pull), b.inputs, self.gains), b.targets)
+                for b in batches
+            ]
+            return reciprocal_ranks(torch.cat(ranks))
+
+        if batches:
+            pull = max(PULLS, key=merit)
+            self.pull.fill_(pull)
+            observed = [observe_returns(scores(b, pull), b.inputs, b.targets) for b in batches]
+            self.gains.copy_(best_gains(observed, self.gains))
+
+    def _popularity(self) -> Tensor:
+        """Logarithm of each item's clicks in the last block (I,), those never clicked below all."""
+        return (self.clicks + 0.5).log()
+
+    @torch.no_grad()
+    def grow(self, n_items: int, generator: torch.Generator, item_bound: float) -> None:
+        """Append rows for new items (`SessionModel.grow`); none of them was clicked yet."""
+        super().grow(n_items, generator, item_bound)
+        self.clicks = functional.pad(self.clicks, (0, n_items - len(self.clicks)))
 
     def anticipate(self, block: Iterable[Batch]) -> None:
         """Guess the gains of a first model (`SessionModel.anticipate`)."""

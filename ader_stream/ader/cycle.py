@@ -25,7 +25,7 @@ from ader_stream.ader.state import State, resumed_adam, untrained
 from ader_stream.ader.training import Learner, Pace, Progress, fit
 from ader_stream.errors import SettingsError, TrainingError
 
-CALIBRATED, CALIBRATED_AT_ONCE = 10_000, 256
+CALIBRATED, CALIBRATED_AT_ONCE = 5_000, 256
 """Samples that a model is calibrated with, drawn at random."""
 
 
@@ -129,6 +129,7 @@ def train_cycle(
         model.initialise(generator)
         model.anticipate(_drawn(block, rng))
     model.grow(len(vocabulary), generator, recipe.item_bound)
+    model.meet(torch.from_numpy(np.bincount(block.items, minlength=len(vocabulary) + 1)[1:]))
     moments = before.optimizer if recipe.carry_moments else {}
     adam = resumed_adam(model, moments, recipe.learning_rate)
     old = before.exemplars.samples()

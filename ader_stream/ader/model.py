@@ -168,6 +168,15 @@ class SessionModel(nn.Module, ABC):
     def calibrate(self, unseen: Iterable[Batch]) -> None:
         """Find out from clicks not trained on yet what training cannot learn; here: nothing."""
 
+    def meet(self, clicks: Tensor) -> None:
+        """Keep what ranking needs of the block that is trained on; here: nothing.
+
+        Parameters
+        ----------
+        clicks
+            In the block, of each item (I,).
+        """
+
     def anticipate(self, block: Iterable[Batch]) -> None:
         """Guess from the first block what `calibrate` finds out later; here: nothing."""
 

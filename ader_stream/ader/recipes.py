@@ -100,9 +100,7 @@ class Recipe:
     @property
     def architecture(self) -> Architecture:
         """The model that this recipe trains."""
-        return Architecture(
-            self.hidden, self.blocks, self.maxlen, self.encoder, self.temperature, self.bonus
-        )
+        return Architecture(self.hidden, self.blocks, self.maxlen, self.encoder, self.temperature)
 
     @property
     def dropped(self) -> Dropped:

@@ -110,7 +110,10 @@ def observe_returns(scores: Tensor, inputs: Tensor, targets: Tensor) -> Returns:
     kind[kind < 0] = KINDS  # (B, I)
     own, own_kind = scores[rows, targets - 1], kind[rows, targets - 1]
     foreign = scores.masked_fill(kind != KINDS, -torch.inf)  # (B, I)
-    others = torch.stack([(foreign > (own + gain)[:, None]).sum(1) for gain in CANDIDATES], 1)
+    others = (foreign > own[:, None]).sum(1, keepdim=True).repeat(1, len(CANDIDATES))  # (B, C)
+    back = (own_kind != KINDS).nonzero()[:, 0]  # only these gain anything
+    for column, gain in enumerate(CANDIDATES):
+        others[back, column] = (foreign[back] > (own[back] + gain)[:, None]).sum(1)
     columns = (inputs - 1).clamp(min=0)
     # An item that was clicked more than once is one item of the list: its last click stands for it.
     later = inputs[:, :, None] == inputs[:, None, :]  # (B, T, T)
@@ -123,10 +126,14 @@ def observe_returns(scores: Tensor, inputs: Tensor, targets: Tensor) -> Returns:
 def best_gains(observed: Iterable[Returns], gains: Tensor) -> Tensor:
     """Find the gains (K,) of the best MRR, one kind after the other, from `gains` on."""
     batches, gains = list(observed), gains.clone()
+    if not batches:
+        return gains
     for kind in list(range(KINDS)) * SWEEPS:
         tried = gains.repeat(len(CANDIDATES), 1)
         tried[:, kind] = CANDIDATES
-        merits = torch.tensor([sum(_merit(batch.ranks(g)) for batch in batches) for g in tried])
+        merits = torch.tensor(
+            [sum(reciprocal_ranks(batch.ranks(g)) for batch in batches) for g in tried]
+        )
         if merits.max() > 0:
             gains = tried[merits.argmax()]
     return gains
@@ -143,7 +150,8 @@ def first_gains(inputs_and_targets: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     return torch.where(returned < RARE * samples, CANDIDATES[0], FIRST_GAINS)
 
 
-def _merit(ranks: Tensor) -> float:
+def reciprocal_ranks(ranks: Tensor) -> float:
+    """Add up 1 / (rank + 1) of zero-based ranks within the list."""
     listed = ranks[ranks < LIST]
     return float((1 / (listed + 1)).sum())
 

@@ -21,6 +21,7 @@ def core() -> Core:
     core = Core(ARCHITECTURE, 0, Dropped(0.5, 0.5))
     core.initialise(generator)
     core.grow(9, generator, item_bound=0.5)
+    core.pull.zero_()
     return core.eval()
 
 
@@ -73,6 +74,32 @@ def test_calibration_without_samples_keeps_the_gains(core: Core) -> None:
     core.gains.copy_(torch.tensor([-1.0, 3.0, 1.0]))
     core.calibrate([])
     assert core.gains.tolist() == [-1.0, 3.0, 1.0]
+
+
+def test_items_gain_by_their_clicks_in_the_last_block(core: Core) -> None:
+    layer, inputs = core.item_table(), torch.tensor([[2]])
+    before = core.scores(inputs, layer)
+    core.meet(torch.tensor([0, 0, 0, 20, 0, 0, 0, 0, 1]))
+    core.pull.fill_(0.2)
+    gained = core.scores(inputs, layer) - before
+    expected = torch.full((1, 9), 0.2 * math.log(0.5))
+    expected[0, 3], expected[0, 8] = 0.2 * math.log(20.5), 0.2 * math.log(1.5)
+    torch.testing.assert_close(gained, expected)
+
+
+def test_calibration_finds_out_whether_popularity_tells(core: Core) -> None:
+    core.meet(torch.tensor([0, 0, 0, 50, 0, 0, 0, 0, 0]))
+    inputs = torch.tensor([[1], [2], [3], [5]])
+    core.calibrate([Batch(inputs, torch.full((4,), 4))])
+    popular = core.pull.item()
+    core.calibrate([Batch(inputs, torch.tensor([9, 8, 7, 6]))])
+    assert popular > core.pull.item()
+
+
+def test_new_items_have_no_clicks(core: Core) -> None:
+    core.meet(torch.ones(9))
+    core.grow(11, torch.Generator().manual_seed(0), item_bound=0.5)
+    assert core.clicks.tolist() == [1.0] * 9 + [0.0, 0.0]
 
 
 def test_what_the_first_block_never_returns_to_is_in_no_list(core: Core) -> None:
