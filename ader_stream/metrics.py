@@ -104,6 +104,13 @@ CLOSED_EARLY = Metric(
     ("partition", "bound"),
 )
 BLOCKS = Metric(Counter, "ader_block_ends_total", "blocks", "Block ends written.", ("partition",))
+IDLE_ADVANCES = Metric(
+    Counter,
+    "ader_idle_advances_total",
+    "advances",
+    "Times that an idle partition's watermark has followed the others'.",
+    ("partition",),
+)
 OPEN_SESSIONS = Metric(
     Gauge, "ader_open_sessions", "sessions", "Sessions that may still grow.", ("partition",)
 )

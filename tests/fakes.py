@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 
 from ader_stream.stream.codec import load_schema
 
@@ -68,12 +69,15 @@ class FakeKafka:
     ----------
     partitions
         Topic → number of its partitions.
+    topic_ids
+        Topic → what Kafka knows it by, where that is not its name.
     """
 
     partitions: dict[str, int] = field(default_factory=dict)
     log: defaultdict[Place, list[FakeRecord | None]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    topic_ids: dict[str, str] = field(default_factory=dict)
     trimmed: dict[Place, int] = field(default_factory=dict)
     producers: list[FakeProducer] = field(default_factory=list)
 
@@ -136,6 +140,12 @@ class FakeAdmin:
             topics={name: SimpleNamespace(partitions=range(count)) for name, count in partitions}
         )
 
+    def describe_topics(self, topics: TopicCollection) -> dict[str, Future[Any]]:
+        described: Future[Any] = Future()
+        [name] = topics.topic_names
+        described.set_result(SimpleNamespace(topic_id=self.kafka.topic_ids.get(name, name)))
+        return {name: described}
+
 
 class FakeReader:
     """A consumer without a group; says where a partition ends, as ours is configured to."""
@@ -151,6 +161,13 @@ class FakeReader:
 
     def assign(self, places: Sequence[TopicPartition]) -> None:
         self._positions = {(at.topic, at.partition): at.offset for at in places}
+
+    def incremental_assign(self, places: Sequence[TopicPartition]) -> None:
+        self._positions |= {(at.topic, at.partition): at.offset for at in places}
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        partitions = range(self._kafka.partitions[topic])
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=partitions)})
 
     def consume(self, count: int, timeout: float) -> list[FakeRecord]:
         found: list[FakeRecord] = []

@@ -88,7 +88,9 @@ def _start(
 ) -> _Worker:
     port = free_port()
     http = {"host": HOST, "port": str(port)}
-    environment = worker_environment(**settings, http=http)
+    # A replay says itself, by heartbeats, how far the stream has come.
+    sessionizer = {**settings.get("sessionizer", {}), "idle": "off"}
+    environment = worker_environment(**{**settings, "sessionizer": sessionizer}, http=http)
     log.unlink(missing_ok=True)
     process = start_process([sys.executable, "-m", f"consumers.{name}"], log, guard, environment)
     return _Worker(name, process, log, port)

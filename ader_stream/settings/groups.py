@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ader_stream.settings.units import Duration, FieldName, Instant
+from ader_stream.settings.units import Duration, FieldName, Instant, Timeout
 
 MONDAY = "1970-01-05T00:00:00Z"
 """Blocks of a week start on Mondays."""
@@ -143,6 +143,11 @@ class SessionizerSettings(_Group):
 
     commit_interval: Duration = Field(
         _as_written("200ms"), description="Longest time between two transactions."
+    )
+    idle: Timeout = Field(
+        _as_written("1m"),
+        description="A partition that is silent for so long follows the others; `off`: only "
+        "heartbeats move it.",
     )
     dead_letter_ratio: float = Field(
         0.5,

@@ -70,6 +70,21 @@ def check_field_name(name: str) -> str:
     return name
 
 
+def parse_timeout(value: object) -> int | None:
+    """Read a duration as milliseconds, or ``off`` as None.
+
+    >>> parse_timeout("1m"), parse_timeout("off")
+    (60000, None)
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    return None if str(value).strip() == "off" else parse_duration(value)
+
+
+Timeout = Annotated[int | None, BeforeValidator(parse_timeout)]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 Instant = Annotated[int, BeforeValidator(parse_instant)]
 FieldName = Annotated[str, AfterValidator(check_field_name)]

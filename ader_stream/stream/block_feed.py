@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from confluent_kafka import TopicPartition
 
-from ader_stream.stream.changelog import checked, offset_range
+from ader_stream.stream.changelog import REQUEST_TIMEOUT, checked, offset_range
 from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.codec import decode
 from ader_stream.stream.records import Record
 from ader_stream.stream.sessions import decode_sessions
 from ader_stream.types import Session
+
+GROWTH_SECONDS = 10.0
+"""How often the topic is asked for partitions that are new."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class _PartitionProgress:
 class BlockFeed:
     """Reads the sessions topic and gives out complete blocks, in order.
 
-    A block is complete when every partition has ended it, or one after it.
+    A block is complete when every partition has ended it, or one after it. Partitions that the
+    topic is given later are read too.
 
     Parameters
     ----------
@@ -69,6 +74,8 @@ class BlockFeed:
             )
             for partition in range(partitions)
         }
+        self._topic = topic
+        self._looks_again_at = time.monotonic() + GROWTH_SECONDS
         self._consumer = clients.reader()
         self._consumer.assign(
             [TopicPartition(topic, p, at.next_offset) for p, at in self._progress.items()]
@@ -76,8 +83,20 @@ class BlockFeed:
 
     def poll(self, timeout: float) -> None:
         """Read what is there, waiting up to `timeout` seconds for the first record."""
+        if time.monotonic() >= self._looks_again_at:
+            self.grow()
         for record in checked(self._consumer.consume(READ_MESSAGES, timeout)):
             self._take(record)
+
+    def grow(self) -> None:
+        """Read the partitions that the topic has been given since; `poll` does it now and then."""
+        self._looks_again_at = time.monotonic() + GROWTH_SECONDS
+        known = self._consumer.list_topics(self._topic, timeout=REQUEST_TIMEOUT).topics[self._topic]
+        new = [partition for partition in known.partitions if partition not in self._progress]
+        for partition in new:
+            self._progress[partition] = _PartitionProgress(0)
+        if new:
+            self._consumer.incremental_assign([TopicPartition(self._topic, p, 0) for p in new])
 
     def waiting(self) -> list[int]:
         """Complete blocks that have sessions and were not given out yet."""

@@ -50,8 +50,13 @@ class KafkaClients:
     transaction_timeout: int = 10_000
 
     def group_consumer(self, group: str) -> Consumer:
-        """Consumer that is given partitions by its group and starts where it is told to."""
-        return self._consumer({"group.id": group, **self._group_properties()})
+        """Consumer that is given partitions by its group and starts where it is told to.
+
+        It says `_PARTITION_EOF` where the log ends for now.
+        """
+        return self._consumer(
+            {"group.id": group, "enable.partition.eof": True, **self._group_properties()}
+        )
 
     def reader(self, *, committed: bool = True) -> Consumer:
         """Consumer without a group: the caller assigns partitions and offsets.

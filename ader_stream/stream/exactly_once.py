@@ -75,19 +75,24 @@ class Transaction:
 class PartitionTask(Protocol):
     """The state of one input partition, and what is made of its records."""
 
-    def restore(self, next_offset: int, metadata: str) -> int:
+    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
         """Bring the state to `next_offset`; return the offset to read from, at most that.
 
-        `metadata` is what `write` returned for the last commit, empty before the first. Records
-        below `next_offset` come to `process` again: they rebuild state and must not be counted.
-        Called once, before anything else, after earlier owners have been fenced.
+        `metadata` is what `write` returned for the last commit, empty before the first. Where the
+        group knows of none, `is_committed` is false, `next_offset` is where the settings say that
+        reading starts, and a task that knows better may return an offset beyond it.
+        Records below `next_offset` come to `process` again: they rebuild state and must not be
+        counted. Called once, before anything else, after earlier owners have been fenced.
         """
 
     def process(self, records: list[Record]) -> None:
         """Take records in offset order. May raise `AderError`: the process stops, uncommitted."""
 
-    def tick(self) -> None:
-        """Called between batches, at least every 100 ms: the place for what needs no record."""
+    def tick(self, *, is_at_end: bool) -> None:
+        """Called between batches, at least every 100 ms: the place for what needs no record.
+
+        `is_at_end`: the last record of the log, so far, has been processed.
+        """
 
     def is_dirty(self) -> bool:
         """Whether there is something to write although no record has come."""
@@ -107,6 +112,7 @@ class _Held:
     producer: Producer
     next_offset: int
     committed_offset: int
+    is_at_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,9 +205,11 @@ class ExactlyOnceLoop:
         )
         next_commit = time.monotonic()
         while not should_stop():
-            self._process(checked(self._consumer.consume(READ_MESSAGES, POLL_SECONDS)))
+            messages = self._consumer.consume(READ_MESSAGES, POLL_SECONDS)
+            self._process(checked(messages))
+            self._note_ends(messages)
             for held in self._held.values():
-                held.task.tick()
+                held.task.tick(is_at_end=held.is_at_end)
             on_round()
             if time.monotonic() >= next_commit:
                 self._commit_all()
@@ -216,6 +224,16 @@ class ExactlyOnceLoop:
             batch = list(group)
             held.task.process(batch)
             held.next_offset = max(held.next_offset, batch[-1].offset() + 1)
+            held.is_at_end = False
+
+    def _note_ends(self, messages: list[Message]) -> None:
+        """Note which partitions have come to their ends: a log may end with a marker, no record."""
+        for message in messages:
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                held = self._held.get(cast("int", message.partition()))
+                if held is not None and (message.offset() or 0) >= held.next_offset:
+                    held.is_at_end = True
 
     def _commit_all(self) -> None:
         for partition in self.partitions:
@@ -310,7 +328,7 @@ class ExactlyOnceLoop:
         if next_offset < 0:
             next_offset, metadata = self._first_offset(partition), ""
         task = self._open_task(partition)
-        read_from = task.restore(next_offset, metadata)
+        read_from = task.restore(next_offset, metadata, is_committed=committed.offset >= 0)
         held = _Held(task, producer, read_from, next_offset)
         self._held[partition] = held
         return held

@@ -13,8 +13,11 @@ from collections.abc import Callable, Mapping
 from ader_stream.errors import ClickError
 from ader_stream.stream.event_ids import EventIds
 from ader_stream.stream.open_session import OpenSession, Place
-from ader_stream.stream.window import SessionWindow
+from ader_stream.stream.window import IdleAdvance, SessionWindow
 from ader_stream.types import Click, IntakeRule
+
+ENDLESS = 2**63
+"""ms that no click can be ahead."""
 
 
 class Intake:
@@ -53,19 +56,19 @@ class Intake:
         self.event_ids = event_ids or EventIds(rule.event_ids)
         self.duplicates = 0
         self._rule = rule
-        self._reach = lateness + rule.max_jump
+        self._reach = lateness + rule.max_jump if rule.max_jump else ENDLESS
         self._on_join = on_join
         self._refused: list[tuple[int, ClickError]] = []
 
     def observe(self, click: Click, offset: int) -> None:
         """Take a click in, hold it, or pass over a duplicate; see `take_refused` afterwards."""
-        event_id = click.event_id
+        event_id, watermark = click.event_id, self.window.watermark
         if event_id is not None and not self.event_ids.add(event_id, offset):
             self.duplicates += 1
             return
         if self.held:
             self._refuse_unconfirmed(offset)
-        if self._is_jump(click.time):
+        if watermark is not None and click.time - watermark > self._reach:
             self._hold(click, offset)
             return
         self._take(click, offset, offset)
@@ -82,6 +85,11 @@ class Intake:
             self._release(max(self._limit(), watermark + self._reach), offset)
         self.window.advance(watermark)
 
+    def follow(self, watermark: int, next_offset: int) -> None:
+        """Move the watermark (ms) of an idle partition on, and put out that this was done."""
+        self.window.note(IdleAdvance(next_offset, watermark))
+        self.advance(watermark, next_offset)
+
     def take_refused(self) -> list[tuple[int, ClickError]]:
         """Return offsets of clicks that become dead letters since the last call, and why."""
         if not self._refused:
@@ -94,20 +102,16 @@ class Intake:
         needed, held = self.window.needed_from(), self.window.reads_from
         return held if needed is None or (held and held.offset < needed.offset) else needed
 
-    def _is_jump(self, time: int) -> bool:
-        watermark = self.window.state.watermark
-        return watermark is not None and time - watermark > self._reach and self._rule.max_jump > 0
-
     def _limit(self) -> int:
         """The latest event time (ms) that is no jump. A click was held: there is a watermark."""
-        watermark = self.window.state.watermark
+        watermark = self.window.watermark
         assert watermark is not None
         return watermark + self._reach
 
     def _hold(self, click: Click, offset: int) -> None:
         window, max_jump = self.window, self._rule.max_jump
         if not self.held:
-            window.reads_from = Place(offset, window.state.watermark, window.state.open_block)
+            window.reads_from = Place(offset, window.watermark, window.open_block)
         self.held[offset] = click
         near = {c.key for c in self.held.values() if abs(c.time - click.time) <= max_jump}
         if len(near) > self._rule.confirmations:  # its own key is one of them

@@ -39,6 +39,9 @@ class OpenSession:
     reads_from
         Where the log must be read from to see the session again: its first click, or an older
         record that decided which clicks are this one's.
+    ends_at
+        From this event time (ms) on, a click begins another session, or this one is too old: its
+        block's end, or its greatest age. 0 where that has still to be worked out.
     is_full
         It takes no click any more and waits for its block to open, to be written then.
     is_closed
@@ -52,6 +55,7 @@ class OpenSession:
     carried: dict[int, int] = field(default_factory=dict)
     extra: dict[int, Mapping[str, str]] = field(default_factory=dict)
     reads_from: Place = NOWHERE
+    ends_at: int = 0
     is_full: bool = False
     is_closed: bool = False
 

@@ -45,6 +45,8 @@ class PartitionState:
         Of its `EventIds`.
     next_offset
         Offset of the clicks topic up to which all this is true; -1 before the first commit.
+    topic_id
+        Kafka's id of the clicks topic.
     keys
         Session keys that have a record.
     """
@@ -55,6 +57,7 @@ class PartitionState:
     letters: dict[int, DeadLetter] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
     next_offset: int = -1
+    topic_id: str = ""
     keys: set[str] = field(default_factory=set)
 
 
@@ -88,7 +91,7 @@ def encode_key(key: str, sessions: list[OpenSession], capped_until: int | None) 
     return key.encode(), *encode("OpenSessions", {"sessions": values, "capped_until": capped_until})
 
 
-def encode_partition(window: WindowState, next_offset: int) -> Change:
+def encode_partition(window: WindowState, next_offset: int, topic_id: str) -> Change:
     """Return the partition's own record."""
     counts = [
         {"block": block, "clicks": c.clicks, "sessions": c.sessions, "late": c.late}
@@ -100,6 +103,7 @@ def encode_partition(window: WindowState, next_offset: int) -> Change:
         "evicted_until": window.evicted_until,
         "counts": counts,
         "next_offset": next_offset,
+        "topic_id": topic_id,
     }
     return PARTITION_KEY, *encode("PartitionState", value)
 
@@ -152,6 +156,7 @@ def _take_partition(state: PartitionState, value: dict[str, Any]) -> None:
         c["block"]: BlockCounts(c["clicks"], c["sessions"], c["late"]) for c in value["counts"]
     }
     state.next_offset = value["next_offset"]
+    state.topic_id = value["topic_id"]
 
 
 def _take_held(state: PartitionState, value: dict[str, Any]) -> None:

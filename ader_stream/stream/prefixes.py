@@ -79,7 +79,7 @@ class PrefixFollower:
     @property
     def open_block(self) -> int | None:
         """The first block that has not ended; None before the first record."""
-        return self._window.state.open_block
+        return self._window.open_block
 
     def observe(self, records: Iterable[Record]) -> list[Joined]:
         """Take records, and return the clicks that have joined their sessions, in order.

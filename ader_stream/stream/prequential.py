@@ -73,7 +73,7 @@ class PrequentialTask:
         """Items of the key's open session. May be called from another thread."""
         return self._follower.items_of(key)
 
-    def restore(self, next_offset: int, metadata: str) -> int:
+    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:  # noqa: ARG002
         """Read the running scores; clicks below `next_offset` only rebuild prefixes."""
         self._score_from = next_offset
         for key, score in read_scores(self._clients, self._topics.scores):
@@ -93,7 +93,7 @@ class PrequentialTask:
         for block, targets in by_block.items():
             self._score(block, targets)
 
-    def tick(self) -> None:
+    def tick(self, *, is_at_end: bool) -> None:
         """Nothing happens here without a record."""
 
     def is_dirty(self) -> bool:

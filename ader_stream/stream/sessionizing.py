@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from ader_stream import metrics as m
-from ader_stream.errors import AderError, ClickError
+from ader_stream.errors import AderError, ClickError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.changelog import read_to_end
 from ader_stream.stream.clicks import ClickDecoder, decode_heartbeat
@@ -30,12 +33,38 @@ from ader_stream.stream.partition_state import (
 )
 from ader_stream.stream.records import Record, headers_of
 from ader_stream.stream.sessions import encode_outputs
-from ader_stream.stream.topics import Topics
-from ader_stream.stream.window import BlockEnd, SessionWindow
+from ader_stream.stream.topics import Topics, topic_id
+from ader_stream.stream.watermark_hints import WatermarkHints
+from ader_stream.stream.window import BlockEnd, IdleAdvance, Output, SessionWindow
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
+
+log = structlog.get_logger(__name__)
 
 RECENT_CLICKS = 1_000
 """Clicks over which the share of dead letters is taken."""
+
+
+IDLE_SECONDS = 1.0
+"""An idle partition follows the others at most so often."""
+
+
+@dataclass(frozen=True)
+class Idling:
+    """How partitions that have fallen silent follow the others.
+
+    Parameters
+    ----------
+    timeout
+        ms of silence, at the end of the log, after which a partition is idle.
+    hints
+        How far the others are.
+    clock
+        Seconds, for the timeout alone.
+    """
+
+    timeout: int
+    hints: WatermarkHints
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True)
@@ -70,6 +99,7 @@ class SessionizerTask:
         decoder: ClickDecoder,
         rules: SessionizerRules,
         metrics: Metrics,
+        idling: Idling | None = None,
     ) -> None:
         self._partition = partition
         self._clients = clients
@@ -77,6 +107,12 @@ class SessionizerTask:
         self._decoder = decoder
         self._rules = rules
         self._metrics = metrics
+        self._idling = idling
+        self._silent_since = idling.clock() if idling else 0.0
+        self._has_followed = False
+        self._committed_watermark: int | None = None
+        self._topic_id = ""
+        self._next_offset = 0
         self._recent: deque[bool] = deque(maxlen=RECENT_CLICKS)
         self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
         self._begin(PartitionState())
@@ -92,11 +128,49 @@ class SessionizerTask:
         self._logged_held = set(state.held)
         self._logged_keys = state.keys
 
-    def restore(self, next_offset: int, metadata: str) -> int:  # noqa: ARG002
-        """Read the changelog; its last commit is `next_offset`'s."""
+    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:  # noqa: ARG002
+        """Read the changelog, which knows as well as the group where reading goes on.
+
+        Raises
+        ------
+        TopicError
+            If the clicks topic is another one than that of the changelog.
+        OffsetError
+            If somebody has moved the group's offset: the open sessions are those of another place.
+        """
         topic = self._topics.sessionizer_state
-        self._begin(decode_partition_state(read_to_end(self._clients, topic, self._partition)))
-        return next_offset
+        state = decode_partition_state(read_to_end(self._clients, topic, self._partition))
+        self._topic_id = topic_id(self._clients.admin(), self._topics.clicks)
+        self._next_offset = self._checked_offset(state, next_offset, is_committed=is_committed)
+        self._begin(state)
+        return self._next_offset
+
+    def _checked_offset(self, state: PartitionState, offset: int, *, is_committed: bool) -> int:
+        where = f"{self._topics.clicks}/{self._partition}"
+        remedy = (
+            "to begin anew, stop the sessionizers, delete the group and the topic "
+            f"{self._topics.sessionizer_state}, and run `ader-stream topics create`"
+        )
+        if state.topic_id not in ("", self._topic_id):
+            raise TopicError(
+                f"{where} was deleted and made anew: its id was {state.topic_id} and is now "
+                f"{self._topic_id}, so offset {state.next_offset} and {len(state.sessions)} open "
+                f"sessions belong to a log that is gone; {remedy}"
+            )
+        if state.next_offset < 0 or state.next_offset == offset:
+            return offset
+        if is_committed:
+            raise OffsetError(
+                f"{where}: the group goes on at offset {offset}, the open sessions at "
+                f"{state.next_offset}; set the group's offset to that, or, {remedy}"
+            )
+        log.warning(
+            "the group's offset has expired; going on from the changelog's",
+            topic=self._topics.clicks,
+            partition=self._partition,
+            offset=state.next_offset,
+        )
+        return state.next_offset
 
     def process(self, records: list[Record]) -> None:
         """Cut clicks into sessions; a heartbeat moves the watermark."""
@@ -104,6 +178,9 @@ class SessionizerTask:
         late, early, duplicates = window.late_clicks, window.early.copy(), intake.duplicates
         for record in records:
             self._take(record)
+        self._next_offset = records[-1].offset() + 1
+        if self._idling:
+            self._silent_since = self._idling.clock()
         labels = {"partition": self._partition}
         self._metrics[m.CLICKS].labels(**labels).inc(len(records))
         self._metrics[m.LATE].labels(**labels).inc(window.late_clicks - late)
@@ -111,12 +188,29 @@ class SessionizerTask:
         for bound, closed in (window.early - early).items():
             self._metrics[m.CLOSED_EARLY].labels(bound=bound, **labels).inc(closed)
 
-    def tick(self) -> None:
-        """Nothing happens here without a record."""
+    def tick(self, *, is_at_end: bool) -> None:
+        """Follow the other partitions where this one has fallen silent."""
+        if not self._idling:
+            return
+        lateness = self._rules.sessions.lateness
+        if self._committed_watermark is not None:
+            self._idling.hints.tell(self._partition, self._committed_watermark + lateness)
+        if is_at_end:
+            self._follow_if_idle(self._idling, lateness)
+
+    def _follow_if_idle(self, idling: Idling, lateness: int) -> None:
+        now, highest = idling.clock(), idling.hints.highest
+        if highest is None or now - self._silent_since < idling.timeout / 1000:
+            return
+        watermark, own = highest - lateness, self._window.watermark
+        if own is None or watermark > own:
+            self._intake.follow(watermark, self._next_offset)
+            self._has_followed = True
+            self._silent_since = now - idling.timeout / 1000 + IDLE_SECONDS
 
     def is_dirty(self) -> bool:
-        """Whether dead letters, outputs or changes wait: never without a record."""
-        return False
+        """Whether something waits although no record has come: an idle advance."""
+        return self._has_followed
 
     def write(self, transaction: Transaction, next_offset: int) -> str:
         """Produce sessions, block ends, the changelog and dead letters."""
@@ -130,6 +224,7 @@ class SessionizerTask:
             value, headers = encode("DeadLetter", letter)
             transaction.produce(self._topics.dead_letters, key_, value, headers, partition)
         self._dead_letters.clear()
+        self._has_followed = False
         self._count_outputs(outputs)
         return ""
 
@@ -143,6 +238,7 @@ class SessionizerTask:
             self._metrics[m.WATERMARK].labels(**labels).set(state.watermark / 1000)
         self._metrics[m.OPEN_SESSIONS].labels(**labels).set(self._window.open_count)
         self._metrics[m.HELD].labels(**labels).set(len(self._intake.held))
+        self._committed_watermark = state.watermark
 
     def _take(self, record: Record) -> None:
         """Take a click or a heartbeat, and refuse what comes of it that cannot be taken."""
@@ -193,7 +289,7 @@ class SessionizerTask:
             yield change
         yield from self._held_changes()
         yield from encode_segments(self._intake.event_ids.take_segments())
-        yield encode_partition(window.state, next_offset)
+        yield encode_partition(window.state, next_offset, self._topic_id)
 
     def _held_changes(self) -> Iterator[Change]:
         held = self._intake.held
@@ -204,11 +300,12 @@ class SessionizerTask:
         self._logged_held = set(held)
         self._letters = {offset: self._letters[offset] for offset in held}
 
-    def _count_outputs(self, outputs: Sequence[OpenSession | BlockEnd]) -> None:
-        sessions = sum(isinstance(output, OpenSession) for output in outputs)
+    def _count_outputs(self, outputs: Sequence[Output]) -> None:
+        kinds = Counter(map(type, outputs))
         labels = {"partition": self._partition}
-        self._metrics[m.SESSIONS].labels(**labels).inc(sessions)
-        self._metrics[m.BLOCKS].labels(**labels).inc(len(outputs) - sessions)
+        self._metrics[m.SESSIONS].labels(**labels).inc(kinds[OpenSession])
+        self._metrics[m.BLOCKS].labels(**labels).inc(kinds[BlockEnd])
+        self._metrics[m.IDLE_ADVANCES].labels(**labels).inc(kinds[IdleAdvance])
 
 
 def dead_letter(record: Record, headers: Headers | None) -> DeadLetter:

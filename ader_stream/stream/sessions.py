@@ -7,29 +7,33 @@ from typing import Any
 
 from ader_stream.stream.codec import Headers, encode
 from ader_stream.stream.open_session import OpenSession
-from ader_stream.stream.window import BlockEnd
+from ader_stream.stream.window import BlockEnd, Output
 from ader_stream.types import Session
 
 BATCH_CLICKS = 5_000
 """Clicks that fill a SessionBatch: some 100 kB, far below the broker's record limit of 1 MB."""
 
 
-def encode_outputs(
-    partition: int, outputs: Iterable[OpenSession | BlockEnd]
-) -> Iterator[tuple[bytes, Headers]]:
+def encode_outputs(partition: int, outputs: Iterable[Output]) -> Iterator[tuple[bytes, Headers]]:
     """Yield the records for what a window has put out, in the same order."""
     batch: list[OpenSession] = []
     clicks = 0
     for output in outputs:
-        ends_batch = isinstance(output, BlockEnd) or clicks >= BATCH_CLICKS
-        if batch and (ends_batch or output.block != batch[0].block):
+        joins_batch = (
+            isinstance(output, OpenSession)
+            and clicks < BATCH_CLICKS
+            and (not batch or output.block == batch[0].block)
+        )
+        if batch and not joins_batch:
             yield _encode_batch(partition, batch)
             batch, clicks = [], 0
-        if isinstance(output, BlockEnd):
-            yield _encode_block_end(partition, output)
-        else:
+        if isinstance(output, OpenSession):
             batch.append(output)
             clicks += len(output.times)
+        elif isinstance(output, BlockEnd):
+            yield _encode_block_end(partition, output)
+        else:
+            yield encode("IdleAdvance", {"partition": partition, **output._asdict()})
     if batch:
         yield _encode_batch(partition, batch)
 
@@ -51,8 +55,10 @@ def avro_columns(session: OpenSession) -> dict[str, Any]:
     return {
         "times": session.times,
         "items": session.items,
-        "carried": [{"position": at, "time": time} for at, time in session.carried.items()],
-        "extra": [{"position": at, "fields": fields} for at, fields in session.extra.items()],
+        "carried": session.carried
+        and [{"position": at, "time": time} for at, time in session.carried.items()],
+        "extra": session.extra
+        and [{"position": at, "fields": fields} for at, fields in session.extra.items()],
     }
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+import structlog
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from ader_stream.errors import TopicError
 from ader_stream.stream.clients import MAX_RECORD_BYTES
+
+log = structlog.get_logger(__name__)
 
 ADMIN_TIMEOUT = 30.0
 """Seconds that an administrative request may take."""
@@ -163,13 +166,56 @@ def check_topics(admin: AdminClient, topics: Topics) -> int:
     return partitions
 
 
+def grow_topics(admin: AdminClient, topics: Topics) -> None:
+    """Give our topics the partitions that the clicks topic has been given since they were made.
+
+    Raises
+    ------
+    TopicError
+        If the broker refuses.
+    """
+    existing = partition_counts(admin)
+    wanted = {
+        name: count
+        for name, count, _ in topics.specifications(existing.get(topics.clicks, 0))
+        if existing.get(name, count) < count
+    }
+    if not wanted:
+        return
+    log.info("topics grow", topics=sorted(wanted), partitions=existing[topics.clicks])
+    grown = admin.create_partitions([NewPartitions(*name_count) for name_count in wanted.items()])
+    for name, future in grown.items():
+        try:
+            future.result(ADMIN_TIMEOUT)
+        except KafkaException as error:  # INVALID_PARTITIONS: another worker was faster
+            if error.args[0].code() != KafkaError.INVALID_PARTITIONS:
+                raise TopicError(f"cannot grow topic {name}: {error.args[0].str()}") from None
+    _wait_until(
+        lambda: [name for name, count in wanted.items() if partition_counts(admin)[name] < count]
+    )
+
+
+def topic_id(admin: AdminClient, topic: str) -> str:
+    """Kafka's id of a topic: one that was deleted and made anew has another."""
+    [future] = admin.describe_topics(TopicCollection([topic])).values()
+    try:
+        return str(future.result(ADMIN_TIMEOUT).topic_id)
+    except KafkaException as error:
+        raise TopicError(f"cannot describe {topic}: {error.args[0].str()}") from None
+
+
 def _wait_until_seen(admin: AdminClient, names: list[str]) -> None:
+    _wait_until(lambda: set(names) - partition_counts(admin).keys())
+
+
+def _wait_until(unseen: Callable[[], Collection[str]]) -> None:
+    """Wait until no topic is left of which what was made cannot be seen."""
     deadline = time.monotonic() + ADMIN_TIMEOUT
-    while unseen := set(names) - partition_counts(admin).keys():
+    while names := unseen():
         if time.monotonic() > deadline:
             raise TopicError(
                 f"created, but not to be seen within {ADMIN_TIMEOUT:g} s: "
-                f"{', '.join(sorted(unseen))}; look at the brokers' logs and try again"
+                f"{', '.join(sorted(names))}; look at the brokers' logs and try again"
             )
         time.sleep(SEEN_POLL_SECONDS)
 

@@ -17,6 +17,9 @@ from ader_stream.errors import ClickError
 from ader_stream.stream.open_session import OpenSession, Place
 from ader_stream.types import BlockRule, Click, SessionRule
 
+AT_ONCE = -(2**63)
+"""A watermark (ms) that every other one has passed."""
+
 
 @dataclass(slots=True)
 class BlockCounts:
@@ -35,6 +38,16 @@ class BlockEnd(NamedTuple):
 
     block: int
     counts: BlockCounts
+
+
+class IdleAdvance(NamedTuple):
+    """The watermark (ms) has followed other partitions' before the click at `next_offset`."""
+
+    next_offset: int
+    watermark: int
+
+
+Output = OpenSession | BlockEnd | IdleAdvance
 
 
 @dataclass
@@ -72,8 +85,10 @@ class SessionWindow:
 
     Attributes
     ----------
-    state
-        What must be kept beside the open sessions.
+    watermark
+        Highest event time less the lateness, ms; None before the first record.
+    open_block
+        The first block that has not ended; None before the first record.
     open_count
         The open sessions.
     late_clicks
@@ -97,25 +112,37 @@ class SessionWindow:
         state: WindowState | None = None,
         open_sessions: Iterable[OpenSession] = (),
     ) -> None:
-        self.state = state or WindowState()
+        state = state or WindowState()
+        self.watermark = state.watermark
+        self.open_block = state.open_block
         self.late_clicks = 0
         self.open_count = 0
         self.early: Counter[str] = Counter()
         self.reads_from: Place | None = None
         self._blocks = blocks
         self._rule = rule
+        self._counts = state.counts
         self._touched: dict[str, None] = {}  # a set that keeps the order
         self._open: dict[str, tuple[OpenSession, ...]] = {}
         self._open_in: Counter[int] = Counter()  # by block
         self._oldest: list[tuple[int, str, int, OpenSession]] = []  # heap by (last, key)
         self._tie = count()
-        self._capped = [(until, key) for key, until in self.state.capped_until.items()]  # heap
+        self._evicted_until = state.evicted_until
+        self._capped_until = state.capped_until
+        self._capped = [(until, key) for key, until in self._capped_until.items()]  # heap
         self._capped_from: dict[str, Place] = {}
-        self._turn: int | None = None  # below this watermark (ms), nothing closes and no block ends
-        self._output: list[OpenSession | BlockEnd] = []
+        self._turn = AT_ONCE  # below this watermark (ms), nothing closes and no block ends
+        self._output: list[Output] = []
         heapq.heapify(self._capped)
         for session in open_sessions:
             self._add(session)
+
+    @property
+    def state(self) -> WindowState:
+        """What must be kept beside the open sessions."""
+        return WindowState(
+            self.watermark, self.open_block, self._evicted_until, self._capped_until, self._counts
+        )
 
     def observe(self, click: Click, offset: int) -> tuple[OpenSession, int]:
         """Take a click into its session, then move the watermark on.
@@ -131,27 +158,53 @@ class SessionWindow:
         ClickError
             If it is late and late clicks are refused. It moves no watermark.
         """
-        joined = self._join_at_end(click) or self._join(click, offset)
-        self._touched[click.key] = None
-        self.advance(click.time - self._rule.lateness)
-        return joined
+        key, item, time, _, extra = click
+        sessions = self._open.get(key)
+        if sessions is None or len(sessions) > 1:
+            return self._observe_elsewhere(click, offset)
+        # Nearly every click joins the key's only session behind its last click. Then it is not
+        # late, and what else follows is seen without a search.
+        rule, session = self._rule, sessions[0]
+        times = session.times
+        if not (
+            0 <= time - times[-1] <= rule.gap
+            and time < session.ends_at
+            and len(times) < rule.max_clicks - 1
+        ):
+            return self._observe_elsewhere(click, offset)
+        if extra:
+            session.extra[len(times)] = extra
+        times.append(time)
+        session.items.append(item)
+        self._touched[key] = None
+        reached, watermark = time - rule.lateness, self.watermark
+        if watermark is not None and reached > watermark:
+            if reached < self._turn:
+                self.watermark = reached
+            else:
+                self.advance(reached)
+        return session, len(times) - 1
 
     def advance(self, watermark: int) -> None:
         """Move the watermark (ms) on, never back; close what it has passed."""
-        state = self.state
-        if state.watermark is not None and watermark <= state.watermark:
+        if self.watermark is not None and watermark <= self.watermark:
             return
-        state.watermark = watermark
-        if self._turn is None or watermark >= self._turn:
+        self.watermark = watermark
+        if watermark >= self._turn:
             self._begin(self._blocks.block_of(watermark))
             self._end_blocks(watermark)
-            self._close(self._expired(watermark))
+            if expired := self._expired(watermark):
+                self._close(expired)
             self._evict_surplus()
             self._forget_capped(watermark)
             self._turn = self._next_turn()
 
-    def take_output(self) -> list[OpenSession | BlockEnd]:
-        """Return closed sessions and ended blocks since the last call, in order of publishing."""
+    def note(self, advance: IdleAdvance) -> None:
+        """Put out, before all that comes of it, that the watermark is about to follow others."""
+        self._output.append(advance)
+
+    def take_output(self) -> list[Output]:
+        """Return closed sessions, ended blocks and advances since the last call, in order."""
         output, self._output = self._output, []
         return output
 
@@ -162,7 +215,10 @@ class SessionWindow:
 
     def sessions_of(self, key: str) -> list[OpenSession]:
         """Return the open sessions of a key, in order of their first clicks."""
-        return sorted(self._open.get(key, ()), key=lambda session: session.first)
+        sessions = self._open.get(key, ())
+        if len(sessions) < 2:
+            return list(sessions)
+        return sorted(sessions, key=lambda session: session.first)
 
     def open_sessions(self) -> Iterator[OpenSession]:
         """Every open session."""
@@ -177,29 +233,12 @@ class SessionWindow:
 
     # --- a click joins
 
-    def _join_at_end(self, click: Click) -> tuple[OpenSession, int] | None:
-        """Join the key's only open session behind its last click, as nearly every click does.
-
-        Such a click is never late, and what follows from it is decided without a search.
-        """
-        sessions = self._open.get(click.key)
-        if sessions is None or len(sessions) > 1:
-            return None
-        [session] = sessions
-        times, time, rule = session.times, click.time, self._rule
-        if (
-            not 0 <= time - times[-1] <= rule.gap
-            or time - times[0] >= rule.max_age
-            or len(times) + 1 >= rule.max_clicks
-            or time >= self._blocks.start(session.block + 1)
-            or session.is_full
-        ):
-            return None
-        if click.extra:
-            session.extra[len(times)] = click.extra
-        times.append(time)
-        session.items.append(click.item)
-        return session, len(times) - 1
+    def _observe_elsewhere(self, click: Click, offset: int) -> tuple[OpenSession, int]:
+        """Take a click that does not simply join its key's only session behind the last one."""
+        joined = self._join(click, offset)
+        self._touched[click.key] = None
+        self.advance(click.time - self._rule.lateness)
+        return joined
 
     def _join(self, click: Click, offset: int) -> tuple[OpenSession, int]:
         self._begin(self._blocks.block_of(click.time - self._rule.lateness))
@@ -208,7 +247,7 @@ class SessionWindow:
             if self._rule.late == "dead-letter":
                 raise ClickError(
                     "late",
-                    f"time {click.time} is behind the watermark {self.state.watermark}, or its "
+                    f"time {click.time} is behind the watermark {self.watermark}, or its "
                     "session has closed",
                 )
             original = click.time
@@ -224,24 +263,22 @@ class SessionWindow:
         position = session.insert(time, click.item, original, click.extra)
         if not touching:
             self._add(session)
+        end = self._blocks.start(session.block + 1)
+        session.ends_at = min(end, session.first + self._rule.max_age)
         self._close_at_bounds(session)
         return session, position
 
     def _begin(self, block: int) -> None:
         """At the partition's first record: what comes before the watermark's block has ended."""
-        if self.state.open_block is None:
-            self.state.open_block = block
+        if self.open_block is None:
+            self.open_block = block
             self._output.append(BlockEnd(block - 1, BlockCounts()))
 
     def _effective_time(self, click: Click) -> int:
         """The click's own time, or the time that a late click is carried to."""
-        block, open_block, watermark = (
-            self._blocks.block_of(click.time),
-            self.state.open_block,
-            self.state.watermark,
-        )
+        watermark, open_block = self.watermark, self.open_block
         assert open_block is not None
-        time = click.time if block >= open_block else self._blocks.start(open_block)
+        time = max(click.time, self._blocks.start(open_block))
         closed_until = self._closed_early_until(click.key)
         is_behind = watermark is not None and time + self._rule.gap < watermark
         if not is_behind and (closed_until is None or time > closed_until):
@@ -258,7 +295,7 @@ class SessionWindow:
 
     def _closed_early_until(self, key: str) -> int | None:
         """Up to this time (ms), sessions of the key may have closed before the watermark came."""
-        evicted, capped = self.state.evicted_until, self.state.capped_until.get(key)
+        evicted, capped = self._evicted_until, self._capped_until.get(key)
         return capped if evicted is None else evicted if capped is None else max(evicted, capped)
 
     def _touching(self, key: str, time: int) -> list[OpenSession]:
@@ -276,8 +313,7 @@ class SessionWindow:
 
     def _begin_session(self, key: str, time: int, offset: int) -> OpenSession:
         """A session without a click yet."""
-        state = self.state
-        place = self.reads_from or Place(offset, state.watermark, state.open_block)
+        place = self.reads_from or Place(offset, self.watermark, self.open_block)
         session = OpenSession(key, self._blocks.block_of(time), [], [], reads_from=place)
         for other in self._open.get(key, ()):
             session.read_from(other.reads_from)
@@ -298,46 +334,46 @@ class SessionWindow:
     def _cap(self, session: OpenSession, bound: str) -> None:
         """Close a session that has reached a bound of its own."""
         self.early[bound] += 1
-        key, until = session.key, self.state.capped_until
+        key, until = session.key, self._capped_until
         until[key] = max(session.last, until.get(key, session.last))
         session.read_from(self._capped_from.get(key, session.reads_from))
         self._capped_from[key] = session.reads_from
         heapq.heappush(self._capped, (until[key], key))
-        self._turn = None  # looked for again at the next record
-        if session.block == self.state.open_block:
+        self._turn = AT_ONCE
+        if session.block == self.open_block:
             self._close([session])
         else:
             session.is_full = True
+            session.ends_at = 0
 
     def _evict_surplus(self) -> None:
         """Close the oldest sessions. Those of a block that is not open yet must wait for it."""
         while self.open_count > self._rule.max_open:
             session = self._find_oldest()
-            if session is None or session.block != self.state.open_block:
+            if session is None or session.block != self.open_block:
                 return
             self.early["open"] += 1
-            self.state.evicted_until = session.last
+            self._evicted_until = session.last
             self._close([session])
 
     def _forget_capped(self, watermark: int) -> None:
         """Forget what the watermark has passed: clicks of that time are late as they are."""
         while self._capped and self._capped[0][0] + self._rule.gap < watermark:
             until, key = heapq.heappop(self._capped)
-            if self.state.capped_until.get(key) == until:
-                del self.state.capped_until[key]
+            if self._capped_until.get(key) == until:
+                del self._capped_until[key]
                 self._capped_from.pop(key, None)
                 self._touched[key] = None
 
     # --- sessions close
 
     def _add(self, session: OpenSession) -> None:
-        self._open[session.key] = (*self._open.get(session.key, ()), session)
+        key, last = session.key, session.times[-1]
+        self._open[key] = (*self._open.get(key, ()), session)
         self.open_count += 1
         self._open_in[session.block] += 1
-        heapq.heappush(self._oldest, (session.last, session.key, next(self._tie), session))
-        deadline = session.last + self._rule.gap + 1
-        if self._turn is not None and deadline < self._turn:
-            self._turn = deadline
+        heapq.heappush(self._oldest, (last, key, next(self._tie), session))
+        self._turn = min(self._turn, last + self._rule.gap + 1)
 
     def _remove(self, session: OpenSession) -> None:
         session.is_closed = True
@@ -381,22 +417,21 @@ class SessionWindow:
         return expired
 
     def _next_turn(self) -> int:
-        assert self.state.open_block is not None
-        turn = self._blocks.start(self.state.open_block + 1)
+        assert self.open_block is not None
+        turn = self._blocks.start(self.open_block + 1)
         for heap in (self._oldest, self._capped):
             if heap:
                 turn = min(turn, heap[0][0] + self._rule.gap + 1)
         return turn
 
     def _end_blocks(self, watermark: int) -> None:
-        state = self.state
-        assert state.open_block is not None
-        while watermark >= self._blocks.start(state.open_block + 1):
-            ended = state.open_block
+        assert self.open_block is not None
+        while watermark >= self._blocks.start(self.open_block + 1):
+            ended = self.open_block
             self._close(self._open_of(ended))
             del self._open_in[ended]
-            self._output.append(BlockEnd(ended, state.counts.pop(ended, BlockCounts())))
-            state.open_block = ended + 1
+            self._output.append(BlockEnd(ended, self._counts.pop(ended, BlockCounts())))
+            self.open_block = ended + 1
             self._close([session for session in self._open_of(ended + 1) if session.is_full])
 
     def _open_of(self, block: int) -> list[OpenSession]:
@@ -405,9 +440,13 @@ class SessionWindow:
         return [session for session in self.open_sessions() if session.block == block]
 
     def _close(self, sessions: list[OpenSession]) -> None:
-        for session in sorted(sessions, key=lambda closed: (closed.last, closed.key, closed.first)):
+        if len(sessions) > 1:
+            sessions.sort(key=lambda closed: (closed.last, closed.key, closed.first))
+        for session in sessions:
             self._remove(session)
-            counts = self.state.counts.setdefault(session.block, BlockCounts())
+            counts = self._counts.get(session.block)
+            if counts is None:
+                counts = self._counts[session.block] = BlockCounts()
             counts.sessions += 1
             counts.clicks += len(session.times)
             counts.late += len(session.carried)

@@ -46,6 +46,7 @@ SettingsGroups = Mapping[str, Mapping[str, Any]]
 
 SMALL: SettingsGroups = {
     "blocks": {"length": "1d"},
+    "sessionizer": {"idle": "off"},
     "inference": {"recommendations": True},
     "trainer": {
         "overrides": {

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from ader_stream.stream.event_ids import EventIds, Segment
 from ader_stream.stream.intake import Intake
 from ader_stream.stream.open_session import OpenSession
-from ader_stream.stream.window import BlockEnd, SessionWindow, WindowState
+from ader_stream.stream.window import (
+    BlockEnd,
+    IdleAdvance,
+    Output,
+    SessionWindow,
+    WindowState,
+)
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 from tests.property.plain_intake import PlainIntake
 from tests.property.plain_sessions import Log, PlainSession
@@ -61,7 +67,7 @@ class Run:
 
     def __init__(self, intake: Intake) -> None:
         self.intake = intake
-        self.outputs: list[PlainSession | BlockEnd] = []
+        self.outputs: list[PlainSession | BlockEnd | IdleAdvance] = []
         self.refused: list[tuple[int, str]] = []
 
     def take(self, log: Log, start: int = 0) -> Run:
@@ -79,8 +85,8 @@ class Run:
         return sorted(output for output in self.outputs if isinstance(output, PlainSession))
 
 
-def frozen(output: OpenSession | BlockEnd) -> PlainSession | BlockEnd:
-    if isinstance(output, BlockEnd):
+def frozen(output: Output) -> PlainSession | BlockEnd | IdleAdvance:
+    if not isinstance(output, OpenSession):
         return deepcopy(output)
     clicks = zip(output.times, output.items, map(output.carried.get, range(FAR)), strict=False)
     return PlainSession(output.block, output.key, output.first, tuple(clicks))
@@ -189,3 +195,22 @@ def test_every_click_is_in_one_session_or_a_duplicate_or_refused_or_held(
     clicks = sum(len(session.clicks) for session in found.sessions)
     gone = len(found.refused) + found.intake.duplicates + len(found.intake.held)
     assert clicks + gone == sum(isinstance(record, Click) for record in log)
+
+
+@given(log=wild_logs(), session_rule=session_rules, rule=intake_rules, data=st.data())
+def test_the_log_and_its_idle_advances_decide_the_sessions(
+    log: Log, session_rule: SessionRule, rule: IntakeRule, data: st.DataObject
+) -> None:
+    live = Run(opened(session_rule, rule))
+    for offset, record in enumerate(log):
+        if data.draw(st.booleans()):
+            live.intake.follow(data.draw(st.integers(0, 400)), offset)
+        live.take([record], offset)
+    advances = [output for output in live.outputs if isinstance(output, IdleAdvance)]
+    again = Run(opened(session_rule, rule))
+    for offset, record in enumerate(log):
+        for advance in advances:
+            if advance.next_offset == offset:
+                again.intake.follow(advance.watermark, offset)
+        again.take([record], offset)
+    assert (again.outputs, again.refused) == (live.outputs, live.refused)

@@ -130,8 +130,6 @@ def test_a_wrong_setting_is_one_line_before_anything_is_asked_of_kafka(
 ) -> None:
     monkeypatch.setenv("ADER_CLICKS_FORMAT", "avro")
     monkeypatch.setenv(variable, value)
-    monkeypatch.setattr("ader_stream.stream.clients.KafkaClients.check_reachable", lambda _: None)
-    monkeypatch.setattr("consumers.sessionizer.check_topics", lambda *_: 1)
     ended = command_line("run", "sessionizer")
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert expected in ended.err

@@ -81,6 +81,7 @@ OTHER = {
     "blocks.length": "1d",
     "blocks.min_sessions": "7",
     "sessionizer.commit_interval": "1s",
+    "sessionizer.idle": "off",
     "sessionizer.dead_letter_ratio": "0.25",
     "trainer.recipe": "production",
     "trainer.overrides": '{"hidden": 10}',

@@ -141,3 +141,17 @@ def test_where_an_offset_that_is_needed_is_gone_reading_ends(kafka: FakeKafka) -
     kafka.trimmed[TOPIC, 0] = 4
     with pytest.raises(OffsetError, match="the offset to read from is gone"):
         feed(kafka, {0: 3}, partitions=1)
+
+
+def test_a_partition_that_is_added_later_is_waited_for(kafka: FakeKafka) -> None:
+    kafka.partitions[TOPIC] = 2
+    waiting = feed(kafka)
+    write(kafka, 0, end(-1), session("a", 0), end(0))
+    kafka.partitions[TOPIC] = 3
+    waiting.grow()
+    write(kafka, 1, end(-1), end(0))
+    waiting.poll(0)
+    assert waiting.next_block(1) is None
+    write(kafka, 2, end(-1), session("c", 0), end(0))
+    waiting.poll(0)
+    assert keys(waiting.next_block(1)) == ["a", "c"]

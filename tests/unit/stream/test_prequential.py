@@ -40,7 +40,7 @@ class Worker:
         )
 
     def start(self, next_offset: int = 0, metadata: str = "") -> int:
-        return self.task.restore(next_offset, metadata)
+        return self.task.restore(next_offset, metadata, is_committed=bool(metadata))
 
     def process(self, *records: FakeRecord) -> None:
         self.task.process([*records])
@@ -225,5 +225,5 @@ def test_a_heartbeat_ends_blocks_and_is_no_click(kafka: FakeKafka, worker: Worke
 
 
 def test_there_is_nothing_to_write_without_a_record(worker: Worker) -> None:
-    worker.task.tick()
+    worker.task.tick(is_at_end=True)
     assert not worker.task.is_dirty()

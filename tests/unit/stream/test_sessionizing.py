@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ader_stream.errors import AderError
+from ader_stream.errors import AderError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.codec import decode, encode
@@ -15,10 +15,12 @@ from ader_stream.stream.exactly_once import Transaction
 from ader_stream.stream.partition_state import PARTITION_KEY
 from ader_stream.stream.sessionizing import (
     RECENT_CLICKS,
+    Idling,
     SessionizerRules,
     SessionizerTask,
 )
 from ader_stream.stream.topics import Topics
+from ader_stream.stream.watermark_hints import WatermarkHints
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 
@@ -32,23 +34,32 @@ FAR = 20_500
 class Sessionizer:
     """A task on a cluster in memory, as the loop around it would drive it."""
 
-    def __init__(self, kafka: FakeKafka, registry: CollectorRegistry, **rule: Any) -> None:
+    def __init__(
+        self,
+        kafka: FakeKafka,
+        registry: CollectorRegistry,
+        idling: Idling | None = None,
+        **rule: Any,
+    ) -> None:
         rules = SessionizerRules(BlockRule(0, 1000), SessionRule(GAP, **rule), INTAKE)
         decoder = ClickDecoder(ClickFormat(event_id="id", extra=("price",)))
         self._producer = FakeProducer(kafka)
-        self._offset = 0
-        self.task = SessionizerTask(PARTITION, kafka, TOPICS, decoder, rules, Metrics(registry))
+        self.next_offset = 0
+        self.task = SessionizerTask(
+            PARTITION, kafka, TOPICS, decoder, rules, Metrics(registry), idling
+        )
 
-    def restore(self, next_offset: int = 0) -> Sessionizer:
-        self._offset = self.task.restore(next_offset, "")
+    def restore(self, next_offset: int = 0, *, is_committed: bool = False) -> Sessionizer:
+        self.next_offset = self.task.restore(next_offset, "", is_committed=is_committed)
         return self
 
     def process(self, *records: FakeRecord) -> None:
         self.task.process([*records])
+        self.next_offset = records[-1].offset() + 1
 
     def commit(self) -> None:
         transaction = Transaction()
-        assert self.task.write(transaction, 0) == ""
+        assert self.task.write(transaction, self.next_offset) == ""
         self._producer.begin_transaction()
         transaction.send(self._producer)
         self._producer.commit_transaction(1)
@@ -345,7 +356,7 @@ def test_metrics_show_where_the_partition_stands(
 
 
 def test_there_is_nothing_to_write_without_a_record(sessionizer: Sessionizer) -> None:
-    sessionizer.task.tick()
+    sessionizer.task.tick(is_at_end=True)
     assert not sessionizer.task.is_dirty()
 
 
@@ -354,3 +365,146 @@ def test_a_changelog_that_cannot_be_read_is_not_passed_over(kafka: FakeKafka) ->
     kafka.append(TOPICS.sessionizer_state, value, PARTITION_KEY, [], PARTITION)
     with pytest.raises(AderError, match="ader-type"):
         Sessionizer(kafka, CollectorRegistry()).restore()
+
+
+# --- where reading goes on
+
+
+def test_an_offset_that_the_group_has_lost_is_known_to_the_changelog(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10, offset=6))
+    sessionizer.commit()
+    assert Sessionizer(kafka, CollectorRegistry()).restore(0).next_offset == 7
+
+
+def test_an_offset_that_somebody_has_moved_is_named(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10, offset=6))
+    sessionizer.commit()
+    with pytest.raises(OffsetError, match=r"clicks/2: the group goes on at offset 3, .* at 7"):
+        Sessionizer(kafka, CollectorRegistry()).restore(3, is_committed=True)
+
+
+def test_a_topic_that_was_deleted_and_made_anew_is_named(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10, offset=6))
+    sessionizer.commit()
+    kafka.topic_ids[TOPICS.clicks] = "another"
+    with pytest.raises(TopicError, match=r"deleted and made anew.*offset 7 and 1 open sessions"):
+        Sessionizer(kafka, CollectorRegistry()).restore(7, is_committed=True)
+
+
+# --- idle partitions
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def hints(kafka: FakeKafka, clock: Clock) -> WatermarkHints:
+    return WatermarkHints(kafka, TOPICS, clock)
+
+
+@pytest.fixture
+def idler(kafka: FakeKafka, clock: Clock, hints: WatermarkHints) -> Sessionizer:
+    return Sessionizer(kafka, CollectorRegistry(), Idling(60_000, hints, clock)).restore()
+
+
+def tell(kafka: FakeKafka, hints: WatermarkHints, stream_time: int) -> None:
+    other = WatermarkHints(kafka, TOPICS)
+    other.tell(0, stream_time)
+    other._producer.flush(1)
+    hints.hear()
+
+
+def test_a_window_closes_on_an_idle_partition(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    idler.process(click("a", 10, offset=4))
+    idler.commit()
+    tell(kafka, hints, 1500)
+    clock.now = 60.0
+    idler.task.tick(is_at_end=True)
+    assert idler.task.is_dirty()
+    idler.commit()
+    assert not idler.task.is_dirty()
+    records = written(kafka, TOPICS.sessions)[1:]
+    assert [name for _, name, _ in records] == ["IdleAdvance", "SessionBatch", "BlockEnd"]
+    assert records[0][2] == {"partition": PARTITION, "next_offset": 5, "watermark": 1500}
+
+
+def test_an_empty_partition_ends_the_blocks_that_the_others_have_ended(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    tell(kafka, hints, 1500)
+    clock.now = 60.0
+    idler.task.tick(is_at_end=True)
+    idler.commit()
+    assert [value.get("block") for _, _, value in written(kafka, TOPICS.sessions)] == [None, 0]
+
+
+@pytest.mark.parametrize(("seconds", "is_at_end"), [(59.0, True), (61.0, False)])
+def test_a_partition_that_is_not_idle_follows_nobody(
+    kafka: FakeKafka,
+    clock: Clock,
+    hints: WatermarkHints,
+    idler: Sessionizer,
+    seconds: float,
+    is_at_end: bool,
+) -> None:
+    clock.now = 10.0
+    idler.process(click("a", 10))
+    idler.commit()
+    tell(kafka, hints, 1500)
+    clock.now = 10.0 + seconds
+    idler.task.tick(is_at_end=is_at_end)
+    assert not idler.task.is_dirty()
+
+
+def test_an_idle_partition_never_goes_back(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    idler.process(click("a", 2000))
+    idler.commit()
+    tell(kafka, hints, 1500)
+    clock.now = 60.0
+    idler.task.tick(is_at_end=True)
+    assert not idler.task.is_dirty()
+
+
+def test_an_advance_is_made_once_a_second(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    for now, stream_time in [(60.0, 100), (60.5, 200), (61.0, 300)]:
+        tell(kafka, hints, stream_time)
+        clock.now = now
+        idler.task.tick(is_at_end=True)
+    idler.commit()
+    advances = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "IdleAdvance"]
+    assert [advance["watermark"] for advance in advances] == [100, 300]
+
+
+def test_a_partition_tells_the_others_how_far_it_has_come(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    for now, time in [(10.0, 1230), (10.1, 1234), (11.0, 0)]:
+        clock.now = now
+        if time:
+            idler.process(click("a", time))
+            idler.commit()
+        idler.task.tick(is_at_end=True)
+    hints._producer.flush(1)
+    hints.hear()
+    assert hints.highest == 1234
