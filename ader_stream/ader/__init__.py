@@ -6,8 +6,10 @@ In the order of the paper::
     methods      what ADER, its baselines and its ablations do with the past
     recipes      every hyper-parameter
     vocabulary   item ids ↔ dense indices, append-only
-    dataset      sessions → sub-sequences → batches
-    model        SASRec
+    dataset      sessions → sub-sequences → batches      pieces     their inputs side by side
+    model        what session models have in common       encoders   the ones there are
+    sasrec       the paper's        core     the one of recipe production
+    returns      how readily people go back to what they saw, which ``core`` learns apart
     training     epochs, steps, early stopping
     losses       cross-entropy, distillation, the adaptive weight λ_t
     replay       the exemplars' share of each step, with the previous model as teacher

@@ -160,7 +160,9 @@ class SessionizerSettings(_Group):
 class TrainerSettings(_Group):
     """The trainer."""
 
-    recipe: str = Field("paper", description="The recipe of the update cycle.")
+    recipe: str = Field(
+        "production", description="The recipe of the update cycle; `paper` is the published one."
+    )
     overrides: dict[str, float] = Field(
         {}, description="Hyper-parameters that differ from the recipe's, a JSON object."
     )

@@ -83,7 +83,7 @@ OTHER = {
     "sessionizer.commit_interval": "1s",
     "sessionizer.idle": "off",
     "sessionizer.dead_letter_ratio": "0.25",
-    "trainer.recipe": "production",
+    "trainer.recipe": "paper",
     "trainer.overrides": '{"hidden": 10}',
     "trainer.seed": "3",
     "trainer.threads": "2",
