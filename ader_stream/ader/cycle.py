@@ -23,6 +23,7 @@ from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
 from ader_stream.ader.state import State, resumed_adam, untrained
 from ader_stream.ader.training import Learner, Pace, Progress, fit
+from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import SettingsError, TrainingError
 
 CALIBRATED, CALIBRATED_AT_ONCE = 5_000, 256
@@ -82,6 +83,7 @@ def train_cycle(
     seed: int,
     on_progress: Callable[[Progress], None],
     method: Method = ADER,
+    workers: Workers = ALONE,
 ) -> tuple[State, CycleReport]:
     """Train one version on one block.
 
@@ -104,6 +106,8 @@ def train_cycle(
         ends the cycle.
     method
         What to do with the past.
+    workers
+        Processes that train together; each of them calls this, and comes to the same state.
 
     Raises
     ------
@@ -115,7 +119,7 @@ def train_cycle(
     recipe = method.adapt(recipe)
     before = parent or untrained(recipe.architecture)
     _require_same_architecture(before, recipe)
-    rng, generator = _random_numbers(seed, before)
+    rng, generator = _random_numbers(seed, before, workers)
 
     vocabulary = before.vocabulary.extended(sessions, recipe.min_item_count)
     block = split_sessions((vocabulary.encode(s) for s in sessions), recipe.maxlen)
@@ -138,9 +142,9 @@ def train_cycle(
     )
     steps = math.ceil(len(training) / recipe.batch_size)
     schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, steps * recipe.max_epochs)
-    past = Past(before, weight, steps, recipe.precision, rng)
+    past = Past(before, weight, steps, recipe.precision, rng, workers)
     replay = method.hold(past) if len(old) else Replay()
-    learner = Learner(model, adam, schedule, replay, recipe.loss())
+    learner = Learner(model, adam, schedule, replay, recipe.loss(), workers)
 
     pace = Pace(on_progress)
     began = time.perf_counter()
@@ -186,7 +190,9 @@ def _drawn(samples: Samples, rng: np.random.Generator) -> Iterator[Batch]:
         yield pack(drawn, rows)
 
 
-def _random_numbers(seed: int, before: State) -> tuple[np.random.Generator, torch.Generator]:
+def _random_numbers(
+    seed: int, before: State, workers: Workers
+) -> tuple[np.random.Generator, torch.Generator]:
     """Seed torch's dropout; the generators of the cycle's order and of its first weights.
 
     Steps and items so far tell the cycles of a chain apart: without them, the new rows of
@@ -194,7 +200,7 @@ def _random_numbers(seed: int, before: State) -> tuple[np.random.Generator, torc
     """
     entropy = np.random.SeedSequence([seed, before.steps, len(before.vocabulary)])
     order, weights, dropout = entropy.generate_state(3, np.uint64)
-    torch.manual_seed(int(dropout))
+    torch.manual_seed((int(dropout) + workers.rank) % 2**64)
     return np.random.default_rng(order), torch.Generator().manual_seed(int(weights))
 
 

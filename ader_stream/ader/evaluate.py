@@ -20,6 +20,7 @@ from ader_stream.ader.slices import slice_counts
 from ader_stream.ader.state import State
 from ader_stream.ader.training import Progress
 from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import DatasetError
 from ader_stream.types import RECIPROCAL_UNIT, Counts
 
@@ -63,8 +64,8 @@ def evaluate(
     method: Method = ADER,
     cycles: int | None = None,
     on_progress: Callable[[int, Progress], None] = _silence,
-    finished: int = 0,
-    state: State | None = None,
+    resumed: tuple[int, State] | None = None,
+    workers: Workers = ALONE,
 ) -> Iterator[CycleResult]:
     """Train and test cycle after cycle.
 
@@ -83,9 +84,11 @@ def evaluate(
         The last one; by default as many as there are blocks after the first.
     on_progress
         Called with the cycle and its progress.
-    finished, state
+    resumed
         Cycles that an earlier run has done, and the state that it has come to: what follows is
         the same as if it had gone on.
+    workers
+        Processes that train together.
 
     Raises
     ------
@@ -98,10 +101,11 @@ def evaluate(
             f"{last} cycles need {last + 1} periods and at least one cycle; "
             f"the data set has {len(blocks)} periods"
         )
+    finished, state = resumed or (0, None)
     for cycle in range(finished + 1, last + 1):
         sessions, parent = method.gather(blocks[:cycle], state)
         watch = partial(on_progress, cycle)
-        state, report = train_cycle(sessions, parent, recipe, seed, watch, method)
+        state, report = train_cycle(sessions, parent, recipe, seed, watch, method, workers)
         began = time.perf_counter()
         samples, ranks, unknown = rank_sessions(state.model(), state.vocabulary, blocks[cycle])
         counts = counts_of(ranks) + Counts(unknown=unknown)

@@ -41,6 +41,7 @@ from ader_stream.ader.losses import adaptive_weight
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import DistilledReplay, ExemplarBatches, LabelReplay, Replay
 from ader_stream.ader.state import State
+from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import SettingsError
 
 Sessions = Sequence[Sequence[str]]
@@ -62,6 +63,8 @@ class Past:
         Of the output layer's products.
     rng
         Source of whatever is drawn.
+    workers
+        Among whom batches are shared.
     """
 
     parent: State
@@ -69,10 +72,11 @@ class Past:
     steps: int
     precision: torch.dtype
     rng: np.random.Generator
+    workers: Workers = ALONE
 
     def batches(self) -> ExemplarBatches:
         """The parent's exemplars, a batch for every step."""
-        return ExemplarBatches(self.parent.exemplars.samples(), self.steps, self.rng)
+        return ExemplarBatches(self.parent.exemplars.samples(), self.steps, self.rng, self.workers)
 
 
 def distil(past: Past) -> Replay:

@@ -14,6 +14,7 @@ from ader_stream.ader.losses import Labels, Target, Taught, softmax_
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.scratch import Scratch
+from ader_stream.ader.workers import ALONE, Workers
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,16 +72,25 @@ class ExemplarBatches:
         least one.
     rng
         Source of the order.
+    workers
+        Among whom batches are shared.
     """
 
-    def __init__(self, exemplars: Samples, steps: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        exemplars: Samples,
+        steps: int,
+        rng: np.random.Generator,
+        workers: Workers = ALONE,
+    ) -> None:
         self.batch_size = max(1, len(exemplars) // steps)
         self.exemplars = exemplars
+        self._workers = workers
         self._rows = endless_batches(exemplars.lengths, self.batch_size, rng)
 
-    def draw(self) -> Int64:
-        """Return the rows of the next batch."""
-        return next(self._rows)
+    def draw(self) -> tuple[Int64, float]:
+        """Return this worker's rows of the next batch, and their weight in its mean."""
+        return self._workers.share(next(self._rows))
 
 
 class DistilledReplay(Replay):
@@ -114,11 +124,11 @@ class DistilledReplay(Replay):
 
     def draw(self) -> list[Lesson]:
         """Draw the next exemplars and what the teacher says of them."""
-        rows = self.batches.draw()
+        rows, part = self.batches.draw()
         taught = self.scratch.product(self.represented[rows], self.table.T)  # (E, I')
         softmax_(taught)
         pieces = Pieces([piece.inputs for piece in pack_by_length(self.batches.exemplars, rows)])
-        return [Lesson(pieces, Taught(taught, self.weight))]
+        return [Lesson(pieces, Taught(taught, self.weight * part))]
 
 
 class LabelReplay(Replay):
@@ -141,4 +151,5 @@ class LabelReplay(Replay):
 
     def draw(self) -> list[Lesson]:
         """Draw the next exemplars and their labels."""
-        return [labelled(self.batches.exemplars, self.batches.draw(), self.weight)]
+        rows, part = self.batches.draw()
+        return [labelled(self.batches.exemplars, rows, self.weight * part)]

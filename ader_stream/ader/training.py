@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from ader_stream.ader.dataset import Samples, shuffled_batches
+from ader_stream.ader.dataset import Int64, Samples, shuffled_batches
 from ader_stream.ader.losses import Loss
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import rank_samples
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.replay import Lesson, Replay, labelled
+from ader_stream.ader.replay import Replay, labelled
 from ader_stream.ader.state import copied_moments, copied_weights
+from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import TrainingError
 
 
@@ -106,6 +107,8 @@ class Learner:
         What joins every batch.
     loss
         Compares scores with targets.
+    workers
+        Among whom batches are shared; all of them train the same model.
     """
 
     model: SessionModel
@@ -113,20 +116,25 @@ class Learner:
     schedule: LRScheduler
     replay: Replay
     loss: Loss
+    workers: Workers = ALONE
 
-    def step(self, new: Lesson) -> float:
+    def step(self, samples: Samples, rows: Int64) -> float:
         """Take one gradient step: L = L_CE(new) + λ_t · L_KD(exemplars) (paper, equation 3)."""
-        lessons = [new, *self.replay.draw()]
+        mine, part = self.workers.share(rows)
+        lessons = [labelled(samples, mine, part), *self.replay.draw()]
         inputs = [lesson.inputs for lesson in lessons]
         layer, embedded = self.model.look_up(inputs)
         sessions = list(map(self.model.represent, embedded, inputs))
         loss = self.loss(sessions, layer, [lesson.target for lesson in lessons])
-        loss = loss + self.replay.penalty(self.model)
+        loss = loss + self.replay.penalty(self.model) / self.workers.count
         self.adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self.workers.add_up_gradients(self.model)
         self.adam.step()
         self.schedule.step()
-        return loss.item()
+        whole = loss.detach()
+        self.workers.add_up([whole])
+        return whole.item()
 
 
 @dataclass(eq=False)
@@ -221,7 +229,7 @@ def _train_epoch(
     losses: list[float] = []
     for step, rows in enumerate(batches, start=1):
         began = time.perf_counter()
-        loss = learner.step(labelled(training, rows))
+        loss = learner.step(training, rows)
         _require_finite(loss, epoch, step, recipe)
         losses.append(loss)
         pace.count(len(rows) + learner.replay.batch_size, time.perf_counter() - began)

@@ -17,6 +17,7 @@ from ader_stream.ader.evaluate import CycleResult, as_json, details
 from ader_stream.ader.evaluate import evaluate as run_cycles
 from ader_stream.ader.methods import METHODS, Method, Sessions, method
 from ader_stream.ader.recipes import RECIPES, overridden, recipe
+from ader_stream.ader.workers import joined
 from ader_stream.cli.evaluate_progress import ProgressBar
 from ader_stream.cli.evaluate_result import ResultFile
 from ader_stream.cli.extras import require
@@ -123,16 +124,25 @@ def run(asked: Request) -> None:
     how = method(asked.method)
     hyper = overridden(recipe(asked.recipe), asked.overrides)
     finished = len(result.cycles)
-    state = load_state(result.states, finished) if finished else None
-    with ProgressBar(_work(how, blocks[:last]), finished) as bar:
-        for done in run_cycles(blocks, hyper, asked.seed, how, last, bar.show, finished, state):
-            save_state(result.states, done.cycle, done.state)
-            result.cycles.append(_entry(asked, done, blocks))
-            result.write()
-            keep_only(result.states, done.cycle)
+    resumed = (finished, load_state(result.states, finished)) if finished else None
+    work = _work(how, blocks[:last])
+    with joined() as workers, ProgressBar(work, finished, quiet=not workers.leads) as bar:
+        for done in run_cycles(blocks, hyper, asked.seed, how, last, bar.show, resumed, workers):
+            if workers.leads:
+                _keep(asked, result, done, blocks)
             bar.finish_cycle(done)
-            if asked.plots:
-                _draw(result, asked.plots)
+
+
+def _keep(
+    asked: Request, result: ResultFile, done: CycleResult, blocks: Sequence[Sessions]
+) -> None:
+    """Write what a cycle has come to; a kill leaves a state that the result can go on from."""
+    save_state(result.states, done.cycle, done.state)
+    result.cycles.append(_entry(asked, done, blocks))
+    result.write()
+    keep_only(result.states, done.cycle)
+    if asked.plots:
+        _draw(result, asked.plots)
 
 
 def _result_file(asked: Request) -> ResultFile:

@@ -23,11 +23,15 @@ class ProgressBar(Progress):
         the pace of the cycles that this run has finished.
     finished
         Cycles that were done before.
+    quiet
+        Show nothing: another process does.
     """
 
-    def __init__(self, work: Sequence[float], finished: int) -> None:
+    def __init__(self, work: Sequence[float], finished: int, *, quiet: bool = False) -> None:
         super().__init__(
-            TextColumn("{task.description}"), BarColumn(bar_width=20), console=Console(stderr=True)
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            console=Console(stderr=True, quiet=quiet),
         )
         self._work = work
         self._before = finished

@@ -27,7 +27,7 @@ from ader_stream.ader.dataset import Samples, shuffled_batches, split_sessions
 from ader_stream.ader.encoders import model_of
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
-from ader_stream.ader.replay import Replay, labelled
+from ader_stream.ader.replay import Replay
 from ader_stream.ader.state import resumed_adam
 from ader_stream.ader.training import Learner
 from ader_stream.machine import describe_machine
@@ -115,7 +115,7 @@ def training_step(recipe: Recipe, items: int) -> Callable[[], None]:
 
     def run() -> None:
         for rows in islice(batches, STEPS):
-            learner.step(labelled(samples, rows))
+            learner.step(samples, rows)
 
     return run
 

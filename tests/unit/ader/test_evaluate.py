@@ -92,7 +92,7 @@ def test_going_on_after_a_cycle_gives_the_same_as_never_having_stopped(
 ) -> None:
     blocks = [block(seed, 12) for seed in range(3)]
     first, second = evaluate(blocks, tiny, 0, method(name))
-    [again] = evaluate(blocks, tiny, 0, method(name), finished=1, state=first.state)
+    [again] = evaluate(blocks, tiny, 0, method(name), resumed=(1, first.state))
     assert again.cycle == 2
     assert digest(again.state) == digest(second.state)
     assert again.counts == second.counts

@@ -95,7 +95,7 @@ def test_past_shares_the_exemplars_among_the_steps(tiny: Recipe, block: Blocks) 
     past = Past(parent, 1.0, 7, tiny.precision, np.random.default_rng(0))
     batches = past.batches()
     assert batches.batch_size == len(parent.exemplars) // 7
-    assert len(batches.draw()) == batches.batch_size
+    assert len(batches.draw()[0]) == batches.batch_size
 
 
 def test_exemplars_of_any_method_come_from_block_and_past(tiny: Recipe, block: Blocks) -> None:

@@ -48,7 +48,7 @@ def test_teacher_is_followed_over_the_items_it_knows(model: SASRec, tiny: Recipe
 
 def test_a_pass_takes_every_exemplar_once() -> None:
     batches = ExemplarBatches(EXEMPLARS, steps=3, rng=np.random.default_rng(0))
-    rows = [batches.draw().item() for _ in range(3)]
+    rows = [batches.draw()[0].item() for _ in range(3)]
     assert sorted(rows) == [0, 1, 2]
 
 
