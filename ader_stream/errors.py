@@ -10,6 +10,7 @@
     ├── BrokerError           a local Kafka could not be started, found or stopped
     ├── DecodeError           a record is not what its schema or format says
     │   └── ClickError        a click that becomes a dead letter; carries the reason
+    ├── NotYetError           a record cannot be read yet: what it needs does not answer
     ├── TopicError            a topic is missing, or has not the partitions or settings needed
     ├── OffsetError           the log no longer holds an offset that is needed
     ├── FencedError           another process has taken over; this one must stand back
@@ -65,6 +66,24 @@ class ClickError(DecodeError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class NotYetError(AderError):
+    """A record cannot be read yet, because what it needs does not answer; never a dead letter.
+
+    Parameters
+    ----------
+    message
+        What does not answer, and how.
+    retry_after
+        Seconds after which to try again.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.offset = -1
+        """The record's own, once it is known."""
 
 
 class TopicError(AderError):

@@ -128,6 +128,13 @@ LAG = Metric(
     Gauge, "ader_lag_records", "records", "Records of the input not yet read.", ("partition",)
 )
 
+WAITING = Metric(
+    Gauge,
+    "ader_waiting_partitions",
+    "partitions",
+    "Partitions whose next click waits for the schema registry to answer.",
+)
+
 # Training
 LEADER = Metric(Gauge, "ader_trainer_leader", "0 or 1", "1 while this trainer leads.")
 BLOCKS_WAITING = Metric(

@@ -156,6 +156,7 @@ class _Worker:
             ),
             self._open_task,
             lambda partition, lag: process.metrics[m.LAG].labels(partition=partition).set(lag),
+            self._decoder.check_readable,
         )
         routes = RecommendRoutes(
             self._versions, self._items_of, settings.inference.k, process.metrics
@@ -199,6 +200,7 @@ class _Worker:
 
     def _after_round(self) -> None:
         self._models.follower.check()
+        self._process.metrics[m.WAITING].set(self._loop.waiting)
         held = self._loop.partitions
         self._tasks = {partition: self._tasks[partition] for partition in held}
         blocks = {partition: task.open_block for partition, task in self._tasks.items()}

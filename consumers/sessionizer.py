@@ -37,7 +37,7 @@ def run(settings: Settings) -> None:
         settings.block_rule,
         settings.session_rule,
         settings.intake_rule,
-        settings.sessionizer.dead_letter_ratio,
+        settings.refusal_rule,
     )
     clients.check_reachable()
     grow_topics(clients.admin(), topics)
@@ -62,10 +62,17 @@ def run(settings: Settings) -> None:
             ),
             open_task,
             lambda partition, lag: metrics[m.LAG].labels(partition=partition).set(lag),
+            decoder.check_readable,
         )
+
+        def after_round() -> None:
+            metrics[m.WAITING].set(loop.waiting)
+            if hints:
+                hints.hear()
+
         process.not_ready = lambda: "" if loop.has_joined else "waiting for the group"
         process.serve()
-        loop.run(process.should_stop, hints.hear if hints else lambda: None)
+        loop.run(process.should_stop, after_round)
         if hints:
             hints.close()
 

@@ -13,6 +13,7 @@ from ader_stream.logs import configure_logs
 
 COMMANDS = {
     "broker": "A local Kafka: start it, stop it, look at it.",
+    "dead-letters": "What was refused, why, and a way back.",
     "demo": "The whole system on this machine, and a report.",
     "doctor": "What is wrong with connection, topics, settings or clicks.",
     "evaluate": "The paper's protocol on a data set, without Kafka.",
@@ -34,8 +35,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"ader_stream.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"ader_stream.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

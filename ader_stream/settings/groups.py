@@ -90,10 +90,28 @@ class ClicksSettings(_Group):
     avro_schema: Path | None = Field(
         None, description="Writer's schema (.avsc) of Avro clicks; our own Click without it."
     )
-    registry_url: str = Field("", description="Schema registry, for `avro-registry`.")
+    registry_url: str = Field(
+        "", description="Schema registry, for `avro-registry`; several parted by commas."
+    )
+    registry_user: str = Field("", description="User at the schema registry.")
+    registry_password_file: Path | None = Field(None, description="File of the user's password.")
+    registry_token_file: Path | None = Field(
+        None, description="File of a bearer token, in place of a user; read for each request."
+    )
+    registry_ca_file: Path | None = Field(
+        None, description="Certificates to trust the schema registry by, a PEM file."
+    )
     start: Literal["earliest", "latest"] = Field(
         "earliest", description="Where reading starts if no offset was ever committed."
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_sign_in(self) -> ClicksSettings:
+        if self.registry_token_file and (self.registry_user or self.registry_password_file):
+            raise ValueError(
+                "clicks.registry_token_file is in place of registry_user and registry_password_file"
+            )
+        return self
 
 
 class SessionsSettings(_Group):
@@ -153,7 +171,13 @@ class SessionizerSettings(_Group):
         0.5,
         gt=0,
         le=1,
-        description="The worker stops when more of the last 1000 clicks were refused.",
+        description="The worker stops when more of a partition's last 1000 clicks were refused.",
+    )
+    dead_letter_run: int = Field(
+        500,
+        ge=1,
+        le=1_000,
+        description="The worker stops when more clicks in a row were refused; 1000 for no limit.",
     )
 
 

@@ -27,6 +27,8 @@ from ader_stream.settings.groups import (
 from ader_stream.stream.clicks import ClickFormat
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.manifest import Trust
+from ader_stream.stream.refusals import RefusalRule
+from ader_stream.stream.schema_registry import RegistryAccess
 from ader_stream.stream.signing import Signer, read_signer, read_trusted
 from ader_stream.stream.topics import Topics
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
@@ -130,9 +132,22 @@ class Settings(BaseSettings):
         return IntakeRule(clicks.max_jump, clicks.jump_confirmations, event_ids=clicks.event_ids)
 
     @property
+    def refusal_rule(self) -> RefusalRule:
+        """How many dead letters stop the sessionizer."""
+        sessionizer = self.sessionizer
+        return RefusalRule(sessionizer.dead_letter_ratio, sessionizer.dead_letter_run)
+
+    @property
     def click_format(self) -> ClickFormat:
         """How clicks are decoded."""
         clicks = self.clicks
+        registry = RegistryAccess(
+            clicks.registry_url,
+            clicks.registry_user,
+            clicks.registry_password_file,
+            clicks.registry_token_file,
+            clicks.registry_ca_file,
+        )
         return ClickFormat(
             clicks.format,
             clicks.session_field,
@@ -142,5 +157,5 @@ class Settings(BaseSettings):
             extra=clicks.extra_fields,
             time_format=clicks.time_format,
             avro_schema=clicks.avro_schema,
-            registry_url=clicks.registry_url,
+            registry=registry if clicks.registry_url else None,
         )

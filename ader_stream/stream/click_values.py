@@ -18,7 +18,7 @@ from ader_stream.stream.codec import load_schema
 
 ReadValue = Callable[[bytes | None], Fields]
 
-_HEADER_BYTES = 5
+HEADER_BYTES = 5
 """A zero, then the schema's id as four bytes, big endian."""
 
 _decode_json = msgspec.json.Decoder().decode
@@ -57,15 +57,19 @@ def by_schema_id(reader_of: Callable[[int], ReadValue]) -> ReadValue:
     """Return what reads a value by the schema whose id stands before it."""
 
     def read(value: bytes | None) -> Fields:
-        if value is None or len(value) < _HEADER_BYTES or value[0] != 0:
-            start = (value or b"")[:_HEADER_BYTES]
-            raise ClickError(
-                "malformed", f"starts with {start!r}: expected a zero byte and a schema id"
-            )
-        schema_id = int.from_bytes(value[1:_HEADER_BYTES], "big")
-        return reader_of(schema_id)(value[_HEADER_BYTES:])
+        return reader_of(schema_id_of(value or b""))((value or b"")[HEADER_BYTES:])
 
     return read
+
+
+def schema_id_of(value: bytes) -> int:
+    """Return the id of a value's schema, which stands before it."""
+    if len(value) < HEADER_BYTES or value[0] != 0:
+        raise ClickError(
+            "malformed",
+            f"starts with {value[:HEADER_BYTES]!r}: expected a zero byte and a schema id",
+        )
+    return int.from_bytes(value[1:HEADER_BYTES], "big")
 
 
 def schema_from_file(path: Path | None, names: Collection[str]) -> Any:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fastavro
-
-from ader_stream.errors import ClickError, DecodeError, SettingsError
+from ader_stream.errors import ClickError
 from ader_stream.stream.click_fields import (
     MAX_TIME,
     RESERVED_KEY,
@@ -36,6 +33,8 @@ from ader_stream.stream.click_values import (
 )
 from ader_stream.stream.codec import encode
 from ader_stream.stream.records import Record
+from ader_stream.stream.registered_schemas import RegisteredSchemas
+from ader_stream.stream.schema_registry import RegistryAccess, SchemaRegistry
 from ader_stream.types import Click
 
 __all__ = [
@@ -59,6 +58,7 @@ RECORD_TIME = "$timestamp"
 
 ReadFields = Callable[[Record], Fields]
 ReadRequired = Callable[[Fields], tuple[str, str, int]]
+CheckReadable = Callable[[Iterable[Record]], None]
 ReadOptional = Callable[[Fields], tuple[str | None, Mapping[str, str]]]
 
 _MISSING = object()
@@ -79,7 +79,7 @@ class ClickFormat:
         ``ms``, ``s``, ``us`` or ``iso8601``.
     avro_schema
         File of the writer's schema; our own Click without it.
-    registry_url
+    registry
         Schema registry that knows the writer's schema by its id.
     """
 
@@ -91,7 +91,7 @@ class ClickFormat:
     extra: tuple[str, ...] = ()
     time_format: str = "ms"
     avro_schema: Path | None = None
-    registry_url: str = ""
+    registry: RegistryAccess | None = None
 
     @property
     def required(self) -> list[str]:
@@ -119,10 +119,16 @@ class ClickDecoder:
     decode
         Record → its click. Raises `ClickError` with the reason for the dead letter. What the
         format says is compiled into it: no click asks the settings again.
+    check_readable
+        Told records that are to be decoded, raises `NotYetError` with the offset of the first one
+        whose schema cannot be had now; decoding those before it asks nobody.
     """
 
     def __init__(self, format: ClickFormat) -> None:  # noqa: A002 - the field's own word
-        self.decode: Callable[[Record], Click] = _compile(format, _fields_reader(format))
+        read_value, self.check_readable = _value_reader(format)
+        self.decode: Callable[[Record], Click] = _compile(
+            format, _fields_reader(format, read_value)
+        )
 
 
 def decode_heartbeat(headers: list[tuple[str, bytes]] | None) -> int | None:
@@ -205,9 +211,8 @@ def _optional_reader(format: ClickFormat) -> ReadOptional:  # noqa: A002
     return read
 
 
-def _fields_reader(format: ClickFormat) -> ReadFields:  # noqa: A002
+def _fields_reader(format: ClickFormat, read_value: ReadValue) -> ReadFields:  # noqa: A002
     """Return what reads the fields of a record; key and timestamp are fields where asked for."""
-    read_value = _value_reader(format)
     if not {RECORD_KEY, RECORD_TIME} & {*format.used}:
         return lambda record: read_value(record.value())
 
@@ -220,47 +225,26 @@ def _fields_reader(format: ClickFormat) -> ReadFields:  # noqa: A002
     return read
 
 
-def _value_reader(format: ClickFormat) -> ReadValue:  # noqa: A002
+def _value_reader(format: ClickFormat) -> tuple[ReadValue, CheckReadable]:  # noqa: A002
     if format.encoding == "json":
-        return read_json
-    if format.encoding == "avro-registry" and format.registry_url:
-        return by_schema_id(_registry_lookup(format))
+        return read_json, _always_readable
+    if format.encoding == "avro-registry" and format.registry:
+        schemas = RegisteredSchemas(
+            SchemaRegistry(format.registry),
+            lambda schema: avro_reader(
+                without_needless_types(schema, format.used, format.plain_time)
+            ),
+        )
+        return by_schema_id(schemas.reader), schemas.check_readable
     schema = schema_from_file(format.avro_schema, format.required)
     read = avro_reader(without_needless_types(schema, format.used, format.plain_time))
-    return by_schema_id(lambda _: read) if format.encoding == "avro-registry" else read
+    if format.encoding == "avro-registry":
+        return by_schema_id(lambda _: read), _always_readable
+    return read, _always_readable
 
 
-def _registry_lookup(format: ClickFormat) -> Callable[[int], ReadValue]:  # noqa: A002
-    url = format.registry_url
-    try:
-        from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415
-        from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415
-    except ImportError:
-        raise SettingsError(
-            "clicks.registry_url needs the schema registry's client: "
-            "pip install 'ader-stream[registry]'"
-        ) from None
-    client = SchemaRegistryClient({"url": url})
-    not_found = 40403
-
-    @functools.cache
-    def reader_of(schema_id: int) -> ReadValue:
-        try:
-            schema = json.loads(client.get_schema(schema_id).schema_str or "")
-            fastavro.parse_schema(schema)
-            return avro_reader(without_needless_types(schema, format.used, format.plain_time))
-        except (ValueError, fastavro.schema.SchemaParseException) as error:
-            raise ClickError(
-                "unknown-schema", f"schema id {schema_id} at {url} is no Avro schema: {error}"
-            ) from None
-        except SchemaRegistryError as error:
-            if error.error_code == not_found:
-                raise ClickError(
-                    "unknown-schema", f"schema id {schema_id} is not registered at {url}"
-                ) from None
-            raise DecodeError(f"schema registry {url}: {error}") from None
-
-    return reader_of
+def _always_readable(_: Iterable[Record]) -> None:
+    """Nothing but the record is needed."""
 
 
 def _watermark(value: bytes | None) -> int:

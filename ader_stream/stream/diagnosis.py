@@ -63,7 +63,10 @@ def diagnose(clients: KafkaClients, topics: Topics, format: ClickFormat) -> Iter
     yield _check_retention(config, topics.clicks, records)
     if format.time == RECORD_TIME:
         yield _check_timestamps(config, topics.clicks)
-    yield from _check_clicks(records, ClickDecoder(format))
+    try:
+        yield from _check_clicks(records, ClickDecoder(format))
+    except AderError as error:  # a schema registry that does not answer, or refuses us
+        yield Finding("error", str(error))
 
 
 def _check_transaction_timeout(broker: dict[str, str], timeout: int) -> Finding:

@@ -27,11 +27,12 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from ader_stream.errors import FencedError, TopicError
+from ader_stream.errors import FencedError, NotYetError, TopicError
 from ader_stream.stream.changelog import REQUEST_TIMEOUT, checked, offset_range
 from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.codec import Headers
 from ader_stream.stream.records import Record
+from ader_stream.stream.waiting import WaitingPartitions
 
 log = structlog.get_logger(__name__)
 
@@ -152,6 +153,9 @@ class ExactlyOnceLoop:
         Makes the task of a partition, fresh.
     on_lag
         Called with partition and records left to read, after each round of commits.
+    check_readable
+        Raises `NotYetError` where a record needs what does not answer; the records from there on
+        come again.
     """
 
     def __init__(
@@ -160,13 +164,16 @@ class ExactlyOnceLoop:
         config: LoopConfig,
         open_task: Callable[[int], PartitionTask],
         on_lag: Callable[[int, int], None],
+        check_readable: Callable[[list[Record]], None],
     ) -> None:
         self._clients = clients
         self._config = config
         self._open_task = open_task
         self._on_lag = on_lag
+        self._check_readable = check_readable
         self._held: dict[int, _Held] = {}
         self._consumer: Consumer
+        self._waiting: WaitingPartitions
         self._is_leaving = False
         self.has_joined = False
 
@@ -174,6 +181,11 @@ class ExactlyOnceLoop:
     def partitions(self) -> list[int]:
         """Partitions held now."""
         return sorted(self._held)
+
+    @property
+    def waiting(self) -> int:
+        """How many of them wait for what their next record needs."""
+        return len(self._waiting)
 
     def run(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
         """Read, process and commit until `should_stop`, then commit and leave the group.
@@ -185,6 +197,7 @@ class ExactlyOnceLoop:
         """
         while not should_stop():
             self._consumer = self._clients.group_consumer(self._config.group)
+            self._waiting = WaitingPartitions(self._consumer, self._config.topic)
             self._is_leaving = False
             try:
                 self._run_as_member(should_stop, on_round)
@@ -205,6 +218,8 @@ class ExactlyOnceLoop:
         )
         next_commit = time.monotonic()
         while not should_stop():
+            for partition in self._waiting.due():
+                self._waiting.resume(partition, self._held[partition].next_offset)
             messages = self._consumer.consume(READ_MESSAGES, POLL_SECONDS)
             self._process(checked(messages))
             self._note_ends(messages)
@@ -219,20 +234,34 @@ class ExactlyOnceLoop:
     def _process(self, records: Iterable[Record]) -> None:
         for partition, group in groupby(records, key=_partition):
             held = self._held.get(partition)
-            if held is None:  # fetched just before the partition was given up
+            if held is None or partition in self._waiting:  # fetched just before
                 continue
-            batch = list(group)
-            held.task.process(batch)
-            held.next_offset = max(held.next_offset, batch[-1].offset() + 1)
-            held.is_at_end = False
+            if batch := self._readable(partition, list(group)):
+                held.task.process(batch)
+                held.next_offset = max(held.next_offset, batch[-1].offset() + 1)
+                held.is_at_end = False
+                self._waiting.passed(partition)
+
+    def _readable(self, partition: int, batch: list[Record]) -> list[Record]:
+        """Return the records before the first one that cannot be read yet, and wait for it."""
+        try:
+            self._check_readable(batch)
+        except NotYetError as error:
+            self._waiting.wait(partition, error)
+            self._held[partition].is_at_end = False
+            return [record for record in batch if record.offset() < error.offset]
+        return batch
 
     def _note_ends(self, messages: list[Message]) -> None:
         """Note which partitions have come to their ends: a log may end with a marker, no record."""
         for message in messages:
             error = message.error()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                held = self._held.get(cast("int", message.partition()))
-                if held is not None and (message.offset() or 0) >= held.next_offset:
+                partition = cast("int", message.partition())
+                held = self._held.get(partition)
+                if held is None or partition in self._waiting:
+                    continue
+                if (message.offset() or 0) >= held.next_offset:
                     held.is_at_end = True
 
     def _commit_all(self) -> None:
@@ -300,6 +329,7 @@ class ExactlyOnceLoop:
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for given in partitions:
             self._held.pop(given.partition, None)
+            self._waiting.forget(given.partition)
         consumer.incremental_unassign(partitions)
         log.info("partitions given up", topic=self._config.topic, left=self.partitions)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -32,6 +32,7 @@ from ader_stream.stream.partition_state import (
     held_tombstone,
 )
 from ader_stream.stream.records import Record, headers_of
+from ader_stream.stream.refusals import RefusalRule, Refusals
 from ader_stream.stream.sessions import encode_outputs
 from ader_stream.stream.topics import Topics, topic_id
 from ader_stream.stream.watermark_hints import WatermarkHints
@@ -39,9 +40,6 @@ from ader_stream.stream.window import BlockEnd, IdleAdvance, Output, SessionWind
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 log = structlog.get_logger(__name__)
-
-RECENT_CLICKS = 1_000
-"""Clicks over which the share of dead letters is taken."""
 
 
 IDLE_SECONDS = 1.0
@@ -75,14 +73,14 @@ class SessionizerRules:
     ----------
     blocks, sessions, intake
         Block and session rules, and which clicks are taken.
-    dead_letter_ratio
-        The process stops when more of the last `RECENT_CLICKS` clicks were refused.
+    refusals
+        How many dead letters stop the process.
     """
 
     blocks: BlockRule
     sessions: SessionRule
     intake: IntakeRule
-    dead_letter_ratio: float = 0.5
+    refusals: RefusalRule = field(default_factory=RefusalRule)
 
 
 class SessionizerTask:
@@ -113,7 +111,7 @@ class SessionizerTask:
         self._committed_watermark: int | None = None
         self._topic_id = ""
         self._next_offset = 0
-        self._recent: deque[bool] = deque(maxlen=RECENT_CLICKS)
+        self._refusals = Refusals(rules.refusals)
         self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
         self._begin(PartitionState())
 
@@ -128,7 +126,7 @@ class SessionizerTask:
         self._logged_held = set(state.held)
         self._logged_keys = state.keys
 
-    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:  # noqa: ARG002
+    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
         """Read the changelog, which knows as well as the group where reading goes on.
 
         Raises
@@ -143,6 +141,7 @@ class SessionizerTask:
         self._topic_id = topic_id(self._clients.admin(), self._topics.clicks)
         self._next_offset = self._checked_offset(state, next_offset, is_committed=is_committed)
         self._begin(state)
+        self._refusals = Refusals(self._rules.refusals, metadata)
         return self._next_offset
 
     def _checked_offset(self, state: PartitionState, offset: int, *, is_committed: bool) -> int:
@@ -226,7 +225,7 @@ class SessionizerTask:
         self._dead_letters.clear()
         self._has_followed = False
         self._count_outputs(outputs)
-        return ""
+        return self._refusals.memory()
 
     def committed(self) -> None:
         """Show where the partition stands."""
@@ -249,7 +248,7 @@ class SessionizerTask:
                 intake.advance(watermark, offset)
             else:
                 intake.observe(self._decoder.decode(record), offset)
-                self._recent.append(False)
+                self._refusals.accepted += 1
         except ClickError as error:
             self._refuse(dead_letter(record, headers), error)
         for at, refusal in intake.take_refused():
@@ -262,17 +261,13 @@ class SessionizerTask:
         letter |= {"reason": error.reason, "error": str(error)}
         self._dead_letters.append((letter["key"], letter))
         self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc()
-        self._recent.append(True)
-        refused = sum(self._recent)
-        if (
-            len(self._recent) == RECENT_CLICKS
-            and refused > self._rules.dead_letter_ratio * RECENT_CLICKS
-        ):
+        if too_many := self._refusals.refuse():
+            rule = self._rules.refusals
             raise AderError(
-                f"{refused} of the last {RECENT_CLICKS} clicks of partition {self._partition} were "
-                f"refused, the last one at offset {letter['offset']} ({error}); expected at most "
-                f"{self._rules.dead_letter_ratio:.0%}. The last of them are not committed: check "
-                "clicks.format and clicks.*_field, or raise sessionizer.dead_letter_ratio"
+                f"{too_many} of partition {self._partition} were refused, the last one at offset "
+                f"{letter['offset']} ({error}); expected at most {rule.ratio:.0%}, and {rule.run} "
+                "in a row. The last of them are not committed: check clicks.format and "
+                "clicks.*_field, or raise sessionizer.dead_letter_ratio or dead_letter_run"
             )
 
     def _changes(self, next_offset: int) -> Iterator[Change]:

@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 from ader_stream.stream.changelog import checked, offset_range
 from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.codec import decode
+from ader_stream.stream.dead_letters import is_letter
 from ader_stream.stream.manifest import Manifest
 from ader_stream.stream.records import Record
 from ader_stream.stream.score_log import Score, ScoreKey, decode_score
@@ -123,5 +124,5 @@ class SystemView:
         key, score = decode_score(decode(record.value(), record.headers())[1])
         self.scores[key] = score
 
-    def _take_dead_letter(self, _: Record) -> None:
-        self.dead_letters += 1
+    def _take_dead_letter(self, record: Record) -> None:
+        self.dead_letters += is_letter(record)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import io
 import json
-import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import fastavro
 import pytest
 
-from ader_stream.local_kafka.ports import HOST
 from ader_stream.stream.clicks import WATERMARK_HEADER
 from ader_stream.stream.codec import decode
 from ader_stream.stream.sessions import decode_sessions
 from ader_stream.types import Click, Session
 from tests.integration.simulated import expected_sessions, simulated_clicks
-from tests.integration.system import Kafka, RawRecord, System
+from tests.integration.system import PARTITIONS, Kafka, RawRecord, System, Worker
+from tests.registry import Registry, running_registry
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 SCHEMA_ID = 7
@@ -87,8 +86,8 @@ def as_avro_visit(click: Click) -> bytes:
     return avro(VISIT, {"visitor": click.key, "sku": int(click.item), "at": click.time})
 
 
-def as_registered_visit(click: Click) -> bytes:
-    return b"\0" + SCHEMA_ID.to_bytes(4, "big") + as_avro_visit(click)
+def as_registered_visit(click: Click, schema_id: int = SCHEMA_ID) -> bytes:
+    return b"\0" + schema_id.to_bytes(4, "big") + as_avro_visit(click)
 
 
 def avro(schema: dict[str, Any], value: dict[str, Any]) -> bytes:
@@ -272,43 +271,20 @@ def three_poisoned_of_five(good: Sequence[Click]) -> Iterator[RawRecord]:
 # --- a schema registry
 
 
-@contextmanager
-def registry(schemas: Mapping[int, Any]) -> Iterator[str]:
-    """Answer as a schema registry that knows these schemas; yield its address."""
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            schema = schemas.get(int(self.path.partition("?")[0].rsplit("/", 1)[1]))
-            known = {"schema": json.dumps(schema)}
-            unknown = {"error_code": 40403, "message": "Schema not found"}
-            body = json.dumps(known if schema else unknown).encode()
-            self.send_response(200 if schema else 404)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer((HOST, 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://{HOST}:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
 def test_a_registry_gives_the_schema_and_an_unknown_one_makes_a_dead_letter(
     kafka: Kafka, tmp_path: Path
 ) -> None:
-    with registry({SCHEMA_ID: VISIT}) as url:
-        settings = VISIT_FIELDS | {"format": "avro-registry", "registry_url": url}
+    secret = tmp_path / "password"
+    secret.write_text("hush")
+    with running_registry() as registry:
+        registry.require_basic("me", "hush")
+        id_ = registry.register("clicks-value", VISIT)
+        sign_in = {"registry_user": "me", "registry_password_file": str(secret)}
+        settings = registry_settings(registry) | sign_in
         with System(kafka.bootstrap_servers, tmp_path, {"clicks": settings}) as system:
             click = Click("a", "5", system.settings.block_rule.start(0))
-            unknown = b"\0" + (SCHEMA_ID + 1).to_bytes(4, "big") + as_avro_visit(click)
             system.start("sessionizer")
-            values = (as_registered_visit(click), unknown)
+            values = (as_registered_visit(click, id_), as_registered_visit(click, id_ + 1))
             system.send_raw(RawRecord(b"a", value) for value in values)
             end_blocks(system)
             system.wait_until_sessions_have(1)
@@ -316,3 +292,53 @@ def test_a_registry_gives_the_schema_and_an_unknown_one_makes_a_dead_letter(
             assert system.sessions() == expected_sessions(system.settings.block_rule, [click])
             [(_, reason)] = described(system.records(system.topics.dead_letters))
             assert reason == "unknown-schema"
+
+
+def test_clicks_wait_for_a_registry_that_is_away_and_their_worker_stays_in_its_group(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    limits = {"max.poll.interval.ms": f"{POLL_INTERVAL_SECONDS}000", "session.timeout.ms": "6000"}
+    overrides = {"kafka": {"librdkafka": limits}}
+    with running_registry() as registry:
+        known, other = (registry.register("clicks-value", VISIT) for _ in range(2))
+        overrides["clicks"] = registry_settings(registry)
+        with System(kafka.bootstrap_servers, tmp_path, overrides) as system:
+            clicks = clicks_with_numbers(system)
+            first = system.start("sessionizer")
+            system.send_raw(in_turn(clicks[:60], [known]))
+            system.wait_until(lambda: first.metric("ader_clicks_total") == 60, "60 are read")
+            registry.stop()
+            away_since = time.monotonic()
+            system.send_raw(in_turn(clicks[60:], [known, known, other]))
+            end_blocks(system)
+            system.wait_until(lambda: waiting(first) == PARTITIONS, "every partition waits")
+            second = system.start("sessionizer")
+            system.wait_until(lambda: waiting(second) > 0, "partitions are handed over")
+            system.wait_until(lambda: waiting(first) < PARTITIONS, "and given up")
+            system.wait_until(
+                lambda: time.monotonic() - away_since > POLL_INTERVAL_SECONDS + 2, "time passes"
+            )
+            registry.start()
+            system.wait_until_sessions_have(len(clicks))
+            assert system.sessions() == expected_sessions(system.settings.block_rule, clicks)
+            system.wait_until(lambda: waiting(first) + waiting(second) == 0, "nobody waits")
+            assert system.view.dead_letters == 0
+            assert first.logged("MAX_POLL_EXCEEDED") + first.logged("joining anew") == 0
+
+
+POLL_INTERVAL_SECONDS = 7
+"""A consumer that does not poll for so long is put out of its group."""
+
+
+def registry_settings(registry: Registry) -> dict[str, Any]:
+    return VISIT_FIELDS | {"format": "avro-registry", "registry_url": registry.url}
+
+
+def in_turn(clicks: Sequence[Click], ids: Sequence[int]) -> Iterator[RawRecord]:
+    """Clicks written with several schemas in turn."""
+    for click, id_ in zip(clicks, cycle(ids), strict=False):
+        yield RawRecord(click.key.encode(), as_registered_visit(click, id_))
+
+
+def waiting(worker: Worker) -> float:
+    return worker.metric("ader_waiting_partitions")

@@ -29,6 +29,7 @@ TYPES = {
     "OpenSessions",
     "PartitionState",
     "Recommendation",
+    "Replayed",
     "Score",
     "Serving",
     "SessionBatch",

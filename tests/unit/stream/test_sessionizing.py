@@ -13,8 +13,8 @@ from ader_stream.stream.clicks import WATERMARK_HEADER, ClickDecoder, ClickForma
 from ader_stream.stream.codec import decode, encode
 from ader_stream.stream.exactly_once import Transaction
 from ader_stream.stream.partition_state import PARTITION_KEY
+from ader_stream.stream.refusals import RECENT_CLICKS, RefusalRule
 from ader_stream.stream.sessionizing import (
-    RECENT_CLICKS,
     Idling,
     SessionizerRules,
     SessionizerTask,
@@ -49,21 +49,25 @@ class Sessionizer:
             PARTITION, kafka, TOPICS, decoder, rules, Metrics(registry), idling
         )
 
-    def restore(self, next_offset: int = 0, *, is_committed: bool = False) -> Sessionizer:
-        self.next_offset = self.task.restore(next_offset, "", is_committed=is_committed)
+    def restore(
+        self, next_offset: int = 0, *, metadata: str = "", is_committed: bool = False
+    ) -> Sessionizer:
+        self.next_offset = self.task.restore(next_offset, metadata, is_committed=is_committed)
         return self
 
     def process(self, *records: FakeRecord) -> None:
         self.task.process([*records])
         self.next_offset = records[-1].offset() + 1
 
-    def commit(self) -> None:
+    def commit(self) -> str:
+        """Commit and return the offset's metadata."""
         transaction = Transaction()
-        assert self.task.write(transaction, self.next_offset) == ""
+        metadata = self.task.write(transaction, self.next_offset)
         self._producer.begin_transaction()
         transaction.send(self._producer)
         self._producer.commit_transaction(1)
         self.task.committed()
+        return metadata
 
 
 Make = Callable[..., Sessionizer]
@@ -331,11 +335,22 @@ def test_a_session_that_came_and_went_between_two_commits_leaves_no_trace_in_the
 def test_the_process_stops_when_too_many_of_the_last_clicks_were_refused(
     kafka: FakeKafka, sessionizer: Sessionizer
 ) -> None:
-    half = RECENT_CLICKS // 2
-    sessionizer.process(*[click("a", 10)] * half, *[FakeRecord(b"{")] * half)
-    with pytest.raises(AderError, match=f"{half + 1} of the last {RECENT_CLICKS} clicks"):
+    pairs = RECENT_CLICKS // 2
+    sessionizer.process(*[click("a", 10), FakeRecord(b"{")] * pairs)
+    with pytest.raises(AderError, match=rf"{pairs + 1} of the last .* at offset 4711 "):
         sessionizer.process(FakeRecord(b"{", offset=4711))
     assert not kafka.records(TOPICS.dead_letters, PARTITION)
+
+
+def test_a_process_that_is_started_again_does_not_start_to_count_anew(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    run = RefusalRule().run
+    sessionizer.process(*[FakeRecord(b"{")] * run)
+    metadata = sessionizer.commit()
+    successor = Sessionizer(kafka, CollectorRegistry()).restore(metadata=metadata)
+    with pytest.raises(AderError, match=f"{run + 1} clicks in a row of partition {PARTITION}"):
+        successor.process(FakeRecord(b"{"))
 
 
 def test_metrics_show_where_the_partition_stands(

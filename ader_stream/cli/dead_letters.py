@@ -1,0 +1,151 @@
+"""``ader-stream dead-letters``: what was refused, why, and a way back."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import click
+
+from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.errors import InputError
+from ader_stream.settings import Settings, parse_instant
+from ader_stream.stream.dead_letter_json import letter_as_json, read_mended, refused_at
+from ader_stream.stream.dead_letter_replay import DeadLetterReplay, ReplayReport
+from ader_stream.stream.dead_letters import (
+    Letter,
+    LetterFilter,
+    Place,
+    find_letter,
+    read_letters,
+)
+from ader_stream.types import DEAD_LETTER_REASONS
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Look at refused clicks, and send mended ones back."""
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose letters; the command gets `wanted` instead."""
+
+    @click.option(
+        "--reason",
+        "reasons",
+        multiple=True,
+        type=click.Choice(DEAD_LETTER_REASONS),
+        help="Only these; may be given again.",
+    )
+    @click.option("--partition", type=click.IntRange(0), help="Only this partition's.")
+    @click.option("--since", metavar="TIME", help="Refused at or after; ISO 8601 or ms since 1970.")
+    @click.option("--until", metavar="TIME", help="Refused before.")
+    @functools.wraps(command)
+    def with_filter(
+        reasons: tuple[str, ...],
+        partition: int | None,
+        since: str | None,
+        until: str | None,
+        **arguments: object,
+    ) -> object:
+        wanted = LetterFilter(
+            reasons, partition, _instant("--since", since), _instant("--until", until)
+        )
+        return command(wanted=wanted, **arguments)
+
+    return with_filter
+
+
+@dead_letters.command("list")
+@filter_options
+@click.option("--all", "replayed", is_flag=True, help="Also those that were sent back.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many.")
+@json_option
+@kafka_options
+def list_letters(
+    wanted: LetterFilter, replayed: bool, limit: int | None, as_json: bool, settings: Settings
+) -> None:
+    """Print what was refused, one a line, partition by partition."""
+    settings.clients.check_reachable()
+    wanted = LetterFilter(**vars(wanted) | {"replayed": replayed})
+    for letter in islice(read_letters(settings.clients, settings.topics, wanted), limit):
+        click.echo(json.dumps(letter_as_json(letter)) if as_json else _as_line(letter))
+
+
+@dead_letters.command()
+@click.argument("place", metavar="PARTITION:OFFSET")
+@json_option
+@kafka_options
+def show(place: str, as_json: bool, settings: Settings) -> None:
+    """Print one letter whole; PARTITION:OFFSET is how `list` names it."""
+    at = Place.parse(place)
+    settings.clients.check_reachable()
+    letter = letter_as_json(find_letter(settings.clients, settings.topics, at))
+    if as_json:
+        click.echo(json.dumps(letter))
+        return
+    for name, value in letter.items():
+        click.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
+
+
+@dead_letters.command()
+@filter_options
+@click.option(
+    "--mended",
+    type=click.File("r", encoding="utf-8"),
+    help="Lines of `list --json` whose value or key you have mended; only these are sent.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@json_option
+@kafka_options
+def replay(
+    wanted: LetterFilter, mended: Any, dry_run: bool, as_json: bool, settings: Settings
+) -> None:
+    """Send back what is a click now, each once, to the partition that it came from.
+
+    What the settings of today (or your --mended file) make a click is sent; what would be refused
+    again is left. Reasons that do not depend on the bytes, as `late`, are sent only where they are
+    asked for with --reason. Killed and started again, it goes on where it was.
+    """
+    letters = read_mended(mended) if mended else None
+    clients = settings.clients
+    clients.check_reachable()
+    replaying = DeadLetterReplay(clients, settings.topics, settings.click_format, letters)
+    if dry_run:
+        report = replaying.check(wanted)
+    else:
+        report = replaying.send(wanted, lambda done: _say(as_json, done, "so far"))
+    _say(as_json, report, "would be sent" if dry_run else "done")
+
+
+def _instant(option: str, text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_instant(text)
+    except ValueError as error:
+        raise InputError(f"{option} {text}: {error}") from None
+
+
+def _as_line(letter: Letter) -> str:
+    origin = f"{letter.topic()}/{letter.partition()}@{letter.offset()}"
+    back = " (sent back)" if letter.is_replayed else ""
+    what = f"{letter.place} {refused_at(letter)} {letter.reason} {origin}{back}"
+    return f"{what}: {letter.fields['error']}"
+
+
+def _say(as_json: bool, report: ReplayReport, state: str) -> None:
+    if as_json:
+        click.echo(json.dumps({"state": state, **vars(report)}))
+        return
+    left = _counts(report.refused), _counts(report.skipped)
+    click.echo(
+        f"{state}: sent {report.sent}, left {left[0]} (refused again) and {left[1]} (not asked for)"
+    )
+
+
+def _counts(counts: Counter[str]) -> str:
+    named = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    return named or "0"

@@ -1,0 +1,91 @@
+"""When so many clicks were refused that something else must be wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RECENT_CLICKS = 1_000
+"""Clicks over which the share of dead letters is taken."""
+
+_RECENT_BITS = (1 << RECENT_CLICKS) - 1
+
+
+@dataclass(frozen=True)
+class RefusalRule:
+    """How many dead letters are too many: a bad deploy must not drain a topic into them.
+
+    Parameters
+    ----------
+    ratio
+        More than this share of the last `RECENT_CLICKS` clicks.
+    run
+        More than so many in a row.
+    """
+
+    ratio: float = 0.5
+    run: int = 500
+
+
+class Refusals:
+    """What became of the last clicks of one partition.
+
+    Its memory goes with the offset of the commit, so that a process that is started again does
+    not start to count anew: without that, each start would drain some more clicks.
+
+    >>> refusals = Refusals(RefusalRule(run=2))
+    >>> refusals.accepted += 5
+    >>> refusals.refuse(), refusals.refuse()
+    ('', '')
+    >>> Refusals(RefusalRule(run=2), refusals.memory()).refuse()
+    '3 clicks in a row'
+
+    Parameters
+    ----------
+    rule
+        How many are too many.
+    memory
+        What `memory` returned at the last commit; empty before the first.
+
+    Attributes
+    ----------
+    accepted
+        Clicks taken since the last refusal; whoever takes them counts here.
+    """
+
+    def __init__(self, rule: RefusalRule, memory: str = "") -> None:
+        self._rule = rule
+        # A leading 1, then a bit for each click, the newest last: 1 where it was refused.
+        self._bits = int(memory, 16) if memory else 1
+        self.accepted = 0
+
+    def refuse(self) -> str:
+        """Take note of a refused click; return what is too many of them, empty if nothing is."""
+        self._append_accepted()
+        self._bits = _recent(self._bits << 1 | 1)
+        run = _newest_ones(self._bits)
+        if run > self._rule.run:
+            return f"{run} clicks in a row"
+        refused = self._bits.bit_count() - 1
+        is_full = self._bits > _RECENT_BITS
+        if is_full and refused > self._rule.ratio * RECENT_CLICKS:
+            return f"{refused} of the last {RECENT_CLICKS} clicks"
+        return ""
+
+    def memory(self) -> str:
+        """The last clicks as text: at most 251 characters."""
+        self._append_accepted()
+        return f"{self._bits:x}"
+
+    def _append_accepted(self) -> None:
+        self._bits = _recent(self._bits << min(self.accepted, RECENT_CLICKS))
+        self.accepted = 0
+
+
+def _recent(bits: int) -> int:
+    """Leave the last clicks, behind a leading 1."""
+    return bits & _RECENT_BITS | _RECENT_BITS + 1 if bits > _RECENT_BITS else bits
+
+
+def _newest_ones(bits: int) -> int:
+    clicks = bits ^ 1 << bits.bit_length() - 1
+    return (~clicks & clicks + 1).bit_length() - 1

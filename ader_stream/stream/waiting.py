@@ -1,0 +1,78 @@
+"""Partitions whose next record cannot be read yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import Consumer, TopicPartition
+
+from ader_stream.errors import NotYetError
+
+log = structlog.get_logger(__name__)
+
+
+class WaitingPartitions:
+    """Pauses a partition until its record may be tried again.
+
+    The consumer goes on polling meanwhile: it stays a member of its group, its other partitions
+    go on, and it can hand over the one that waits.
+
+    Parameters
+    ----------
+    consumer
+        Holds the partitions.
+    topic
+        Its topic.
+    clock
+        Seconds, ever rising.
+    """
+
+    def __init__(
+        self, consumer: Consumer, topic: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._clock = clock
+        self._until: dict[int, float] = {}
+        self._since: dict[int, float] = {}
+
+    def __contains__(self, partition: int) -> bool:
+        return partition in self._until
+
+    def __len__(self) -> int:
+        """Partitions that wait, or are being tried again."""
+        return len(self._since)
+
+    def wait(self, partition: int, error: NotYetError) -> None:
+        """Pause a partition for as long as the error says."""
+        self._consumer.pause([TopicPartition(self._topic, partition)])
+        self._until[partition] = self._clock() + error.retry_after
+        if partition not in self._since:
+            self._since[partition] = self._clock()
+            log.warning("partition waits", partition=partition, offset=error.offset, why=str(error))
+
+    def due(self) -> list[int]:
+        """Partitions whose time has come."""
+        now = self._clock()
+        return [partition for partition, until in self._until.items() if until <= now]
+
+    def resume(self, partition: int, next_offset: int) -> None:
+        """Read on from an offset; what was fetched before the pause is dropped."""
+        del self._until[partition]
+        where = TopicPartition(self._topic, partition, next_offset)
+        self._consumer.resume([where])
+        self._consumer.seek(where)
+
+    def passed(self, partition: int) -> None:
+        """Take note that records of a partition were read, all that came."""
+        if partition in self._since and partition not in self._until:
+            waited = self._clock() - self._since.pop(partition)
+            log.info("partition goes on", partition=partition, waited_seconds=waited)
+
+    def forget(self, partition: int) -> None:
+        """Give a partition up; whoever takes it next, here or elsewhere, finds it unpaused."""
+        if self._until.pop(partition, None) is not None:
+            self._consumer.resume([TopicPartition(self._topic, partition)])
+        self._since.pop(partition, None)
