@@ -3,19 +3,23 @@
 #   make demo [ARGS="--dataset DIR --blocks 2"]   the whole system on this machine
 #   make test [ARGS="-k guard"]                   checks, then every test against a real Kafka
 #   make check                                    style, types, direction of imports
+#   make fuzz [ARGS="--minutes 1 --seed 7"]       ten minutes of broken clicks for every decoder
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --constraint deploy/constraints.txt
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check
+.PHONY: demo test check fuzz
 
 demo: $(INSTALLED)
 	$(BIN)/ader-stream demo $(ARGS)
 
 test: check
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.property.fuzz $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

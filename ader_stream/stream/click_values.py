@@ -10,10 +10,11 @@ from typing import Any
 
 import fastavro
 import msgspec
+from fastavro import _read_py
 
 from ader_stream.errors import ClickError, SettingsError
 from ader_stream.stream.click_fields import Fields
-from ader_stream.stream.click_schema import has_field
+from ader_stream.stream.click_schema import has_field, is_recursive
 from ader_stream.stream.codec import load_schema
 
 ReadValue = Callable[[bytes | None], Fields]
@@ -37,7 +38,10 @@ def read_json(value: bytes | None) -> Fields:
 
 def avro_reader(schema: Any) -> ReadValue:
     """Return what reads the one record that a value holds, written with a schema."""
-    read, buffer_of, schema = fastavro.schemaless_reader, io.BytesIO, fastavro.parse_schema(schema)
+    # The C reader follows a type that holds itself until the stack ends, and the process with it:
+    # a click of 40 kB is enough. The one in Python stops at its recursion limit.
+    read = (_read_py if is_recursive(schema) else fastavro).schemaless_reader
+    buffer_of, schema = io.BytesIO, fastavro.parse_schema(schema)
 
     def read_avro(value: bytes | None) -> Fields:
         buffer = buffer_of(value or b"")

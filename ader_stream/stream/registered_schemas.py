@@ -52,11 +52,12 @@ class RegisteredSchemas:
         """
         self._registry.forget_old_answers()
         last = None
-        for record in records:
-            value = record.value()
-            if value is not None and value[:HEADER_BYTES] != last:  # most have the one before's
-                last = value[:HEADER_BYTES]
-                self._check(record, value)
+        with self._registry.connected():
+            for record in records:
+                value = record.value()
+                if value is not None and value[:HEADER_BYTES] != last:  # most are as the last one
+                    last = value[:HEADER_BYTES]
+                    self._check(record, value)
 
     def _check(self, record: Record, value: bytes) -> None:
         try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,9 @@ class SchemaRegistry:
     def __init__(self, access: RegistryAccess, clock: Callable[[], float] = time.monotonic) -> None:
         self._access = access
         self._clock = clock
-        _make_client(access).close()
+        self._client: SchemaRegistryClient | None = _make_client(access)
+        self._keeps_client = False
+        self._close()
         self._unknown: dict[int, tuple[float, str]] = {}
         self._away_until = 0.0
         self._wait = FIRST_WAIT_SECONDS
@@ -102,6 +105,20 @@ class SchemaRegistry:
             raise NotYetError(self._reason, wait)
         return self._parsed(schema_id, self._fetched(schema_id))
 
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Send all requests of a ``with`` block by one client.
+
+        Elsewhere each has one of its own: schemas are few, and a client that is kept would be
+        idle, with secrets that grow old. But to make one costs 30 ms.
+        """
+        self._keeps_client = True
+        try:
+            yield
+        finally:
+            self._keeps_client = False
+            self._close()
+
     def forget_old_answers(self) -> None:
         """Ask again for schemas that were unknown a while ago; until then, they stay unknown."""
         if len(self._unknown) > _MOST_UNKNOWN:
@@ -114,10 +131,9 @@ class SchemaRegistry:
         from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415
 
         try:
-            # Schemas are few: a connection that is kept would be idle, and its secrets old.
-            with _make_client(self._access) as client:
-                schema = client.get_schema(schema_id)
-                schemas = [*_references(client, schema), schema]
+            client = self._client = self._client or _make_client(self._access)
+            schema = client.get_schema(schema_id)
+            schemas = [*_references(client, schema), schema]
         except SettingsError:
             raise
         except SchemaRegistryError as error:
@@ -126,8 +142,16 @@ class SchemaRegistry:
             # Whatever goes wrong on the way, the schema is still to be had: refused connections,
             # time-outs, a proxy's page in place of JSON.
             raise self._away(repr(error)) from None
+        finally:
+            if not self._keeps_client:
+                self._close()
         self._wait = FIRST_WAIT_SECONDS
         return schemas
+
+    def _close(self) -> None:
+        if self._client:
+            self._client.close()
+            self._client = None
 
     def _parsed(self, schema_id: int, schemas: list[Schema]) -> Any:
         *referred, schema = schemas

@@ -323,6 +323,21 @@ def test_a_field_that_the_schema_has_not_is_a_wrong_setting(tmp_path: Path, name
         avro_decoder(tmp_path, VISIT, time=name)
 
 
+def test_a_value_that_holds_itself_without_end_does_not_end_the_process(tmp_path: Path) -> None:
+    node = {
+        "type": "record",
+        "name": "Node",
+        "fields": [{"name": "next", "type": ["null", "Node"]}],
+    }
+    schema = record_of("string", "string", "long")
+    schema["fields"].append({"name": "trail", "type": node})
+    decoder = avro_decoder(tmp_path, schema)
+    value = avro(schema, visit("u", "s", 5) | {"trail": {"next": {"next": None}}})
+    assert decoder.decode(FakeRecord(value)) == Click("u", "s", 5)
+    endless = value[:-2] + b"\2" * 100_000 + b"\0"
+    assert reason_of(decoder, endless) == "malformed"
+
+
 def test_avro_fields_inside_others_are_named_with_dots(tmp_path: Path) -> None:
     user = {"type": "record", "name": "User", "fields": [{"name": "id", "type": "long"}]}
     schema = record_of(["null", user], {"type": "map", "values": "string"}, "long")
