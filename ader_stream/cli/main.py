@@ -20,6 +20,7 @@ COMMANDS = {
     "metrics": "Every metric: name, type, unit, labels, meaning.",
     "replay": "Feed a data set into the clicks topic.",
     "run": "One worker: sessionizer, trainer or inference.",
+    "schemas": "Whether what stands in the topics fits to the schemas here.",
     "sessions": "What the sessionizer has closed.",
     "settings": "Every setting: variable, default, meaning.",
     "topics": "Create and check the topics.",

@@ -6,7 +6,7 @@ import click
 
 from ader_stream.cli.options import kafka_options
 from ader_stream.settings import Settings
-from ader_stream.stream.topics import check_topics, create_topics
+from ader_stream.stream.topics import check_configs, check_topics, create_topics
 
 
 @click.group()
@@ -34,8 +34,9 @@ def create(partitions: int, settings: Settings) -> None:
 @topics.command()
 @kafka_options
 def check(settings: Settings) -> None:
-    """Say whether every topic is there with the partitions it needs."""
+    """Say whether every topic is there with the partitions and the configuration it needs."""
     clients = settings.clients
     clients.check_reachable()
     partitions = check_topics(clients.admin(), settings.topics)
+    check_configs(clients.admin(), settings.topics)
     click.echo(f"every topic is there; {settings.topics.clicks} has {partitions} partitions")

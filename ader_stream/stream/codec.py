@@ -85,6 +85,11 @@ def load_schema(type_name: str) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
+def fingerprint_of(type_name: str) -> bytes:
+    """Fingerprint of the schema that one of our own types is written with today."""
+    return dict(_headers(type_name))[SCHEMA_HEADER]
+
+
 @functools.cache
 def _headers(type_name: str) -> tuple[tuple[str, bytes], ...]:
     return (

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from ader_stream.errors import AderError, ClickError
+from ader_stream.errors import AderError, ClickError, TopicError
 from ader_stream.stream.changelog import offset_range, read_range
 from ader_stream.stream.clicks import RECORD_TIME, ClickDecoder, ClickFormat
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.records import Record
-from ader_stream.stream.topics import ADMIN_TIMEOUT, Topics, check_topics
+from ader_stream.stream.topics import ADMIN_TIMEOUT, Topics, check_configs, check_topics
 from ader_stream.types import DAY_MS
 
 SAMPLE = 2_000
@@ -51,6 +51,7 @@ def diagnose(clients: KafkaClients, topics: Topics, format: ClickFormat) -> Iter
         return
     yield Finding("ok", f"every topic is there; {topics.clicks} has {partitions} partitions")
     admin = clients.admin()
+    yield _check_configs(admin, topics)
     yield _check_transaction_timeout(_broker_config(admin), clients.transaction_timeout)
     yield _check_group_protocol(_broker_config(admin), clients)
     records = [
@@ -67,6 +68,14 @@ def diagnose(clients: KafkaClients, topics: Topics, format: ClickFormat) -> Iter
         yield from _check_clicks(records, ClickDecoder(format))
     except AderError as error:  # a schema registry that does not answer, or refuses us
         yield Finding("error", str(error))
+
+
+def _check_configs(admin: AdminClient, topics: Topics) -> Finding:
+    try:
+        check_configs(admin, topics)
+    except TopicError as error:
+        return Finding("error", str(error))
+    return Finding("ok", "every topic of ours keeps what it must")
 
 
 def _check_transaction_timeout(broker: dict[str, str], timeout: int) -> Finding:

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
 
 from ader_stream.errors import TopicError
 from ader_stream.stream.clients import MAX_RECORD_BYTES
@@ -202,6 +208,39 @@ def topic_id(admin: AdminClient, topic: str) -> str:
         return str(future.result(ADMIN_TIMEOUT).topic_id)
     except KafkaException as error:
         raise TopicError(f"cannot describe {topic}: {error.args[0].str()}") from None
+
+
+def check_configs(admin: AdminClient, topics: Topics) -> None:
+    """Compare the configuration of our topics with what they need; the clicks are the user's own.
+
+    Raises
+    ------
+    TopicError
+        Naming each property that would lose records, or refuse some.
+    """
+    needed = {name: config for name, _, config in topics.specifications(1) if name != topics.clicks}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in needed]
+    wrong = []
+    for resource, future in admin.describe_configs(resources).items():
+        found = future.result(ADMIN_TIMEOUT)
+        for name, value in needed[resource.name].items():
+            if name in _PRECISELY and not _is_enough(name, found[name].value, value):
+                wrong.append(f"{resource.name}: {name}={found[name].value} (expected {value})")
+    if wrong:
+        raise TopicError(
+            f"topics not configured as needed: {', '.join(wrong)}; change them with kafka-configs "
+            "--alter, or delete topics that are empty and run `ader-stream topics create`"
+        )
+
+
+_PRECISELY = ("cleanup.policy", "retention.ms", "max.message.bytes")
+"""Properties that decide what is kept; the others are a matter of speed."""
+
+
+def _is_enough(name: str, found: str, needed: str) -> bool:
+    if name == "max.message.bytes":
+        return int(found) >= int(needed)
+    return {*found.split(",")} == {*needed.split(",")}
 
 
 def _wait_until_seen(admin: AdminClient, names: list[str]) -> None:
