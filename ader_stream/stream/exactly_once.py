@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol, cast
@@ -40,6 +40,13 @@ Key = bytes | str | None
 
 POLL_SECONDS = 0.1
 REJOIN_SECONDS = 1.0
+MOST_ABORTS = 10
+"""After so many aborts in a row a partition's worker ends: about half a minute of trying."""
+
+BEHIND_FACTOR = 5
+"""A worker that is behind commits so much less often: a commit writes what is open, and it costs
+less to write a session when it has closed than each time that it has grown."""
+
 OFFSETS_TIMEOUT = 10.0
 """Seconds that adding offsets may take: the broker aborts a transaction after about as long."""
 
@@ -114,6 +121,13 @@ class _Held:
     next_offset: int
     committed_offset: int
     is_at_end: bool = False
+    aborts: int = 0  # in a row
+
+    def note_commit(self) -> None:
+        """The transaction of all up to `next_offset` is committed."""
+        self.committed_offset = self.next_offset
+        self.aborts = 0
+        self.task.committed()
 
 
 @dataclass(frozen=True)
@@ -129,7 +143,7 @@ class LoopConfig:
     start
         ``earliest`` or ``latest``, where no offset was ever committed.
     commit_interval
-        ms between two transactions of a partition.
+        ms between two transactions of a partition; longer while there is more to be read.
     """
 
     topic: str
@@ -216,6 +230,7 @@ class ExactlyOnceLoop:
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,
         )
+        interval = self._config.commit_interval / 1000
         next_commit = time.monotonic()
         while not should_stop():
             for partition in self._waiting.due():
@@ -227,8 +242,8 @@ class ExactlyOnceLoop:
                 held.task.tick(is_at_end=held.is_at_end)
             on_round()
             if time.monotonic() >= next_commit:
-                self._commit_all()
-                next_commit = time.monotonic() + self._config.commit_interval / 1000
+                is_behind = self._commit_all() > READ_MESSAGES
+                next_commit = time.monotonic() + interval * (BEHIND_FACTOR if is_behind else 1)
         self._commit_all()
 
     def _process(self, records: Iterable[Record]) -> None:
@@ -264,47 +279,97 @@ class ExactlyOnceLoop:
                 if (message.offset() or 0) >= held.next_offset:
                     held.is_at_end = True
 
-    def _commit_all(self) -> None:
-        for partition in self.partitions:
-            self._commit(partition)
-            held = self._held[partition]
+    def _commit_all(self) -> int:
+        """Commit what the partitions have done; restore those whose transaction failed.
+
+        Returns
+        -------
+        int
+            Records that are left to be read.
+        """
+        failed = self._transact(self.partitions)
+        for partition, exception in failed.items():
+            self._abort(partition, exception)
+        if failed:
+            time.sleep(max(back_off(self._held[partition].aborts) for partition in failed))
+        for partition in failed:
+            self._begin_again(partition)
+        left = 0
+        for partition, held in self._held.items():
             where = TopicPartition(self._config.topic, partition)
             _, end = self._consumer.get_watermark_offsets(where, cached=True)
-            self._on_lag(partition, max(0, end - held.next_offset))
+            lag = max(0, end - held.next_offset)
+            self._on_lag(partition, lag)
+            left += lag
+        return left
 
-    def _commit(self, partition: int) -> None:
-        """Commit what a partition has done; after an abort, restore it and read again."""
-        held = self._held[partition]
-        try:
-            self._transact(partition, held)
-        except KafkaException as exception:
-            error = exception.args[0]
-            if error.fatal():
-                raise FencedError(f"producer of partition {partition}: {error.str()}") from None
-            log.warning("transaction aborted", partition=partition, error=error.str())
-            abort(held.producer)
-            held = self._hold(partition, held.producer)
-            self._consumer.seek(TopicPartition(self._config.topic, partition, held.next_offset))
+    def _abort(self, partition: int, exception: KafkaException) -> None:
+        """Abort a transaction that has failed.
 
-    def _transact(self, partition: int, held: _Held) -> None:
+        Raises
+        ------
+        FencedError
+            If the producer is lost.
+        TopicError
+            If too many in a row have failed: no waiting seems to mend that.
+        """
+        error, held = exception.args[0], self._held[partition]
+        if error.fatal():
+            raise FencedError(f"producer of partition {partition}: {error.str()}") from None
+        held.aborts += 1
+        log.warning(
+            "transaction aborted", partition=partition, aborts=held.aborts, error=error.str()
+        )
+        if held.aborts > MOST_ABORTS:
+            raise TopicError(
+                f"{self._config.topic}/{partition}: {held.aborts} transactions in a row were "
+                f"aborted, the last one because of {error.name()}: {error.str()}; nothing of them "
+                "is committed. Look at the brokers' logs, and start this worker again"
+            ) from None
+        abort(held.producer)
+
+    def _begin_again(self, partition: int) -> None:
+        """Drop a partition's memory, restore it, and read from its committed offset again."""
+        before = self._held[partition]
+        held = self._hold(partition, before.producer)
+        held.aborts = before.aborts
+        self._consumer.seek(TopicPartition(self._config.topic, partition, held.next_offset))
+
+    def _transact(self, partitions: Iterable[int]) -> dict[int, KafkaException]:
+        """Commit what partitions have done, side by side; return why those failed that did."""
+        failed: dict[int, KafkaException] = {}
+        offsets: dict[int, TopicPartition] = {}
+        for partition in partitions:
+            try:
+                if offset := self._begin(partition, self._held[partition]):
+                    offsets[partition] = offset
+            except KafkaException as exception:
+                failed[partition] = exception
+        group = self._consumer.consumer_group_metadata() if offsets else None
+
+        def send_offset(partition: int) -> None:
+            producer = self._held[partition].producer
+            producer.send_offsets_to_transaction([offsets[partition]], group, OFFSETS_TIMEOUT)
+
+        def commit(partition: int) -> None:
+            self._held[partition].producer.commit_transaction(REQUEST_TIMEOUT)
+
+        failed |= side_by_side(send_offset, offsets.keys(), OFFSETS_TIMEOUT + HANG_SECONDS)
+        failed |= side_by_side(commit, offsets.keys() - failed.keys())
+        for partition in offsets.keys() - failed.keys():
+            self._held[partition].note_commit()
+        return failed
+
+    def _begin(self, partition: int, held: _Held) -> TopicPartition | None:
+        """Open a transaction and fill it; return the offset to commit, None for nothing to do."""
         ahead = held.next_offset - held.committed_offset
         if ahead < 0 or (ahead == 0 and not held.task.is_dirty()):
-            return  # below the committed offset, a restored task is only reading its state again
+            return None  # below the committed offset, a restored task only reads its state again
         transaction = Transaction()
         metadata = held.task.write(transaction, held.next_offset)
         held.producer.begin_transaction()
         transaction.send(held.producer)
-        offset = TopicPartition(self._config.topic, partition, held.next_offset, metadata=metadata)
-        group = self._consumer.consumer_group_metadata()
-        retried(
-            lambda: in_time(
-                lambda: held.producer.send_offsets_to_transaction([offset], group, OFFSETS_TIMEOUT),
-                OFFSETS_TIMEOUT + HANG_SECONDS,
-            )
-        )
-        retried(lambda: held.producer.commit_transaction(REQUEST_TIMEOUT))
-        held.committed_offset = held.next_offset
-        held.task.committed()
+        return TopicPartition(self._config.topic, partition, held.next_offset, metadata=metadata)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True
@@ -321,9 +386,11 @@ class ExactlyOnceLoop:
         log.info("partitions taken", topic=self._config.topic, partitions=self.partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for given in partitions:
-            if given.partition in self._held:
-                self._transact_last(given.partition)
+        leaving = [given.partition for given in partitions if given.partition in self._held]
+        for partition, exception in self._transact(leaving).items():
+            # What fails here, the next owner does again.
+            log.warning("last commit failed", partition=partition, error=exception.args[0].str())
+            abort(self._held[partition].producer)
         self._on_lost(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -332,15 +399,6 @@ class ExactlyOnceLoop:
             self._waiting.forget(given.partition)
         consumer.incremental_unassign(partitions)
         log.info("partitions given up", topic=self._config.topic, left=self.partitions)
-
-    def _transact_last(self, partition: int) -> None:
-        """Commit before a partition is given up; what fails here the next owner does again."""
-        held = self._held[partition]
-        try:
-            self._transact(partition, held)
-        except KafkaException as exception:
-            log.warning("last commit failed", partition=partition, error=exception.args[0].str())
-            abort(held.producer)
 
     def _fenced_producer(self, partition: int) -> Producer:
         """Producer of a partition; earlier owners are fenced and their transactions aborted."""
@@ -430,33 +488,70 @@ def retried(request: Callable[[], None]) -> None:
             return
 
 
-def in_time(request: Callable[[], None], seconds: float) -> None:
-    """Do a request in a thread of its own, and give it up where it outlasts its own time-out.
+def side_by_side(
+    request: Callable[[int], None], partitions: Collection[int], seconds: float | None = None
+) -> dict[int, KafkaException]:
+    """Do a transactional request for each partition at the same time; return what failed, and why.
 
-    When a broker restarts under it, librdkafka's `send_offsets_to_transaction` can wait for good,
-    whatever its time-out. Its thread is left behind and keeps the producer alive; the next
-    owner's `init_transactions` aborts what it has begun.
+    It is repeated while its error says that this is safe and may help. Each is done in a thread of
+    its own, and given up where it outlasts its own time-out: when a broker restarts under it,
+    librdkafka's `send_offsets_to_transaction` can wait for good. Its thread is left behind and
+    keeps the producer alive; the next owner's `init_transactions` aborts what it has begun.
 
     Raises
     ------
     FencedError
-        If it has not returned: this producer is lost.
+        If one has not returned in time: its producer is lost.
     """
-    outcome: Future[None] = Future()
+    failed: dict[int, KafkaException] = {}
+    pending: Collection[int] = partitions
+    while pending:
+        tried = _attempt(request, pending, seconds)
+        pending = [p for p, exception in tried.items() if exception.args[0].retriable()]
+        failed |= {p: exception for p, exception in tried.items() if p not in pending}
+        for partition in pending:
+            error = tried[partition].args[0].str()
+            log.warning("kafka request repeated", partition=partition, error=error)
+    return failed
 
-    def run() -> None:
+
+def _attempt(
+    request: Callable[[int], None], partitions: Collection[int], seconds: float | None
+) -> dict[int, KafkaException]:
+    outcomes = {partition: Future[None]() for partition in partitions}
+
+    def run(partition: int) -> None:
         try:
-            request()
+            request(partition)
         except BaseException as error:
-            outcome.set_exception(error)
+            outcomes[partition].set_exception(error)
         else:
-            outcome.set_result(None)
+            outcomes[partition].set_result(None)
 
-    threading.Thread(target=run, name="transaction", daemon=True).start()
-    try:
-        outcome.result(seconds)
-    except TimeoutError:
-        raise FencedError(f"a transactional request has not returned in {seconds:g} s") from None
+    for partition in partitions:
+        threading.Thread(target=run, args=(partition,), name="transaction", daemon=True).start()
+    wait(outcomes.values(), seconds)
+    failed = {}
+    for partition, outcome in outcomes.items():
+        try:
+            outcome.result(0)
+        except TimeoutError:
+            raise FencedError(
+                f"a transactional request of partition {partition} has not returned in "
+                f"{seconds:g} s"
+            ) from None
+        except KafkaException as exception:
+            failed[partition] = exception
+    return failed
+
+
+def back_off(aborts: int) -> float:
+    """Seconds to wait after so many aborts in a row.
+
+    >>> [back_off(aborts) for aborts in (1, 2, 5, 6, 10)]
+    [0.1, 0.2, 1.6, 3.2, 5.0]
+    """
+    return float(min(0.1 * 2 ** (aborts - 1), 5.0))
 
 
 def abort(producer: Producer) -> None:

@@ -40,6 +40,8 @@ class Intake:
     ----------
     duplicates
         Clicks passed over since it was made, because their event id was known.
+    refused
+        What `take_refused` will return.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Intake:
         self._rule = rule
         self._reach = lateness + rule.max_jump if rule.max_jump else ENDLESS
         self._on_join = on_join
-        self._refused: list[tuple[int, ClickError]] = []
+        self.refused: list[tuple[int, ClickError]] = []
 
     def observe(self, click: Click, offset: int) -> None:
         """Take a click in, hold it, or pass over a duplicate; see `take_refused` afterwards."""
@@ -92,9 +94,7 @@ class Intake:
 
     def take_refused(self) -> list[tuple[int, ClickError]]:
         """Return offsets of clicks that become dead letters since the last call, and why."""
-        if not self._refused:
-            return self._refused
-        refused, self._refused = self._refused, []
+        refused, self.refused = self.refused, []
         return refused
 
     def needed_from(self) -> Place | None:
@@ -154,4 +154,4 @@ class Intake:
     def _refuse(self, click: Click, at: int, error: ClickError, offset: int) -> None:
         if click.event_id is not None:
             self.event_ids.forget(click.event_id, offset)  # a mended one may come again
-        self._refused.append((at, error))
+        self.refused.append((at, error))

@@ -251,10 +251,11 @@ class SessionizerTask:
                 self._refusals.accepted += 1
         except ClickError as error:
             self._refuse(dead_letter(record, headers), error)
-        for at, refusal in intake.take_refused():
-            letter = self._letters.pop(at) if at in self._letters else dead_letter(record, headers)
-            self._refuse(letter, refusal)
-        if offset in intake.held:
+        if intake.refused:
+            for at, refusal in intake.take_refused():
+                waiting = self._letters.pop(at, None)
+                self._refuse(waiting or dead_letter(record, headers), refusal)
+        if intake.held and offset in intake.held:
             self._letters[offset] = dead_letter(record, headers)
 
     def _refuse(self, letter: DeadLetter, error: ClickError) -> None:

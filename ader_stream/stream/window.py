@@ -263,8 +263,9 @@ class SessionWindow:
         position = session.insert(time, click.item, original, click.extra)
         if not touching:
             self._add(session)
-        end = self._blocks.start(session.block + 1)
-        session.ends_at = min(end, session.first + self._rule.max_age)
+        session.ends_at = min(
+            self._blocks.start(session.block + 1), session.times[0] + self._rule.max_age
+        )
         self._close_at_bounds(session)
         return session, position
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from click.testing import CliRunner
 
 from ader_stream.cli.main import COMMANDS
 from ader_stream.cli.settings import settings
+from tests.benchmarks import sessionizer
 from tests.benchmarks.results_table import BEGIN, END, RESULTS, markdown_table, read_results
 
 README = Path(__file__).parents[2] / "README.md"
@@ -29,3 +31,10 @@ def test_readme_shows_the_results_as_they_are() -> None:
     table = markdown_table(read_results(RESULTS))
 
     assert BEGIN + table + END in README.read_text(encoding="utf-8")
+
+
+def test_readme_shows_what_a_click_costs_as_it_was_measured() -> None:
+    table = sessionizer.markdown_table(json.loads(sessionizer.RESULTS.read_text("utf-8")))
+
+    shown = sessionizer.BEGIN + table + sessionizer.END
+    assert shown in README.read_text(encoding="utf-8")
