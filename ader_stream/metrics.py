@@ -140,6 +140,12 @@ LEADER = Metric(Gauge, "ader_trainer_leader", "0 or 1", "1 while this trainer le
 BLOCKS_WAITING = Metric(
     Gauge, "ader_blocks_waiting", "blocks", "Complete blocks that are not trained yet."
 )
+BACKLOG = Metric(
+    Gauge,
+    "ader_backlog_seconds",
+    "seconds",
+    "Event time of the complete blocks that are not trained yet.",
+)
 CYCLE_EPOCH = Metric(Gauge, "ader_cycle_epoch", "epoch", "Epoch of the running update cycle.")
 CYCLE_PROGRESS = Metric(
     Gauge, "ader_cycle_epoch_progress_ratio", "ratio", "Share of the epoch done."
@@ -156,6 +162,12 @@ CYCLES = Metric(Counter, "ader_cycles_total", "cycles", "Update cycles finished.
 VERSION_TRAINED = Metric(
     Gauge, "ader_version_trained", "version", "Newest version that this trainer has trained."
 )
+VERSIONS_REJECTED = Metric(
+    Counter, "ader_versions_rejected_total", "versions", "Versions that were not let through."
+)
+VERSION_PARENT = Metric(
+    Gauge, "ader_version_parent", "version", "Version that the next update cycle starts from."
+)
 VERSION_PUBLISHED = Metric(
     Gauge, "ader_version_published", "version", "Newest version in the models topic."
 )
@@ -168,6 +180,12 @@ PUBLISH_SECONDS = Metric(
 
 # Serving
 VERSION_SERVED = Metric(Gauge, "ader_version_served", "version", "Version that HTTP serves.")
+CANARY_VERSION = Metric(
+    Gauge, "ader_version_canary", "version", "Version that the canary's share gets; 0 without."
+)
+CANARY_SHARE = Metric(
+    Gauge, "ader_canary_share_ratio", "ratio", "Share of the session keys on the canary."
+)
 MODEL_AGE = Metric(
     Gauge,
     "ader_served_model_age_seconds",

@@ -7,7 +7,10 @@ partitions to share them.
 
 from __future__ import annotations
 
+import random
 import time
+from collections import defaultdict
+from collections.abc import Mapping
 
 import structlog
 import torch
@@ -24,13 +27,12 @@ from ader_stream.serve.versions import Version, Versions
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks import ClickDecoder
 from ader_stream.stream.exactly_once import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.manifest import Manifest, decode_manifest
-from ader_stream.stream.manifest_follower import ManifestFollower
-from ader_stream.stream.model_reader import ModelReader
+from ader_stream.stream.model_reader import PASSING, ModelReader
 from ader_stream.stream.prefixes import PrefixFollower
 from ader_stream.stream.prequential import Answers, PrequentialTask
-from ader_stream.stream.records import Record
+from ader_stream.stream.registry import Registry, RegistryFollower
 from ader_stream.stream.serving_log import ServingLog
+from ader_stream.stream.standing import Standing
 from ader_stream.stream.topics import check_topics
 from ader_stream.types import Counts, Recommendation, Target
 
@@ -54,55 +56,52 @@ def run(settings: Settings) -> None:
 
 
 class _Models:
-    """Follows the model log; swaps in every new version that can be loaded."""
+    """Follows the registry; serves what is to be served, as far as it can be loaded."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         clients, topics = settings.clients, settings.topics
         self._metrics = metrics
-        self._trust = settings.trust
-        self._reader = ModelReader(clients, topics, self._trust)
-        self._manifests: dict[int, Manifest] = {}
+        self._jitter = settings.inference.jitter / 1000
+        self._reader = ModelReader(clients, topics, settings.trust)
+        self._registry = Registry(settings.trust, self._count_refusal)
+        self._refused: dict[int, str] = {}
+        self._met: set[int] | None = None
         self.versions = Versions(self._load)
         self.live_at: int | None = None
         self.publish_to_live: float | None = None
-        self.follower = ManifestFollower(
-            clients,
-            topics.models,
-            self._decode,
-            lambda standing: self._take(standing, is_new=False),
-            self._take,
-        )
+        self.follower = RegistryFollower(clients, topics, self._registry, self._follow)
 
-    def _decode(self, record: Record) -> Manifest | None:
-        """Return the manifest in a record; one that cannot be used is counted."""
-        if record.value() is None:
-            return None
-        try:
-            return decode_manifest(record, self._trust)
-        except ArtifactError as error:
-            self._refuse(error, offset=record.offset())
-            return None
+    def _follow(self) -> None:
+        """Bring what is served to what the registry says."""
+        standing, manifests = self._registry.standing, self._registry.manifests
+        new = manifests.keys() - self._met if self._met is not None else set()
+        self._met = set(manifests)
+        self._refused = {v: why for v, why in list(self._refused.items()) if why not in PASSING}
+        self._know(standing)
+        for number in standing.serving:
+            if self._serve(number, is_new=number in new):
+                break
+        self._serve_canary(standing)
 
-    def _take(self, manifests: list[Manifest], *, is_new: bool = True) -> None:
-        """Serve the newest of these that can be loaded; all of them exist for scoring."""
-        for manifest in manifests:
-            self._manifests[manifest["version"]] = manifest
-            self.versions.announce(manifest["version"], max(manifest["blocks"]))
-        for manifest in reversed(manifests):
-            if self._swap(manifest, is_new=is_new):
-                return
+    def _know(self, standing: Standing) -> None:
+        manifests = self._registry.manifests
+        usable = {*standing.line, *standing.serving} - self._refused.keys()
+        self.versions.know({number: max(manifests[number]["blocks"]) for number in usable})
 
-    def _swap(self, manifest: Manifest, *, is_new: bool) -> bool:
-        number, published_at = manifest["version"], manifest["run"]["published_at"]
+    def _serve(self, number: int, *, is_new: bool) -> bool:
+        """Serve a version, if it is not served yet; False if it cannot be loaded."""
+        served = self.versions.served
+        if served and served.number == number:
+            return True
+        if is_new and served:
+            self.follower.stopping.wait(random.uniform(0, self._jitter))  # noqa: S311 - no secret
         started = time.perf_counter()
-        try:
-            version = self._load(number)
-        except ArtifactError:
-            self.versions.withdraw(number)
+        version = self._loaded(number)
+        if version is None:
             return False
         self.versions.serve(version)
         self.live_at = time.time_ns() // 1_000_000
-        self.publish_to_live = (self.live_at - published_at) / 1000 if is_new else None
+        self.publish_to_live = (self.live_at - version.published_at) / 1000 if is_new else None
         self._metrics[m.SWAP_SECONDS].observe(time.perf_counter() - started)
         self._metrics[m.VERSION_SERVED].set(number)
         if self.publish_to_live is not None:
@@ -110,18 +109,33 @@ class _Models:
         log.info("version live", version=number, publish_to_live=self.publish_to_live)
         return True
 
-    def _load(self, number: int) -> Version:
-        """Load a version; one that cannot be loaded is counted."""
-        try:
-            return self._fetch(self._manifests[number])
-        except ArtifactError as error:
-            self._refuse(error, version=number)
-            raise
+    def _serve_canary(self, standing: Standing) -> None:
+        version = self._loaded(standing.candidate) if standing.candidate else None
+        self.versions.serve_canary(version, standing.share)
+        self._metrics[m.CANARY_VERSION].set(version.number if version else 0)
+        self._metrics[m.CANARY_SHARE].set(standing.share if version else 0.0)
 
-    def _fetch(self, manifest: Manifest) -> Version:
-        model, vocabulary = load_serving(self._reader, manifest)
+    def _loaded(self, number: int) -> Version | None:
+        """Return a version from memory or from the log; None if it cannot be used."""
+        if number in self._refused:
+            return None
+        try:
+            return self.versions.loaded(number) or self._load(number)
+        except ArtifactError:
+            self.versions.withdraw(number)
+            return None
+
+    def _load(self, number: int) -> Version:
+        """Load a version; one that cannot be loaded is counted, and not tried again for nothing."""
+        manifest = self._registry.manifests[number]
+        try:
+            model, vocabulary = load_serving(self._reader, manifest)
+        except ArtifactError as error:
+            self._refused[number] = error.reason
+            self._count_refusal(error)
+            raise
         return Version(
-            manifest["version"],
+            number,
             max(manifest["blocks"]),
             manifest["run"]["published_at"],
             model,
@@ -129,9 +143,9 @@ class _Models:
             tuple(manifest["frequent_items"]),
         )
 
-    def _refuse(self, error: ArtifactError, **which: int) -> None:
+    def _count_refusal(self, error: ArtifactError) -> None:
         self._metrics[m.ARTIFACTS_REFUSED].labels(reason=error.reason).inc()
-        log.warning("version refused; the old one goes on", **which, reason=str(error))
+        log.warning("version refused; the old one goes on", reason=str(error))
 
 
 class _Worker:
@@ -194,9 +208,16 @@ class _Worker:
         version = self._versions.scoring(block)
         return (version.number, score_targets(version, targets)) if version else (None, Counts())
 
-    def _recommend(self, sessions: list[tuple[str, ...]]) -> list[Recommendation]:
-        version = self._versions.served
-        return recommend(version, sessions, self._settings.inference.k) if version else []
+    def _recommend(self, sessions: Mapping[str, tuple[str, ...]]) -> dict[str, Recommendation]:
+        by_version: defaultdict[Version, list[str]] = defaultdict(list)
+        for key in sessions:
+            if version := self._versions.for_key(key):
+                by_version[version].append(key)
+        found: dict[str, Recommendation] = {}
+        for version, keys in by_version.items():
+            ranked = recommend(version, [sessions[key] for key in keys], self._settings.inference.k)
+            found |= zip(keys, ranked, strict=True)
+        return found
 
     def _after_round(self) -> None:
         self._models.follower.check()

@@ -6,19 +6,22 @@ One leads, others stand by; a leader on an empty machine goes on from the topics
 
 from __future__ import annotations
 
+import functools
 import time
 
 import structlog
 import torch
 
 from ader_stream import metrics as m
-from ader_stream.ader.artifact import encode_parts
+from ader_stream.ader.artifact import encode_parts, state_bytes
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import Recipe, overridden, recipe
+from ader_stream.ader.state import State
 from ader_stream.ader.training import Progress
 from ader_stream.errors import FencedError, TrainingError
 from ader_stream.process import Process, run_worker
 from ader_stream.registry.describe import Making, describe_version
+from ader_stream.registry.gate import GateRule, measure, validation_samples, why_rejected
 from ader_stream.registry.load import load_state
 from ader_stream.settings import Settings
 from ader_stream.stream.block_feed import BlockFeed, TrainingBlock
@@ -26,6 +29,8 @@ from ader_stream.stream.leadership import Leadership
 from ader_stream.stream.manifest import Manifest
 from ader_stream.stream.model_log import ModelPublisher
 from ader_stream.stream.model_reader import ModelReader
+from ader_stream.stream.pruning import prunable, trim_sessions
+from ader_stream.stream.registry import Registry, RegistryReader
 from ader_stream.stream.topics import check_topics
 
 log = structlog.get_logger(__name__)
@@ -36,6 +41,14 @@ POLL_SECONDS = 0.2
 
 class _StopAskedError(Exception):
     """SIGTERM came while training."""
+
+
+class _ParentChangedError(Exception):
+    """A command has changed the parent while training."""
+
+    def __init__(self, parent: int | None) -> None:
+        super().__init__(f"the parent is {parent} now")
+        self.parent = parent
 
 
 def run(settings: Settings) -> None:
@@ -70,13 +83,18 @@ def run(settings: Settings) -> None:
 
 
 class _Leader:
-    """The trainer that leads, from the newest version on."""
+    """The trainer that leads: a version for every block, from the registry's parent on."""
 
     def __init__(
         self, settings: Settings, recipe_: Recipe, process: Process, leadership: Leadership
     ) -> None:
         self._settings = settings
         self._making = Making(METHOD, settings.trainer.recipe, recipe_, settings.trainer.seed)
+        self._gate = GateRule(
+            settings.trainer.max_recall_drop,
+            settings.trainer.min_item_coverage,
+            settings.models.max_bytes,
+        )
         self._process = process
         self._metrics = process.metrics
         self._leadership = leadership
@@ -84,75 +102,145 @@ class _Leader:
         self._publisher = ModelPublisher(
             clients, topics, settings.trainer.chunk_size, settings.signer
         )
-        reader = ModelReader(clients, topics, settings.trust)
-        manifests = reader.manifests()
-        self._last: Manifest | None = manifests[-1] if manifests else None
-        self._state = load_state(reader, self._last) if self._last else None
+        self._models = ModelReader(clients, topics, settings.trust)
+        self._registry = Registry(settings.trust)
+        self._reader = RegistryReader(clients, topics, self._registry)
         self._feed = BlockFeed(
-            clients, topics.sessions, check_topics(clients.admin(), topics), _offsets(self._last)
+            clients,
+            topics.sessions,
+            check_topics(clients.admin(), topics),
+            _offsets(self._registry.newest),
         )
+        self._known: tuple[int | None, State | None] = (None, None)
         self._last_poll = 0.0
-        log.info("leading", version=self._last and self._last["version"])
+        log.info("leading", newest=_number(self._registry.newest), parent=self._parent)
+
+    @property
+    def _parent(self) -> int | None:
+        """The version that the next cycle starts from."""
+        return self._registry.standing.parent
 
     def lead(self) -> None:
         """Train and publish until SIGTERM or until another trainer leads."""
+        rule, trainer = self._settings.blocks, self._settings.trainer
         try:
             while not self._process.should_stop():
                 self._leadership.require()
+                if self._reader.poll():
+                    self._prune()
                 self._feed.poll(POLL_SECONDS)
-                self._metrics[m.BLOCKS_WAITING].set(len(self._feed.waiting()))
-                block = self._feed.next_block(self._settings.blocks.min_sessions)
+                self._show_backlog()
+                block = self._feed.next_block(rule.min_sessions, all_waiting=trainer.join_waiting)
                 if block is not None:
                     self._train_and_publish(block)
         finally:
             self._feed.close()
+            self._reader.close()
 
     def _train_and_publish(self, block: TrainingBlock) -> None:
-        log.info("update cycle", blocks=block.blocks, sessions=len(block.sessions))
+        """Publish a version of the block, from the parent that holds in the end."""
+        while True:
+            try:
+                self._publish(*self._train(block))
+            except _ParentChangedError as change:
+                log.info("parent changed; the block is trained again", parent=change.parent)
+            else:
+                return
+
+    def _train(self, block: TrainingBlock) -> tuple[Manifest, State | None]:
+        """Return a version's manifest, and its state unless the block came to nothing."""
+        number, parent = self._parent, self._parent_state()
+        self._training_from = number
+        log.info("update cycle", blocks=block.blocks, sessions=len(block.sessions), parent=number)
+        describe = functools.partial(
+            describe_version,
+            block,
+            self._making,
+            previous=_number(self._registry.newest),
+            parent=number,
+        )
+        sessions = [session.items for session in block.sessions]
+        recipe_, seed = self._making.recipe, self._making.seed
         started = time.perf_counter()
         try:
-            state, report = train_cycle(
-                [session.items for session in block.sessions],
-                self._state,
-                self._making.recipe,
-                self._making.seed,
-                self._show,
-            )
+            state, report = train_cycle(sessions, parent, recipe_, seed, self._show)
         except TrainingError as error:
-            log.warning("blocks passed over", blocks=block.blocks, reason=str(error))
-            return
+            return describe(rejection=str(error)), None
         seconds = time.perf_counter() - started
-        parts = encode_parts(state)
-        previous = self._last["version"] if self._last else None
-        manifest = describe_version(
-            block, self._making, previous=previous, parent=previous, report=report, seconds=seconds
-        )
-        self._metrics[m.VERSION_TRAINED].set(manifest["version"])
         self._metrics[m.CYCLE_SECONDS].set(seconds)
         self._metrics[m.CYCLES].inc()
-        self._leadership.require()
+        validation = validation_samples(sessions, parent, state, recipe_, seed)
+        measured = measure(validation, parent, state, self._stay)
+        rejection = why_rejected(self._gate, measured, state, state_bytes(state))
+        return describe(report=report, seconds=seconds, gate=measured, rejection=rejection), state
+
+    def _publish(self, manifest: Manifest, state: State | None) -> None:
+        parts = encode_parts(state) if state else {}
+        self._metrics[m.VERSION_TRAINED].set(manifest["version"])
+        self._stay()
         publishing = time.perf_counter()
-        self._last, self._state = self._publisher.publish(manifest, parts), state
+        published = self._publisher.publish(manifest, parts)
         self._metrics[m.PUBLISH_SECONDS].set(time.perf_counter() - publishing)
         self._metrics[m.VERSION_PUBLISHED].set(manifest["version"])
-        log.info(
-            "version published",
-            version=manifest["version"],
-            blocks=block.blocks,
-            epochs=report.epochs,
-            seconds=round(seconds, 1),
-            digest=self._last["digest"][:12],
-        )
+        self._registry.manifests[manifest["version"]] = published
+        if manifest["rejection"]:
+            self._metrics[m.VERSIONS_REJECTED].inc()
+            log.warning("version rejected", **_told(published), reason=manifest["rejection"])
+        else:
+            self._known = (manifest["version"], state)
+            log.info("version published", **_told(published))
 
-    def _show(self, progress: Progress) -> None:
-        """Show progress, stay a member of the group, and stop where that is asked for."""
+    def _parent_state(self) -> State | None:
+        """Return the parent's state: the one in memory, or the log's."""
+        number = self._parent
+        if number != self._known[0]:
+            manifest = self._registry.manifests[number] if number else None
+            self._known = (number, load_state(self._models, manifest) if manifest else None)
+        self._metrics[m.VERSION_PARENT].set(number or 0)
+        return self._known[1]
+
+    def _prune(self) -> None:
+        """Delete what commands have asked to delete, and sessions that no version needs."""
+        asked = {v for c in self._registry.commands if c.command == "prune" for v in c.versions}
+        doomed = asked & set(prunable(self._registry))
+        if not doomed:
+            return
+        manifests = [self._registry.manifests.pop(version) for version in sorted(doomed)]
+        self._publisher.prune(manifests)
+        trim_sessions(self._settings.clients, self._settings.topics, self._registry)
+        log.info("versions pruned", versions=sorted(doomed))
+
+    def _show_backlog(self) -> None:
+        waiting = self._feed.waiting()
+        span = max(waiting) - min(waiting) + 1 if waiting else 0
+        self._metrics[m.BLOCKS_WAITING].set(len(waiting))
+        self._metrics[m.BACKLOG].set(span * self._settings.blocks.length / 1000)
+        if len(waiting) > 1:
+            log.info("blocks wait", blocks=len(waiting), backlog_blocks=span)
+
+    def _stay(self) -> None:
+        """Stay a member of the group; learn of commands.
+
+        Raises
+        ------
+        FencedError
+            Another trainer leads.
+        _ParentChangedError
+            A rollback has changed what is trained from.
+        """
         if self._process.should_stop():
             raise _StopAskedError
         now = time.monotonic()
-        if now - self._last_poll >= POLL_SECONDS or progress.ends_epoch:
+        if now - self._last_poll >= POLL_SECONDS:
             self._last_poll = now
             self._leadership.require()
-            self._show_metrics(progress)
+            if self._reader.poll() and self._parent != self._training_from:
+                raise _ParentChangedError(self._parent)
+
+    def _show(self, progress: Progress) -> None:
+        """Show progress, and stay."""
+        self._stay()
+        self._show_metrics(progress)
         if progress.ends_epoch:
             log.info(
                 "epoch",
@@ -174,6 +262,22 @@ class _Leader:
 def _offsets(manifest: Manifest | None) -> dict[int, int]:
     offsets = manifest["run"]["offsets"] if manifest else []
     return {place["partition"]: place["next_offset"] for place in offsets}
+
+
+def _number(manifest: Manifest | None) -> int | None:
+    return manifest["version"] if manifest else None
+
+
+def _told(manifest: Manifest) -> dict[str, object]:
+    """What the log says of a version."""
+    return {
+        "version": manifest["version"],
+        "parent": manifest["parent"],
+        "blocks": manifest["blocks"],
+        "epochs": manifest["report"]["epochs"],
+        "seconds": round(manifest["run"]["train_seconds"], 1),
+        "digest": manifest["digest"][:12],
+    }
 
 
 if __name__ == "__main__":

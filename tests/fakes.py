@@ -12,6 +12,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 
 from ader_stream.stream.codec import load_schema
+from ader_stream.stream.manifest import FORMAT, KINDS, content_digest, sha256
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -299,6 +300,20 @@ def example_manifest(version: int = 1, **fields: Any) -> dict[str, Any]:
     return (
         example("ModelManifest") | chain | {"status": "accepted", "blocks": [version - 1]} | fields
     )
+
+
+def complete_manifest(version: int = 1, **fields: Any) -> dict[str, Any]:
+    """A manifest as its publisher has filled it in: each part is one chunk of one byte."""
+    parts = [described_part(kind) for kind in KINDS]
+    places = [{"kind": kind, "first_offset": 0, "last_offset": 0} for kind in KINDS]
+    manifest = example_manifest(version, format=FORMAT, parts=parts, digest=content_digest(parts))
+    return manifest | {"run": manifest["run"] | {"places": places}} | fields
+
+
+def described_part(kind: str) -> dict[str, Any]:
+    """What a manifest says of a part of one byte."""
+    hashed = sha256(kind.encode())
+    return {"kind": kind, "size": 1, "sha256": hashed, "chunks": [{"size": 1, "sha256": hashed}]}
 
 
 PRIMITIVES = {

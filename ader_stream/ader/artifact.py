@@ -51,6 +51,13 @@ def encode_parts(state: State) -> dict[str, bytes]:
     }
 
 
+def state_bytes(state: State) -> int:
+    """Bytes of a version's tensors: its size but for headers."""
+    tensors = [*state.weights.values(), *state.optimizer.values()]
+    exemplars = state.exemplars.items.nbytes + state.exemplars.offsets.nbytes
+    return sum(tensor.nbytes for tensor in tensors) + exemplars
+
+
 def decode_state(parts: Mapping[str, Blob]) -> State:
     """Rebuild the version behind the parts.
 

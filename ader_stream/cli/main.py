@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": "What is wrong with connection, topics, settings or clicks.",
     "evaluate": "The paper's protocol on a data set, without Kafka.",
     "metrics": "Every metric: name, type, unit, labels, meaning.",
+    "models": "Versions: look at them, pin, roll back, export, import, prune.",
     "replay": "Feed a data set into the clicks topic.",
     "run": "One worker: sessionizer, trainer or inference.",
     "schemas": "Whether what stands in the topics fits to the schemas here.",

@@ -16,6 +16,7 @@ import torch
 
 from ader_stream.ader.cycle import CycleReport
 from ader_stream.ader.recipes import Recipe
+from ader_stream.registry.gate import Measured
 from ader_stream.resources import resource
 from ader_stream.stream.block_feed import TrainingBlock
 from ader_stream.stream.manifest import ACCEPTED, REJECTED, Manifest
@@ -57,6 +58,7 @@ def describe_version(
     parent: int | None,
     report: CycleReport = NOTHING_DONE,
     seconds: float = 0.0,
+    gate: Measured | None = None,
     rejection: str | None = None,
 ) -> Manifest:
     """Return the manifest of version `previous` + 1, without what its publisher fills in.
@@ -69,6 +71,8 @@ def describe_version(
         The version that weights, exemplars, vocabulary and optimizer came from.
     report, seconds
         Of the update cycle.
+    gate
+        What was measured before publishing.
     rejection
         Why it must not be served; None if it may.
     """
@@ -88,7 +92,7 @@ def describe_version(
         "seed": making.seed,
         "frequent_items": [item for item, _ in frequency.most_common(FREQUENT_ITEMS)],
         "report": _describe_report(report, block),
-        "gate": None,
+        "gate": gate.avro() if gate else None,
         "run": _describe_run(block, report, seconds),
     }
 

@@ -80,19 +80,19 @@ class RecommendRoutes:
                     f"session {key!r} is not open on this worker; ask the worker that holds its "
                     "partition, or POST its items",
                 )
-            return self._recommend(items, k)
+            return self._recommend(items, k, key)
 
         return answer
 
     def _for_items(self, body: bytes) -> Callable[[], JSONResponse]:
         def answer() -> JSONResponse:
-            items, k = _parse(body, self._k)
-            return self._recommend(items, k)
+            items, k, key = _parse(body, self._k)
+            return self._recommend(items, k, key)
 
         return answer
 
-    def _recommend(self, items: Sequence[str], k: int) -> JSONResponse:
-        version = self._versions.served
+    def _recommend(self, items: Sequence[str], k: int, key: str | None) -> JSONResponse:
+        version = self._versions.for_key(key)
         if version is None:
             return _error(503, "no version has been published yet; try again later")
         [found] = recommend(version, [items], k)
@@ -127,7 +127,8 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _parse(body: bytes, default_k: int) -> tuple[list[str], int]:
+def _parse(body: bytes, default_k: int) -> tuple[list[str], int, str | None]:
+    """Return items, k, and the session's key where the request names one: a canary goes by it."""
     if len(body) > MAX_BODY:
         raise InputError(f"body: expected at most {MAX_BODY} bytes")
     try:
@@ -139,7 +140,10 @@ def _parse(body: bytes, default_k: int) -> tuple[list[str], int]:
     items = request["items"]
     if len(items) > MAX_ITEMS or not all(type(item) in (str, int) for item in items):
         raise InputError(f"items: expected at most {MAX_ITEMS} texts or whole numbers")
-    return [str(item) for item in items], _checked_k(request.get("k", default_k))
+    key = request.get("session")
+    if not isinstance(key, str | None):
+        raise InputError(f"session = {key!r:.50}: expected a text, the key of the session")
+    return [str(item) for item in items], _checked_k(request.get("k", default_k)), key
 
 
 def _checked_k(value: object) -> int:

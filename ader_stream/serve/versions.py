@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ader_stream.ader.model import SessionModel
@@ -52,12 +53,13 @@ class Versions:
         self._last_blocks: dict[int, int] = {}
         self._loaded: dict[int, Version] = {}
         self._lock = threading.Lock()
+        self._canary: tuple[Version, float] | None = None
         self.served: Version | None = None
 
-    def announce(self, number: int, last_block: int) -> None:
-        """Learn that a version exists."""
+    def know(self, last_blocks: Mapping[int, int]) -> None:
+        """Learn which versions may score: number → last trained block. No other one may."""
         with self._lock:
-            self._last_blocks[number] = last_block
+            self._last_blocks = dict(last_blocks)
 
     def withdraw(self, number: int) -> None:
         """Forget a version: it cannot be loaded."""
@@ -69,6 +71,23 @@ class Versions:
         with self._lock:
             self._loaded[version.number] = version
             self.served = version
+
+    def serve_canary(self, version: Version | None, share: float = 0.0) -> None:
+        """Serve a version to a share of the session keys; None ends it."""
+        with self._lock:
+            self._canary = (version, share) if version else None
+
+    @property
+    def canary(self) -> Version | None:
+        """What a share of the session keys gets."""
+        return self._canary[0] if self._canary else None
+
+    def for_key(self, key: str | None) -> Version | None:
+        """Return the version that serves a session; without a key, the one that serves most."""
+        canary = self._canary
+        if canary and key is not None and place_of(key) < canary[1]:
+            return canary[0]
+        return self.served
 
     def scoring(self, block: int) -> Version | None:
         """The newest version whose last trained block is before `block`; None where none is.
@@ -90,6 +109,11 @@ class Versions:
             for number in list(self._loaded):
                 if number not in needed and not self._is_served(number):
                     del self._loaded[number]
+
+    def loaded(self, number: int) -> Version | None:
+        """Return a version that is in memory."""
+        canary = self.canary
+        return canary if canary and canary.number == number else self._loaded.get(number)
 
     def _loaded_version(self, number: int) -> Version:
         version = self._loaded.get(number)
@@ -113,3 +137,12 @@ class Versions:
                 if last_block < block and number <= served.number
             ]
         return max(fitting, default=None)
+
+
+def place_of(key: str) -> float:
+    """Place a session key by its hash, uniform in 0 … 1: the same on every worker.
+
+    >>> 0 <= place_of("visit-1") < 1
+    True
+    """
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big") / 2**56

@@ -192,6 +192,22 @@ class TrainerSettings(_Group):
     )
     seed: int = Field(0, description="Of everything random in a cycle.")
     threads: int = Field(0, ge=0, description="CPU threads; 0 for every core.")
+    join_waiting: bool = Field(
+        False, description="Train all blocks that wait as one, where training is too slow for each."
+    )
+    max_recall_drop: float = Field(
+        5.0,
+        ge=0,
+        le=100,
+        description="A version whose validation Recall@20 lies more percentage points below its "
+        "parent's is rejected.",
+    )
+    min_item_coverage: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="A version whose lists of 20 hold a smaller share of the items is rejected.",
+    )
     chunk_size: int = Field(
         900_000, ge=1_000, le=1_000_000, description="Bytes of a record in model-chunks."
     )
@@ -222,6 +238,11 @@ class InferenceSettings(_Group):
         False, description="Also write the recommendations topic after each click."
     )
     threads: int = Field(1, ge=1, description="CPU threads.")
+    jitter: Duration = Field(
+        _as_written("0ms"),
+        description="Before a new version is loaded, wait a random time up to this: many workers "
+        "then do not load at once.",
+    )
     commit_interval: Duration = Field(
         _as_written("500ms"), description="Longest time between two transactions."
     )

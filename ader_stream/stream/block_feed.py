@@ -103,16 +103,19 @@ class BlockFeed:
         end = self._complete()
         return sorted(block for block in self._sessions if end is not None and block <= end)
 
-    def next_block(self, min_sessions: int) -> TrainingBlock | None:
-        """Give out the next complete block, joined with those after it up to `min_sessions`."""
+    def next_block(self, min_sessions: int, *, all_waiting: bool = False) -> TrainingBlock | None:
+        """Give out the next complete block, joined with those after it up to `min_sessions`.
+
+        `all_waiting` joins every block that waits.
+        """
         sessions: list[Session] = []
         blocks: list[int] = []
         for block in self.waiting():
+            if len(sessions) >= min_sessions and not all_waiting:
+                break
             blocks.append(block)
             sessions += self._sessions[block]
-            if len(sessions) >= min_sessions:
-                break
-        else:
+        if len(sessions) < min_sessions or not blocks:
             return None
         for block in blocks:
             del self._sessions[block]

@@ -101,6 +101,30 @@ class ModelPublisher:
         self._transact(lambda: self._produce_manifest(complete))
         return complete
 
+    def prune(self, manifests: Sequence[Manifest]) -> None:
+        """Delete versions by tombstones: the manifest first, so that nobody looks for chunks.
+
+        Raises
+        ------
+        FencedError, TopicError
+            As `publish` does.
+        """
+        for manifest in manifests:
+            version = manifest["version"]
+            keys = [
+                f"{version}/{part['kind']}/{number}"
+                for part in manifest["parts"]
+                for number in range(len(part["chunks"]))
+            ]
+            self._transact(
+                lambda v=version, k=keys: self._produce_tombstones(v, k)  # type: ignore[misc]
+            )
+
+    def _produce_tombstones(self, version: int, keys: Sequence[str]) -> None:
+        produce(self._producer, self._topics.models, str(version), None)
+        for key in keys:
+            produce(self._producer, self._topics.model_chunks, key, None)
+
     def _produce_manifest(self, manifest: Manifest) -> None:
         value, headers = encode_manifest(manifest, self._signer)
         produce(self._producer, self._topics.models, str(manifest["version"]), value, headers)

@@ -1,4 +1,4 @@
-"""Reads versions: manifests, and the parts that they name, checked before anyone sees them."""
+"""Reads the parts that a manifest names, checked before anyone sees them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ import structlog
 from confluent_kafka import KafkaException
 
 from ader_stream.errors import ArtifactError, OffsetError, TopicError
-from ader_stream.stream.changelog import offset_range, read_range, read_to_end
+from ader_stream.stream.changelog import offset_range, read_range
 from ader_stream.stream.clients import KafkaClients
-from ader_stream.stream.manifest import Manifest, Trust, check_manifest, decode_manifest, sha256
+from ader_stream.stream.manifest import Manifest, Trust, check_manifest, sha256
 from ader_stream.stream.topics import Topics
 
 log = structlog.get_logger(__name__)
 
-RETRIED = ("missing-chunk", "damaged-chunk", "unreachable")
-"""Reasons that may pass: a replica that lags or is damaged, a broker that restarts."""
+PASSING = ("missing-chunk", "unreachable")
+"""Reasons that may pass with time: a replica that lags, a broker that restarts."""
+
+RETRIED = (*PASSING, "damaged-chunk")
+"""Reasons for which it is tried again at once: another replica may answer."""
 
 ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.5
@@ -42,7 +45,7 @@ class _Place:
 
 @dataclass(frozen=True)
 class ModelReader:
-    """Reads manifests and parts, and takes none that is not what its manifest says.
+    """Reads parts, and takes none that is not what its manifest says.
 
     Parameters
     ----------
@@ -56,23 +59,6 @@ class ModelReader:
     topics: Topics
     trust: Trust = field(default_factory=Trust)
     pause: Callable[[float], None] = time.sleep
-
-    def manifests(self) -> list[Manifest]:
-        """Every committed manifest, by version.
-
-        Raises
-        ------
-        ArtifactError
-            If one cannot be read: who goes on from the others would publish its version again.
-        """
-        by_version: dict[int, Manifest] = {}
-        for record in read_to_end(self.clients, self.topics.models):
-            if record.value() is None:
-                by_version.pop(int(record.key() or 0), None)
-            else:
-                manifest = decode_manifest(record, self.trust)
-                by_version[manifest["version"]] = manifest
-        return [by_version[version] for version in sorted(by_version)]
 
     def fetch(self, manifest: Manifest, kinds: Sequence[str]) -> dict[str, memoryview]:
         """Return parts, checked chunk by chunk; each lies in memory once.

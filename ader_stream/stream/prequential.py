@@ -6,7 +6,7 @@ What ranks is handed in: the transport knows no model.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ader_stream.stream.clients import KafkaClients
@@ -31,12 +31,12 @@ class Answers(NamedTuple):
     on_scored
         Told block, version and counts once they are committed.
     recommend
-        Sessions → recommendations, none at all where no version serves; None: switched off.
+        Sessions by key → recommendations by key, none where no version serves; None: switched off.
     """
 
     score: Callable[[int, list[Target]], tuple[int | None, Counts]]
     on_scored: Callable[[int, int, Counts], None]
-    recommend: Callable[[list[Items]], list[Recommendation]] | None = None
+    recommend: Callable[[Mapping[str, Items]], Mapping[str, Recommendation]] | None = None
 
 
 class PrequentialTask:
@@ -124,18 +124,15 @@ class PrequentialTask:
     def _write_recommendations(self, transaction: Transaction) -> None:
         if not self._answers.recommend or not self._to_recommend:
             return
-        found = self._answers.recommend([items for items, _ in self._to_recommend.values()])
-        # Nothing is found where no version serves yet.
-        for (key, (_, time)), recommendation in zip(
-            self._to_recommend.items(), found, strict=False
-        ):
+        sessions = {key: items for key, (items, _) in self._to_recommend.items()}
+        for key, recommendation in self._answers.recommend(sessions).items():
             items = [{"item": item, "score": score} for item, score in recommendation.items]
             value, headers = encode(
                 "Recommendation",
                 {
                     "session": key,
                     "version": recommendation.version,
-                    "time": time,
+                    "time": self._to_recommend[key][1],
                     "fallback": recommendation.fallback,
                     "items": items,
                 },

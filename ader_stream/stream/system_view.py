@@ -6,17 +6,21 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
 from confluent_kafka import TopicPartition
 
 from ader_stream.stream.changelog import checked, offset_range
 from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.codec import decode
 from ader_stream.stream.dead_letters import is_letter
-from ader_stream.stream.manifest import Manifest
+from ader_stream.stream.manifest import Trust
 from ader_stream.stream.records import Record
+from ader_stream.stream.registry import Registry
 from ader_stream.stream.score_log import Score, ScoreKey, decode_score
 from ader_stream.stream.topics import Topics, partition_counts
 from ader_stream.stream.window import BlockCounts
+
+log = structlog.get_logger(__name__)
 
 
 class SystemView:
@@ -44,14 +48,16 @@ class SystemView:
     """
 
     def __init__(self, clients: KafkaClients, topics: Topics, *, whole: bool = True) -> None:
-        self.manifests: dict[int, Manifest] = {}
+        self._registry = Registry(Trust(), lambda error: log.warning("refused", reason=str(error)))
+        self.manifests = self._registry.manifests
         self.serving: dict[str, Mapping[str, Any]] = {}
         self.publish_to_live: dict[int, float] = {}
         self.scores: dict[ScoreKey, Score] = {}
         self.blocks: defaultdict[int, BlockCounts] = defaultdict(BlockCounts)
         self.dead_letters = 0
         self._take_by_topic: dict[str, Callable[[Record], None]] = {
-            topics.models: self._take_manifest,
+            topics.models: self._registry.take_manifest,
+            topics.control: self._registry.take_command,
             topics.serving: self._take_serving,
         }
         if whole:
@@ -81,25 +87,24 @@ class SystemView:
         self._reader.close()
 
     def served_block(self) -> int | None:
-        """The last trained block of the oldest version that any input partition is served by.
+        """The last block that every input partition is served for; None before the first.
 
-        None while a partition is served by none. A worker that died may still stand here; what
-        counts for a partition is the newest version that a holder of it has said to serve.
+        That is the last one that its version was trained on. Where it is the version that is to be
+        served, no block that has come to nothing since is waited for.
+        A worker that died may still stand here; what counts for a partition is the newest version
+        that a holder of it has said to serve.
         """
         newest: dict[int, int] = {}
         for record in self.serving.values():
-            manifest = self.manifests.get(record["version"] or 0)
-            for held in record["partitions"] if manifest else ():
-                at = held["partition"]
-                newest[at] = max(newest.get(at, 0), manifest["version"] if manifest else 0)
+            version = record["version"] or 0
+            for held in record["partitions"] if version in self.manifests else ():
+                newest[held["partition"]] = max(newest.get(held["partition"], 0), version)
         if len(newest) < self._input_partitions:
             return None
-        return int(max(self.manifests[min(newest.values())]["blocks"]))
-
-    def _take_manifest(self, record: Record) -> None:
-        if record.value() is not None:
-            manifest = decode(record.value(), record.headers())[1]
-            self.manifests[manifest["version"]] = manifest
+        oldest = min(newest.values())
+        if oldest == self._registry.standing.served and self._registry.newest:
+            oldest = self._registry.newest["version"]
+        return int(max(self.manifests[oldest]["blocks"]))
 
     def _take_serving(self, record: Record) -> None:
         worker = (record.key() or b"").decode()

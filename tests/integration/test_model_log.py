@@ -50,7 +50,7 @@ def test_what_was_published_in_small_chunks_comes_back(
     system: System, reader: ModelReader, parts: dict[str, bytes]
 ) -> None:
     published = publisher(system).publish(manifest_of(1, parts), parts)
-    [found] = reader.manifests()
+    [found] = system.manifests()
     assert found == published
     assert len(found["parts"][0]["chunks"]) > CHUNKS_A_TRANSACTION
     assert reader.fetch(found, KINDS) == parts
@@ -60,7 +60,7 @@ def test_serving_fetches_its_parts_alone(
     system: System, reader: ModelReader, parts: dict[str, bytes]
 ) -> None:
     publisher(system).publish(manifest_of(1, parts), parts)
-    [found] = reader.manifests()
+    [found] = system.manifests()
     kinds = ("weights", "vocabulary")
     assert reader.fetch(found, kinds) == {kind: parts[kind] for kind in kinds}
 
@@ -72,9 +72,9 @@ def test_chunks_without_their_manifest_are_invisible_and_harmless(
     with pytest.raises(TypeError, match="seed"):
         publisher(system).publish(manifest_of(1, parts) | {"seed": "unwritable"}, other)
     assert len(system.records(system.topics.model_chunks)) > len(KINDS)
-    assert reader.manifests() == []
+    assert system.manifests() == []
     publisher(system).publish(manifest_of(1, parts), parts)
-    [found] = reader.manifests()
+    [found] = system.manifests()
     assert reader.fetch(found, KINDS) == parts
 
 
@@ -82,7 +82,7 @@ def test_a_damaged_chunk_is_refused(
     system: System, reader: ModelReader, parts: dict[str, bytes]
 ) -> None:
     publisher(system, SpoilsChunks).publish(manifest_of(1, parts), parts)
-    [found] = reader.manifests()
+    [found] = system.manifests()
     with pytest.raises(ArtifactError, match="chunk 0 of weights is not what the manifest says"):
         reader.fetch(found, KINDS)
 
@@ -115,7 +115,7 @@ def test_an_older_publisher_is_fenced_and_nothing_of_it_is_seen(
     newer.publish(manifest_of(1, parts), parts)
     with pytest.raises(FencedError):
         older.publish(manifest_of(2, parts), parts)
-    assert [manifest["version"] for manifest in reader.manifests()] == [1]
+    assert [manifest["version"] for manifest in system.manifests()] == [1]
     keys = {record.key() for record in system.records(system.topics.model_chunks)}
     assert {key.split(b"/")[0] for key in keys if key} == {b"1"}
 

@@ -38,8 +38,7 @@ def log() -> Log:
 def versions(log: Log) -> Versions:
     """Versions 1 to 4; the last one is served."""
     versions = Versions(log.load)
-    for number in range(1, 5):
-        versions.announce(number, number - 1)
+    versions.know({number: number - 1 for number in range(1, 5)})
     versions.serve(version(4))
     return versions
 
@@ -55,21 +54,20 @@ def test_a_block_is_scored_by_the_newest_version_trained_before_it(versions: Ver
 
 def test_joined_blocks_are_scored_by_a_version_that_knows_none_of_them(log: Log) -> None:
     versions = Versions(log.load)
-    versions.announce(1, 2)
-    versions.announce(2, 5)
+    versions.know({1: 2, 2: 5})
     versions.serve(version(2))
     assert [scoring(versions, block) for block in (2, 3, 5, 6)] == [None, 1, 1, 2]
 
 
 def test_before_anything_serves_nothing_scores(log: Log) -> None:
     versions = Versions(log.load)
-    versions.announce(1, 0)
+    versions.know({1: 0})
     assert versions.served is None
     assert scoring(versions, 5) is None
 
 
 def test_a_version_scores_from_the_moment_it_serves(versions: Versions) -> None:
-    versions.announce(5, 4)
+    versions.know({number: number - 1 for number in range(1, 6)})
     assert scoring(versions, 9) == 4
     versions.serve(version(5))
     assert scoring(versions, 9) == 5
@@ -124,13 +122,46 @@ def test_the_served_version_is_kept_whatever_is_scored(versions: Versions, log: 
     assert log.loads == []
 
 
+def test_what_is_no_longer_known_scores_no_block(versions: Versions) -> None:
+    versions.know({1: 0, 4: 3})
+    assert [scoring(versions, block) for block in (2, 3, 4)] == [1, 1, 4]
+
+
+def test_a_canary_serves_its_share_of_the_keys_and_nobody_without_a_key(
+    versions: Versions,
+) -> None:
+    versions.serve_canary(version(5), 0.25)
+    keys = [f"visit-{number}" for number in range(2_000)]
+    given = [versions.for_key(key).number for key in keys]
+    assert set(given) == {4, 5}
+    assert 0.2 < given.count(5) / len(given) < 0.3
+    assert [versions.for_key(key).number for key in keys] == given
+    assert versions.for_key(None).number == 4
+
+
+def test_who_is_on_a_small_canary_is_on_a_larger_one(versions: Versions) -> None:
+    keys = [f"visit-{number}" for number in range(500)]
+    on = []
+    for share in (0.1, 0.5, 1.0):
+        versions.serve_canary(version(5), share)
+        on.append({key for key in keys if versions.for_key(key).number == 5})
+    assert on[0] < on[1] < on[2] == set(keys)
+
+
+def test_a_canary_that_has_ended_serves_nobody(versions: Versions) -> None:
+    versions.serve_canary(version(5), 1.0)
+    versions.serve_canary(None)
+    assert versions.for_key("visit").number == 4
+    assert versions.canary is None
+
+
 def test_many_threads_may_ask_while_versions_are_swapped(log: Log) -> None:
     versions = Versions(log.load)
     last = 300
 
     def publish() -> None:
         for number in range(1, last + 1):
-            versions.announce(number, number - 1)
+            versions.know({n: n - 1 for n in range(1, number + 1)})
             versions.serve(version(number))
 
     def ask(block: int) -> list[int]:

@@ -17,7 +17,6 @@ from ader_stream.stream.manifest import (
     FORMAT,
     KINDS,
     MAX_MANIFEST,
-    Manifest,
     Trust,
     content_digest,
     decode_manifest_bytes,
@@ -25,22 +24,9 @@ from ader_stream.stream.manifest import (
     require_counts,
     sha256,
 )
-from tests.fakes import example_manifest
+from tests.fakes import complete_manifest, described_part, example_manifest
 
 ANY = Trust()
-
-
-def complete(version: int = 1, **fields: Any) -> Manifest:
-    """A manifest as its publisher has filled it in: each part is one chunk of one byte."""
-    parts = [described(kind) for kind in KINDS]
-    manifest = example_manifest(version, format=FORMAT, parts=parts, digest=content_digest(parts))
-    places = [{"kind": kind, "first_offset": 0, "last_offset": 0} for kind in KINDS]
-    return manifest | {"run": manifest["run"] | {"places": places}} | fields
-
-
-def described(kind: str) -> dict[str, Any]:
-    hashed = sha256(kind.encode())
-    return {"kind": kind, "size": 1, "sha256": hashed, "chunks": [{"size": 1, "sha256": hashed}]}
 
 
 def refused(value: bytes, headers: Any, trust: Trust = ANY) -> ArtifactError:
@@ -50,12 +36,12 @@ def refused(value: bytes, headers: Any, trust: Trust = ANY) -> ArtifactError:
 
 
 def test_a_manifest_comes_back() -> None:
-    manifest = complete(3)
+    manifest = complete_manifest(3)
     assert decode_manifest_bytes(*encode_manifest(manifest), ANY) == manifest
 
 
 def test_changed_bytes_are_refused_before_they_are_parsed() -> None:
-    value, headers = encode_manifest(complete())
+    value, headers = encode_manifest(complete_manifest())
     error = refused(value[:-1], [(TYPE_HEADER, b"Nonsense"), headers[-1]])
     assert (error.reason, str(error)) == (
         "manifest",
@@ -64,13 +50,13 @@ def test_changed_bytes_are_refused_before_they_are_parsed() -> None:
 
 
 def test_a_manifest_without_a_checksum_is_refused() -> None:
-    assert "no checksum" in str(refused(*encode("ModelManifest", complete())))
+    assert "no checksum" in str(refused(*encode("ModelManifest", complete_manifest())))
 
 
 def test_the_format_before_has_no_checksum_and_is_read() -> None:
     older = json.loads(resource("schemas", "older", "ModelManifest.1.avsc").read_text())
     buffer = io.BytesIO()
-    manifest = complete(2, format=1)
+    manifest = complete_manifest(2, format=1)
     fastavro.schemaless_writer(buffer, fastavro.parse_schema(older), manifest)
     print_ = fingerprint(to_parsing_canonical_form(older), "CRC-64-AVRO").encode()
     headers = [(TYPE_HEADER, b"ModelManifest"), (SCHEMA_HEADER, print_)]
@@ -81,7 +67,7 @@ def test_the_format_before_has_no_checksum_and_is_read() -> None:
 @pytest.mark.parametrize(
     ("value", "headers"),
     [
-        encode_manifest(complete(format=FORMAT + 1)),
+        encode_manifest(complete_manifest(format=FORMAT + 1)),
         (b"x", [(TYPE_HEADER, b"ModelManifest"), (CHECKSUM_HEADER, sha256(b"x").encode())]),
     ],
 )
@@ -99,7 +85,7 @@ def test_a_huge_manifest_is_refused_unread() -> None:
 
 
 def test_a_version_above_the_limit_is_refused() -> None:
-    error = refused(*encode_manifest(complete()), Trust(max_bytes=3))
+    error = refused(*encode_manifest(complete_manifest()), Trust(max_bytes=3))
     assert (error.reason, str(error)) == (
         "too-large",
         "version 1 has 4 bytes; models.max_bytes allows 3",
@@ -115,27 +101,27 @@ def test_a_version_above_the_limit_is_refused() -> None:
         {"predecessor": 1},
         {"status": "perhaps"},
         {"parts": []},
-        {"parts": [described(kind) for kind in (*KINDS, "weights")]},
-        {"parts": [described(kind) for kind in ("a", "b", "c", "d")]},
-        {"parts": [described(k) | {"size": 2} for k in KINDS]},
-        {"parts": [described(k) | {"sha256": "x" * 64} for k in KINDS]},
-        {"parts": [described(k) | {"chunks": [{"size": -1, "sha256": "0" * 64}] * 2,
+        {"parts": [described_part(kind) for kind in (*KINDS, "weights")]},
+        {"parts": [described_part(kind) for kind in ("a", "b", "c", "d")]},
+        {"parts": [described_part(k) | {"size": 2} for k in KINDS]},
+        {"parts": [described_part(k) | {"sha256": "x" * 64} for k in KINDS]},
+        {"parts": [described_part(k) | {"chunks": [{"size": -1, "sha256": "0" * 64}] * 2,
                                    "size": -2} for k in KINDS]},
         {"run": example_manifest()["run"]},
         {"digest": "0" * 64},
     ],
 )  # fmt: skip
 def test_a_manifest_that_contradicts_itself_is_refused(lie: dict[str, Any]) -> None:
-    assert refused(*encode_manifest(complete() | lie)).reason == "manifest"
+    assert refused(*encode_manifest(complete_manifest() | lie)).reason == "manifest"
 
 
 def test_the_digest_is_that_of_the_method() -> None:
     parts = {kind: kind.encode() for kind in KINDS}
-    assert content_digest(map(described, KINDS)) == digest_of_parts(parts)
+    assert content_digest(map(described_part, KINDS)) == digest_of_parts(parts)
 
 
 def test_rows_that_the_report_denies_are_refused() -> None:
-    manifest = complete()
+    manifest = complete_manifest()
     require_counts(manifest, items=0, exemplars=0)
     with pytest.raises(ArtifactError, match="version 1 has 7 items; its manifest says 0"):
         require_counts(manifest, items=7)

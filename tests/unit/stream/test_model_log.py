@@ -9,9 +9,10 @@ from confluent_kafka import KafkaError
 from ader_stream.errors import ArtifactError, FencedError, TopicError
 from ader_stream.stream import model_reader
 from ader_stream.stream.codec import CHUNK_TYPE, TYPE_HEADER
-from ader_stream.stream.manifest import FORMAT, KINDS, sha256
+from ader_stream.stream.manifest import FORMAT, KINDS, Manifest, Trust, sha256
 from ader_stream.stream.model_log import ATTEMPTS, CHUNKS_A_TRANSACTION, ModelPublisher
 from ader_stream.stream.model_reader import FIRST_PAUSE_SECONDS, ModelReader
+from ader_stream.stream.registry import read_registry
 from ader_stream.stream.topics import Topics
 from tests.fakes import FakeKafka, FakeRecord, example_manifest
 
@@ -50,6 +51,12 @@ def reader(kafka: FakeKafka) -> ModelReader:
     return ModelReader(kafka, TOPICS, pause=lambda _: None)
 
 
+def manifests(kafka: FakeKafka) -> list[Manifest]:
+    """Every manifest that a reader finds, by version."""
+    found = read_registry(kafka, TOPICS, Trust()).manifests
+    return [found[version] for version in sorted(found)]
+
+
 def chunk(kafka: FakeKafka, key: str) -> FakeRecord:
     [found] = [r for r in kafka.records(TOPICS.model_chunks) if r.key() == key.encode()]
     return found
@@ -57,7 +64,7 @@ def chunk(kafka: FakeKafka, key: str) -> FakeRecord:
 
 def test_what_was_published_is_read_back(kafka: FakeKafka) -> None:
     published = publish(kafka)
-    [found] = reader(kafka).manifests()
+    [found] = manifests(kafka)
     assert found == published
     assert reader(kafka).fetch(found, KINDS) == PARTS
 
@@ -105,7 +112,7 @@ def test_a_producer_with_room_for_a_few_chunks_is_enough(kafka: FakeKafka) -> No
 def test_who_is_fenced_while_publishing_leaves_no_version(kafka: FakeKafka, commit: int) -> None:
     with pytest.raises(FencedError, match="fenced by another"):
         publish(kafka, **{f"at_{commit}": FENCED})
-    assert reader(kafka).manifests() == []
+    assert manifests(kafka) == []
 
 
 def test_the_next_leader_publishes_over_what_a_dead_one_left(kafka: FakeKafka) -> None:
@@ -122,7 +129,7 @@ def test_a_broker_that_goes_away_for_a_moment_costs_no_version(
     kafka: FakeKafka, commit: int, error: KafkaError
 ) -> None:
     published = publish(kafka, **{f"at_{commit}": error})
-    assert reader(kafka).manifests() == [published]
+    assert manifests(kafka) == [published]
     assert reader(kafka).fetch(published, KINDS) == PARTS
 
 
@@ -191,7 +198,7 @@ def test_manifests_come_by_version_without_those_deleted(kafka: FakeKafka) -> No
     for version in (2, 1):
         publish(kafka, version)
     kafka.append(TOPICS.models, None, "9")
-    assert [found["version"] for found in reader(kafka).manifests()] == [1, 2]
+    assert [found["version"] for found in manifests(kafka)] == [1, 2]
 
 
 def test_a_manifest_that_cannot_be_read_is_not_passed_over_by_who_goes_on_from_it(
@@ -200,7 +207,7 @@ def test_a_manifest_that_cannot_be_read_is_not_passed_over_by_who_goes_on_from_i
     publish(kafka)
     kafka.append(TOPICS.models, b"newer", "2", [(TYPE_HEADER, b"ModelManifest")])
     with pytest.raises(ArtifactError, match="update this process"):
-        reader(kafka).manifests()
+        manifests(kafka)
 
 
 def test_a_chunk_that_comes_late_is_waited_for(kafka: FakeKafka) -> None:
@@ -235,10 +242,22 @@ def test_a_place_behind_the_end_of_the_log_is_not_waited_for(kafka: FakeKafka) -
         reader(kafka).fetch(published, KINDS)
 
 
+def test_a_pruned_version_is_gone_with_all_its_chunks(kafka: FakeKafka) -> None:
+    publishing = publisher(kafka)
+    one, two = (publishing.publish(example_manifest(v), PARTS) for v in (1, 2))
+    publishing.prune([one])
+    assert manifests(kafka) == [two]
+    assert reader(kafka).fetch(two, KINDS) == PARTS
+    last = {record.key(): record.value() for record in kafka.records(TOPICS.model_chunks)}
+    ours = {key: value for key, value in last.items() if key.startswith(b"1/")}
+    assert len(ours) == sum(len(part["chunks"]) for part in one["parts"])
+    assert set(ours.values()) == {None}
+
+
 def test_a_version_that_came_to_nothing_has_a_manifest_and_no_chunk(kafka: FakeKafka) -> None:
     rejected = example_manifest() | {"status": "rejected", "rejection": "nothing to train on"}
     published = publisher(kafka).publish(rejected, {})
-    assert reader(kafka).manifests() == [published]
+    assert manifests(kafka) == [published]
     assert kafka.records(TOPICS.model_chunks) == []
 
 

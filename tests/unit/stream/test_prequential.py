@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -65,12 +66,12 @@ class Worker:
     def _tell(self, block: int, version: int, counts: Counts) -> None:
         self.told.append((block, version, counts))
 
-    def _recommend(self, sessions: list[tuple[str, ...]]) -> list[Recommendation]:
-        return [
-            Recommendation(7, fallback=False, items=((f"after {items[-1]}", 0.5),))
-            for items in sessions
+    def _recommend(self, sessions: Mapping[str, tuple[str, ...]]) -> dict[str, Recommendation]:
+        return {
+            key: Recommendation(7, fallback=False, items=((f"after {items[-1]}", 0.5),))
+            for key, items in sessions.items()
             if self.serves
-        ]
+        }
 
 
 @pytest.fixture

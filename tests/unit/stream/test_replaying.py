@@ -7,13 +7,13 @@ from confluent_kafka import KafkaError
 
 from ader_stream.errors import SettingsError, TopicError
 from ader_stream.stream.clicks import RECORD_TIME, ClickDecoder, ClickFormat, decode_heartbeat
-from ader_stream.stream.codec import encode
+from ader_stream.stream.manifest import encode_manifest
 from ader_stream.stream.replaying import Replayer, wait_until_served
 from ader_stream.stream.serving_log import ServingLog
 from ader_stream.stream.system_view import SystemView
 from ader_stream.stream.topics import Topics
 from ader_stream.types import BlockRule, Click
-from tests.fakes import FakeKafka, example
+from tests.fakes import FakeKafka, complete_manifest
 
 TOPICS = Topics("ader")
 BLOCKS = BlockRule(origin=0, length=1000)
@@ -89,8 +89,7 @@ def test_a_block_is_waited_for_until_it_is_served_everywhere(kafka: FakeKafka) -
         serving.show(1, 5, None, next(waits))
         kafka.producers[-1].flush(0)
 
-    manifest = example("ModelManifest") | {"version": 1, "blocks": [3]}
-    value, headers = encode("ModelManifest", manifest)
+    value, headers = encode_manifest(complete_manifest(1, blocks=[3]))
     kafka.append(TOPICS.models, value, "1", headers)
     wait_until_served(SystemView(kafka, TOPICS), 3, go_on)
     assert list(waits) == []

@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 
 from ader_stream.stream.codec import encode
+from ader_stream.stream.control import Command, ask
+from ader_stream.stream.manifest import encode_manifest
 from ader_stream.stream.score_log import Score, ScoreKey, encode_score
 from ader_stream.stream.serving_log import ServingLog
 from ader_stream.stream.sessions import encode_outputs
 from ader_stream.stream.system_view import SystemView
 from ader_stream.stream.topics import Topics
 from ader_stream.stream.window import BlockCounts, BlockEnd
-from tests.fakes import FakeKafka, example
+from tests.fakes import FakeKafka, complete_manifest
 
 TOPICS = Topics("ader")
 
@@ -28,8 +30,8 @@ def view(kafka: FakeKafka, *, whole: bool = True) -> SystemView:
 
 
 def publish(kafka: FakeKafka, version: int, *blocks: int) -> None:
-    manifest = example("ModelManifest") | {"version": version, "blocks": list(blocks)}
-    kafka.append(TOPICS.models, *record("ModelManifest", manifest, str(version)))
+    value, headers = encode_manifest(complete_manifest(version, blocks=list(blocks)))
+    kafka.append(TOPICS.models, value, str(version), headers)
 
 
 def serve(
@@ -134,3 +136,25 @@ def test_a_serving_record_is_written_when_something_in_it_is_new(kafka: FakeKafk
         log.show(version, 5, None, {0: 3})
     kafka.producers[-1].flush(0)
     assert len(kafka.records(TOPICS.serving)) == 2
+
+
+def reject(kafka: FakeKafka, version: int, block: int) -> None:
+    lost = complete_manifest(version, blocks=[block], status="rejected", parent=version - 1)
+    value, headers = encode_manifest(lost)
+    kafka.append(TOPICS.models, value, str(version), headers)
+
+
+def test_a_block_that_came_to_nothing_is_not_waited_for(kafka: FakeKafka) -> None:
+    publish(kafka, 1, 0)
+    reject(kafka, 2, 1)
+    serve(kafka, "one", 1, 0, 1)
+    assert view(kafka).served_block() == 1
+
+
+def test_a_pinned_version_is_all_that_is_waited_for(kafka: FakeKafka) -> None:
+    for version in (1, 2, 3):
+        publish(kafka, version, version - 1)
+    serve(kafka, "one", 2, 0, 1)
+    assert view(kafka).served_block() == 1
+    ask(kafka, TOPICS, Command("pin", 2))
+    assert view(kafka).served_block() == 2

@@ -1,0 +1,246 @@
+"""``ader-stream models``: look at versions, and say which one serves and is trained from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.errors import ArtifactError, InputError
+from ader_stream.registry.history import differences, history, roles
+from ader_stream.settings import Settings
+from ader_stream.stream.control import Command, ask
+from ader_stream.stream.manifest import ACCEPTED, Manifest
+from ader_stream.stream.model_log import ModelPublisher
+from ader_stream.stream.model_reader import ModelReader
+from ader_stream.stream.pruning import SCORING, prunable
+from ader_stream.stream.registry import Registry, read_registry
+from ader_stream.stream.topics import check_topics
+
+version_argument = click.argument("version", type=click.IntRange(1))
+
+
+@click.group()
+def models() -> None:
+    """Versions of the model: what they are, which one serves, which one is trained from."""
+
+
+@models.command("list")
+@json_option
+@kafka_options
+def list_(as_json: bool, settings: Settings) -> None:
+    """List every version and what it is now."""
+    rows = history(_registry(settings))
+    if as_json:
+        click.echo("\n".join(json.dumps(row) for row in rows))
+        return
+    shown = ("version", "parent", "blocks", "roles", "items", "validation_recall20", "published")
+    table = Table(*shown, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in shown))
+    Console().print(table)
+
+
+@models.command()
+@version_argument
+@json_option
+@kafka_options
+def show(version: int, as_json: bool, settings: Settings) -> None:
+    """Print all that is known of a version."""
+    registry = _registry(settings)
+    manifest = _manifest(registry, version)
+    if as_json:
+        click.echo(json.dumps(manifest))
+        return
+    chunks = {part["kind"]: len(part["chunks"]) for part in manifest["parts"]}
+    sizes = {part["kind"]: part["size"] for part in manifest["parts"]}
+    known = manifest | {"parts": {"bytes": sizes, "chunks": chunks}}
+    click.echo(json.dumps(known | {"roles": roles(registry, version)}, indent=2))
+
+
+@models.command()
+@click.argument("versions", type=click.IntRange(1), nargs=-1)
+@json_option
+@kafka_options
+def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None:
+    """Read versions as a worker does and say whether they can be used; all of them without names.
+
+    Exits with 1 if one cannot.
+    """
+    from ader_stream.registry.load import load_state  # noqa: PLC0415 - loads torch
+
+    registry = _registry(settings)
+    reader = ModelReader(settings.clients, settings.topics, settings.trust)
+    broken = []
+    for version in versions or sorted(registry.manifests):
+        manifest, reason = _manifest(registry, version), None
+        try:
+            if manifest["parts"]:
+                load_state(reader, manifest)
+        except ArtifactError as error:
+            reason = f"{error.reason}: {error}"
+            broken.append(version)
+        found = {"version": version, "usable": reason is None, "reason": reason}
+        click.echo(
+            json.dumps(found) if as_json else f"version {version}: {reason or 'as published'}"
+        )
+    if broken:
+        raise ArtifactError(f"{len(broken)} versions cannot be used: {broken}")
+
+
+@models.command()
+@click.argument("one", type=click.IntRange(1))
+@click.argument("other", type=click.IntRange(1))
+@json_option
+@kafka_options
+def diff(one: int, other: int, as_json: bool, settings: Settings) -> None:
+    """Show in what two versions differ."""
+    registry = _registry(settings)
+    found = differences(_manifest(registry, one), _manifest(registry, other))
+    if as_json:
+        click.echo(json.dumps({name: [ours, theirs] for name, ours, theirs in found}))
+        return
+    table = Table("field", str(one), str(other), box=None, header_style="bold")
+    for name, ours, theirs in found:
+        table.add_row(name, _cell(ours), _cell(theirs))
+    Console().print(table)
+
+
+@models.command()
+@version_argument
+@click.option(
+    "--canary",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the session keys, by hash, that get the newest version all the same.",
+)
+@kafka_options
+def pin(version: int, canary: float | None, settings: Settings) -> None:
+    """Serve a version, whatever is published after it; training goes on."""
+    _accepted(_registry(settings), version)
+    _ask(settings, Command("pin", version, share=canary))
+
+
+@models.command()
+@kafka_options
+def unpin(settings: Settings) -> None:
+    """Serve the newest version again."""
+    _ask(settings, Command("unpin"))
+
+
+@models.command()
+@kafka_options
+def promote(settings: Settings) -> None:
+    """End a canary: its version, and what comes after it, serves everyone."""
+    candidate = _registry(settings).standing.candidate
+    if candidate is None:
+        raise InputError("there is no canary to promote; `models pin V --canary SHARE` begins one")
+    _ask(settings, Command("promote", candidate))
+
+
+@models.command()
+@version_argument
+@kafka_options
+def rollback(version: int, settings: Settings) -> None:
+    """Serve a version and train from it: those after it count no more; reading goes on."""
+    registry = _registry(settings)
+    _accepted(registry, version)
+    _ask(settings, Command("rollback", version, newest=max(registry.manifests)))
+
+
+@models.command()
+@click.option(
+    "--keep",
+    type=click.IntRange(SCORING),
+    required=True,
+    help="Versions that stay, from the newest back along the parents.",
+)
+@kafka_options
+def prune(keep: int, settings: Settings) -> None:
+    """Have the trainer delete old versions, and the sessions that only they were trained on.
+
+    The pinned version stays, and what serves, what a rollback names, and the newest one.
+    """
+    doomed = prunable(_registry(settings), keep)
+    if not doomed:
+        click.echo("nothing to delete")
+        return
+    ask(settings.clients, settings.topics, Command("prune", versions=tuple(doomed)))
+    click.echo(
+        f"versions {_cell(doomed)}: the leading trainer deletes them when it is not training"
+    )
+
+
+@models.command()
+@version_argument
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@kafka_options
+def export(version: int, folder: Path, settings: Settings) -> None:
+    """Write a version into a folder that plain safetensors and JSON readers open."""
+    from ader_stream.registry.folder import export_version  # noqa: PLC0415 - loads torch
+
+    manifest = _manifest(_registry(settings), version)
+    reader = ModelReader(settings.clients, settings.topics, settings.trust)
+    export_version(reader, manifest, folder)
+    click.echo(f"version {version} is in {folder}")
+
+
+@models.command("import")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@kafka_options
+def import_(folder: Path, settings: Settings) -> None:
+    """Start a cluster from an exported version: it becomes version 1 of an empty model log."""
+    from ader_stream.registry.folder import import_version, read_folder  # noqa: PLC0415 - loads torch
+
+    manifest, parts = read_folder(folder, settings.models.max_bytes)
+    if _registry(settings).manifests:
+        raise InputError(
+            f"{settings.topics.models} has versions already; import into a new kafka.prefix"
+        )
+    publisher = ModelPublisher(
+        settings.clients, settings.topics, settings.trainer.chunk_size, settings.signer
+    )
+    published = import_version(publisher, manifest, parts)
+    click.echo(f"version 1 is published, digest {published['digest'][:12]}")
+
+
+def _registry(settings: Settings) -> Registry:
+    settings.clients.check_reachable()
+    check_topics(settings.clients.admin(), settings.topics)
+    return read_registry(settings.clients, settings.topics, settings.trust)
+
+
+def _manifest(registry: Registry, version: int) -> Manifest:
+    if version not in registry.manifests:
+        raise InputError(
+            f"version {version} is not there; there are {_cell(sorted(registry.manifests))}"
+        )
+    return registry.manifests[version]
+
+
+def _accepted(registry: Registry, version: int) -> None:
+    manifest = _manifest(registry, version)
+    if manifest["status"] != ACCEPTED:
+        raise InputError(f"version {version} was rejected: {manifest['rejection']}")
+
+
+def _ask(settings: Settings, command: Command) -> None:
+    ask(settings.clients, settings.topics, command)
+    standing = _registry(settings).standing
+    canary = f", canary {standing.candidate} for {standing.share:.0%}" if standing.candidate else ""
+    click.echo(f"serving {standing.served}{canary}, training from {standing.parent}")
+
+
+def _cell(value: object) -> str:
+    """Write a value into a table's cell."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(str, value))
+    return str(value)

@@ -1,0 +1,99 @@
+"""The control topic: what commands ask of the workers, and back.
+
+The key is the command (for `forget` its hash, too): compaction keeps the last of each, and that is
+all that counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from confluent_kafka import KafkaError, Message
+
+from ader_stream.errors import TopicError
+from ader_stream.stream.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.clients import KafkaClients
+from ader_stream.stream.codec import decode, encode
+from ader_stream.stream.exactly_once import produce
+from ader_stream.stream.records import Record
+from ader_stream.stream.topics import Topics
+
+SERVING = ("pin", "unpin", "promote", "rollback")
+"""Commands of which the last one decides what is served."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was asked.
+
+    Parameters
+    ----------
+    command
+        pin, unpin, promote, rollback, prune or forget.
+    version
+        The version it is about.
+    newest
+        Of a rollback: the newest version when it was asked.
+    share
+        Of a pin: share of the session keys that get the newest version all the same.
+    versions
+        Of a prune: those to delete.
+    key_hash, salt
+        Of a forget: the salted hash of the key.
+    at
+        When it was asked, ms.
+    """
+
+    command: str
+    version: int | None = None
+    newest: int | None = None
+    share: float | None = None
+    versions: tuple[int, ...] = ()
+    key_hash: bytes | None = None
+    salt: bytes | None = None
+    at: int = 0
+
+    @property
+    def key(self) -> str:
+        """What compaction goes by."""
+        return f"{self.command}/{self.key_hash.hex()}" if self.key_hash else self.command
+
+
+def ask(clients: KafkaClients, topics: Topics, command: Command) -> None:
+    """Write a command; on return it is acknowledged.
+
+    Raises
+    ------
+    TopicError
+        If the broker has not taken it.
+    """
+    failures: list[KafkaError | None] = []
+    producer = clients.producer()
+    asked = asdict(command) | {"at": command.at or time.time_ns() // 1_000_000}
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        failures.append(error)
+
+    value, headers = encode("Control", asked)
+    produce(producer, topics.control, command.key, value, headers, on_delivery=delivered)
+    producer.flush(REQUEST_TIMEOUT)
+    if failures != [None]:
+        reason = failures[0].str() if failures and failures[0] else "no answer from the broker"
+        raise TopicError(f"{topics.control}: {command.command} was not taken: {reason}; ask again")
+
+
+def decode_command(record: Record) -> Command:
+    """Return the command in a record that is no tombstone; raises DecodeError."""
+    _, value = decode(record.value(), record.headers())
+    return Command(**value | {"versions": tuple(value["versions"])})
+
+
+def last_of_each(commands: Iterable[Command]) -> list[Command]:
+    """Keep the last command of each key, in their order: what compaction leaves."""
+    kept: dict[str, Command] = {}
+    for command in commands:
+        kept.pop(command.key, None)
+        kept[command.key] = command
+    return list(kept.values())

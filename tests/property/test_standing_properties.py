@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ader_stream.stream.control import Command, last_of_each
+from ader_stream.stream.standing import standing
+from tests.fakes import example_manifest
+
+Log = tuple[dict[int, dict[str, Any]], list[Command]]
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> Log:
+    """What a trainer and an operator write, each seeing what the other has written before.
+
+    Sometimes the trainer's version still has the parent from before the last command.
+    """
+    manifests: dict[int, dict[str, Any]] = {}
+    commands: list[Command] = []
+    stale = standing(manifests, commands).parent
+    for _ in range(draw(st.integers(0, 14))):
+        newest = max(manifests, default=0)
+        if not newest or draw(st.booleans()):
+            parent = stale if draw(st.integers(0, 3)) == 0 else standing(manifests, commands).parent
+            status = draw(st.sampled_from(["accepted", "accepted", "rejected"]))
+            manifests[newest + 1] = example_manifest(newest + 1, parent=parent, status=status)
+            stale = standing(manifests, commands).parent
+        else:
+            name = draw(st.sampled_from(["pin", "unpin", "promote", "rollback"]))
+            version = draw(st.integers(1, newest)) if name in ("pin", "rollback") else None
+            share = draw(st.sampled_from([None, 0.5])) if name == "pin" else None
+            asked_at = newest if name == "rollback" else None
+            commands.append(Command(name, version, asked_at, share))
+    return manifests, commands
+
+
+@given(log=logs())
+def test_compaction_of_the_commands_changes_nothing(log: Log) -> None:
+    manifests, commands = log
+    assert standing(manifests, commands) == standing(manifests, last_of_each(commands))
+
+
+@given(log=logs())
+def test_only_what_is_there_and_accepted_serves_or_is_a_parent(log: Log) -> None:
+    manifests, commands = log
+    found = standing(manifests, commands)
+    shown = [*found.line, *found.serving, *([found.candidate] if found.candidate else [])]
+    assert all(manifests[version]["status"] == "accepted" for version in shown)
+    assert bool(found.line) == bool(found.serving)
+    assert bool(found.line) == any(m["status"] == "accepted" for m in manifests.values())
+
+
+@given(log=logs())
+def test_the_line_is_a_chain_of_parents(log: Log) -> None:
+    found, manifests = standing(*log), log[0]
+    for child, parent in zip(found.line, found.line[1:], strict=False):
+        assert manifests[child]["parent"] == parent
+
+
+@given(log=logs(), data=st.data())
+def test_after_a_rollback_only_its_descendants_take_over(log: Log, data: st.DataObject) -> None:
+    manifests, commands = log
+    accepted = [v for v, m in manifests.items() if m["status"] == "accepted"]
+    if not accepted:
+        return
+    newest, target = max(manifests), data.draw(st.sampled_from(accepted))
+    commands = [*commands, Command("rollback", target, newest)]
+    assert standing(manifests, commands).parent == standing(manifests, commands).served == target
+    raced = manifests | {newest + 1: example_manifest(newest + 1, parent=standing(*log).parent)}
+    found = standing(raced, commands)
+    assert found.parent == (newest + 1 if standing(*log).parent == target else target)
+    child = raced | {newest + 2: example_manifest(newest + 2, parent=found.parent)}
+    assert standing(child, commands).served == newest + 2

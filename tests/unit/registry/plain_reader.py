@@ -1,0 +1,55 @@
+"""Recommends from an exported folder with nothing but json, numpy and safetensors.
+
+``python plain_reader.py FOLDER ITEM ITEM …`` prints the twenty best items as JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+
+def normed(x, weights, name):
+    scale, shift = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    variance = x.var(-1, keepdims=True)
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(variance + 1e-8) * scale + shift
+
+
+def linear(x, weights, name):
+    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+def block(queries, context, allowed, weights, name):
+    queries = normed(queries, weights, f"{name}.attention_norm")
+    keys = linear(context, weights, f"{name}.attention.key")
+    scores = linear(queries, weights, f"{name}.attention.query") @ keys.T
+    scores = np.where(allowed, scores / np.sqrt(keys.shape[1]), -np.inf)
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    x = queries + shares @ linear(context, weights, f"{name}.attention.value")
+    x = normed(x, weights, f"{name}.feed_forward_norm")
+    inner = np.maximum(linear(x, weights, f"{name}.feed_forward.inner"), 0)
+    return x + linear(inner, weights, f"{name}.feed_forward.outer")
+
+
+def main(folder, session):
+    with safe_open(folder / "weights.safetensors", "numpy") as file:
+        architecture = json.loads(file.metadata()["architecture"])
+    weights = load_file(folder / "weights.safetensors")
+    items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
+    rows = [items.index(item) for item in session if item in items][-architecture["maxlen"] :]
+    table = weights["items.weight"]
+    x = table[rows] * np.sqrt(table.shape[1]) + weights["positions"][-len(rows) :]
+    causal = np.tril(np.ones((len(rows), len(rows)), bool))
+    for number in range(architecture["blocks"]):
+        x = block(x, x, causal, weights, f"blocks.{number}")
+    scores = normed(x[-1], weights, "norm") @ table.T
+    best = [items[row] for row in np.argsort(-scores, kind="stable")[:20]]
+    sys.stdout.write(json.dumps(best))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

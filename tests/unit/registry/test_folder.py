@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ader_stream.ader.artifact import encode_parts
+from ader_stream.ader.ranking import top_k
+from ader_stream.ader.state import State
+from ader_stream.errors import ArtifactError, InputError
+from ader_stream.registry.folder import export_version, import_version, read_folder
+from ader_stream.registry.load import load_state
+from ader_stream.stream.manifest import KINDS, Manifest
+from ader_stream.stream.model_log import ModelPublisher
+from ader_stream.stream.model_reader import ModelReader
+from tests.fakes import FakeKafka
+from tests.unit.registry.conftest import ITEMS, TOPICS
+
+PLAIN_READER = Path(__file__).with_name("plain_reader.py")
+MAX_BYTES = 10**7
+
+
+@pytest.fixture
+def folder(kafka: FakeKafka, published: Manifest, tmp_path: Path) -> Path:
+    export_version(ModelReader(kafka, TOPICS), published, tmp_path / "exported")
+    return tmp_path / "exported"
+
+
+def test_an_exported_version_comes_back(folder: Path, published: Manifest, state: State) -> None:
+    manifest, parts = read_folder(folder, MAX_BYTES)
+    assert manifest == published
+    assert parts == encode_parts(state)
+
+
+def test_a_script_without_torch_recommends_the_same_items(folder: Path, state: State) -> None:
+    session = [*ITEMS[3:6], "never seen", ITEMS[7]]
+    command = [sys.executable, "-I", PLAIN_READER, folder, *session]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    listed, _ = top_k(state.model(), [state.vocabulary.encode(session)], 20)
+    assert json.loads(done.stdout) == [state.vocabulary.item(int(i)) for i in listed[0]]
+
+
+def test_an_import_is_version_1_of_another_log_with_the_same_digest(
+    folder: Path, published: Manifest, state: State
+) -> None:
+    other = FakeKafka()
+    manifest, parts = read_folder(folder, MAX_BYTES)
+    later = manifest | {"version": 7, "parent": 5, "predecessor": 6}
+    first = import_version(ModelPublisher(other, TOPICS, 500), later, parts)
+    assert (first["version"], first["parent"], first["predecessor"]) == (1, None, None)
+    assert (first["digest"], first["run"]["offsets"]) == (published["digest"], [])
+    assert encode_parts(load_state(ModelReader(other, TOPICS), first)) == encode_parts(state)
+
+
+def test_a_folder_with_something_in_it_is_not_written_to(
+    kafka: FakeKafka, published: Manifest, folder: Path
+) -> None:
+    with pytest.raises(InputError, match="is not empty; name a new folder"):
+        export_version(ModelReader(kafka, TOPICS), published, folder)
+
+
+def test_a_folder_that_holds_no_version_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"manifest\.json: No such file.*models export"):
+        read_folder(tmp_path, MAX_BYTES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_file_is_refused(folder: Path, kind: str) -> None:
+    file = folder / f"{kind}.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ArtifactError, match=f"{kind}.safetensors is not what its manifest says"):
+        read_folder(folder, MAX_BYTES)
+    file.write_bytes(data[:-1])
+    with pytest.raises(ArtifactError, match=f"{kind}.safetensors has not the .* bytes"):
+        read_folder(folder, MAX_BYTES)
+    file.unlink()
+    with pytest.raises(InputError, match="the export is not whole"):
+        read_folder(folder, MAX_BYTES)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, '{"version": "one"}', "\xff"])
+def test_a_manifest_that_is_none_is_refused(folder: Path, text: str) -> None:
+    (folder / "manifest.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ArtifactError, match=r"manifest\.json is no manifest"):
+        read_folder(folder, MAX_BYTES)
+
+
+def test_a_version_above_the_limit_is_refused(folder: Path) -> None:
+    with pytest.raises(ArtifactError, match="max_bytes allows 10"):
+        read_folder(folder, 10)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ader_stream.ader.cycle import CycleReport, train_cycle
+from ader_stream.ader.dataset import Samples
+from ader_stream.ader.ranking import top_k
+from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.state import State
+from ader_stream.registry.gate import (
+    COMPARED_FROM,
+    GateRule,
+    Measured,
+    measure,
+    validation_samples,
+    why_rejected,
+)
+from tests.unit.registry.conftest import SEED, walks
+
+RULE = GateRule(max_recall_drop=2.0, min_item_coverage=0.1, max_bytes=1_000)
+GOOD = Measured(COMPARED_FROM, recall20=50.0, parent_recall20=51.0, item_coverage=0.5)
+
+
+def nothing() -> None:
+    pass
+
+
+def test_the_samples_are_those_that_the_cycle_has_held_out(
+    cycle: tuple[State, CycleReport], sessions: list[tuple[str, ...]], recipe: Recipe
+) -> None:
+    state, report = cycle
+    held_out = validation_samples(sessions, None, state, recipe, SEED)
+    measured = measure(held_out, None, state, nothing)
+    assert measured.samples == len(held_out) > COMPARED_FROM
+    assert measured.recall20 == report.validation[report.best_epoch - 1]
+    assert measured.parent_recall20 is None
+
+
+def test_they_are_the_cycles_own_along_the_chain_too(state: State, recipe: Recipe) -> None:
+    later = walks(0, 20) * 5
+    child, report = train_cycle(later, state, recipe, SEED, lambda _: None)
+    measured = measure(validation_samples(later, state, child, recipe, SEED), state, child, nothing)
+    assert measured.recall20 == report.validation[report.best_epoch - 1]
+    assert measured.parent_recall20 is not None
+
+
+def test_where_nothing_is_held_out_samples_that_were_trained_on_stand_in(
+    sessions: list[tuple[str, ...]], state: State, recipe: Recipe
+) -> None:
+    whole = replace(recipe, validation_share=0.0)
+    drawn = validation_samples(sessions, None, state, whole, SEED)
+    assert len(drawn) == sum(len(session) - 1 for session in sessions)
+
+
+def test_samples_with_items_that_the_parent_does_not_know_are_left_out(
+    state: State, recipe: Recipe
+) -> None:
+    later = [("item-0", "item-1", "brand new", "item-2")] * 30
+    child, _ = train_cycle(later, state, recipe, SEED, lambda _: None)
+    new = child.vocabulary.index("brand new")
+    one, two, three = (child.vocabulary.index(f"item-{n}") for n in range(3))
+    items = np.array([one, two, new, three], np.int32)
+    samples = Samples(items, np.array([0, 0, 0]), np.array([1, 2, 3]))
+    assert measure(samples, state, child, nothing).samples == 1
+
+
+def test_coverage_is_the_share_of_items_in_some_list(state: State, recipe: Recipe) -> None:
+    held_out = validation_samples(walks(0, 20) * 6, None, state, recipe, SEED)
+    prefixes = [
+        held_out.items[s:t].tolist() for s, t in zip(held_out.starts, held_out.targets, strict=True)
+    ]
+    listed = {int(i) for prefix in prefixes for i in top_k(state.model(), [prefix], 20)[0][0]}
+    whole = measure(held_out, None, state, nothing).item_coverage
+    assert whole == len(listed) / len(state.vocabulary)
+    single = measure(held_out.take(np.array([0])), None, state, nothing).item_coverage
+    assert single == pytest.approx(20 / len(state.vocabulary))
+
+
+def test_where_nothing_is_held_out_nothing_is_measured(state: State) -> None:
+    none = Samples(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    assert measure(none, None, state, nothing) == Measured(0)
+    assert why_rejected(RULE, Measured(0), state, 0) is None
+
+
+def test_a_good_version_passes(state: State) -> None:
+    assert why_rejected(RULE, GOOD, state, 1_000) is None
+
+
+@pytest.mark.parametrize(
+    ("measured", "size", "reason"),
+    [
+        (replace(GOOD, recall20=48.9), 0, "Recall@20 is 48.90, the parent's 51.00"),
+        (replace(GOOD, item_coverage=0.09), 0, "lists hold 9.0000% of the items"),
+        (GOOD, 1_001, "it has 1001 bytes; models.max_bytes allows 1000"),
+    ],
+)
+def test_a_version_that_fails_is_told_by_what(
+    state: State, measured: Measured, size: int, reason: str
+) -> None:
+    assert reason in (why_rejected(RULE, measured, state, size) or "")
+
+
+def test_few_samples_prove_nothing(state: State) -> None:
+    few = replace(GOOD, samples=COMPARED_FROM - 1, recall20=0.0)
+    assert why_rejected(RULE, few, state, 0) is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_rejected(state: State, value: float) -> None:
+    name = "norm.weight"
+    broken = replace(state, weights=state.weights | {name: torch.full((8,), value)})
+    reason = why_rejected(RULE, GOOD, broken, 0)
+    assert reason == f"weights are not finite: {name}; expected numbers"
