@@ -27,6 +27,7 @@ from ader_stream.serve.versions import Version, Versions
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks import ClickDecoder
 from ader_stream.stream.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.model_reader import PASSING, ModelReader
 from ader_stream.stream.prefixes import PrefixFollower
 from ader_stream.stream.prequential import Answers, PrequentialTask
@@ -37,6 +38,8 @@ from ader_stream.stream.topics import check_topics
 from ader_stream.types import Counts, Recommendation, Target
 
 log = structlog.get_logger(__name__)
+
+FORGET_SECONDS = 1.0
 
 
 def run(settings: Settings) -> None:
@@ -82,6 +85,11 @@ class _Models:
             if self._serve(number, is_new=number in new):
                 break
         self._serve_canary(standing)
+
+    @property
+    def forgotten(self) -> Forgotten:
+        """Keys that commands ask to forget."""
+        return Forgotten.of(self._registry.commands)
 
     def _know(self, standing: Standing) -> None:
         manifests = self._registry.manifests
@@ -159,6 +167,7 @@ class _Worker:
         self._score_metrics = ScoreMetrics(process.metrics)
         self._tasks: dict[int, PrequentialTask] = {}
         self._decoder = ClickDecoder(settings.click_format)
+        self._forgot_at = 0.0
         clients, topics = settings.clients, settings.topics
         self._loop = ExactlyOnceLoop(
             clients,
@@ -224,6 +233,7 @@ class _Worker:
         self._process.metrics[m.WAITING].set(self._loop.waiting)
         held = self._loop.partitions
         self._tasks = {partition: self._tasks[partition] for partition in held}
+        self._forget()
         blocks = {partition: task.open_block for partition, task in self._tasks.items()}
         self._versions.keep_for(block for block in blocks.values() if block is not None)
         served = self._versions.served
@@ -236,6 +246,15 @@ class _Worker:
         if served:
             age = time.time() - served.published_at / 1000
             self._process.metrics[m.MODEL_AGE].set(age)
+
+    def _forget(self) -> None:
+        """Drop forgotten keys, again and again: at a takeover, clicks of before are read anew."""
+        now = time.monotonic()
+        forgotten = self._models.forgotten
+        if forgotten and now - self._forgot_at >= FORGET_SECONDS:
+            self._forgot_at = now
+            for task in self._tasks.values():
+                task.forget(forgotten)
 
     def _items_of(self, key: str) -> tuple[str, ...] | None:
         """Items of an open session; the first of our partitions that knows the key has it."""

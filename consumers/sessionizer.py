@@ -7,18 +7,25 @@ or ``ader-stream run sessionizer``; start as many as there are partitions to sha
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Sequence
+
+import structlog
 
 from ader_stream import metrics as m
 from ader_stream.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks import ClickDecoder
 from ader_stream.stream.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.forgetting import Forgotten
+from ader_stream.stream.registry import Registry, commands_reader
 from ader_stream.stream.sessionizing import Idling, SessionizerRules, SessionizerTask
 from ader_stream.stream.topics import check_topics, grow_topics
 from ader_stream.stream.watermark_hints import WatermarkHints
 
 GC_ALLOCATIONS = 100_000
 """Objects that come into being between two looks for cycles; Python's default is 700."""
+
+log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> None:
@@ -46,6 +53,7 @@ def run(settings: Settings) -> None:
     idling = Idling(idle, hints) if hints and idle is not None else None
     with Process("sessionizer", settings) as process:
         metrics = process.metrics
+        forgetting = _Forgetting(settings)
 
         def open_task(partition: int) -> SessionizerTask:
             grow_topics(clients.admin(), topics)  # the partition may be a new one
@@ -59,19 +67,21 @@ def run(settings: Settings) -> None:
                 settings.clicks.start,
                 settings.sessionizer.commit_interval,
             ),
-            open_task,
+            forgetting.watched(open_task),
             lambda partition, lag: metrics[m.LAG].labels(partition=partition).set(lag),
             decoder.check_readable,
         )
 
         def after_round() -> None:
             metrics[m.WAITING].set(loop.waiting)
+            forgetting.apply(loop.partitions)
             if hints:
                 hints.hear()
 
         process.not_ready = lambda: "" if loop.has_joined else "waiting for the group"
         process.serve()
         loop.run(process.should_stop, after_round)
+        forgetting.close()
         if hints:
             hints.close()
 
@@ -79,6 +89,43 @@ def run(settings: Settings) -> None:
 def look_for_cycles_less_often() -> None:
     """A collection walks every open session, none of them a cycle: a fifth of the CPU time."""
     gc.set_threshold(GC_ALLOCATIONS, *gc.get_threshold()[1:])
+
+
+class _Forgetting:
+    """Has each partition's task forget what commands ask to forget."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._registry = Registry(settings.trust)
+        self._reader = commands_reader(settings.clients, settings.topics, self._registry)
+        self._tasks: dict[int, SessionizerTask] = {}
+        self._done: dict[int, SessionizerTask] = {}  # partition → the task that has forgotten all
+
+    def watched(
+        self, open_task: Callable[[int], SessionizerTask]
+    ) -> Callable[[int], SessionizerTask]:
+        """Return the same, but that it knows the tasks then."""
+
+        def opened(partition: int) -> SessionizerTask:
+            self._tasks[partition] = open_task(partition)
+            return self._tasks[partition]
+
+        return opened
+
+    def apply(self, partitions: Sequence[int]) -> None:
+        """Learn of requests; apply them to tasks that have not heard of them."""
+        if self._reader.poll():
+            self._done.clear()
+        forgotten = Forgotten.of(self._registry.commands)
+        for partition in partitions if forgotten else ():
+            task = self._tasks[partition]
+            if self._done.get(partition) is not task:
+                self._done[partition] = task
+                if keys := task.forget(forgotten):
+                    log.info("open sessions forgotten", partition=partition, keys=keys)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._reader.close()
 
 
 if __name__ == "__main__":

@@ -25,12 +25,13 @@ from ader_stream.registry.gate import GateRule, measure, validation_samples, why
 from ader_stream.registry.load import load_state
 from ader_stream.settings import Settings
 from ader_stream.stream.block_feed import BlockFeed, TrainingBlock
+from ader_stream.stream.forgetting import Forgotten, without
 from ader_stream.stream.leadership import Leadership
 from ader_stream.stream.manifest import Manifest
 from ader_stream.stream.model_log import ModelPublisher
 from ader_stream.stream.model_reader import ModelReader
 from ader_stream.stream.pruning import prunable, trim_sessions
-from ader_stream.stream.registry import Registry, RegistryReader
+from ader_stream.stream.registry import Registry, registry_reader
 from ader_stream.stream.topics import check_topics
 
 log = structlog.get_logger(__name__)
@@ -104,7 +105,7 @@ class _Leader:
         )
         self._models = ModelReader(clients, topics, settings.trust)
         self._registry = Registry(settings.trust)
-        self._reader = RegistryReader(clients, topics, self._registry)
+        self._reader = registry_reader(clients, topics, self._registry)
         self._feed = BlockFeed(
             clients,
             topics.sessions,
@@ -132,7 +133,7 @@ class _Leader:
                 self._show_backlog()
                 block = self._feed.next_block(rule.min_sessions, all_waiting=trainer.join_waiting)
                 if block is not None:
-                    self._train_and_publish(block)
+                    self._train_and_publish(self._without_forgotten(block))
         finally:
             self._feed.close()
             self._reader.close()
@@ -189,6 +190,13 @@ class _Leader:
         else:
             self._known = (manifest["version"], state)
             log.info("version published", **_told(published))
+
+    def _without_forgotten(self, block: TrainingBlock) -> TrainingBlock:
+        """Leave out the sessions of keys that are to be forgotten."""
+        kept = without(block, Forgotten.of(self._registry.commands))
+        if skipped := len(block.sessions) - len(kept.sessions):
+            log.info("forgotten sessions skipped", blocks=block.blocks, sessions=skipped)
+        return kept
 
     def _parent_state(self) -> State | None:
         """Return the parent's state: the one in memory, or the log's."""

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "The whole system on this machine, and a report.",
     "doctor": "What is wrong with connection, topics, settings or clicks.",
     "evaluate": "The paper's protocol on a data set, without Kafka.",
+    "forget": "Remove what a session or user key contributed; list what stays.",
     "metrics": "Every metric: name, type, unit, labels, meaning.",
     "models": "Versions: look at them, pin, roll back, export, import, prune.",
     "replay": "Feed a data set into the clicks topic.",

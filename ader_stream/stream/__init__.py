@@ -10,7 +10,10 @@ The way of a click, file by file::
     model_log         versions → chunks, and the manifest that makes them exist
     model_reader      manifests → parts, checked      manifest     what a version is, as a record
     signing           who may publish a version
-    manifest_follower every new manifest, for inference
+    registry          every version and command that counts, followed
+    standing          who serves and who is the next parent, of models and control
+    control           what commands ask               pruning      what may be deleted
+    forgetting        keys that are to be forgotten   forget_report  what is held of one
     prefixes          clicks → session prefixes, by the sessionizer's own rules
     prequential       one partition of scoring: prefixes, scores, recommendations
     score_log         running scores as records      serving_log  who serves what

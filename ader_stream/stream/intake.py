@@ -92,6 +92,16 @@ class Intake:
         self.window.note(IdleAdvance(next_offset, watermark))
         self.advance(watermark, next_offset)
 
+    def forget(self, covers: Callable[[str, int], bool]) -> list[str]:
+        """Drop held clicks and open sessions for good; return the sessions' keys.
+
+        `covers` is asked with key and time (ms) of each.
+        """
+        for at in [at for at, click in self.held.items() if covers(click.key, click.time)]:
+            del self.held[at]
+        self._note_if_none_is_held()
+        return self.window.forget(covers)
+
     def take_refused(self) -> list[tuple[int, ClickError]]:
         """Return offsets of clicks that become dead letters since the last call, and why."""
         refused, self.refused = self.refused, []

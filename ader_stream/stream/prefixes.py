@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.clicks import ClickDecoder, decode_heartbeat
+from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.intake import Intake
 from ader_stream.stream.open_session import OpenSession
 from ader_stream.stream.records import Record, headers_of
@@ -100,6 +101,10 @@ class PrefixFollower:
             self._ids_from.append((self._at + 1, since))
         joined, self._joined = self._joined, []
         return joined
+
+    def forget(self, forgotten: Forgotten) -> list[str]:
+        """Drop the open sessions of forgotten keys; return the keys."""
+        return self._intake.forget(forgotten.covers)
 
     def items_of(self, key: str) -> tuple[str, ...] | None:
         """Items of the key's newest open session. May be called from another thread."""

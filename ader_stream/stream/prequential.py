@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.codec import encode
 from ader_stream.stream.exactly_once import Transaction
+from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.prefixes import PrefixFollower
 from ader_stream.stream.records import Record
 from ader_stream.stream.score_log import Score, ScoreKey, encode_score, read_scores
@@ -63,6 +64,7 @@ class PrequentialTask:
         self._scores: dict[ScoreKey, Score] = {}
         self._uncommitted: dict[ScoreKey, Counts] = {}
         self._to_recommend: dict[str, tuple[Items, int]] = {}
+        self._to_delete: list[str] = []
 
     @property
     def open_block(self) -> int | None:
@@ -93,12 +95,21 @@ class PrequentialTask:
         for block, targets in by_block.items():
             self._score(block, targets)
 
+    def forget(self, forgotten: Forgotten) -> int:
+        """Drop what is open of forgotten keys, and delete what was recommended to them."""
+        keys = self._follower.forget(forgotten)
+        for key in keys:
+            self._to_recommend.pop(key, None)
+        if self._answers.recommend:
+            self._to_delete += keys
+        return len(keys)
+
     def tick(self, *, is_at_end: bool) -> None:
         """Nothing happens here without a record."""
 
     def is_dirty(self) -> bool:
-        """Whether something waits to be written: never without a record."""
-        return False
+        """Whether something waits to be written without a record: recommendations to delete."""
+        return bool(self._to_delete)
 
     def write(self, transaction: Transaction, next_offset: int) -> str:  # noqa: ARG002
         """Produce the scores that have changed, and recommendations where they are on."""
@@ -114,6 +125,7 @@ class PrequentialTask:
                 self._answers.on_scored(key.block, key.version, counts)
         self._uncommitted.clear()
         self._to_recommend.clear()
+        self._to_delete.clear()
 
     def _score(self, block: int, targets: list[Target]) -> None:
         version, counts = self._answers.score(block, targets)
@@ -122,6 +134,8 @@ class PrequentialTask:
         self._uncommitted[key] = self._uncommitted.get(key, Counts()) + counts
 
     def _write_recommendations(self, transaction: Transaction) -> None:
+        for key in self._to_delete:
+            transaction.produce(self._topics.recommendations, key, None, partition=self._partition)
         if not self._answers.recommend or not self._to_recommend:
             return
         sessions = {key: items for key, (items, _) in self._to_recommend.items()}

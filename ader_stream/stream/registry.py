@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from confluent_kafka import TopicPartition
@@ -94,19 +94,20 @@ class Registry:
             self.commands = last_of_each([*self.commands, command])
 
 
-class RegistryReader:
-    """Reads both topics, and what comes to them; for one thread.
+class TopicsReader:
+    """Reads topics of one partition, and what comes to them; for one thread.
 
     Making it reads what is there.
+
+    Parameters
+    ----------
+    take
+        Topic → what takes its records.
     """
 
-    def __init__(self, clients: KafkaClients, topics: Topics, registry: Registry) -> None:
-        self.registry = registry
-        self._take = {
-            topics.models: registry.take_manifest,
-            topics.control: registry.take_command,
-        }
-        ends = [self._catch_up(clients, topic) for topic in self._take]
+    def __init__(self, clients: KafkaClients, take: Mapping[str, Callable[[Record], None]]) -> None:
+        self._take = take
+        ends = [self._catch_up(clients, topic) for topic in take]
         self._reader = clients.reader()
         self._reader.assign(ends)
 
@@ -129,10 +130,21 @@ class RegistryReader:
         return TopicPartition(topic, 0, end)
 
 
+def registry_reader(clients: KafkaClients, topics: Topics, registry: Registry) -> TopicsReader:
+    """Return what keeps a registry up to date."""
+    take = {topics.models: registry.take_manifest, topics.control: registry.take_command}
+    return TopicsReader(clients, take)
+
+
+def commands_reader(clients: KafkaClients, topics: Topics, registry: Registry) -> TopicsReader:
+    """Return what keeps the commands of a registry up to date, and knows no version."""
+    return TopicsReader(clients, {topics.control: registry.take_command})
+
+
 def read_registry(clients: KafkaClients, topics: Topics, trust: Trust) -> Registry:
     """Read what is there; raises ArtifactError for a manifest that cannot be taken."""
     registry = Registry(trust)
-    RegistryReader(clients, topics, registry).close()
+    registry_reader(clients, topics, registry).close()
     return registry
 
 
@@ -167,7 +179,7 @@ class RegistryFollower:
 
         Who joins a group after this scores no click without the versions that existed before.
         """
-        self._reader = RegistryReader(self._clients, self._topics, self.registry)
+        self._reader = registry_reader(self._clients, self._topics, self.registry)
         self._on_change()
         self._thread.start()
 

@@ -18,6 +18,7 @@ from ader_stream.stream.clients import KafkaClients
 from ader_stream.stream.codec import Headers, encode
 from ader_stream.stream.event_ids import EventIds
 from ader_stream.stream.exactly_once import Transaction
+from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.intake import Intake
 from ader_stream.stream.open_session import OpenSession
 from ader_stream.stream.partition_state import (
@@ -113,6 +114,7 @@ class SessionizerTask:
         self._next_offset = 0
         self._refusals = Refusals(rules.refusals)
         self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
+        self._has_forgotten = False
         self._begin(PartitionState())
 
     def _begin(self, state: PartitionState) -> None:
@@ -187,6 +189,13 @@ class SessionizerTask:
         for bound, closed in (window.early - early).items():
             self._metrics[m.CLOSED_EARLY].labels(bound=bound, **labels).inc(closed)
 
+    def forget(self, forgotten: Forgotten) -> int:
+        """Drop what is open of forgotten keys, with the next transaction; return how many keys."""
+        held = len(self._intake.held)
+        keys = self._intake.forget(forgotten.covers)
+        self._has_forgotten |= bool(keys) or len(self._intake.held) < held
+        return len(keys)
+
     def tick(self, *, is_at_end: bool) -> None:
         """Follow the other partitions where this one has fallen silent."""
         if not self._idling:
@@ -208,8 +217,8 @@ class SessionizerTask:
             self._silent_since = now - idling.timeout / 1000 + IDLE_SECONDS
 
     def is_dirty(self) -> bool:
-        """Whether something waits although no record has come: an idle advance."""
-        return self._has_followed
+        """Whether something waits without a record: an idle advance, or that keys are forgotten."""
+        return self._has_followed or self._has_forgotten
 
     def write(self, transaction: Transaction, next_offset: int) -> str:
         """Produce sessions, block ends, the changelog and dead letters."""
@@ -224,6 +233,7 @@ class SessionizerTask:
             transaction.produce(self._topics.dead_letters, key_, value, headers, partition)
         self._dead_letters.clear()
         self._has_followed = False
+        self._has_forgotten = False
         self._count_outputs(outputs)
         return self._refusals.memory()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, KeysView
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -198,6 +198,17 @@ class SessionWindow:
             self._evict_surplus()
             self._forget_capped(watermark)
             self._turn = self._next_turn()
+
+    def forget(self, covers: Callable[[str, int], bool]) -> list[str]:
+        """Drop open sessions for good: they never come out. Return their keys.
+
+        `covers` is asked with key and first effective time (ms) of each.
+        """
+        dropped = [s for s in self.open_sessions() if covers(s.key, s.first)]
+        for session in dropped:
+            self._remove(session)
+            self._touched[session.key] = None
+        return sorted({session.key for session in dropped})
 
     def note(self, advance: IdleAdvance) -> None:
         """Put out, before all that comes of it, that the watermark is about to follow others."""

@@ -8,6 +8,7 @@ import pytest
 from ader_stream.stream.clicks import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.codec import decode
 from ader_stream.stream.exactly_once import Transaction
+from ader_stream.stream.forgetting import Forgotten, forget_request
 from ader_stream.stream.prefixes import PrefixFollower
 from ader_stream.stream.prequential import Answers, PrequentialTask
 from ader_stream.stream.score_log import Score, ScoreKey, encode_score, read_scores
@@ -228,3 +229,17 @@ def test_a_heartbeat_ends_blocks_and_is_no_click(kafka: FakeKafka, worker: Worke
 def test_there_is_nothing_to_write_without_a_record(worker: Worker) -> None:
     worker.task.tick(is_at_end=True)
     assert not worker.task.is_dirty()
+
+
+def test_a_forgotten_session_is_gone_and_its_recommendation_is_deleted(kafka: FakeKafka) -> None:
+    worker = Worker(kafka, recommends=True)
+    worker.start()
+    worker.process(*log(("a", "x", 1010), ("b", "y", 1020)))
+    worker.commit()
+    assert worker.task.forget(Forgotten.of([forget_request("a", [])])) == 1
+    assert (worker.task.items_of("a"), worker.task.items_of("b")) == (None, ("y",))
+    assert worker.task.is_dirty()
+    worker.commit()
+    assert not worker.task.is_dirty()
+    last = kafka.records(TOPICS.recommendations, PARTITION)[-1]
+    assert (last.key(), last.value()) == (b"a", None)

@@ -14,9 +14,9 @@ from ader_stream.stream.pruning import needed_offsets, prunable
 from ader_stream.stream.registry import (
     Registry,
     RegistryFollower,
-    RegistryReader,
     read_registry,
     refuse_none,
+    registry_reader,
 )
 from ader_stream.stream.topics import Topics
 from tests.fakes import FakeKafka, complete_manifest, example_manifest
@@ -85,7 +85,7 @@ def test_what_was_published_and_asked_is_there(kafka: FakeKafka) -> None:
 
 
 def test_what_comes_is_taken_by_the_next_poll(kafka: FakeKafka) -> None:
-    reader = RegistryReader(kafka, TOPICS, registry := Registry(Trust()))
+    reader = registry_reader(kafka, TOPICS, registry := Registry(Trust()))
     assert registry.newest is None
     assert not reader.poll()
     publish(kafka, 1, 2)
@@ -100,10 +100,10 @@ def test_a_manifest_that_cannot_be_taken_is_told(kafka: FakeKafka) -> None:
     kafka.append(TOPICS.models, b"nonsense", "2", [])
     refused: list[ArtifactError] = []
     registry = Registry(Trust(), refused.append)
-    RegistryReader(kafka, TOPICS, registry)
+    registry_reader(kafka, TOPICS, registry)
     assert (sorted(registry.manifests), len(refused)) == ([1], 1)
     with pytest.raises(ArtifactError):
-        RegistryReader(kafka, TOPICS, Registry(Trust(), refuse_none))
+        registry_reader(kafka, TOPICS, Registry(Trust(), refuse_none))
 
 
 def test_a_manifest_under_another_key_is_refused(kafka: FakeKafka) -> None:

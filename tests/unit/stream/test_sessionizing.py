@@ -12,6 +12,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.codec import decode, encode
 from ader_stream.stream.exactly_once import Transaction
+from ader_stream.stream.forgetting import Forgotten, forget_request
 from ader_stream.stream.partition_state import PARTITION_KEY
 from ader_stream.stream.refusals import RECENT_CLICKS, RefusalRule
 from ader_stream.stream.sessionizing import (
@@ -523,3 +524,50 @@ def test_a_partition_tells_the_others_how_far_it_has_come(
     hints._producer.flush(1)
     hints.hear()
     assert hints.highest == 1234
+
+
+# --- forgetting
+
+
+def forgotten(key: str, at: int = 10**12) -> Forgotten:
+    return Forgotten.of([forget_request(key, [], at)])
+
+
+def test_a_forgotten_key_leaves_no_open_session_and_none_comes_out(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("b", 20))
+    sessionizer.commit()
+    assert not sessionizer.task.is_dirty()
+    assert sessionizer.task.forget(forgotten("a")) == 1
+    assert sessionizer.task.is_dirty()
+    sessionizer.commit()
+    assert not sessionizer.task.is_dirty()
+    assert kafka.records(TOPICS.sessionizer_state, PARTITION)[-2].value() is None
+    sessionizer.process(heartbeat(1000))
+    sessionizer.commit()
+    assert keys_of(kafka) == [["b"]]
+
+
+def test_who_takes_over_does_not_remember_what_was_forgotten(
+    kafka: FakeKafka, registry: CollectorRegistry, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("b", 20))
+    sessionizer.commit()
+    sessionizer.task.forget(forgotten("a"))
+    sessionizer.commit()
+    assert open_keys(Sessionizer(kafka, registry).restore().task) == {"b"}
+
+
+def test_a_click_that_is_held_is_forgotten_too(sessionizer: Sessionizer) -> None:
+    sessionizer.process(click("a", 10), click("far", FAR, 1))
+    assert sessionizer.task.forget(forgotten("far")) == 0
+    assert sessionizer.task.is_dirty()
+    assert sessionizer.task._intake.held == {}
+    sessionizer.commit()
+
+
+def test_who_comes_back_after_the_request_is_not_forgotten(sessionizer: Sessionizer) -> None:
+    sessionizer.process(click("a", 50))
+    assert sessionizer.task.forget(forgotten("a", at=49)) == 0
+    assert open_keys(sessionizer.task) == {"a"}

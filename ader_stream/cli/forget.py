@@ -1,0 +1,44 @@
+"""``ader-stream forget``: removes what a session or user key contributed."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.settings import Settings
+from ader_stream.stream.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.control import ask
+from ader_stream.stream.exactly_once import produce
+from ader_stream.stream.forget_report import look_for, report_of
+from ader_stream.stream.forgetting import forget_request
+from ader_stream.stream.registry import read_registry
+from ader_stream.stream.topics import check_topics
+
+
+@click.command()
+@click.argument("key")
+@json_option
+@kafka_options
+def forget(key: str, as_json: bool, settings: Settings) -> None:
+    """Ask every worker to forget a session or user KEY, and say what cannot be reached.
+
+    What happened up to now is forgotten; who comes back later is somebody new.
+    """
+    clients, topics = settings.clients, settings.topics
+    clients.check_reachable()
+    partitions = check_topics(clients.admin(), topics)
+    registry = read_registry(clients, topics, settings.trust)
+    request = forget_request(key, registry.commands)
+    ask(clients, topics, request)
+    producer = clients.producer()
+    for partition in range(partitions):
+        produce(producer, topics.recommendations, key, None, partition=partition)
+    producer.flush(REQUEST_TIMEOUT)
+    found = report_of(look_for(clients, topics, partitions, registry, key), registry, topics)
+    found = {
+        "asked_at": request.at,
+        "key_hash": request.key_hash and request.key_hash.hex(),
+    } | found
+    click.echo(json.dumps(found, indent=None if as_json else 2))

@@ -1,0 +1,80 @@
+"""``ader-stream forget``, with every worker running."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from ader_stream.types import Click
+from tests.integration.simulated import simulated_clicks
+from tests.integration.system import Kafka, System
+
+KEY = "visit-to-forget"
+
+
+@pytest.fixture(scope="module")
+def system(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A version is served; the key has a session in its block, and an open one in the next."""
+    with System(kafka.bootstrap_servers, tmp_path_factory.mktemp("forget")) as system:
+        blocks = simulated_clicks(system.settings.block_rule, blocks=2, walks=60)
+        for name in ("sessionizer", "trainer", "inference"):
+            system.start(name)
+        for block, clicks in enumerate(blocks):
+            start = system.settings.block_rule.start(block)
+            own = [Click(KEY, f"item-{n}", start + n) for n in range(3)]
+            system.send(sorted([*own, *clicks[:-1]], key=lambda click: click.time))
+            if block == 0:
+                system.end_block(0)
+                system.wait_until_served(0)
+        yield system
+
+
+def test_a_key_is_forgotten_by_everyone_and_the_report_says_what_stays(system: System) -> None:
+    start = system.settings.block_rule.start(1)
+    late = Click(KEY, "item-7", start + system.settings.block_rule.length - 60_000)
+    system.send([late])
+    inference = system.workers[2]
+    system.wait_until(
+        lambda: inference.get("/recommend", session=KEY).is_success, "its session is open"
+    )
+    done = system.command("forget", KEY, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["goes_with_the_trim"]["sessions"] >= 1
+    assert report["nothing_read_from_version"] == 2
+    system.wait_until(
+        lambda: inference.get("/recommend", session=KEY).status_code == 404, "it is open no more"
+    )
+    system.wait_until(
+        lambda: not any(record.value() for record in recommended(system)), "it is deleted"
+    )
+    system.wait_until(lambda: not open_in_changelog(system), "the changelog has dropped it")
+
+    system.end_block(1)
+    system.wait_until_served(1)
+    trained = [row for row in system.sessions() if row.block == 1]
+    assert not any(late.item == row.items[0] and row.key == KEY for row in trained)
+    second = system.manifests()[1]
+    assert second["report"]["sessions"] == sum(row.key != KEY for row in trained)
+    assert second["report"]["clicks"] == sum(len(row.items) for row in trained if row.key != KEY)
+
+
+def recommended(system: System) -> list[object]:
+    """The last recommendation of the key on each partition."""
+    last = {
+        record.partition(): record
+        for record in system.records(system.topics.recommendations)
+        if record.key() == KEY.encode()
+    }
+    return list(last.values())
+
+
+def open_in_changelog(system: System) -> bool:
+    last = [
+        record.value()
+        for record in system.records(system.topics.sessionizer_state)
+        if record.key() == KEY.encode()
+    ]
+    return bool(last and last[-1])

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from ader_stream.stream.codec import encode
+from ader_stream.stream.forget_report import Held, look_for, report_of
+from ader_stream.stream.manifest import Trust
+from ader_stream.stream.registry import Registry
+from ader_stream.stream.topics import Topics
+from tests.fakes import FakeKafka, complete_manifest, example
+
+TOPICS = Topics("ader")
+CLICKS = {"times": [1], "items": ["x"], "carried": [], "extra": []}
+
+
+def registry(next_offset: int) -> Registry:
+    """Version 1, trained on partition 1's sessions below an offset."""
+    found = Registry(Trust())
+    manifest = complete_manifest(1)
+    places = [{"partition": 1, "first_offset": 0, "next_offset": next_offset}]
+    found.manifests[1] = manifest | {"run": manifest["run"] | {"offsets": places}}
+    return found
+
+
+def sessions(kafka: FakeKafka, *keys: str) -> None:
+    session = [{"key": key} | CLICKS for key in keys]
+    batch = example("SessionBatch") | {"partition": 1, "sessions": session}
+    value, headers = encode("SessionBatch", batch)
+    kafka.append(TOPICS.sessions, value, "1", headers, partition=1)
+
+
+def test_all_that_is_held_of_a_key_is_found() -> None:
+    kafka = FakeKafka()
+    sessions(kafka, "a", "b")
+    sessions(kafka, "a")
+    state = example("OpenSessions") | {"sessions": [{"block": 0, "is_full": False} | CLICKS]}
+    for key in ("a", "b"):
+        value, headers = encode("OpenSessions", state)
+        kafka.append(TOPICS.sessionizer_state, value, key, headers, partition=1)
+    kafka.append(TOPICS.dead_letters, b"", "a", [], partition=0)
+    held = look_for(kafka, TOPICS, 2, registry(next_offset=1), "a")
+    assert held == Held(1, 1, 1, {1}, 1, {0, 1})
+
+
+def test_what_the_changelog_has_deleted_is_not_held() -> None:
+    kafka = FakeKafka()
+    value, headers = encode("OpenSessions", example("OpenSessions"))
+    kafka.append(TOPICS.sessionizer_state, value, "a", headers, partition=1)
+    kafka.append(TOPICS.sessionizer_state, None, "a", partition=1)
+    assert look_for(kafka, TOPICS, 2, Registry(Trust()), "a") == Held()
+
+
+def test_the_report_says_what_goes_when_and_what_cannot_be_reached() -> None:
+    report = report_of(Held(2, 1, 3, {1}, 4, {0}), registry(next_offset=9), TOPICS)
+    assert report["dropped_with_the_next_transaction"] == {"open_sessions": 2}
+    assert report["skipped_by_the_trainer"] == {"sessions": 1}
+    assert report["nothing_read_from_version"] == 2
+    assert "versions [1]" in str(report["goes_with_the_trim"])
+    reach = str(report["out_of_reach"])
+    assert all(text in reach for text in ("your own topic", "4 of the key", "weights", "exemplars"))
