@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
+from pathlib import Path
 
 import structlog
 import torch
@@ -20,6 +21,7 @@ from ader_stream.ader.state import State
 from ader_stream.ader.training import Progress
 from ader_stream.errors import FencedError, TrainingError
 from ader_stream.process import Process, run_worker
+from ader_stream.registry.bootstrap import dataset_block
 from ader_stream.registry.describe import Making, describe_version
 from ader_stream.registry.gate import GateRule, measure, validation_samples, why_rejected
 from ader_stream.registry.load import load_state
@@ -125,6 +127,8 @@ class _Leader:
         """Train and publish until SIGTERM or until another trainer leads."""
         rule, trainer = self._settings.blocks, self._settings.trainer
         try:
+            if trainer.bootstrap_dataset and not self._registry.newest:
+                self._train_and_publish(self._recorded(trainer.bootstrap_dataset))
             while not self._process.should_stop():
                 self._leadership.require()
                 if self._reader.poll():
@@ -190,6 +194,12 @@ class _Leader:
         else:
             self._known = (manifest["version"], state)
             log.info("version published", **_told(published))
+
+    def _recorded(self, dataset: Path) -> TrainingBlock:
+        """Read the data set that the first version is made of."""
+        block = dataset_block(dataset, self._settings.block_rule, self._settings.session_rule)
+        log.info("beginning with a data set", dataset=str(dataset), sessions=len(block.sessions))
+        return block
 
     def _without_forgotten(self, block: TrainingBlock) -> TrainingBlock:
         """Leave out the sessions of keys that are to be forgotten."""

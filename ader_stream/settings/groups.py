@@ -192,6 +192,10 @@ class TrainerSettings(_Group):
     )
     seed: int = Field(0, description="Of everything random in a cycle.")
     threads: int = Field(0, ge=0, description="CPU threads; 0 for every core.")
+    bootstrap_dataset: Path | None = Field(
+        None,
+        description="Data set of which version 1 is made, as one block, where there is no version.",
+    )
     join_waiting: bool = Field(
         False, description="Train all blocks that wait as one, where training is too slow for each."
     )

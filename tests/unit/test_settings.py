@@ -92,6 +92,7 @@ OTHER = {
     "trainer.overrides": '{"hidden": 10}',
     "trainer.seed": "3",
     "trainer.threads": "2",
+    "trainer.bootstrap_dataset": "recorded",
     "trainer.join_waiting": "true",
     "trainer.max_recall_drop": "1.5",
     "trainer.min_item_coverage": "0.1",

@@ -1,0 +1,43 @@
+"""A warm start: the first version from recorded clicks, cut as the sessionizer would cut them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ader_stream.datasets import open_dataset
+from ader_stream.stream.block_feed import TrainingBlock
+from ader_stream.stream.open_session import OpenSession
+from ader_stream.stream.window import SessionWindow
+from ader_stream.types import BlockRule, Session, SessionRule
+
+
+def dataset_block(path: Path, blocks: BlockRule, rule: SessionRule) -> TrainingBlock:
+    """Return a data set's sessions as one block; nothing of the sessions topic is read for it.
+
+    Raises
+    ------
+    DatasetError
+        Nothing readable is there.
+    """
+    window = SessionWindow(blocks, rule)
+    numbers: list[int] = []
+    sessions: list[Session] = []
+    offset = 0
+    for number, clicks in open_dataset(path, blocks, rule.gap).blocks():
+        numbers.append(number)
+        for click in clicks:
+            window.observe(click, offset)
+            offset += 1
+        window.advance(blocks.start(number + 1) + rule.lateness)
+        sessions += _closed(window)
+    sessions.sort(key=lambda session: (session.times[-1], session.times[0], session.key))
+    return TrainingBlock(tuple(numbers), tuple(sessions), {}, {})
+
+
+def _closed(window: SessionWindow) -> list[Session]:
+    window.take_touched()
+    return [
+        Session(closed.key, tuple(closed.items), tuple(closed.times))
+        for closed in window.take_output()
+        if isinstance(closed, OpenSession)
+    ]

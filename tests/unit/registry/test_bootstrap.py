@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from ader_stream.errors import DatasetError
+from ader_stream.registry.bootstrap import dataset_block
+from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule, SessionRule
+
+BLOCKS = BlockRule(0, DAY_MS)
+RULE = SessionRule(30 * MINUTE_MS)
+
+
+def test_recorded_sessions_become_one_block_in_the_order_of_training(tmp_path: Path) -> None:
+    for period, lines in enumerate((["1 a", "2 a", "1 b"], ["3 c", "3 b"])):
+        file = tmp_path / f"period_{period}.txt.gz"
+        file.write_bytes(gzip.compress("\n".join(lines).encode()))
+    block = dataset_block(tmp_path, BLOCKS, RULE)
+    assert len(block.blocks) == 2
+    assert sorted(session.items for session in block.sessions) == [("a",), ("a", "b"), ("c", "b")]
+    ends = [(s.times[-1], s.times[0], s.key) for s in block.sessions]
+    assert ends == sorted(ends)
+    assert (block.first_offsets, block.next_offsets) == ({}, {})
+
+
+def test_sessions_are_cut_where_the_sessionizer_cuts_them(tmp_path: Path) -> None:
+    rows = [("u", "a", 0), ("u", "b", 30 * MINUTE_MS), ("u", "c", 60 * MINUTE_MS + 1)]
+    text = "".join(f"{user},{item},{time}\n" for user, item, time in rows)
+    (tmp_path / "clicks.csv").write_text("session,item,time\n" + text)
+    found = dataset_block(tmp_path / "clicks.csv", BLOCKS, RULE)
+    assert [session.items for session in found.sessions] == [("a", "b"), ("c",)]
+
+
+def test_what_is_no_data_set_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="not there"):
+        dataset_block(tmp_path / "nothing", BLOCKS, RULE)
