@@ -12,6 +12,7 @@ from ader_stream.stream.manifest import KINDS
 from ader_stream.stream.model_log import CHUNKS_A_TRANSACTION, ModelPublisher
 from ader_stream.stream.model_reader import ModelReader
 from ader_stream.types import Click
+from tests.chaos.killed_publishers import kill_many
 from tests.integration.artifacts import manifest_of, tiny_parts
 from tests.integration.system import Kafka, System
 
@@ -148,3 +149,8 @@ def test_a_damaged_version_scores_nothing_and_stops_nobody(
     system.wait_until_scored(2)
     assert {key.version for key in system.scores()} == {1}
     assert inference.metric("ader_artifacts_refused_total") == 1
+
+
+def test_killed_publishers_leave_whole_versions_and_no_hole(kafka: Kafka) -> None:
+    outcome = kill_many(kafka.bootstrap_servers, kills=4, seed=5)
+    assert outcome.versions >= 5
