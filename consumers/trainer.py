@@ -19,7 +19,7 @@ from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.state import State
 from ader_stream.ader.training import Progress
-from ader_stream.errors import FencedError, TrainingError
+from ader_stream.errors import ArtifactError, FencedError, TrainingError
 from ader_stream.process import Process, run_worker
 from ader_stream.registry.bootstrap import dataset_block
 from ader_stream.registry.describe import Making, describe_version
@@ -115,6 +115,7 @@ class _Leader:
             _offsets(self._registry.newest),
         )
         self._known: tuple[int | None, State | None] = (None, None)
+        self._training_from: int | None = None
         self._last_poll = 0.0
         log.info("leading", newest=_number(self._registry.newest), parent=self._parent)
 
@@ -212,10 +213,19 @@ class _Leader:
         """Return the parent's state: the one in memory, or the log's."""
         number = self._parent
         if number != self._known[0]:
-            manifest = self._registry.manifests[number] if number else None
-            self._known = (number, load_state(self._models, manifest) if manifest else None)
+            self._known = (number, self._load(number) if number else None)
         self._metrics[m.VERSION_PARENT].set(number or 0)
         return self._known[1]
+
+    def _load(self, number: int) -> State:
+        try:
+            return load_state(self._models, self._registry.manifests[number])
+        except ArtifactError as error:
+            raise ArtifactError(
+                f"the next parent cannot be used: {error}; `ader-stream models verify` says which "
+                "version can be, `models rollback` goes on from it",
+                error.reason,
+            ) from None
 
     def _prune(self) -> None:
         """Delete what commands have asked to delete, and sessions that no version needs."""
