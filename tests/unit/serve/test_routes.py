@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +64,23 @@ def test_an_open_session_is_answered_by_its_items(client: AppClient, version: Ve
 def test_a_list_of_items_is_answered(client: AppClient, version: Version) -> None:
     answer = client.post("/recommend", json={"items": ["item-1", "item-2"], "k": 3})
     assert answer.json()["items"] == ranked(version, ("item-1", "item-2"), 3)
+
+
+def test_a_canary_answers_whoever_names_a_session_on_its_share(
+    registry: CollectorRegistry, version: Version
+) -> None:
+    versions = Versions(pytest.fail)
+    versions.served = version
+    versions.serve_canary(replace(version, number=4), 1.0)
+    metrics = Metrics(registry)
+    routes = RecommendRoutes(versions, OPEN_SESSIONS.get, 20, metrics)
+    client = AppClient(make_app(metrics, lambda: "", routes.routes()))
+    assert client.get("/recommend", params={"session": "a"}).json()["version"] == 4
+    by_items = {"items": ["item-1"]}
+    assert client.post("/recommend", json=by_items).json()["version"] == 3
+    assert client.post("/recommend", json=by_items | {"session": "a"}).json()["version"] == 4
+    refused = client.post("/recommend", json=by_items | {"session": 7})
+    assert (refused.status_code, "the key of the session" in refused.text) == (400, True)
 
 
 def test_k_is_the_workers_own_where_the_request_does_not_say(client: AppClient) -> None:
