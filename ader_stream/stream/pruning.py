@@ -43,11 +43,12 @@ def trim_sessions(clients: KafkaClients, topics: Topics, registry: Registry) -> 
         for partition, offset in needed.items()
         if offset > offset_range(clients, topics.sessions, partition)[0]
     ]
-    for place, future in clients.admin().delete_records(places).items() if places else ():
+    admin = clients.admin()  # held on to: with it, the answers would be gone
+    for place, future in admin.delete_records(places).items() if places else ():
         try:
             future.result(ADMIN_TIMEOUT)
-        except KafkaException as error:  # tried again with the next prune
-            log.warning("trim failed", partition=place.partition, error=error.args[0].str())
+        except (KafkaException, TimeoutError) as error:  # tried again with the next prune
+            log.warning("trim failed", partition=place.partition, error=str(error))
     return needed
 
 
