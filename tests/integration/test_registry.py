@@ -187,7 +187,9 @@ def test_a_version_that_fails_the_gate_is_not_served_and_the_next_one_comes_from
     assert shop.trainer.wait() == 0
     strict = shop.start("trainer", trainer={"min_item_coverage": 1.0})
     blocks = simulated_clicks(rule, blocks=7, walks=20, seed=2)
-    shop.send(5, blocks[5])
+    # More items than the lists of so few samples have room for.
+    lonely = [Click(f"lonely-{n}", f"lonely-{n}", blocks[5][0].time) for n in range(3_000)]
+    shop.send(5, [blocks[5][0], *lonely, *blocks[5][1:]])
     sixth = shop.manifest(6)
     assert (sixth["status"], sixth["parent"]) == ("rejected", 4)
     assert "of the items; trainer.min_item_coverage asks for" in sixth["rejection"]
