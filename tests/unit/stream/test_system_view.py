@@ -13,7 +13,7 @@ from ader_stream.stream.sessions import encode_outputs
 from ader_stream.stream.system_view import SystemView
 from ader_stream.stream.topics import Topics
 from ader_stream.stream.window import BlockCounts, BlockEnd
-from tests.fakes import FakeKafka, complete_manifest
+from tests.fakes import FakeKafka, complete_manifest, example
 
 TOPICS = Topics("ader")
 
