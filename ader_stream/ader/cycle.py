@@ -135,7 +135,7 @@ def train_cycle(
     model.grow(len(vocabulary), generator, recipe.item_bound)
     model.meet(torch.from_numpy(np.bincount(block.items, minlength=len(vocabulary) + 1)[1:]))
     moments = before.optimizer if recipe.carry_moments else {}
-    adam = resumed_adam(model, moments, recipe.learning_rate)
+    adam = resumed_adam(model, moments, recipe.learning_rate, recipe.adam_epsilon)
     old = before.exemplars.samples()
     weight = method.weigh(
         recipe.lambda_base, len(before.vocabulary), len(vocabulary), len(old), len(training)

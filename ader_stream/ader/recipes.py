@@ -54,6 +54,10 @@ class Recipe:
     last_learning_rate
         Share of the learning rate that the last step has; it falls in a line. 1 keeps it, and
         is all there is where the number of epochs is not known before.
+    adam_epsilon
+        Added to the root of Adam's second moment. As small as usual, an item that the block does
+        not show moves as fast as one that it does, for Adam scales its small gradients up; a
+        larger one leaves it where it was.
     carry_moments
         Adam's moments go on from cycle to cycle.
     batch_size
@@ -86,6 +90,7 @@ class Recipe:
     item_bound: float = 0.01177
     learning_rate: float = 5e-4
     last_learning_rate: float = 1.0
+    adam_epsilon: float = 1e-8
     carry_moments: bool = True
     batch_size: int = 256
     max_epochs: int = 100
@@ -134,6 +139,7 @@ PRODUCTION = Recipe(
     item_bound=0.04,
     learning_rate=2e-3,
     last_learning_rate=0.05,
+    adam_epsilon=3e-4,
     carry_moments=False,
     batch_size=512,
     max_epochs=6,

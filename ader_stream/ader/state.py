@@ -73,7 +73,7 @@ def copied_moments(model: nn.Module, adam: torch.optim.Adam) -> dict[str, Tensor
 
 
 def resumed_adam(
-    model: nn.Module, moments: dict[str, Tensor], learning_rate: float
+    model: nn.Module, moments: dict[str, Tensor], learning_rate: float, epsilon: float = 1e-8
 ) -> torch.optim.Adam:
     """Return an Adam that goes on from `moments`; rows that the model gained start from zero.
 
@@ -83,10 +83,10 @@ def resumed_adam(
         Its parameters are at least as long as the moments.
     moments
         As `copied_moments` gives them, or empty for a fresh start.
-    learning_rate
+    learning_rate, epsilon
         Adam's.
     """
-    adam = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    adam = torch.optim.Adam(model.parameters(), lr=learning_rate, eps=epsilon, fused=True)
     for name, weight in model.named_parameters():
         if f"{name}.step" in moments:
             adam.state[weight] = {

@@ -58,3 +58,16 @@ def test_resumed_adam_takes_the_same_step_as_one_that_never_stopped(
     assert all(
         torch.equal(expected[name], tensor) for name, tensor in copied_weights(model).items()
     )
+
+
+def test_larger_epsilon_keeps_what_has_hardly_any_gradient(model: SASRec, tiny: Recipe) -> None:
+    def moved(epsilon: float) -> float:
+        before = model.norm.bias.detach().clone()
+        adam = resumed_adam(model, {}, 0.1, epsilon)
+        adam.zero_grad()
+        model.norm.bias.grad = torch.full_like(before, 1e-6)
+        adam.step()
+        return float((model.norm.bias - before).detach().abs().max())
+
+    assert moved(1e-8) > 0.09  # a whole step, however small the gradient
+    assert moved(3e-4) < 0.001
