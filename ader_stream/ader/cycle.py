@@ -190,18 +190,33 @@ def _drawn(samples: Samples, rng: np.random.Generator) -> Iterator[Batch]:
         yield pack(drawn, rows)
 
 
+def held_out_samples(
+    sessions: Sequence[Sequence[str]], parent: State | None, state: State, recipe: Recipe, seed: int
+) -> Samples:
+    """Draw again what `train_cycle` held out when it came to `state` from these arguments."""
+    order, _, _ = _seeds(seed, parent or untrained(recipe.architecture))
+    block = split_sessions((state.vocabulary.encode(s) for s in sessions), recipe.maxlen)
+    return hold_out(block, recipe.validation_share, np.random.default_rng(order))[1]
+
+
 def _random_numbers(
     seed: int, before: State, workers: Workers
 ) -> tuple[np.random.Generator, torch.Generator]:
-    """Seed torch's dropout; the generators of the cycle's order and of its first weights.
+    """Seed torch's dropout; the generators of the cycle's order and of its first weights."""
+    order, weights, dropout = _seeds(seed, before)
+    torch.manual_seed((dropout + workers.rank) % 2**64)
+    return np.random.default_rng(order), torch.Generator().manual_seed(weights)
+
+
+def _seeds(seed: int, before: State) -> list[int]:
+    """Seeds of the cycle's order, of its first weights, and of dropout.
 
     Steps and items so far tell the cycles of a chain apart: without them, the new rows of
     every cycle would start where the first items of all started.
     """
     entropy = np.random.SeedSequence([seed, before.steps, len(before.vocabulary)])
-    order, weights, dropout = entropy.generate_state(3, np.uint64)
-    torch.manual_seed((int(dropout) + workers.rank) % 2**64)
-    return np.random.default_rng(order), torch.Generator().manual_seed(int(weights))
+    seeds: list[int] = entropy.generate_state(3, np.uint64).tolist()
+    return seeds
 
 
 def _clicks(sessions: Sequence[Sequence[str]]) -> int:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from ader_stream.ader.dataset import Samples, hold_out, split_sessions
+from ader_stream.ader.cycle import held_out_samples
+from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import rank_samples, top_k
 from ader_stream.ader.recipes import Recipe
@@ -77,11 +78,11 @@ def validation_samples(
     Where the recipe holds nothing out, some that it was trained on: a version that is no better
     than its parent even there has come to grief.
     """
-    steps = parent.steps if parent else 0
-    order = np.random.SeedSequence([seed, steps]).generate_state(3, np.uint64)[0]
+    held_out = held_out_samples(sessions, parent, state, recipe, seed)
+    if len(held_out):
+        return held_out
     block = split_sessions((state.vocabulary.encode(s) for s in sessions), recipe.maxlen)
-    training, held_out = hold_out(block, recipe.validation_share, np.random.default_rng(order))
-    return held_out if len(held_out) else training.take(np.arange(len(training))[:INSTEAD])
+    return block.take(np.arange(len(block))[:INSTEAD])
 
 
 def measure(
