@@ -4,7 +4,8 @@ After CORE (Hou, Hu, Zhang, Zhao: Simple and Effective Session-based Recommendat
 Consistent Representation Space, SIGIR 2022, arXiv 2204.11067): a session is a weighted sum of its
 own items, and scores are cosines over a temperature. There the weights come from a transformer,
 which overfits blocks of a week; here they are learnt from no more than each click's age and its
-likeness to the last one.
+likeness to the last one. A cosine of sums is as large from b to a as from a to b: one linear map,
+the same for all sessions, lets the model tell which way people go.
 
 B sessions, N positions, D width, I items.
 """
@@ -40,6 +41,8 @@ RECENCY = 0.7
 AGE_RATE, LIKENESS_RATE = 3.0, 5.0
 """How much faster than an item's coordinate the weights of age and likeness learn."""
 
+TURN_RATE = 0.1
+"""How much slower than an item's coordinate the map's learn: all sessions move each of them."""
 
 PULLS = (0.0, 0.1, 0.2, 0.3, 0.4)
 """Weights of the logarithm of an item's clicks in the last block that are tried."""
@@ -49,7 +52,7 @@ FIRST_PULL = 0.1
 
 
 class Core(SessionModel):
-    """A session is the direction of the weighted sum of its items' directions.
+    """A session is the direction of the weighted sum of its items' directions, turned onward.
 
     Parameters
     ----------
@@ -64,6 +67,7 @@ class Core(SessionModel):
         self.dropout = Dropout(dropped.activations)
         self.age = nn.Parameter(torch.zeros(architecture.maxlen))
         self.likeness = nn.Parameter(torch.zeros(()))
+        self.turn = nn.Parameter(torch.zeros(architecture.hidden, architecture.hidden))
         self.gains: Tensor
         self.register_buffer("gains", FIRST_GAINS.clone())
         self.pull: Tensor
@@ -79,7 +83,9 @@ class Core(SessionModel):
         sizes = [piece.numel() for piece in pieces.inputs]
         cut = (torch.split(whole, sizes) for whole in (units, kept, by_age))
         summed = torch.cat([self._sum(*piece) for piece in zip(pieces.inputs, *cut, strict=True)])
-        return functional.normalize(summed, dim=-1) / self.architecture.temperature  # (B, D)
+        seen = functional.normalize(summed, dim=-1)  # (B, D)
+        onward = seen + TURN_RATE * (seen @ self.turn)
+        return functional.normalize(onward, dim=-1) / self.architecture.temperature
 
     def _sum(self, inputs: Tensor, units: Tensor, kept: Tensor, by_age: Tensor) -> Tensor:
         b, t = inputs.shape

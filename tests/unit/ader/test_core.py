@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn import functional
 
-from ader_stream.ader.core import RECENCY, Core
+from ader_stream.ader.core import RECENCY, TURN_RATE, Core
+from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.dataset import Batch
 from ader_stream.ader.model import Architecture, Dropped
 from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.ranking import rank_targets, top_k
+from ader_stream.ader.recipes import PRODUCTION
+
+Block = list[tuple[str, ...]]
 
 ARCHITECTURE = Architecture(16, 0, 6, encoder="core", temperature=0.1)
 
@@ -47,6 +53,24 @@ def test_clicks_like_the_last_one_can_count_more(core: Core) -> None:
     direction = torch.exp(2 * likeness) * unit(core, 1) + math.exp(2) * unit(core, 2)
     expected = functional.normalize(direction, dim=-1) / 0.1
     torch.testing.assert_close(core(torch.tensor([[1, 2]]))[0], expected)
+
+
+def test_a_session_is_turned_onward(core: Core) -> None:
+    with torch.no_grad():
+        core.turn.normal_(generator=torch.Generator().manual_seed(3))
+    onward = unit(core, 4) + TURN_RATE * (unit(core, 4) @ core.turn)
+    expected = functional.normalize(onward, dim=-1) / 0.1
+    torch.testing.assert_close(core(torch.tensor([[4]]))[0], expected)
+
+
+def test_training_learns_which_way_people_go(block: Callable[[int, int, int], Block]) -> None:
+    """Without the turn, an item's two neighbours on the ring would score alike."""
+    recipe = replace(PRODUCTION, hidden=16, maxlen=6, batch_size=32)
+    state, _ = train_cycle(block(1, 30, 800), None, recipe, 0, lambda _: None)
+    items = range(30)
+    known = [state.vocabulary.encode([f"item-{i}", f"item-{(i + 1) % 30}"]) for i in items]
+    ranks = rank_targets(state.model(), [[one] for one, _ in known], [next_ for _, next_ in known])
+    assert (ranks == 0).mean() > 0.9
 
 
 def test_scores_are_cosines_over_the_temperature(core: Core) -> None:
