@@ -43,6 +43,7 @@ class Workers:
 
         A batch of fewer rows than processes is everybody's, at an equal part.
 
+        >>> import numpy as np
         >>> Workers(rank=1, count=2).share(np.arange(5))
         (array([1, 3]), 0.4)
         """
