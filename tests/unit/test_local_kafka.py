@@ -339,9 +339,10 @@ def test_output_goes_to_the_log(tmp_path: Path):
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from ader_stream.local_kafka import Guard, start_process
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs behind a shell ignores it
 folder = Path(sys.argv[1])
 with Guard() as guard:
     process = start_process(["sh", "-c", "sleep 600 & sleep 600"], folder / "log", guard)
