@@ -1,4 +1,4 @@
-"""Reproduce the paper's table: every run in order of importance, one at a time, resumable.
+"""Reproduce the paper's table, and recipe `production` beside it, one resumable run after another.
 
     python -m tests.benchmarks.reproduce --dataset DIR
 
@@ -45,6 +45,7 @@ class Run:
 
 
 QUEUE = (
+    Run("ader", ALL, recipe="production"),
     Run("ader", ALL),
     Run("finetune", ALL),
     Run("dropout", ALL),
@@ -57,6 +58,8 @@ QUEUE = (
     Run("ader-fix", SOME),
     Run("ader", ALL, seed=1),
     Run("ader", ALL, seed=2),
+    Run("ader", ALL, seed=1, recipe="production"),
+    Run("ader", ALL, seed=2, recipe="production"),
 )
 """The most important first."""
 
