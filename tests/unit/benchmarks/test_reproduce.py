@@ -38,6 +38,12 @@ def test_queue_holds_every_method_once_and_ader_with_three_seeds() -> None:
     assert [run.seed for run in QUEUE if run.recipe == "production"] == [0, 1, 2]
 
 
+def test_baselines_run_in_full_and_the_others_at_least_six_cycles() -> None:
+    full = {run.method for run in QUEUE if run.cycles == 16}
+    assert full == {"ader", "finetune", "dropout", "ewc"}
+    assert min(run.cycles for run in QUEUE) >= 6
+
+
 def test_the_most_important_runs_come_first() -> None:
     first = [(run.recipe, run.method) for run in QUEUE[:3]]
     assert first == [("production", "ader"), ("paper", "ader"), ("paper", "finetune")]
