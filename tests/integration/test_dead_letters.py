@@ -16,7 +16,7 @@ from ader_stream.types import Click
 from tests.integration.simulated import expected_sessions
 from tests.integration.system import Kafka, RawRecord, System
 
-LETTERS = 8 * BATCH_LETTERS
+LETTERS = 16 * BATCH_LETTERS
 NO_LIMIT = {"sessionizer": {"dead_letter_ratio": 1, "dead_letter_run": 1000}}
 
 
@@ -60,10 +60,7 @@ def test_mended_letters_are_sent_back_once_though_the_command_is_killed(
         mended = tmp_path / "mended.jsonl"
         mended.write_text("\n".join(map(json.dumps, map(mend, letters))))
         arguments = ("dead-letters", "replay", "--mended", str(mended))
-        killed = start_command(system, *arguments)
-        system.wait_until(lambda: replayed_count(system) > 0, "some are sent back")
-        killed.kill()
-        killed.wait()
+        kill_after_first_batch(start_command(system, *arguments))
         assert 0 < replayed_count(system) < LETTERS
 
         done = system.command(*arguments)
@@ -83,10 +80,22 @@ def mend(letter: dict[str, Any]) -> dict[str, Any]:
     return letter | {"value": json.dumps(click | {"time": int(click["time"])})}
 
 
-def start_command(system: System, *arguments: str) -> subprocess.Popen[bytes]:
+def start_command(system: System, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "ader_stream.cli.main", *arguments], env=system.environment({})
+        [sys.executable, "-m", "ader_stream.cli.main", *arguments],
+        env=system.environment({}),
+        stdout=subprocess.PIPE,
+        text=True,
     )
+
+
+def kill_after_first_batch(command: subprocess.Popen[str]) -> None:
+    """Kill at the first line of progress: asking the broker would leave time to end."""
+    assert command.stdout is not None
+    with command.stdout as progress:
+        assert progress.readline().startswith("so far"), "the command ended without progress"
+        command.kill()
+    command.wait()
 
 
 def test_letters_that_new_settings_can_read_are_sent_and_the_others_shown(
