@@ -25,16 +25,16 @@ from ader_stream.serve.routes import RecommendRoutes
 from ader_stream.serve.score_metrics import ScoreMetrics
 from ader_stream.serve.versions import Version, Versions
 from ader_stream.settings import Settings
-from ader_stream.stream.clicks import ClickDecoder
-from ader_stream.stream.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.forgetting import Forgotten
-from ader_stream.stream.model_reader import PASSING, ModelReader
-from ader_stream.stream.prefixes import PrefixFollower
-from ader_stream.stream.prequential import Answers, PrequentialTask
-from ader_stream.stream.registry import Registry, RegistryFollower
-from ader_stream.stream.serving_log import ServingLog
-from ader_stream.stream.standing import Standing
-from ader_stream.stream.topics import check_topics
+from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.topics import check_topics
+from ader_stream.stream.models.model_reader import PASSING, ModelReader
+from ader_stream.stream.models.registry import Registry, RegistryFollower
+from ader_stream.stream.models.serving_log import ServingLog
+from ader_stream.stream.models.standing import Standing
+from ader_stream.stream.scores.prefixes import PrefixFollower
+from ader_stream.stream.scores.prequential import Answers, PrequentialTask
 from ader_stream.types import Counts, Recommendation, Target
 
 log = structlog.get_logger(__name__)

@@ -14,13 +14,13 @@ import structlog
 from ader_stream import metrics as m
 from ader_stream.process import Process, run_worker
 from ader_stream.settings import Settings
-from ader_stream.stream.clicks import ClickDecoder
-from ader_stream.stream.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.forgetting import Forgotten
-from ader_stream.stream.registry import Registry, commands_reader
-from ader_stream.stream.sessionizing import Idling, SessionizerRules, SessionizerTask
-from ader_stream.stream.topics import check_topics, grow_topics
-from ader_stream.stream.watermark_hints import WatermarkHints
+from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.topics import check_topics, grow_topics
+from ader_stream.stream.models.registry import Registry, commands_reader
+from ader_stream.stream.sessions.sessionizing import Idling, SessionizerRules, SessionizerTask
+from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 
 GC_ALLOCATIONS = 100_000
 """Objects that come into being between two looks for cycles; Python's default is 700."""

@@ -26,15 +26,15 @@ from ader_stream.registry.describe import Making, describe_version
 from ader_stream.registry.gate import GateRule, measure, validation_samples, why_rejected
 from ader_stream.registry.load import load_state
 from ader_stream.settings import Settings
-from ader_stream.stream.block_feed import BlockFeed, TrainingBlock
-from ader_stream.stream.forgetting import Forgotten, without
-from ader_stream.stream.leadership import Leadership
-from ader_stream.stream.manifest import Manifest
-from ader_stream.stream.model_log import ModelPublisher
-from ader_stream.stream.model_reader import ModelReader
-from ader_stream.stream.pruning import prunable, trim_sessions
-from ader_stream.stream.registry import Registry, registry_reader
-from ader_stream.stream.topics import check_topics
+from ader_stream.stream.forgetting import Forgotten
+from ader_stream.stream.kafka.leadership import Leadership
+from ader_stream.stream.kafka.topics import check_topics
+from ader_stream.stream.models.manifest import Manifest
+from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.stream.models.model_reader import ModelReader
+from ader_stream.stream.models.pruning import prunable, trim_sessions
+from ader_stream.stream.models.registry import Registry, registry_reader
+from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
 
 log = structlog.get_logger(__name__)
 
@@ -204,7 +204,7 @@ class _Leader:
 
     def _without_forgotten(self, block: TrainingBlock) -> TrainingBlock:
         """Leave out the sessions of keys that are to be forgotten."""
-        kept = without(block, Forgotten.of(self._registry.commands))
+        kept = block.without(Forgotten.of(self._registry.commands))
         if skipped := len(block.sessions) - len(kept.sessions):
             log.info("forgotten sessions skipped", blocks=block.blocks, sessions=skipped)
         return kept

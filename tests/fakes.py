@@ -11,8 +11,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 
-from ader_stream.stream.codec import load_schema
-from ader_stream.stream.manifest import FORMAT, KINDS, content_digest, sha256
+from ader_stream.stream.kafka.codec import load_schema
+from ader_stream.stream.models.manifest import FORMAT, KINDS, content_digest, sha256
 
 Headers = Sequence[tuple[str, bytes | None]]
 

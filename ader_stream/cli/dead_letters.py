@@ -14,15 +14,15 @@ import click
 from ader_stream.cli.options import json_option, kafka_options
 from ader_stream.errors import InputError
 from ader_stream.settings import Settings, parse_instant
-from ader_stream.stream.dead_letter_json import letter_as_json, read_mended, refused_at
-from ader_stream.stream.dead_letter_replay import DeadLetterReplay, ReplayReport
-from ader_stream.stream.dead_letters import (
+from ader_stream.stream.dead_letters.letters import (
     Letter,
     LetterFilter,
     Place,
     find_letter,
     read_letters,
 )
+from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_mended, refused_at
+from ader_stream.stream.dead_letters.sending_back import DeadLetterReplay, ReplayReport
 from ader_stream.types import DEAD_LETTER_REASONS
 
 

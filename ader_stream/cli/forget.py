@@ -8,13 +8,13 @@ import click
 
 from ader_stream.cli.options import json_option, kafka_options
 from ader_stream.settings import Settings
-from ader_stream.stream.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.control import ask
-from ader_stream.stream.exactly_once import produce
 from ader_stream.stream.forget_report import look_for, report_of
 from ader_stream.stream.forgetting import forget_request
-from ader_stream.stream.registry import read_registry
-from ader_stream.stream.topics import check_topics
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.topics import check_topics
+from ader_stream.stream.models.registry import read_registry
 
 
 @click.command()

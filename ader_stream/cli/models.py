@@ -15,12 +15,12 @@ from ader_stream.errors import ArtifactError, InputError
 from ader_stream.registry.history import differences, history, roles
 from ader_stream.settings import Settings
 from ader_stream.stream.control import Command, ask
-from ader_stream.stream.manifest import ACCEPTED, Manifest
-from ader_stream.stream.model_log import ModelPublisher
-from ader_stream.stream.model_reader import ModelReader
-from ader_stream.stream.pruning import SCORING, prunable
-from ader_stream.stream.registry import Registry, read_registry
-from ader_stream.stream.topics import check_topics
+from ader_stream.stream.kafka.topics import check_topics
+from ader_stream.stream.models.manifest import ACCEPTED, Manifest
+from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.stream.models.model_reader import ModelReader
+from ader_stream.stream.models.pruning import SCORING, prunable
+from ader_stream.stream.models.registry import Registry, read_registry
 
 version_argument = click.argument("version", type=click.IntRange(1))
 

@@ -9,10 +9,10 @@ import click
 
 from ader_stream.cli.options import json_option, kafka_options
 from ader_stream.settings import Settings
-from ader_stream.stream.changelog import read_to_end
-from ader_stream.stream.codec import decode
-from ader_stream.stream.sessions import decode_sessions
-from ader_stream.stream.topics import check_topics
+from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.topics import check_topics
+from ader_stream.stream.sessions.session_records import decode_sessions
 from ader_stream.types import Session
 
 

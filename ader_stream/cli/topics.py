@@ -6,7 +6,7 @@ import click
 
 from ader_stream.cli.options import kafka_options
 from ader_stream.settings import Settings
-from ader_stream.stream.topics import check_configs, check_topics, create_topics
+from ader_stream.stream.kafka.topics import check_configs, check_topics, create_topics
 
 
 @click.group()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ader_stream.datasets import open_dataset
-from ader_stream.stream.block_feed import TrainingBlock
-from ader_stream.stream.open_session import OpenSession
-from ader_stream.stream.window import SessionWindow
+from ader_stream.stream.sessions.block_feed import TrainingBlock
+from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import BlockRule, Session, SessionRule
 
 

@@ -18,8 +18,8 @@ from ader_stream.ader.cycle import CycleReport
 from ader_stream.ader.recipes import Recipe
 from ader_stream.registry.gate import Measured
 from ader_stream.resources import resource
-from ader_stream.stream.block_feed import TrainingBlock
-from ader_stream.stream.manifest import ACCEPTED, REJECTED, Manifest
+from ader_stream.stream.models.manifest import ACCEPTED, REJECTED, Manifest
+from ader_stream.stream.sessions.block_feed import TrainingBlock
 
 FREQUENT_ITEMS = 100
 """Items kept in a manifest for sessions of which nothing is known."""

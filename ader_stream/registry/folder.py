@@ -16,8 +16,8 @@ from typing import Any
 
 from ader_stream.ader.artifact import decode_state
 from ader_stream.errors import ArtifactError, InputError
-from ader_stream.stream.codec import decode_as, encode
-from ader_stream.stream.manifest import (
+from ader_stream.stream.kafka.codec import decode_as, encode
+from ader_stream.stream.models.manifest import (
     KINDS,
     MAX_MANIFEST,
     Manifest,
@@ -25,8 +25,8 @@ from ader_stream.stream.manifest import (
     require_counts,
     sha256,
 )
-from ader_stream.stream.model_log import ModelPublisher
-from ader_stream.stream.model_reader import ModelReader
+from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.stream.models.model_reader import ModelReader
 
 MANIFEST = "manifest.json"
 ITEMS = "items.json"

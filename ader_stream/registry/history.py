@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ader_stream.stream.manifest import REJECTED, Manifest
-from ader_stream.stream.registry import Registry
+from ader_stream.stream.models.manifest import REJECTED, Manifest
+from ader_stream.stream.models.registry import Registry
 
 PLACES = ("parts", "places", "offsets", "frequent_items", "losses")
 """Fields whose difference says nothing that the digest does not say, or fills the screen."""

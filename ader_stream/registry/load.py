@@ -6,8 +6,8 @@ from ader_stream.ader.artifact import decode_serving, decode_state
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.state import State
 from ader_stream.ader.vocabulary import Vocabulary
-from ader_stream.stream.manifest import KINDS, Manifest, require_counts
-from ader_stream.stream.model_reader import ModelReader
+from ader_stream.stream.models.manifest import KINDS, Manifest, require_counts
+from ader_stream.stream.models.model_reader import ModelReader
 
 
 def load_serving(reader: ModelReader, manifest: Manifest) -> tuple[SessionModel, Vocabulary]:

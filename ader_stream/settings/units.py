@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from ader_stream.stream.click_fields import path_of
+from ader_stream.stream.clicks.fields import path_of
 from ader_stream.types import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 _UNITS = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}

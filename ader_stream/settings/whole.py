@@ -24,13 +24,13 @@ from ader_stream.settings.groups import (
     SessionsSettings,
     TrainerSettings,
 )
-from ader_stream.stream.clicks import ClickFormat
-from ader_stream.stream.clients import KafkaClients
-from ader_stream.stream.manifest import Trust
-from ader_stream.stream.refusals import RefusalRule
-from ader_stream.stream.schema_registry import RegistryAccess
-from ader_stream.stream.signing import Signer, read_signer, read_trusted
-from ader_stream.stream.topics import Topics
+from ader_stream.stream.clicks.decoder import ClickFormat
+from ader_stream.stream.clicks.refusals import RefusalRule
+from ader_stream.stream.clicks.schema_registry import RegistryAccess
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.models.manifest import Trust
+from ader_stream.stream.models.signing import Signer, read_signer, read_trusted
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from confluent_kafka import KafkaError, Message
 
 from ader_stream.errors import TopicError
-from ader_stream.stream.changelog import REQUEST_TIMEOUT
-from ader_stream.stream.clients import KafkaClients
-from ader_stream.stream.codec import decode, encode
-from ader_stream.stream.exactly_once import produce
-from ader_stream.stream.records import Record
-from ader_stream.stream.topics import Topics
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.codec import decode, encode
+from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.topics import Topics
 
 SERVING = ("pin", "unpin", "promote", "rollback")
 """Commands of which the last one decides what is served."""

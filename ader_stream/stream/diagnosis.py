@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from ader_stream.errors import AderError, ClickError, TopicError
-from ader_stream.stream.changelog import offset_range, read_range
-from ader_stream.stream.clicks import RECORD_TIME, ClickDecoder, ClickFormat
-from ader_stream.stream.clients import KafkaClients
-from ader_stream.stream.records import Record
-from ader_stream.stream.topics import ADMIN_TIMEOUT, Topics, check_configs, check_topics
+from ader_stream.stream.clicks.decoder import RECORD_TIME, ClickDecoder, ClickFormat
+from ader_stream.stream.kafka.changelog import offset_range, read_range
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.topics import ADMIN_TIMEOUT, Topics, check_configs, check_topics
 from ader_stream.types import DAY_MS
 
 SAMPLE = 2_000

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ader_stream.stream.changelog import read_to_end
-from ader_stream.stream.clients import KafkaClients
-from ader_stream.stream.codec import decode
-from ader_stream.stream.manifest import Manifest
-from ader_stream.stream.registry import Registry
-from ader_stream.stream.sessions import decode_sessions
-from ader_stream.stream.topics import Topics
+from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.models.manifest import Manifest
+from ader_stream.stream.models.registry import Registry
+from ader_stream.stream.sessions.session_records import decode_sessions
 
 
 @dataclass

@@ -11,9 +11,8 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ader_stream.stream.block_feed import TrainingBlock
 from ader_stream.stream.control import Command
 
 SALT_BYTES = 16
@@ -70,11 +69,3 @@ def forget_request(key: str, commands: Iterable[Command], at: int | None = None)
 def key_hash(key: str, salt: bytes) -> bytes:
     """Hash a key with a salt."""
     return hashlib.sha256(salt + key.encode()).digest()
-
-
-def without(block: TrainingBlock, forgotten: Forgotten) -> TrainingBlock:
-    """Return a block without the sessions that are forgotten."""
-    if not forgotten:
-        return block
-    kept = tuple(s for s in block.sessions if not forgotten.covers(s.key, s.times[0]))
-    return replace(block, sessions=kept)

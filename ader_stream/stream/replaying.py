@@ -8,13 +8,18 @@ from collections.abc import Callable, Sequence
 from confluent_kafka import KafkaError, Message
 
 from ader_stream.errors import AderError, SettingsError, TopicError
-from ader_stream.stream.changelog import REQUEST_TIMEOUT
-from ader_stream.stream.clicks import RECORD_TIME, WATERMARK_HEADER, ClickFormat, encode_click
-from ader_stream.stream.clients import KafkaClients
-from ader_stream.stream.codec import Headers
-from ader_stream.stream.exactly_once import produce
+from ader_stream.stream.clicks.decoder import (
+    RECORD_TIME,
+    WATERMARK_HEADER,
+    ClickFormat,
+    encode_click,
+)
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.codec import Headers
+from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.topics import Topics, check_topics
 from ader_stream.stream.system_view import SystemView
-from ader_stream.stream.topics import Topics, check_topics
 from ader_stream.types import BlockRule, Click
 
 RATE_BATCH = 100

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ader_stream.errors import DecodeError
-from ader_stream.stream.changelog import offset_range, read_range
-from ader_stream.stream.clients import KafkaClients
-from ader_stream.stream.codec import (
+from ader_stream.stream.kafka.changelog import offset_range, read_range
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.codec import (
     CHUNK_TYPE,
     SCHEMA_HEADER,
     TYPE_HEADER,
     decode,
     fingerprint_of,
 )
-from ader_stream.stream.records import Record
-from ader_stream.stream.topics import Topics, check_topics
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.topics import Topics, check_topics
 
 
 @dataclass

@@ -9,16 +9,16 @@ from typing import Any
 import structlog
 from confluent_kafka import TopicPartition
 
-from ader_stream.stream.changelog import checked, offset_range
-from ader_stream.stream.clients import READ_MESSAGES, KafkaClients
-from ader_stream.stream.codec import decode
-from ader_stream.stream.dead_letters import is_letter
-from ader_stream.stream.manifest import Trust
-from ader_stream.stream.records import Record
-from ader_stream.stream.registry import Registry
-from ader_stream.stream.score_log import Score, ScoreKey, decode_score
-from ader_stream.stream.topics import Topics, partition_counts
-from ader_stream.stream.window import BlockCounts
+from ader_stream.stream.dead_letters.letters import is_letter
+from ader_stream.stream.kafka.changelog import checked, offset_range
+from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.topics import Topics, partition_counts
+from ader_stream.stream.models.manifest import Trust
+from ader_stream.stream.models.registry import Registry
+from ader_stream.stream.scores.score_log import Score, ScoreKey, decode_score
+from ader_stream.stream.sessions.window import BlockCounts
 
 log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import fastavro
 
-from ader_stream.stream.clicks import RECORD_KEY, RECORD_TIME, ClickDecoder, ClickFormat
+from ader_stream.stream.clicks.decoder import RECORD_KEY, RECORD_TIME, ClickDecoder, ClickFormat
 from tests.fakes import FakeRecord
 
 CLICKS = 20_000

@@ -20,7 +20,7 @@ from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.recipes import PAPER
 from ader_stream.ader.state import State, untrained
 from ader_stream.ader.vocabulary import Vocabulary
-from ader_stream.stream.model_log import ModelPublisher
+from ader_stream.stream.models.model_log import ModelPublisher
 from tests.fakes import example_manifest
 from tests.integration.system import System, Worker
 

@@ -33,14 +33,14 @@ from ader_stream.local_kafka import Guard, start_kafka, stop_kafka
 from ader_stream.local_kafka.ports import free_port
 from ader_stream.metrics import CLICKS, Metrics
 from ader_stream.settings import Settings, load_settings
-from ader_stream.stream.changelog import offset_range
-from ader_stream.stream.clicks import ClickDecoder, encode_click
-from ader_stream.stream.clients import READ_MESSAGES
-from ader_stream.stream.exactly_once import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.intake import Intake
-from ader_stream.stream.sessionizing import SessionizerRules, SessionizerTask
-from ader_stream.stream.topics import create_topics
-from ader_stream.stream.window import SessionWindow
+from ader_stream.stream.clicks.decoder import ClickDecoder, encode_click
+from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.clients import READ_MESSAGES
+from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.topics import create_topics
+from ader_stream.stream.sessions.intake import Intake
+from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTask
+from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import MINUTE_MS, Click
 from consumers.sessionizer import look_for_cycles_less_often
 

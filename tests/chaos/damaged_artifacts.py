@@ -22,12 +22,12 @@ from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import Recipe
 from ader_stream.errors import ArtifactError
 from ader_stream.registry.load import load_serving, load_state
-from ader_stream.stream.codec import encode
-from ader_stream.stream.manifest import KINDS, Trust, decode_manifest
-from ader_stream.stream.model_log import ModelPublisher
-from ader_stream.stream.model_reader import ModelReader
-from ader_stream.stream.signing import Signer, TrustedKeys, key_id
-from ader_stream.stream.topics import Topics
+from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.models.manifest import KINDS, Trust, decode_manifest
+from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.stream.models.model_reader import ModelReader
+from ader_stream.stream.models.signing import Signer, TrustedKeys, key_id
 from tests.fakes import FakeKafka, FakeRecord, example_manifest
 
 TOPICS = Topics("ader")

@@ -14,12 +14,12 @@ import uuid
 from dataclasses import dataclass
 
 from ader_stream.settings import Settings, load_settings
-from ader_stream.stream.changelog import read_to_end
-from ader_stream.stream.manifest import KINDS, Manifest, decode_manifest
-from ader_stream.stream.model_log import ModelPublisher
-from ader_stream.stream.model_reader import ModelReader
-from ader_stream.stream.registry import read_registry
-from ader_stream.stream.topics import create_topics
+from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.topics import create_topics
+from ader_stream.stream.models.manifest import KINDS, Manifest, decode_manifest
+from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.stream.models.model_reader import ModelReader
+from ader_stream.stream.models.registry import read_registry
 from tests.fakes import example_manifest
 
 CHUNK_SIZE = 1_000

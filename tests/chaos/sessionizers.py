@@ -22,7 +22,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from ader_stream.local_kafka import Guard
-from ader_stream.stream.changelog import offset_range
+from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.types import Click
 from tests.integration.conftest import from_java
 from tests.integration.simulated import expected_sessions, simulated_clicks

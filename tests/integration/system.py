@@ -21,14 +21,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from ader_stream.local_kafka import Guard, start_process
 from ader_stream.local_kafka.ports import HOST, free_port
 from ader_stream.settings import load_settings, worker_environment
-from ader_stream.stream.changelog import read_to_end
-from ader_stream.stream.clicks import ClickFormat
-from ader_stream.stream.manifest import Manifest, decode_manifest
-from ader_stream.stream.records import Record
+from ader_stream.stream.clicks.decoder import ClickFormat
+from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.topics import create_topics, partition_counts
+from ader_stream.stream.models.manifest import Manifest, decode_manifest
 from ader_stream.stream.replaying import Replayer
-from ader_stream.stream.score_log import Score, ScoreKey, read_scores
+from ader_stream.stream.scores.score_log import Score, ScoreKey, read_scores
 from ader_stream.stream.system_view import SystemView
-from ader_stream.stream.topics import create_topics, partition_counts
 from ader_stream.types import Click
 
 PARTITIONS = 3

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ader_stream.stream.dead_letter_replay import BATCH_LETTERS
-from ader_stream.stream.dead_letters import replayed_offsets
+from ader_stream.stream.dead_letters.letters import replayed_offsets
+from ader_stream.stream.dead_letters.sending_back import BATCH_LETTERS
 from ader_stream.types import Click
 from tests.integration.simulated import expected_sessions
 from tests.integration.system import Kafka, RawRecord, System

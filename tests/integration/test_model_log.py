@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ader_stream.errors import ArtifactError, FencedError
-from ader_stream.stream.manifest import KINDS
-from ader_stream.stream.model_log import CHUNKS_A_TRANSACTION, ModelPublisher
-from ader_stream.stream.model_reader import ModelReader
+from ader_stream.stream.models.manifest import KINDS
+from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION, ModelPublisher
+from ader_stream.stream.models.model_reader import ModelReader
 from ader_stream.types import Click
 from tests.chaos.killed_publishers import kill_many
 from tests.integration.artifacts import manifest_of, tiny_parts

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import NewPartitions, NewTopic
 
-from ader_stream.stream.clicks import encode_click
-from ader_stream.stream.codec import decode
-from ader_stream.stream.topics import partition_counts
+from ader_stream.stream.clicks.decoder import encode_click
+from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.topics import partition_counts
 from ader_stream.types import DAY_MS, HOUR_MS, Click
 from tests.integration.system import WAIT_SECONDS, Kafka, System
 

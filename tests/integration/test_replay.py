@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ader_stream.stream.clicks import WATERMARK_HEADER
+from ader_stream.stream.clicks.decoder import WATERMARK_HEADER
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Kafka, System
 

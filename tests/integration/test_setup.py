@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from ader_stream.local_kafka.ports import HOST, free_port
-from ader_stream.stream.codec import SCHEMA_HEADER, encode
+from ader_stream.stream.kafka.codec import SCHEMA_HEADER, encode
 from tests.integration.system import Kafka, RawRecord, System
 from tests.integration.test_dead_letters import as_record, clicks_of
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ader_stream.stream.changelog import offset_range
-from ader_stream.stream.clicks import ClickDecoder, decode_heartbeat
-from ader_stream.stream.open_session import OpenSession
-from ader_stream.stream.window import SessionWindow
+from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
+from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import HOUR_MS, Click
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Kafka, SessionRow, System, Worker

@@ -13,7 +13,7 @@ import fastavro
 import pytest
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from ader_stream.stream.records import Record
+from ader_stream.stream.kafka.records import Record
 from tests.integration.system import Kafka
 from tests.integration.whole_run import WholeRun, whole_run
 

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ader_stream.stream.clicks import WATERMARK_HEADER, ClickDecoder
+from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder
 from tests.fakes import FakeRecord
 from tests.property.any_record import SAMPLES, every_decoder, require_taken_or_refused
 

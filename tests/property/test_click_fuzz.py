@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ader_stream.stream.clicks import WATERMARK_HEADER, ClickDecoder
+from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder
 from tests.fakes import FakeRecord
 from tests.property.any_record import SAMPLES, every_decoder, require_taken_or_refused
 

@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ader_stream.stream.event_ids import EventIds, Segment
-from ader_stream.stream.intake import Intake
-from ader_stream.stream.open_session import OpenSession
-from ader_stream.stream.window import (
+from ader_stream.stream.sessions.event_ids import EventIds, Segment
+from ader_stream.stream.sessions.intake import Intake
+from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.window import (
     BlockEnd,
     IdleAdvance,
     Output,

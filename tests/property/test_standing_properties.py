@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ader_stream.stream.control import Command, last_of_each
-from ader_stream.stream.standing import standing
+from ader_stream.stream.models.standing import standing
 from tests.fakes import example_manifest
 
 Log = tuple[dict[int, dict[str, Any]], list[Command]]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.open_session import OpenSession
-from ader_stream.stream.window import BlockEnd, SessionWindow, WindowState
+from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.window import BlockEnd, SessionWindow, WindowState
 from ader_stream.types import BlockRule, Click, SessionRule
 from tests.property.plain_sessions import Log, PlainSession, PlainSessions
 

@@ -16,7 +16,7 @@ from ader_stream.cli.metrics import metrics
 from ader_stream.errors import AderError, InputError, SettingsError, TopicError, UnreachableError
 from ader_stream.metrics import CATALOGUE
 from ader_stream.settings import describe_settings
-from ader_stream.stream.clients import KafkaClients
+from ader_stream.stream.kafka.clients import KafkaClients
 
 
 class Ended(NamedTuple):

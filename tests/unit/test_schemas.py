@@ -11,7 +11,7 @@ import pytest
 from fastavro.schema import to_parsing_canonical_form
 
 from ader_stream.resources import resource
-from ader_stream.stream.codec import SCHEMA_HEADER, TYPE_HEADER, decode, encode
+from ader_stream.stream.kafka.codec import SCHEMA_HEADER, TYPE_HEADER, decode, encode
 from ader_stream.types import DEAD_LETTER_REASONS
 from tests.fakes import example, smallest
 

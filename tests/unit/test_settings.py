@@ -14,7 +14,7 @@ from ader_stream.settings import (
     parse_instant,
     worker_environment,
 )
-from ader_stream.stream.clicks import ClickFormat
+from ader_stream.stream.clicks.decoder import ClickFormat
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 

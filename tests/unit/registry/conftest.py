@@ -7,10 +7,10 @@ from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.state import State
 from ader_stream.registry.describe import Making, describe_version
-from ader_stream.stream.block_feed import TrainingBlock
-from ader_stream.stream.manifest import Manifest
-from ader_stream.stream.model_log import ModelPublisher
-from ader_stream.stream.topics import Topics
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.models.manifest import Manifest
+from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.stream.sessions.block_feed import TrainingBlock
 from ader_stream.types import Session
 from tests.fakes import FakeKafka
 

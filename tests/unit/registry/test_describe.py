@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import PAPER
 from ader_stream.registry.describe import Making, code_version, describe_version
-from ader_stream.stream.block_feed import TrainingBlock
+from ader_stream.stream.sessions.block_feed import TrainingBlock
 from ader_stream.types import Session
 
 RECIPE = replace(PAPER, hidden=8, blocks=1, maxlen=5, max_epochs=1, exemplars=9)

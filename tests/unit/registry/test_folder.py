@@ -13,9 +13,9 @@ from ader_stream.ader.state import State
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.registry.folder import export_version, import_version, read_folder
 from ader_stream.registry.load import load_state
-from ader_stream.stream.manifest import KINDS, Manifest
-from ader_stream.stream.model_log import ModelPublisher
-from ader_stream.stream.model_reader import ModelReader
+from ader_stream.stream.models.manifest import KINDS, Manifest
+from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.stream.models.model_reader import ModelReader
 from tests.fakes import FakeKafka
 from tests.unit.registry.conftest import ITEMS, TOPICS
 

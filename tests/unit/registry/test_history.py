@@ -4,8 +4,8 @@ import json
 
 from ader_stream.registry.history import differences, history, roles
 from ader_stream.stream.control import Command
-from ader_stream.stream.manifest import Manifest, Trust
-from ader_stream.stream.registry import Registry
+from ader_stream.stream.models.manifest import Manifest, Trust
+from ader_stream.stream.models.registry import Registry
 from tests.fakes import example_manifest
 
 

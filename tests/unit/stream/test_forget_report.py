@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from ader_stream.stream.codec import encode
 from ader_stream.stream.forget_report import Held, look_for, report_of
-from ader_stream.stream.manifest import Trust
-from ader_stream.stream.registry import Registry
-from ader_stream.stream.topics import Topics
+from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.models.manifest import Trust
+from ader_stream.stream.models.registry import Registry
 from tests.fakes import FakeKafka, complete_manifest, example
 
 TOPICS = Topics("ader")

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from ader_stream.stream.block_feed import TrainingBlock
 from ader_stream.stream.control import Command
-from ader_stream.stream.forgetting import Forgotten, forget_request, key_hash, without
+from ader_stream.stream.forgetting import Forgotten, forget_request, key_hash
+from ader_stream.stream.sessions.block_feed import TrainingBlock
 from ader_stream.types import Session
 
 
@@ -47,6 +47,6 @@ def test_nothing_was_asked_before_the_first_request() -> None:
 def test_a_block_is_trained_without_the_sessions_that_are_forgotten() -> None:
     sessions = tuple(Session(key, ("x",), (time,)) for key, time in (("a", 5), ("b", 6), ("a", 9)))
     block = TrainingBlock((0,), sessions, {}, {})
-    kept = without(block, Forgotten.of(asked("a", at=8)))
+    kept = block.without(Forgotten.of(asked("a", at=8)))
     assert [(s.key, s.times[0]) for s in kept.sessions] == [("b", 6), ("a", 9)]
-    assert without(block, Forgotten()) is block
+    assert block.without(Forgotten()) is block

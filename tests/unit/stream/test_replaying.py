@@ -6,12 +6,17 @@ import pytest
 from confluent_kafka import KafkaError
 
 from ader_stream.errors import SettingsError, TopicError
-from ader_stream.stream.clicks import RECORD_TIME, ClickDecoder, ClickFormat, decode_heartbeat
-from ader_stream.stream.manifest import encode_manifest
+from ader_stream.stream.clicks.decoder import (
+    RECORD_TIME,
+    ClickDecoder,
+    ClickFormat,
+    decode_heartbeat,
+)
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.models.manifest import encode_manifest
+from ader_stream.stream.models.serving_log import ServingLog
 from ader_stream.stream.replaying import Replayer, wait_until_served
-from ader_stream.stream.serving_log import ServingLog
 from ader_stream.stream.system_view import SystemView
-from ader_stream.stream.topics import Topics
 from ader_stream.types import BlockRule, Click
 from tests.fakes import FakeKafka, complete_manifest
 

@@ -8,9 +8,9 @@ import pytest
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from ader_stream.resources import resource
-from ader_stream.stream.codec import CHUNK_TYPE, SCHEMA_HEADER, TYPE_HEADER, encode
+from ader_stream.stream.kafka.codec import CHUNK_TYPE, SCHEMA_HEADER, TYPE_HEADER, encode
+from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.schema_check import SchemaUse, check_schemas
-from ader_stream.stream.topics import Topics
 from tests.fakes import FakeKafka, smallest
 
 TOPICS = Topics("ader")

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from ader_stream.stream.codec import encode
 from ader_stream.stream.control import Command, ask
-from ader_stream.stream.manifest import encode_manifest
-from ader_stream.stream.score_log import Score, ScoreKey, encode_score
-from ader_stream.stream.serving_log import ServingLog
-from ader_stream.stream.sessions import encode_outputs
+from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.models.manifest import encode_manifest
+from ader_stream.stream.models.serving_log import ServingLog
+from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score
+from ader_stream.stream.sessions.session_records import encode_outputs
+from ader_stream.stream.sessions.window import BlockCounts, BlockEnd
 from ader_stream.stream.system_view import SystemView
-from ader_stream.stream.topics import Topics
-from ader_stream.stream.window import BlockCounts, BlockEnd
 from tests.fakes import FakeKafka, complete_manifest, example
 
 TOPICS = Topics("ader")

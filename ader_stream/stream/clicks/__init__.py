@@ -1,0 +1,1 @@
+"""Clicks in: from the user's record to a click, or a reason why not."""

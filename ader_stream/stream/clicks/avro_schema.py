@@ -1,0 +1,128 @@
+"""What the fields of an Avro schema are, and which of its logical types nobody asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import fastavro
+
+from ader_stream.stream.clicks.fields import Path, path_of
+
+_PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
+_COMPOUND = {"record", "error", "enum", "array", "map", "fixed"}
+_MILLIS = {"timestamp-millis", "local-timestamp-millis"}
+
+
+def has_field(schema: Any, name: str) -> bool:
+    """Whether a value of the schema may hold a field, nested or not."""
+    return _has(schema, path_of(name))
+
+
+def without_needless_types(schema: Any, names: Collection[str], time_name: str) -> Any:
+    """Return a schema that reads the same bytes and builds no value that nobody asks for.
+
+    A decimal or a date costs more to build than the rest of a click to read. Outside of the fields
+    `names`, logical types are dropped; so is the timestamp-millis of `time_name`, which is the
+    number of ms that is wanted. Schemas that use a type by its name are left as they are: what is
+    dropped at the one place would be missing at the other.
+    """
+    if _uses_types_by_name(schema):
+        return schema
+    used = [path_of(name) for name in names]
+    return _slim(schema, used, path_of(time_name) if time_name else None)
+
+
+def is_recursive(schema: Any) -> bool:
+    """Whether a value of the schema may hold one of the same type, and so on without end.
+
+    >>> fields = [{"name": "next", "type": ["null", "Node"]}]
+    >>> is_recursive({"type": "record", "name": "Node", "fields": fields})
+    True
+    """
+    named: dict[str, Any] = {}
+    return _leads_back(fastavro.parse_schema(schema, named), named, frozenset(), set())
+
+
+def _leads_back(type_: Any, named: dict[str, Any], inside: frozenset[str], done: set[str]) -> bool:
+    """Whether a type leads to one of those that it stands inside of; `done` are known not to."""
+    if isinstance(type_, list):
+        return any(_leads_back(branch, named, inside, done) for branch in type_)
+    if isinstance(type_, str):
+        if type_ in inside or type_ in done or type_ not in named:
+            return type_ in inside
+        return _leads_back(named[type_], named, inside, done)
+    inner = [type_[name] for name in ("items", "values") if name in type_]
+    inner += [field["type"] for field in type_.get("fields", ())]
+    if isinstance(type_["type"], dict | list):
+        inner.append(type_["type"])
+    name = type_.get("name")
+    inside = inside | {name} if name else inside
+    if _leads_back(inner, named, inside, done):
+        return True
+    done.add(name or "")
+    return False
+
+
+def _has(schema: Any, path: Path) -> bool:
+    if not path:
+        return True
+    if isinstance(schema, list):
+        return any(_has(branch, path) for branch in schema)
+    if not isinstance(schema, dict):
+        return schema not in _PRIMITIVES  # a type by its name: the record will show
+    if schema["type"] == "map":
+        return _has(schema["values"], path[1:])
+    if schema["type"] in ("record", "error"):
+        fields = (field["type"] for field in schema["fields"] if field["name"] == path[0])
+        return any(_has(type_, path[1:]) for type_ in fields)
+    return isinstance(schema["type"], dict | list) and _has(schema["type"], path)
+
+
+def _uses_types_by_name(schema: Any) -> bool:
+    if isinstance(schema, list):
+        return any(map(_uses_types_by_name, schema))
+    if isinstance(schema, dict):
+        fields = (field["type"] for field in schema.get("fields", ()))
+        inner = [schema[name] for name in ("items", "values") if name in schema]
+        type_ = [] if schema["type"] in _COMPOUND else [schema["type"]]
+        return any(map(_uses_types_by_name, [*fields, *inner, *type_]))
+    return schema not in _PRIMITIVES
+
+
+def _slim(schema: Any, used: list[Path], time: Path | None) -> Any:
+    """Follow the paths that are used into a schema; drop logical types beside them."""
+    if isinstance(schema, list):
+        return [_slim(branch, used, time) for branch in schema]
+    if () in used:
+        return _plain(schema) if time == () and _is_millis(schema) else schema
+    if not used:
+        return _plain(schema)
+    if not isinstance(schema, dict) or "fields" not in schema:
+        return schema
+    return schema | {"fields": [_slim_field(field, used, time) for field in schema["fields"]]}
+
+
+def _slim_field(field: dict[str, Any], used: list[Path], time: Path | None) -> dict[str, Any]:
+    name = field["name"]
+    inside = [path[1:] for path in used if path[:1] == (name,)]
+    time_inside = time[1:] if time and time[0] == name else None
+    return field | {"type": _slim(field["type"], inside, time_inside)}
+
+
+def _is_millis(schema: Any) -> bool:
+    return isinstance(schema, dict) and schema.get("logicalType") in _MILLIS
+
+
+def _plain(schema: Any) -> Any:
+    """Return a schema without its logical types."""
+    if isinstance(schema, list):
+        return [_plain(branch) for branch in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {name: value for name, value in schema.items() if name != "logicalType"}
+    if "fields" in plain:
+        plain["fields"] = [f | {"type": _plain(f["type"])} for f in plain["fields"]]
+    return plain | {
+        name: _plain(plain[name]) for name in ("type", "items", "values") if name in plain
+    }

@@ -1,0 +1,269 @@
+"""Clicks in: from the user's records, in the user's format, to `Click`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ader_stream.errors import ClickError
+from ader_stream.stream.clicks.avro_schema import without_needless_types
+from ader_stream.stream.clicks.fields import (
+    MAX_TIME,
+    RESERVED_KEY,
+    Fields,
+    json_text,
+    missing_field,
+    optional,
+    path_of,
+    picker,
+    session_key,
+    text,
+    time_reader,
+)
+from ader_stream.stream.clicks.registered_schemas import RegisteredSchemas
+from ader_stream.stream.clicks.schema_registry import RegistryAccess, SchemaRegistry
+from ader_stream.stream.clicks.values import (
+    ReadValue,
+    avro_reader,
+    by_schema_id,
+    read_json,
+    schema_from_file,
+)
+from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.kafka.records import Record
+from ader_stream.types import Click
+
+__all__ = [
+    "RECORD_KEY",
+    "RECORD_TIME",
+    "RESERVED_KEY",
+    "WATERMARK_HEADER",
+    "ClickDecoder",
+    "ClickFormat",
+    "decode_heartbeat",
+    "encode_click",
+]
+
+WATERMARK_HEADER = "ader-watermark"
+
+RECORD_KEY = "$key"
+"""Stands for the record's key in place of a field's name."""
+
+RECORD_TIME = "$timestamp"
+"""Stands for the record's own timestamp in place of a field's name."""
+
+ReadFields = Callable[[Record], Fields]
+ReadRequired = Callable[[Fields], tuple[str, str, int]]
+CheckReadable = Callable[[Iterable[Record]], None]
+ReadOptional = Callable[[Fields], tuple[str | None, Mapping[str, str]]]
+
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class ClickFormat:
+    """How the user's click records are read.
+
+    Parameters
+    ----------
+    encoding
+        ``json``, ``avro`` or ``avro-registry`` (with the schema registry's five-byte header).
+    session, item, time, event_id, extra
+        Names of the fields, nested ones with dots; `session` may be ``$key``, `time`
+        ``$timestamp``.
+    time_format
+        ``ms``, ``s``, ``us`` or ``iso8601``.
+    avro_schema
+        File of the writer's schema; our own Click without it.
+    registry
+        Schema registry that knows the writer's schema by its id.
+    """
+
+    encoding: str = "json"
+    session: str = "session"
+    item: str = "item"
+    time: str = "time"
+    event_id: str = ""
+    extra: tuple[str, ...] = ()
+    time_format: str = "ms"
+    avro_schema: Path | None = None
+    registry: RegistryAccess | None = None
+
+    @property
+    def required(self) -> list[str]:
+        """Names of the fields that a value must have."""
+        names = (self.session, self.item, self.time)
+        return [name for name in names if name not in (RECORD_KEY, RECORD_TIME)]
+
+    @property
+    def used(self) -> list[str]:
+        """Names of all fields that are read."""
+        names = (self.session, self.item, self.time, self.event_id, *self.extra)
+        return [name for name in names if name]
+
+    @property
+    def plain_time(self) -> str:
+        """Name of the field whose number is the event time itself; empty where there is none."""
+        return self.time if self.time_format == "ms" and self.time != RECORD_TIME else ""
+
+
+class ClickDecoder:
+    """Turns click records into clicks.
+
+    Attributes
+    ----------
+    decode
+        Record → its click. Raises `ClickError` with the reason for the dead letter. What the
+        format says is compiled into it: no click asks the settings again.
+    check_readable
+        Told records that are to be decoded, raises `NotYetError` with the offset of the first one
+        whose schema cannot be had now; decoding those before it asks nobody.
+    """
+
+    def __init__(self, format: ClickFormat) -> None:  # noqa: A002 - the field's own word
+        read_value, self.check_readable = _value_reader(format)
+        self.decode: Callable[[Record], Click] = _compile(
+            format, _fields_reader(format, read_value)
+        )
+
+
+def decode_heartbeat(headers: list[tuple[str, bytes]] | None) -> int | None:
+    """Return the watermark (ms) that a record with a null value carries, or None.
+
+    Raises
+    ------
+    ClickError
+        If the header is no decimal number, or no time that a click could have.
+    """
+    for name, value in headers or ():
+        if name == WATERMARK_HEADER:
+            return _watermark(value)
+    return None
+
+
+def encode_click(click: Click, format: ClickFormat) -> bytes:  # noqa: A002
+    """Return a click's value as ader-stream writes clicks itself: JSON, or our own Avro."""
+    if format.encoding != "json":
+        value = {"session": click.key, "item": click.item, "time": click.time}
+        optional_ = {"event_id": click.event_id, "extra": dict(click.extra)}
+        return encode("Click", value | optional_)[0]
+    fields: dict[str, Any] = {}
+    for name, text_ in click.extra.items():
+        _put(fields, name, json.loads(text_))
+    _put(fields, format.item, click.item)
+    if format.time != RECORD_TIME:
+        _put(fields, format.time, _written_time(click.time, format.time_format))
+    if format.session != RECORD_KEY:
+        _put(fields, format.session, click.key)
+    if format.event_id and click.event_id is not None:
+        _put(fields, format.event_id, click.event_id)
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _compile(format: ClickFormat, read: ReadFields) -> Callable[[Record], Click]:  # noqa: A002
+    required, optional_ = _required_reader(format), _optional_reader(format)
+
+    def decode(record: Record) -> Click:
+        return Click(*required(read(record)))
+
+    def decode_with_optional(record: Record) -> Click:
+        fields = read(record)
+        return Click(*required(fields), *optional_(fields))
+
+    return decode_with_optional if format.event_id or format.extra else decode
+
+
+def _required_reader(format: ClickFormat) -> ReadRequired:  # noqa: A002
+    session_name, item_name, time_name = names = (format.session, format.item, format.time)
+    pick = picker(*names)
+    time_of = time_reader(time_name, "ms" if time_name == RECORD_TIME else format.time_format)
+
+    def read(fields: Fields) -> tuple[str, str, int]:
+        try:
+            key, item, time = pick(fields)
+        except (KeyError, TypeError):
+            raise missing_field(fields, names) from None
+        if type(key) is not str or not key or key.startswith(RESERVED_KEY):
+            key = session_key(session_name, key)
+        if type(item) is not str or not item:
+            item = text(item_name, item)
+        return key, item, time_of(time)
+
+    return read
+
+
+def _optional_reader(format: ClickFormat) -> ReadOptional:  # noqa: A002
+    event_id = optional(format.event_id, None) if format.event_id else None
+    extra = [(name, optional(name, _MISSING)) for name in format.extra]
+
+    def read(fields: Fields) -> tuple[str | None, Mapping[str, str]]:
+        id_ = event_id(fields) if event_id else None
+        values = [(name, get(fields)) for name, get in extra]
+        return (
+            None if id_ is None else text(format.event_id, id_),
+            {name: json_text(name, value) for name, value in values if value is not _MISSING},
+        )
+
+    return read
+
+
+def _fields_reader(format: ClickFormat, read_value: ReadValue) -> ReadFields:  # noqa: A002
+    """Return what reads the fields of a record; key and timestamp are fields where asked for."""
+    if not {RECORD_KEY, RECORD_TIME} & {*format.used}:
+        return lambda record: read_value(record.value())
+
+    def read(record: Record) -> Fields:
+        fields = dict(read_value(record.value()))
+        fields[RECORD_KEY] = record.key()
+        fields[RECORD_TIME] = record.timestamp()[1]
+        return fields
+
+    return read
+
+
+def _value_reader(format: ClickFormat) -> tuple[ReadValue, CheckReadable]:  # noqa: A002
+    if format.encoding == "json":
+        return read_json, _always_readable
+    if format.encoding == "avro-registry" and format.registry:
+        schemas = RegisteredSchemas(
+            SchemaRegistry(format.registry),
+            lambda schema: avro_reader(
+                without_needless_types(schema, format.used, format.plain_time)
+            ),
+        )
+        return by_schema_id(schemas.reader), schemas.check_readable
+    schema = schema_from_file(format.avro_schema, format.required)
+    read = avro_reader(without_needless_types(schema, format.used, format.plain_time))
+    if format.encoding == "avro-registry":
+        return by_schema_id(lambda _: read), _always_readable
+    return read, _always_readable
+
+
+def _always_readable(_: Iterable[Record]) -> None:
+    """Nothing but the record is needed."""
+
+
+def _watermark(value: bytes | None) -> int:
+    if value and value.isdigit() and len(value) < 16 and int(value) <= MAX_TIME:  # ASCII alone
+        return int(value)
+    raise ClickError(
+        "bad-value", f"header {WATERMARK_HEADER} = {value!r:.100}: expected ms since 1970, decimal"
+    )
+
+
+def _put(fields: dict[str, Any], name: str, value: Any) -> None:
+    """Put a value where its nested name says."""
+    *outer, last = path_of(name)
+    for step in outer:
+        fields = fields.setdefault(step, {})
+    fields[last] = value
+
+
+def _written_time(time: int, time_format: str) -> int | float | str:
+    if time_format == "iso8601":
+        return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
+    return {"ms": time, "s": time / 1000, "us": time * 1000}[time_format]

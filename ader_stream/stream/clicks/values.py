@@ -1,0 +1,106 @@
+"""From the bytes of a click record to its fields: JSON, and Avro with a known writer's schema."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import msgspec
+from fastavro import _read_py
+
+from ader_stream.errors import ClickError, SettingsError
+from ader_stream.stream.clicks.avro_schema import has_field, is_recursive
+from ader_stream.stream.clicks.fields import Fields
+from ader_stream.stream.kafka.codec import load_schema
+
+ReadValue = Callable[[bytes | None], Fields]
+
+HEADER_BYTES = 5
+"""A zero, then the schema's id as four bytes, big endian."""
+
+_decode_json = msgspec.json.Decoder().decode
+
+
+def read_json(value: bytes | None) -> Fields:
+    """Return the fields of a JSON object."""
+    try:
+        fields = _decode_json(value or b"")
+    except (ValueError, RecursionError):
+        fields = _read_loose_json(value or b"")
+    if type(fields) is not dict:
+        raise ClickError("malformed", f"JSON {type(fields).__name__}: expected an object")
+    return fields
+
+
+def avro_reader(schema: Any) -> ReadValue:
+    """Return what reads the one record that a value holds, written with a schema."""
+    # The C reader follows a type that holds itself until the stack ends, and the process with it:
+    # a click of 40 kB is enough. The one in Python stops at its recursion limit.
+    read = (_read_py if is_recursive(schema) else fastavro).schemaless_reader
+    buffer_of, schema = io.BytesIO, fastavro.parse_schema(schema)
+
+    def read_avro(value: bytes | None) -> Fields:
+        buffer = buffer_of(value or b"")
+        try:
+            fields = read(buffer, schema, None)
+        except Exception as error:
+            raise ClickError("malformed", f"not the Avro schema's: {error!r}") from None
+        if buffer.read(1) or type(fields) is not dict:
+            length = len(value or b"")
+            raise ClickError("malformed", f"{length} bytes are not one Avro record of the schema")
+        return fields
+
+    return read_avro
+
+
+def by_schema_id(reader_of: Callable[[int], ReadValue]) -> ReadValue:
+    """Return what reads a value by the schema whose id stands before it."""
+
+    def read(value: bytes | None) -> Fields:
+        return reader_of(schema_id_of(value or b""))((value or b"")[HEADER_BYTES:])
+
+    return read
+
+
+def schema_id_of(value: bytes) -> int:
+    """Return the id of a value's schema, which stands before it."""
+    if len(value) < HEADER_BYTES or value[0] != 0:
+        raise ClickError(
+            "malformed",
+            f"starts with {value[:HEADER_BYTES]!r}: expected a zero byte and a schema id",
+        )
+    return int.from_bytes(value[1:HEADER_BYTES], "big")
+
+
+def schema_from_file(path: Path | None, names: Collection[str]) -> Any:
+    """Read the writer's schema of Avro clicks; our own Click without a file.
+
+    Raises
+    ------
+    SettingsError
+        If there is no schema in the file, or not every field of `names` in the schema.
+    """
+    where = f"clicks.avro_schema = {path}" if path else "Click.avsc"
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8")) if path else load_schema("Click")
+        fastavro.parse_schema(schema)
+    except (OSError, ValueError, fastavro.schema.SchemaParseException) as error:
+        raise SettingsError(f"{where}: {error}; name an .avsc file") from None
+    for name in names:
+        if not has_field(schema, name):
+            raise SettingsError(f"{where} has no field {name}; check the names in clicks.*_field")
+    return schema
+
+
+def _read_loose_json(value: bytes) -> Any:
+    """Read what is not quite JSON: NaN, as Python and others write it."""
+    try:
+        fields = json.loads(value)
+        json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        raise ClickError("malformed", f"no JSON: {error}") from None
+    return fields

@@ -1,0 +1,201 @@
+"""The dead-letters topic: what was refused, and which of it was sent back.
+
+A partition holds DeadLetter and, behind them, Replayed: the offsets of the letters that were sent
+back. Each Replayed is written in one transaction with the clicks that it speaks of, so that a
+letter is sent back once, whoever dies when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ader_stream.errors import InputError
+from ader_stream.stream.kafka.changelog import offset_range, read_range, read_to_end
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.codec import TYPE_HEADER, Headers, decode
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.topics import Topics, check_topics
+
+LETTER_TYPE = "DeadLetter"
+REPLAYED_TYPE = "Replayed"
+
+
+class Place(NamedTuple):
+    """Where a letter stands in the dead-letters topic.
+
+    >>> str(Place.parse("2:41"))
+    '2:41'
+    """
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}:{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Read ``PARTITION:OFFSET``.
+
+        Raises
+        ------
+        InputError
+            If it is none.
+        """
+        partition, colon, offset = text.partition(":")
+        if not (colon and partition.isdecimal() and offset.isdecimal()):
+            raise InputError(f"{text!r}: expected PARTITION:OFFSET as `list` shows it, like 2:41")
+        return cls(int(partition), int(offset))
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A record that was refused. It is a `Record`: what can decode that can decode this.
+
+    Parameters
+    ----------
+    place
+        Where the letter stands.
+    refused_at
+        When it was refused, ms since 1970.
+    fields
+        The value of its DeadLetter.
+    is_replayed
+        Whether it was sent back.
+    """
+
+    place: Place
+    refused_at: int
+    fields: Mapping[str, Any]
+    is_replayed: bool
+
+    @property
+    def reason(self) -> str:
+        """Why it was refused."""
+        return str(self.fields["reason"])
+
+    def topic(self) -> str:
+        """Topic of the original."""
+        return str(self.fields["topic"])
+
+    def partition(self) -> int:
+        """Partition of the original."""
+        return int(self.fields["partition"])
+
+    def offset(self) -> int:
+        """Offset of the original."""
+        return int(self.fields["offset"])
+
+    def key(self) -> bytes | None:
+        """Key of the original."""
+        key: bytes | None = self.fields["key"]
+        return key
+
+    def value(self) -> bytes | None:
+        """Value of the original."""
+        value: bytes | None = self.fields["value"]
+        return value
+
+    def headers(self) -> Headers:
+        """Headers of the original."""
+        return [(header["name"], header["value"]) for header in self.fields["headers"]]
+
+    def timestamp(self) -> tuple[int, int]:
+        """Kind of timestamp (not kept), and the original's ms since 1970."""
+        return 0, int(self.fields["timestamp"])
+
+
+@dataclass(frozen=True)
+class LetterFilter:
+    """Which letters are asked for; all of them by default.
+
+    Parameters
+    ----------
+    reasons
+        Any of these; empty for every reason.
+    partition
+        Of the original, and of the letter.
+    since, until
+        Refused at or after, and before, ms since 1970.
+    replayed
+        False: only those that were not sent back; True: those too.
+    """
+
+    reasons: Collection[str] = ()
+    partition: int | None = None
+    since: int | None = None
+    until: int | None = None
+    replayed: bool = False
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether a letter is asked for."""
+        return (
+            (not self.reasons or letter.reason in self.reasons)
+            and (self.since is None or letter.refused_at >= self.since)
+            and (self.until is None or letter.refused_at < self.until)
+            and (self.replayed or not letter.is_replayed)
+        )
+
+
+def read_letters(clients: KafkaClients, topics: Topics, wanted: LetterFilter) -> Iterator[Letter]:
+    """Yield the letters that are asked for, partition by partition, oldest first."""
+    count = check_topics(clients.admin(), topics)
+    partitions = range(count) if wanted.partition is None else [wanted.partition]
+    for partition in partitions:
+        if partition >= count:
+            raise InputError(f"partition {partition}: {topics.dead_letters} has {count}, from 0 on")
+        yield from filter(wanted.takes, _read_partition(clients, topics.dead_letters, partition))
+
+
+def find_letter(clients: KafkaClients, topics: Topics, place: Place) -> Letter:
+    """Return the letter at a place.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    count = check_topics(clients.admin(), topics)
+    topic, (partition, offset) = topics.dead_letters, place
+    first, end = offset_range(clients, topic, partition) if partition < count else (0, 0)
+    if first <= offset < end:
+        for record in read_range(clients, topic, partition, offset, offset + 1):
+            if _type_of(record) == LETTER_TYPE:
+                return _letter(record, replayed_offsets(clients, topic, partition))
+    raise InputError(f"{place}: no dead letter there; `ader-stream dead-letters list` shows them")
+
+
+def replayed_offsets(clients: KafkaClients, topic: str, partition: int) -> set[int]:
+    """Offsets of the letters of a partition that were sent back."""
+    return {
+        offset
+        for record in read_to_end(clients, topic, partition)
+        if _type_of(record) == REPLAYED_TYPE
+        for offset in decode(record.value(), record.headers())[1]["offsets"]
+    }
+
+
+def is_letter(record: Record) -> bool:
+    """Whether a record of the dead-letters topic is a letter."""
+    return _type_of(record) == LETTER_TYPE
+
+
+def _read_partition(clients: KafkaClients, topic: str, partition: int) -> Iterator[Letter]:
+    # Twice: what says that a letter was sent back stands behind it, and all letters at once may
+    # be more than fit into memory.
+    replayed = replayed_offsets(clients, topic, partition)
+    for record in read_to_end(clients, topic, partition):
+        if is_letter(record):
+            yield _letter(record, replayed)
+
+
+def _letter(record: Record, replayed: set[int]) -> Letter:
+    place = Place(record.partition(), record.offset())
+    _, fields = decode(record.value(), record.headers())
+    return Letter(place, record.timestamp()[1], fields, place.offset in replayed)
+
+
+def _type_of(record: Record) -> str:
+    return (dict(record.headers() or ()).get(TYPE_HEADER) or b"").decode(errors="replace")

@@ -1,0 +1,189 @@
+"""Sending refused clicks back to the clicks topic, each once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from confluent_kafka import KafkaException, Producer
+
+from ader_stream.errors import AderError, ClickError, FencedError
+from ader_stream.stream.clicks.decoder import (
+    RECORD_TIME,
+    ClickDecoder,
+    ClickFormat,
+    decode_heartbeat,
+)
+from ader_stream.stream.dead_letters.letters import (
+    REPLAYED_TYPE,
+    Letter,
+    LetterFilter,
+    Place,
+    read_letters,
+)
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.kafka.producing import abort, produce, retried
+from ader_stream.stream.kafka.topics import Topics
+
+BATCH_LETTERS = 500
+BATCH_BYTES = 8 * 2**20
+"""What one transaction holds at most: it must end before the broker gives it up."""
+
+_DECIDED_BY_DECODER = frozenset({"malformed", "missing-field", "bad-value", "unknown-schema"})
+"""Whether a letter of such a reason is mended, its bytes and the settings say. With the others it
+depends on what comes before them; who asks for them by their reason decides."""
+
+
+@dataclass
+class ReplayReport:
+    """What a replay has done.
+
+    Parameters
+    ----------
+    sent
+        Letters sent back.
+    refused
+        Reason → letters that would be refused again, and are left.
+    skipped
+        Reason → letters left because their reason was not asked for by name.
+    """
+
+    sent: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+class DeadLetterReplay:
+    """Sends letters back; one at a time in a cluster and prefix.
+
+    Making one fences an earlier one and aborts what it has left open: what it has committed stands
+    in the topic from then on, and is not sent again.
+
+    Parameters
+    ----------
+    format
+        How clicks are decoded now: what it still refuses is not sent.
+    mended
+        Place → the fields of a letter (``key``, ``value``) that somebody has mended.
+    """
+
+    def __init__(
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        format: ClickFormat,  # noqa: A002 - the setting's own word
+        mended: Mapping[Place, Mapping[str, bytes | None]] | None = None,
+    ) -> None:
+        self._clients = clients
+        self._topics = topics
+        self._decoder = ClickDecoder(format)
+        self._keeps_timestamp = format.time == RECORD_TIME
+        self._mended = mended
+        self.report = ReplayReport()
+
+    def check(self, wanted: LetterFilter) -> ReplayReport:
+        """Say what `send` would do now, and do nothing."""
+        self.report.sent = sum(1 for _ in self._sendable(wanted))
+        return self.report
+
+    def send(self, wanted: LetterFilter, on_batch: Callable[[ReplayReport], None]) -> ReplayReport:
+        """Send every letter that is asked for, not yet sent back, and a click now.
+
+        Raises
+        ------
+        FencedError
+            If another replay has started since.
+        AderError
+            If a transaction fails; what was sent before stays sent, and is not sent again.
+        """
+        producer = self._clients.producer(f"{self._topics.group('dead-letters')}.replay")
+        retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
+        for batch in _batches(self._sendable(wanted)):
+            try:
+                producer.begin_transaction()
+                for letter in batch:
+                    self._produce_click(producer, letter)
+                self._produce_marks(producer, batch)
+                retried(lambda: producer.commit_transaction(REQUEST_TIMEOUT))
+            except KafkaException as exception:
+                raise _failure(producer, exception) from None
+            self.report.sent += len(batch)
+            on_batch(self.report)
+        return self.report
+
+    def _sendable(self, wanted: LetterFilter) -> Iterator[Letter]:
+        """Yield the letters that are clicks or heartbeats now; count the others."""
+        for found in read_letters(self._clients, self._topics, replace(wanted, replayed=False)):
+            if self._mended is None:
+                letter = found
+            elif found.place in self._mended:
+                letter = replace(found, fields={**found.fields, **self._mended[found.place]})
+            else:
+                continue
+            if letter.reason not in _DECIDED_BY_DECODER and letter.reason not in wanted.reasons:
+                self.report.skipped[letter.reason] += 1
+            elif error := self._refusal(letter):
+                self.report.refused[error.reason] += 1
+            else:
+                yield letter
+
+    def _refusal(self, letter: Letter) -> ClickError | None:
+        """Why a letter would be refused again, as the sessionizer would see it."""
+        try:
+            if letter.value() is None and decode_heartbeat(letter.headers()) is not None:
+                return None
+            self._decoder.decode(letter)
+        except ClickError as error:
+            return error
+        return None
+
+    def _produce_click(self, producer: Producer, letter: Letter) -> None:
+        """Write the original to its own partition.
+
+        Its timestamp goes with it only where the event time is read from there: retention goes by
+        the timestamp, and an old one might be deleted before it is read.
+        """
+        produce(
+            producer,
+            self._topics.clicks,
+            letter.key(),
+            letter.value(),
+            letter.headers(),
+            letter.partition(),
+            timestamp=max(0, letter.timestamp()[1]) if self._keeps_timestamp else 0,
+        )
+
+    def _produce_marks(self, producer: Producer, letters: Iterable[Letter]) -> None:
+        by_partition: defaultdict[int, list[int]] = defaultdict(list)
+        for letter in letters:
+            by_partition[letter.place.partition].append(letter.place.offset)
+        for partition, offsets in by_partition.items():
+            value, headers = encode(REPLAYED_TYPE, {"offsets": offsets})
+            produce(producer, self._topics.dead_letters, None, value, headers, partition)
+
+
+def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
+    batch: list[Letter] = []
+    size = 0
+    for letter in letters:
+        batch.append(letter)
+        size += len(letter.value() or b"")
+        if len(batch) == BATCH_LETTERS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _failure(producer: Producer, exception: KafkaException) -> AderError:
+    error = exception.args[0]
+    if error.fatal():
+        return FencedError("another replay of dead letters has started; this one has stopped")
+    abort(producer)
+    return AderError(
+        f"a transaction failed ({error.str()}); what was sent before it stays sent: run it again, "
+        "and nothing is sent twice"
+    )

@@ -1,0 +1,1 @@
+"""What the transport stands on: clients, transactions, topics, our Avro records."""

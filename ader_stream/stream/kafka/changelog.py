@@ -1,0 +1,155 @@
+"""Reading a partition up to its end: how state comes back from the topics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from ader_stream.errors import OffsetError, TopicError
+from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.records import Record
+
+BATCH_SECONDS = 0.02
+"""`consume` waits this long for a full batch: restoring a short log must not wait longer."""
+
+REQUEST_TIMEOUT = 30.0
+"""Seconds that one request to the broker may take."""
+
+_LEADER_IS_COMING = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
+"""What a partition answers for a moment when it is new or its leader has changed."""
+
+
+def read_to_end(
+    clients: KafkaClients, topic: str, partition: int = 0, start: int | None = None
+) -> Iterator[Record]:
+    """Yield the committed records of a partition, from `start` (or its beginning) to its end.
+
+    The end is taken *read uncommitted* first: what a committed reader sees as the end can lag
+    behind the last commit, and state restored from there would miss it. The caller must have
+    fenced the writer before, or an open transaction of its holds the reader up until it is
+    aborted.
+
+    Raises
+    ------
+    OffsetError
+        If the log no longer holds `start`.
+    """
+    first, end = offset_range(clients, topic, partition)
+    if start is not None and start < first:
+        raise OffsetError(
+            f"{topic}/{partition} begins at offset {first}, but {start} is needed; "
+            "its retention is too short"
+        )
+    yield from read_range(clients, topic, partition, first if start is None else start, end)
+
+
+def read_range(
+    clients: KafkaClients,
+    topic: str,
+    partition: int,
+    start: int,
+    end: int,
+    at_once: int = READ_MESSAGES,
+) -> Iterator[Record]:
+    """Yield the committed records of a partition with `start` <= offset < `end`.
+
+    `at_once` bounds the records that are held at a time.
+
+    Raises
+    ------
+    OffsetError
+        If the log no longer holds `start`.
+    TopicError
+        If nothing comes for two minutes.
+    """
+    if start >= end:
+        return
+    reader = clients.reader()
+    try:
+        reader.assign([TopicPartition(topic, partition, start)])
+        yield from _records_below(reader, end, at_once)
+    finally:
+        reader.close()
+
+
+def offset_range(clients: KafkaClients, topic: str, partition: int) -> tuple[int, int]:
+    """First offset of a partition, and the one after its last record, committed or not."""
+    reader = clients.reader(committed=False)
+    try:
+        return _ask_offset_range(reader, TopicPartition(topic, partition))
+    finally:
+        reader.close()
+
+
+def checked(records: Sequence[Message]) -> Iterator[Record]:
+    """Yield records; raise for errors that no waiting mends, pass over the others.
+
+    Raises
+    ------
+    OffsetError, TopicError
+        If an offset or the topic is gone.
+    """
+    for record in records:
+        error = record.error()
+        if error is None:
+            yield cast("Record", record)
+        else:
+            _raise_if_final(error, record.topic())
+
+
+def _ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int]:
+    deadline = time.monotonic() + REQUEST_TIMEOUT
+    while True:
+        try:
+            first, end = reader.get_watermark_offsets(where, timeout=REQUEST_TIMEOUT)
+        except KafkaException as exception:
+            error = exception.args[0]
+            if error.code() not in _LEADER_IS_COMING or time.monotonic() > deadline:
+                raise TopicError(
+                    f"cannot read {where.topic}/{where.partition}: {error.str()}"
+                ) from None
+            time.sleep(BATCH_SECONDS)
+        else:
+            return first, end
+
+
+def _raise_if_final(error: KafkaError, topic: str | None) -> None:
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own name
+        raise OffsetError(
+            f"{topic}: the offset to read from is gone ({error.str()}); the topic's retention is "
+            "shorter than this reader's delay, or the topic was deleted and made anew"
+        )
+    if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001
+        raise TopicError(f"{topic}: no such topic; `ader-stream topics create` makes it")
+    if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        raise TopicError(f"{topic}: not authorized; allow this user to read it")
+    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        raise TopicError(f"{error.str()}; allow this user the groups that start with kafka.prefix")
+
+
+def _records_below(reader: Consumer, end: int, at_once: int) -> Iterator[Record]:
+    """Yield until the reader stands at `end`; markers and aborted records count as passed."""
+    waiting_since = time.monotonic()
+    while True:
+        for record in reader.consume(at_once, BATCH_SECONDS):
+            waiting_since = time.monotonic()
+            error = record.error()
+            at = record.offset() or 0
+            if error is None:
+                if at < end:
+                    yield cast("Record", record)
+                if at >= end - 1:
+                    return
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                if at >= end:
+                    return
+            else:
+                _raise_if_final(error, record.topic())
+        if time.monotonic() - waiting_since > 4 * REQUEST_TIMEOUT:
+            raise TopicError(
+                f"no record or end of log for {4 * REQUEST_TIMEOUT:g} s; is a broker down, or a "
+                "transaction open?"
+            )

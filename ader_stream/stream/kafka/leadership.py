@@ -1,0 +1,53 @@
+"""One of several processes leads: the one that a one-partition group gives its partition to."""
+
+from __future__ import annotations
+
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+
+from ader_stream.errors import FencedError
+from ader_stream.stream.kafka.changelog import checked
+from ader_stream.stream.kafka.clients import KafkaClients
+
+
+class Leadership:
+    """Membership in a group on a topic of one partition; whoever holds it leads.
+
+    `poll` must be called at least once in `max.poll.interval.ms` (5 minutes), while working too.
+    """
+
+    def __init__(self, clients: KafkaClients, topic: str, group: str) -> None:
+        self.holds = False
+        self._consumer = clients.group_consumer(group)
+        self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
+
+    def poll(self, timeout: float = 0.0) -> None:
+        """Stay a member, and learn of changes."""
+        for _ in checked(self._consumer.consume(1, timeout)):
+            pass  # paused: the partition is held for leadership, not for its records
+
+    def require(self) -> None:
+        """Stay a member.
+
+        Raises
+        ------
+        FencedError
+            If another process leads now.
+        """
+        self.poll()
+        if not self.holds:
+            raise FencedError("leadership has gone to another trainer; standing by")
+
+    def close(self) -> None:
+        """Leave the group: a standby takes over at once."""
+        self._consumer.close()
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        held = [TopicPartition(given.topic, given.partition, OFFSET_END) for given in partitions]
+        consumer.incremental_assign(held)
+        if held:
+            consumer.pause(held)
+            self.holds = True
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_unassign(partitions)
+        self.holds = False

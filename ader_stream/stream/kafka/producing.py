@@ -1,0 +1,180 @@
+"""Handing records and transactional requests to a producer, and what to do when that fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, wait
+from typing import Any, cast
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from ader_stream.errors import FencedError, TopicError
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.codec import Headers
+
+log = structlog.get_logger(__name__)
+
+Key = bytes | str | None
+
+QUEUE_SECONDS = 0.1
+"""How long a full queue is waited for at a time."""
+
+
+class Transaction:
+    """The records of one transaction.
+
+    They are collected before it is opened: making them may take longer than it may stay open.
+    """
+
+    def __init__(self) -> None:
+        self._records: list[tuple[str, Key, bytes | None, Headers | None, int]] = []
+
+    def produce(
+        self,
+        topic: str,
+        key: Key,
+        value: bytes | None,
+        headers: Headers | None = None,
+        partition: int = 0,
+    ) -> None:
+        """Add a record."""
+        self._records.append((topic, key, value, headers, partition))
+
+    def send(self, producer: Producer) -> None:
+        """Hand every record to a producer whose transaction is open."""
+        for record in self._records:
+            produce(producer, *record)
+
+
+def produce(
+    producer: Producer,
+    topic: str,
+    key: Key,
+    value: bytes | None,
+    headers: Headers | None = None,
+    partition: int = 0,
+    on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+    timestamp: int = 0,
+) -> None:
+    """Hand a record to a producer; where its queue is full, wait until there is room.
+
+    `timestamp` is the record's own, ms since 1970; 0 for now.
+
+    Raises
+    ------
+    TopicError
+        If the record is larger than the producer takes: no abort and no retry would mend that.
+    """
+    while True:
+        try:
+            producer.produce(
+                topic,
+                value,
+                key,
+                partition=partition,
+                headers=cast("Any", headers),
+                on_delivery=on_delivery,
+                timestamp=timestamp,
+            )
+        except BufferError:
+            producer.poll(QUEUE_SECONDS)
+        except KafkaException as exception:
+            if exception.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise
+            raise TopicError(
+                f"{topic}/{partition}: a record of {len(value or b'')} bytes, key {key!r:.50}, is "
+                "larger than message.max.bytes; raise it in kafka.librdkafka, and "
+                "max.message.bytes of the topic with it"
+            ) from None
+        else:
+            return
+
+
+def retried(request: Callable[[], None]) -> None:
+    """Repeat a transactional request while its error says that this is safe and may help."""
+    while True:
+        try:
+            request()
+        except KafkaException as exception:
+            error = exception.args[0]
+            if not error.retriable():
+                raise
+            log.warning("kafka request repeated", code=error.name(), error=error.str())
+        else:
+            return
+
+
+def side_by_side(
+    request: Callable[[int], None], partitions: Collection[int], seconds: float | None = None
+) -> dict[int, KafkaException]:
+    """Do a transactional request for each partition at the same time; return what failed, and why.
+
+    It is repeated while its error says that this is safe and may help. Each is done in a thread of
+    its own, and given up where it outlasts its own time-out: when a broker restarts under it,
+    librdkafka's `send_offsets_to_transaction` can wait for good. Its thread is left behind and
+    keeps the producer alive; the next owner's `init_transactions` aborts what it has begun.
+
+    Raises
+    ------
+    FencedError
+        If one has not returned in time: its producer is lost.
+    """
+    failed: dict[int, KafkaException] = {}
+    pending: Collection[int] = partitions
+    while pending:
+        tried = _attempt(request, pending, seconds)
+        pending = [p for p, exception in tried.items() if exception.args[0].retriable()]
+        failed |= {p: exception for p, exception in tried.items() if p not in pending}
+        for partition in pending:
+            error = tried[partition].args[0].str()
+            log.warning("kafka request repeated", partition=partition, error=error)
+    return failed
+
+
+def _attempt(
+    request: Callable[[int], None], partitions: Collection[int], seconds: float | None
+) -> dict[int, KafkaException]:
+    outcomes = {partition: Future[None]() for partition in partitions}
+
+    def run(partition: int) -> None:
+        try:
+            request(partition)
+        except BaseException as error:
+            outcomes[partition].set_exception(error)
+        else:
+            outcomes[partition].set_result(None)
+
+    for partition in partitions:
+        threading.Thread(target=run, args=(partition,), name="transaction", daemon=True).start()
+    wait(outcomes.values(), seconds)
+    failed = {}
+    for partition, outcome in outcomes.items():
+        try:
+            outcome.result(0)
+        except TimeoutError:
+            raise FencedError(
+                f"a transactional request of partition {partition} has not returned in "
+                f"{seconds:g} s"
+            ) from None
+        except KafkaException as exception:
+            failed[partition] = exception
+    return failed
+
+
+def back_off(aborts: int) -> float:
+    """Seconds to wait after so many aborts in a row.
+
+    >>> [back_off(aborts) for aborts in (1, 2, 5, 6, 10)]
+    [0.1, 0.2, 1.6, 3.2, 5.0]
+    """
+    return float(min(0.1 * 2 ** (aborts - 1), 5.0))
+
+
+def abort(producer: Producer) -> None:
+    """Abort; an error here is the next owner's `init_transactions` to mend."""
+    try:
+        retried(lambda: producer.abort_transaction(REQUEST_TIMEOUT))
+    except KafkaException as exception:
+        log.warning("abort failed", error=exception.args[0].str())

@@ -1,0 +1,265 @@
+"""The topics: their names, partitions and cleanup, made and checked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
+
+from ader_stream.errors import TopicError
+from ader_stream.stream.kafka.clients import MAX_RECORD_BYTES
+
+log = structlog.get_logger(__name__)
+
+ADMIN_TIMEOUT = 30.0
+"""Seconds that an administrative request may take."""
+
+SEEN_POLL_SECONDS = 0.05
+
+_FOREVER = {"retention.ms": "-1"}
+_COMPACT = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+_LARGE = {"max.message.bytes": str(MAX_RECORD_BYTES)}
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Names of the topics; `clicks_name` is the user's own where it is not empty.
+
+    >>> Topics("ader").sessions, Topics("ader", "shop.clicks").clicks
+    ('ader.sessions', 'shop.clicks')
+    """
+
+    prefix: str
+    clicks_name: str = ""
+
+    @property
+    def clicks(self) -> str:
+        """Input: the user's clicks."""
+        return self.clicks_name or f"{self.prefix}.clicks"
+
+    @property
+    def sessions(self) -> str:
+        """Closed sessions and block ends."""
+        return f"{self.prefix}.sessions"
+
+    @property
+    def sessionizer_state(self) -> str:
+        """Changelog of open sessions."""
+        return f"{self.prefix}.sessionizer-state"
+
+    @property
+    def watermarks(self) -> str:
+        """Stream time of every input partition: hints."""
+        return f"{self.prefix}.watermarks"
+
+    @property
+    def models(self) -> str:
+        """Manifests."""
+        return f"{self.prefix}.models"
+
+    @property
+    def model_chunks(self) -> str:
+        """Bytes of the artifacts."""
+        return f"{self.prefix}.model-chunks"
+
+    @property
+    def serving(self) -> str:
+        """What each worker serves."""
+        return f"{self.prefix}.serving"
+
+    @property
+    def scores(self) -> str:
+        """Prequential counts."""
+        return f"{self.prefix}.scores"
+
+    @property
+    def recommendations(self) -> str:
+        """Top-k after each click, where it is switched on."""
+        return f"{self.prefix}.recommendations"
+
+    @property
+    def dead_letters(self) -> str:
+        """Clicks that were refused."""
+        return f"{self.prefix}.dead-letters"
+
+    @property
+    def control(self) -> str:
+        """What commands ask of the workers."""
+        return f"{self.prefix}.control"
+
+    def group(self, process: str) -> str:
+        """Consumer group of a process, and the start of its transactional ids."""
+        return f"{self.prefix}.{process}"
+
+    def specifications(self, partitions: int) -> Iterator[tuple[str, int, dict[str, str]]]:
+        """(name, partitions, configuration) of every topic.
+
+        `clicks` keeps its records forever here, because retention goes by the record's timestamp
+        and replayed clicks may carry an old one; the user's own topic is the user's to configure.
+        """
+        yield self.clicks, partitions, _FOREVER
+        yield self.sessions, partitions, _FOREVER | _LARGE
+        yield self.sessionizer_state, partitions, _COMPACT | _LARGE
+        yield self.watermarks, 1, _COMPACT
+        yield self.models, 1, _COMPACT
+        yield self.model_chunks, 1, _COMPACT | _FOREVER
+        yield self.serving, 1, _COMPACT
+        yield self.scores, 1, _COMPACT
+        yield self.recommendations, partitions, {"cleanup.policy": "compact,delete"}
+        yield self.dead_letters, partitions, _LARGE
+        yield self.control, 1, _COMPACT
+
+
+def create_topics(admin: AdminClient, topics: Topics, partitions: int) -> list[str]:
+    """Create what is missing and return the names; an existing clicks topic decides `partitions`.
+
+    On return the topics can be seen: a controller says that one is created before brokers know it.
+
+    Raises
+    ------
+    TopicError
+        If the broker refuses one.
+    """
+    existing = partition_counts(admin)
+    partitions = existing.get(topics.clicks, partitions)
+    missing = [
+        NewTopic(name, count, config=config)
+        for name, count, config in topics.specifications(partitions)
+        if name not in existing
+    ]
+    for name, future in admin.create_topics(missing).items() if missing else ():
+        try:
+            future.result(ADMIN_TIMEOUT)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise TopicError(f"cannot create topic {name}: {error.args[0].str()}") from None
+    names = [topic.topic for topic in missing]
+    _wait_until_seen(admin, names)
+    return names
+
+
+def check_topics(admin: AdminClient, topics: Topics) -> int:
+    """Return the number of input partitions; every topic must be there and fit to it.
+
+    Raises
+    ------
+    TopicError
+        Naming each topic that is missing or has the wrong number of partitions.
+    """
+    existing = partition_counts(admin)
+    partitions = existing.get(topics.clicks, 0)
+    wrong = [
+        f"{name} ({'missing' if name not in existing else f'{existing[name]} partitions'})"
+        for name, count, _ in topics.specifications(partitions or 1)
+        if existing.get(name) != count
+    ]
+    if wrong:
+        raise TopicError(
+            f"topics not as expected: {', '.join(wrong)}; sessions, sessionizer-state, "
+            f"recommendations and dead-letters need as many partitions as {topics.clicks} "
+            f"({partitions}), the others one; `ader-stream topics create` makes what is missing"
+        )
+    return partitions
+
+
+def grow_topics(admin: AdminClient, topics: Topics) -> None:
+    """Give our topics the partitions that the clicks topic has been given since they were made.
+
+    Raises
+    ------
+    TopicError
+        If the broker refuses.
+    """
+    existing = partition_counts(admin)
+    wanted = {
+        name: count
+        for name, count, _ in topics.specifications(existing.get(topics.clicks, 0))
+        if existing.get(name, count) < count
+    }
+    if not wanted:
+        return
+    log.info("topics grow", topics=sorted(wanted), partitions=existing[topics.clicks])
+    grown = admin.create_partitions([NewPartitions(*name_count) for name_count in wanted.items()])
+    for name, future in grown.items():
+        try:
+            future.result(ADMIN_TIMEOUT)
+        except KafkaException as error:  # INVALID_PARTITIONS: another worker was faster
+            if error.args[0].code() != KafkaError.INVALID_PARTITIONS:
+                raise TopicError(f"cannot grow topic {name}: {error.args[0].str()}") from None
+    _wait_until(
+        lambda: [name for name, count in wanted.items() if partition_counts(admin)[name] < count]
+    )
+
+
+def topic_id(admin: AdminClient, topic: str) -> str:
+    """Kafka's id of a topic: one that was deleted and made anew has another."""
+    [future] = admin.describe_topics(TopicCollection([topic])).values()
+    try:
+        return str(future.result(ADMIN_TIMEOUT).topic_id)
+    except KafkaException as error:
+        raise TopicError(f"cannot describe {topic}: {error.args[0].str()}") from None
+
+
+def check_configs(admin: AdminClient, topics: Topics) -> None:
+    """Compare the configuration of our topics with what they need; the clicks are the user's own.
+
+    Raises
+    ------
+    TopicError
+        Naming each property that would lose records, or refuse some.
+    """
+    needed = {name: config for name, _, config in topics.specifications(1) if name != topics.clicks}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in needed]
+    wrong = []
+    for resource, future in admin.describe_configs(resources).items():
+        found = future.result(ADMIN_TIMEOUT)
+        for name, value in needed[resource.name].items():
+            if name in _PRECISELY and not _is_enough(name, found[name].value, value):
+                wrong.append(f"{resource.name}: {name}={found[name].value} (expected {value})")
+    if wrong:
+        raise TopicError(
+            f"topics not configured as needed: {', '.join(wrong)}; change them with kafka-configs "
+            "--alter, or delete topics that are empty and run `ader-stream topics create`"
+        )
+
+
+_PRECISELY = ("cleanup.policy", "retention.ms", "max.message.bytes")
+"""Properties that decide what is kept; the others are a matter of speed."""
+
+
+def _is_enough(name: str, found: str, needed: str) -> bool:
+    if name == "max.message.bytes":
+        return int(found) >= int(needed)
+    return {*found.split(",")} == {*needed.split(",")}
+
+
+def _wait_until_seen(admin: AdminClient, names: list[str]) -> None:
+    _wait_until(lambda: set(names) - partition_counts(admin).keys())
+
+
+def _wait_until(unseen: Callable[[], Collection[str]]) -> None:
+    """Wait until no topic is left of which what was made cannot be seen."""
+    deadline = time.monotonic() + ADMIN_TIMEOUT
+    while names := unseen():
+        if time.monotonic() > deadline:
+            raise TopicError(
+                f"created, but not to be seen within {ADMIN_TIMEOUT:g} s: "
+                f"{', '.join(sorted(names))}; look at the brokers' logs and try again"
+            )
+        time.sleep(SEEN_POLL_SECONDS)
+
+
+def partition_counts(admin: AdminClient) -> dict[str, int]:
+    """Every topic of the cluster and its number of partitions."""
+    metadata = admin.list_topics(timeout=ADMIN_TIMEOUT)
+    return {name: len(topic.partitions) for name, topic in metadata.topics.items()}

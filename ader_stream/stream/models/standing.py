@@ -1,0 +1,103 @@
+"""Who serves and who is the next parent: a function of `models` and `control`, and of nothing else.
+
+The **line** leads from the version that the next update cycle starts from back along its parents.
+A rejected version is never in it, nor is one that was rolled back: after ``rollback V``, asked when
+N was the newest, a later version belongs to the line if its parent is V or belongs to it. One that
+was being trained from N while the rollback was asked does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ader_stream.stream.control import SERVING, Command
+from ader_stream.stream.models.manifest import ACCEPTED, Manifest
+
+Manifests = Mapping[int, Manifest]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What holds now.
+
+    Parameters
+    ----------
+    line
+        Versions from the next cycle's parent back to the first one that is still there.
+    serving
+        What is served, best first: the next one is for who cannot load the one before.
+    candidate
+        What the share of the session keys gets; None without a canary.
+    share
+        Of the session keys, 0 … 1.
+    """
+
+    line: tuple[int, ...] = ()
+    serving: tuple[int, ...] = ()
+    candidate: int | None = None
+    share: float = 0.0
+
+    @property
+    def parent(self) -> int | None:
+        """The version that the next update cycle starts from."""
+        return self.line[0] if self.line else None
+
+    @property
+    def served(self) -> int | None:
+        """The version that serves everyone, or all but the canary's share."""
+        return self.serving[0] if self.serving else None
+
+
+def standing(manifests: Manifests, commands: Sequence[Command]) -> Standing:
+    """Say what holds.
+
+    Parameters
+    ----------
+    manifests
+        By version; those that were pruned are not there.
+    commands
+        In the order of the log; whether compaction has passed over them or not is the same.
+    """
+    line = _ancestors(manifests, _parent(manifests, commands))
+    last = _last(commands, SERVING)
+    if last and last.command == "pin" and _is_accepted(manifests, last.version):
+        is_canary = bool(last.share and line and line[0] != last.version)
+        return Standing(
+            line,
+            _ancestors(manifests, last.version),
+            line[0] if is_canary else None,
+            last.share or 0.0 if is_canary else 0.0,
+        )
+    return Standing(line, line)
+
+
+def _parent(manifests: Manifests, commands: Sequence[Command]) -> int | None:
+    """Version that the next cycle starts from: the newest that no rollback has passed over."""
+    rollback = _last(commands, ("rollback",))
+    if rollback is None or not _is_accepted(manifests, rollback.version):
+        return max((v for v in manifests if _is_accepted(manifests, v)), default=None)
+    valid = {rollback.version}
+    for version in sorted(v for v in manifests if v > (rollback.newest or 0)):
+        if _is_accepted(manifests, version) and manifests[version]["parent"] in valid:
+            valid.add(version)
+    return max(v for v in valid if v is not None) if len(valid) > 1 else rollback.version
+
+
+def _ancestors(manifests: Manifests, version: int | None) -> tuple[int, ...]:
+    """Return a version and its parents, newest first, as far as they are there."""
+    found = []
+    while version is not None and version in manifests:
+        found.append(version)
+        version = manifests[version]["parent"]
+    return tuple(found)
+
+
+def _last(commands: Iterable[Command], names: Sequence[str]) -> Command | None:
+    return next((c for c in reversed(list(commands)) if c.command in names), None)
+
+
+def _is_accepted(manifests: Manifests, version: int | None) -> bool:
+    if version is None or version not in manifests:
+        return False
+    return bool(manifests[version]["status"] == ACCEPTED)

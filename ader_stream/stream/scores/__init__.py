@@ -1,0 +1,1 @@
+"""Session prefixes scored before they are learned from, and what becomes of the scores."""

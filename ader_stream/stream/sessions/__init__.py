@@ -1,0 +1,1 @@
+"""From the clicks of one input partition to closed sessions, and from those to blocks."""

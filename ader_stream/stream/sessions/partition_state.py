@@ -1,0 +1,167 @@
+"""What the changelog keeps of one input partition: a record for each key, and some of its own.
+
+Keys: the session key (OpenSessions); ``__partition__`` (PartitionState), ``__partition__/held/N``
+(HeldClick, N its offset), ``__partition__/ids/N`` (EventIds, N its number).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ader_stream.stream.clicks.decoder import RESERVED_KEY
+from ader_stream.stream.kafka.codec import Headers, decode, decode_as, encode
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.sessions.event_ids import Segment
+from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.session_records import avro_columns, carried_of, extra_of
+from ader_stream.stream.sessions.window import BlockCounts, WindowState
+from ader_stream.types import Click
+
+PARTITION_KEY = RESERVED_KEY.encode()
+"""Changelog key of the partition's own state."""
+
+Change = tuple[bytes, bytes | None, Headers]
+"""Key, value (None: a tombstone) and headers of a changelog record."""
+
+DeadLetter = dict[str, Any]
+"""The Avro value of a dead letter."""
+
+
+@dataclass
+class PartitionState:
+    """All that a process must know to go on with a partition.
+
+    Parameters
+    ----------
+    window, sessions
+        Of its `SessionWindow`.
+    held
+        Offset → click that waits to be confirmed.
+    letters
+        Offset → what becomes of that click if it is not.
+    segments
+        Of its `EventIds`.
+    next_offset
+        Offset of the clicks topic up to which all this is true; -1 before the first commit.
+    topic_id
+        Kafka's id of the clicks topic.
+    keys
+        Session keys that have a record.
+    """
+
+    window: WindowState = field(default_factory=WindowState)
+    sessions: list[OpenSession] = field(default_factory=list)
+    held: dict[int, Click] = field(default_factory=dict)
+    letters: dict[int, DeadLetter] = field(default_factory=dict)
+    segments: list[Segment] = field(default_factory=list)
+    next_offset: int = -1
+    topic_id: str = ""
+    keys: set[str] = field(default_factory=set)
+
+
+def decode_partition_state(changelog: Iterable[Record]) -> PartitionState:
+    """Return what a changelog, read to its end, comes to."""
+    newest: dict[bytes | None, Record] = {}
+    for record in changelog:
+        if record.value() is None:
+            newest.pop(record.key(), None)
+        else:
+            newest[record.key()] = record
+    state = PartitionState()
+    for record in newest.values():
+        type_name, value = decode(record.value(), record.headers())
+        if type_name == "OpenSessions":
+            _take_key(state, (record.key() or b"").decode(), value)
+        elif type_name == "PartitionState":
+            _take_partition(state, value)
+        elif type_name == "HeldClick":
+            _take_held(state, value)
+        elif type_name == "EventIds":
+            state.segments.append(Segment(**value))
+    return state
+
+
+def encode_key(key: str, sessions: list[OpenSession], capped_until: int | None) -> Change:
+    """Return a key's record: a tombstone where nothing is left to know."""
+    if not sessions and capped_until is None:
+        return key.encode(), None, []
+    values = [{"block": s.block, "is_full": s.is_full, **avro_columns(s)} for s in sessions]
+    return key.encode(), *encode("OpenSessions", {"sessions": values, "capped_until": capped_until})
+
+
+def encode_partition(window: WindowState, next_offset: int, topic_id: str) -> Change:
+    """Return the partition's own record."""
+    counts = [
+        {"block": block, "clicks": c.clicks, "sessions": c.sessions, "late": c.late}
+        for block, c in window.counts.items()
+    ]
+    value = {
+        "watermark": window.watermark,
+        "open_block": window.open_block,
+        "evicted_until": window.evicted_until,
+        "counts": counts,
+        "next_offset": next_offset,
+        "topic_id": topic_id,
+    }
+    return PARTITION_KEY, *encode("PartitionState", value)
+
+
+def encode_held(offset: int, click: Click, letter: DeadLetter) -> Change:
+    """Return a held click's record."""
+    value = {
+        "offset": offset,
+        "session": click.key,
+        "item": click.item,
+        "time": click.time,
+        "event_id": click.event_id,
+        "extra": click.extra,
+        "letter": encode("DeadLetter", letter)[0],
+    }
+    return _own_key("held", offset), *encode("HeldClick", value)
+
+
+def held_tombstone(offset: int) -> Change:
+    """Return the record that ends a held click's."""
+    return _own_key("held", offset), None, []
+
+
+def encode_segments(segments: Iterable[tuple[int, Segment | None]]) -> Iterator[Change]:
+    """Yield the records of what `EventIds.take_segments` has given."""
+    for number, segment in segments:
+        key = _own_key("ids", number)
+        yield (key, None, []) if segment is None else (key, *encode("EventIds", vars(segment)))
+
+
+def _own_key(kind: str, number: int) -> bytes:
+    return b"%s/%s/%d" % (PARTITION_KEY, kind.encode(), number)
+
+
+def _take_key(state: PartitionState, key: str, value: dict[str, Any]) -> None:
+    state.keys.add(key)
+    if value["capped_until"] is not None:
+        state.window.capped_until[key] = value["capped_until"]
+    for s in value["sessions"]:
+        session = OpenSession(key, s["block"], s["times"], s["items"], carried_of(s), extra_of(s))
+        session.is_full = s["is_full"]
+        state.sessions.append(session)
+
+
+def _take_partition(state: PartitionState, value: dict[str, Any]) -> None:
+    state.window.watermark = value["watermark"]
+    state.window.open_block = value["open_block"]
+    state.window.evicted_until = value["evicted_until"]
+    state.window.counts = {
+        c["block"]: BlockCounts(c["clicks"], c["sessions"], c["late"]) for c in value["counts"]
+    }
+    state.next_offset = value["next_offset"]
+    state.topic_id = value["topic_id"]
+
+
+def _take_held(state: PartitionState, value: dict[str, Any]) -> None:
+    offset = value["offset"]
+    state.held[offset] = Click(
+        value["session"], value["item"], value["time"], value["event_id"], value["extra"]
+    )
+    state.letters[offset] = decode_as("DeadLetter", value["letter"])

@@ -1,0 +1,333 @@
+"""What the sessionizer makes of one input partition: sessions, changelog, dead letters."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from ader_stream import metrics as m
+from ader_stream.errors import AderError, ClickError, OffsetError, TopicError
+from ader_stream.metrics import Metrics
+from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
+from ader_stream.stream.clicks.refusals import RefusalRule, Refusals
+from ader_stream.stream.forgetting import Forgotten
+from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.codec import Headers, encode
+from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.records import Record, headers_of
+from ader_stream.stream.kafka.topics import Topics, topic_id
+from ader_stream.stream.sessions.event_ids import EventIds
+from ader_stream.stream.sessions.intake import Intake
+from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.partition_state import (
+    Change,
+    DeadLetter,
+    PartitionState,
+    decode_partition_state,
+    encode_held,
+    encode_key,
+    encode_partition,
+    encode_segments,
+    held_tombstone,
+)
+from ader_stream.stream.sessions.session_records import encode_outputs
+from ader_stream.stream.sessions.watermark_hints import WatermarkHints
+from ader_stream.stream.sessions.window import BlockEnd, IdleAdvance, Output, SessionWindow
+from ader_stream.types import BlockRule, IntakeRule, SessionRule
+
+log = structlog.get_logger(__name__)
+
+
+IDLE_SECONDS = 1.0
+"""An idle partition follows the others at most so often."""
+
+
+@dataclass(frozen=True)
+class Idling:
+    """How partitions that have fallen silent follow the others.
+
+    Parameters
+    ----------
+    timeout
+        ms of silence, at the end of the log, after which a partition is idle.
+    hints
+        How far the others are.
+    clock
+        Seconds, for the timeout alone.
+    """
+
+    timeout: int
+    hints: WatermarkHints
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True)
+class SessionizerRules:
+    """What decides the sessions.
+
+    Parameters
+    ----------
+    blocks, sessions, intake
+        Block and session rules, and which clicks are taken.
+    refusals
+        How many dead letters stop the process.
+    """
+
+    blocks: BlockRule
+    sessions: SessionRule
+    intake: IntakeRule
+    refusals: RefusalRule = field(default_factory=RefusalRule)
+
+
+class SessionizerTask:
+    """State of one partition of the clicks topic: an `Intake`, its window, and their changelog.
+
+    Implements `PartitionTask`.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        clients: KafkaClients,
+        topics: Topics,
+        decoder: ClickDecoder,
+        rules: SessionizerRules,
+        metrics: Metrics,
+        idling: Idling | None = None,
+    ) -> None:
+        self._partition = partition
+        self._clients = clients
+        self._topics = topics
+        self._decoder = decoder
+        self._rules = rules
+        self._metrics = metrics
+        self._idling = idling
+        self._silent_since = idling.clock() if idling else 0.0
+        self._has_followed = False
+        self._committed_watermark: int | None = None
+        self._topic_id = ""
+        self._next_offset = 0
+        self._refusals = Refusals(rules.refusals)
+        self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
+        self._has_forgotten = False
+        self._begin(PartitionState())
+
+    def _begin(self, state: PartitionState) -> None:
+        rules = self._rules
+        self._window = SessionWindow(rules.blocks, rules.sessions, state.window, state.sessions)
+        event_ids = EventIds(rules.intake.event_ids, state.segments)
+        self._intake = Intake(
+            self._window, rules.intake, rules.sessions.lateness, state.held, event_ids
+        )
+        self._letters = state.letters  # of the clicks that are held
+        self._logged_held = set(state.held)
+        self._logged_keys = state.keys
+
+    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
+        """Read the changelog, which knows as well as the group where reading goes on.
+
+        Raises
+        ------
+        TopicError
+            If the clicks topic is another one than that of the changelog.
+        OffsetError
+            If somebody has moved the group's offset: the open sessions are those of another place.
+        """
+        topic = self._topics.sessionizer_state
+        state = decode_partition_state(read_to_end(self._clients, topic, self._partition))
+        self._topic_id = topic_id(self._clients.admin(), self._topics.clicks)
+        self._next_offset = self._checked_offset(state, next_offset, is_committed=is_committed)
+        self._begin(state)
+        self._refusals = Refusals(self._rules.refusals, metadata)
+        return self._next_offset
+
+    def _checked_offset(self, state: PartitionState, offset: int, *, is_committed: bool) -> int:
+        where = f"{self._topics.clicks}/{self._partition}"
+        remedy = (
+            "to begin anew, stop the sessionizers, delete the group and the topic "
+            f"{self._topics.sessionizer_state}, and run `ader-stream topics create`"
+        )
+        if state.topic_id not in ("", self._topic_id):
+            raise TopicError(
+                f"{where} was deleted and made anew: its id was {state.topic_id} and is now "
+                f"{self._topic_id}, so offset {state.next_offset} and {len(state.sessions)} open "
+                f"sessions belong to a log that is gone; {remedy}"
+            )
+        if state.next_offset < 0 or state.next_offset == offset:
+            return offset
+        if is_committed:
+            raise OffsetError(
+                f"{where}: the group goes on at offset {offset}, the open sessions at "
+                f"{state.next_offset}; set the group's offset to that, or, {remedy}"
+            )
+        log.warning(
+            "the group's offset has expired; going on from the changelog's",
+            topic=self._topics.clicks,
+            partition=self._partition,
+            offset=state.next_offset,
+        )
+        return state.next_offset
+
+    def process(self, records: list[Record]) -> None:
+        """Cut clicks into sessions; a heartbeat moves the watermark."""
+        window, intake = self._window, self._intake
+        late, early, duplicates = window.late_clicks, window.early.copy(), intake.duplicates
+        for record in records:
+            self._take(record)
+        self._next_offset = records[-1].offset() + 1
+        if self._idling:
+            self._silent_since = self._idling.clock()
+        labels = {"partition": self._partition}
+        self._metrics[m.CLICKS].labels(**labels).inc(len(records))
+        self._metrics[m.LATE].labels(**labels).inc(window.late_clicks - late)
+        self._metrics[m.DUPLICATES].labels(**labels).inc(intake.duplicates - duplicates)
+        for bound, closed in (window.early - early).items():
+            self._metrics[m.CLOSED_EARLY].labels(bound=bound, **labels).inc(closed)
+
+    def forget(self, forgotten: Forgotten) -> int:
+        """Drop what is open of forgotten keys, with the next transaction; return how many keys."""
+        held = len(self._intake.held)
+        keys = self._intake.forget(forgotten.covers)
+        self._has_forgotten |= bool(keys) or len(self._intake.held) < held
+        return len(keys)
+
+    def tick(self, *, is_at_end: bool) -> None:
+        """Follow the other partitions where this one has fallen silent."""
+        if not self._idling:
+            return
+        lateness = self._rules.sessions.lateness
+        if self._committed_watermark is not None:
+            self._idling.hints.tell(self._partition, self._committed_watermark + lateness)
+        if is_at_end:
+            self._follow_if_idle(self._idling, lateness)
+
+    def _follow_if_idle(self, idling: Idling, lateness: int) -> None:
+        now, highest = idling.clock(), idling.hints.highest
+        if highest is None or now - self._silent_since < idling.timeout / 1000:
+            return
+        watermark, own = highest - lateness, self._window.watermark
+        if own is None or watermark > own:
+            self._intake.follow(watermark, self._next_offset)
+            self._has_followed = True
+            self._silent_since = now - idling.timeout / 1000 + IDLE_SECONDS
+
+    def is_dirty(self) -> bool:
+        """Whether something waits without a record: an idle advance, or that keys are forgotten."""
+        return self._has_followed or self._has_forgotten
+
+    def write(self, transaction: Transaction, next_offset: int) -> str:
+        """Produce sessions, block ends, the changelog and dead letters."""
+        partition = self._partition
+        outputs = self._window.take_output()
+        for value, headers in encode_outputs(partition, outputs):
+            transaction.produce(self._topics.sessions, str(partition), value, headers, partition)
+        for key, change, headers in self._changes(next_offset):
+            transaction.produce(self._topics.sessionizer_state, key, change, headers, partition)
+        for key_, letter in self._dead_letters:
+            value, headers = encode("DeadLetter", letter)
+            transaction.produce(self._topics.dead_letters, key_, value, headers, partition)
+        self._dead_letters.clear()
+        self._has_followed = False
+        self._has_forgotten = False
+        self._count_outputs(outputs)
+        return self._refusals.memory()
+
+    def committed(self) -> None:
+        """Show where the partition stands."""
+        state = self._window.state
+        labels = {"partition": self._partition}
+        if state.open_block is not None:
+            self._metrics[m.OPEN_BLOCK].labels(**labels).set(state.open_block)
+        if state.watermark is not None:
+            self._metrics[m.WATERMARK].labels(**labels).set(state.watermark / 1000)
+        self._metrics[m.OPEN_SESSIONS].labels(**labels).set(self._window.open_count)
+        self._metrics[m.HELD].labels(**labels).set(len(self._intake.held))
+        self._committed_watermark = state.watermark
+
+    def _take(self, record: Record) -> None:
+        """Take a click or a heartbeat, and refuse what comes of it that cannot be taken."""
+        value, offset, intake = record.value(), record.offset(), self._intake
+        headers = headers_of(record) if value is None else None
+        try:
+            if headers is not None and (watermark := decode_heartbeat(headers)) is not None:
+                intake.advance(watermark, offset)
+            else:
+                intake.observe(self._decoder.decode(record), offset)
+                self._refusals.accepted += 1
+        except ClickError as error:
+            self._refuse(dead_letter(record, headers), error)
+        if intake.refused:
+            for at, refusal in intake.take_refused():
+                waiting = self._letters.pop(at, None)
+                self._refuse(waiting or dead_letter(record, headers), refusal)
+        if intake.held and offset in intake.held:
+            self._letters[offset] = dead_letter(record, headers)
+
+    def _refuse(self, letter: DeadLetter, error: ClickError) -> None:
+        letter |= {"reason": error.reason, "error": str(error)}
+        self._dead_letters.append((letter["key"], letter))
+        self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc()
+        if too_many := self._refusals.refuse():
+            rule = self._rules.refusals
+            raise AderError(
+                f"{too_many} of partition {self._partition} were refused, the last one at offset "
+                f"{letter['offset']} ({error}); expected at most {rule.ratio:.0%}, and {rule.run} "
+                "in a row. The last of them are not committed: check clicks.format and "
+                "clicks.*_field, or raise sessionizer.dead_letter_ratio or dead_letter_run"
+            )
+
+    def _changes(self, next_offset: int) -> Iterator[Change]:
+        """Yield what differs from the changelog so far."""
+        window, logged = self._window, self._logged_keys
+        for key in window.take_touched():
+            change = encode_key(key, window.sessions_of(key), window.state.capped_until.get(key))
+            if change[1] is not None:
+                logged.add(key)
+            elif key not in logged:  # it has come and gone since the last commit
+                continue
+            else:
+                logged.remove(key)
+            yield change
+        yield from self._held_changes()
+        yield from encode_segments(self._intake.event_ids.take_segments())
+        yield encode_partition(window.state, next_offset, self._topic_id)
+
+    def _held_changes(self) -> Iterator[Change]:
+        held = self._intake.held
+        for offset in sorted(held.keys() - self._logged_held):
+            yield encode_held(offset, held[offset], self._letters[offset])
+        for offset in sorted(self._logged_held - held.keys()):
+            yield held_tombstone(offset)
+        self._logged_held = set(held)
+        self._letters = {offset: self._letters[offset] for offset in held}
+
+    def _count_outputs(self, outputs: Sequence[Output]) -> None:
+        kinds = Counter(map(type, outputs))
+        labels = {"partition": self._partition}
+        self._metrics[m.SESSIONS].labels(**labels).inc(kinds[OpenSession])
+        self._metrics[m.BLOCKS].labels(**labels).inc(kinds[BlockEnd])
+        self._metrics[m.IDLE_ADVANCES].labels(**labels).inc(kinds[IdleAdvance])
+
+
+def dead_letter(record: Record, headers: Headers | None) -> DeadLetter:
+    """Return a DeadLetter's value: the original and where it stood; the reason is still to come.
+
+    `headers` are the original's where they were asked for already: see `headers_of`.
+    """
+    headers = headers_of(record) if headers is None else headers
+    return {
+        "topic": record.topic(),
+        "partition": record.partition(),
+        "offset": record.offset(),
+        "timestamp": record.timestamp()[1],
+        "key": record.key(),
+        "value": record.value(),
+        "headers": [{"name": name, "value": value} for name, value in headers],
+        "reason": "",
+        "error": "",
+    }

@@ -1,0 +1,68 @@
+"""How far the stream has come on other partitions: what idle ones follow.
+
+Stream times are told through the topic `watermarks`, outside transactions: they are hints. Whoever
+follows one logs that it did, in a transaction of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from confluent_kafka import TopicPartition
+
+from ader_stream.errors import DecodeError
+from ader_stream.stream.kafka.changelog import checked, offset_range
+from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.codec import decode, encode
+from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.topics import Topics
+
+TELL_SECONDS = 1.0
+"""A partition's stream time is told at most so often."""
+
+
+class WatermarkHints:
+    """Tells the stream times of our partitions, and hears those of all.
+
+    Attributes
+    ----------
+    highest
+        Highest stream time (ms) of any partition that was heard of; None before the first.
+    """
+
+    def __init__(
+        self, clients: KafkaClients, topics: Topics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.highest: int | None = None
+        self._topic = topics.watermarks
+        self._clock = clock
+        self._told: dict[int, tuple[int, float]] = {}  # partition → stream time, and when
+        self._producer = clients.producer()
+        self._reader = clients.reader(committed=False)
+        first, _ = offset_range(clients, self._topic, 0)
+        self._reader.assign([TopicPartition(self._topic, 0, first)])
+
+    def tell(self, partition: int, stream_time: int) -> None:
+        """Tell the others how far a partition of ours has come, where that is news."""
+        told, at = self._told.get(partition, (None, -TELL_SECONDS))
+        now = self._clock()
+        if stream_time != told and now - at >= TELL_SECONDS:
+            value, headers = encode("Watermark", {"stream_time": stream_time})
+            produce(self._producer, self._topic, str(partition), value, headers)
+            self._told[partition] = stream_time, now
+        self._producer.poll(0)
+
+    def hear(self) -> None:
+        """Take in what has been told since the last call. Does not wait."""
+        for record in checked(self._reader.consume(READ_MESSAGES, 0)):
+            try:
+                _, value = decode(record.value(), record.headers())
+            except DecodeError:  # a hint that cannot be read is none
+                continue
+            told = int(value["stream_time"])
+            self.highest = told if self.highest is None else max(self.highest, told)
+
+    def close(self) -> None:
+        """Stop hearing."""
+        self._reader.close()

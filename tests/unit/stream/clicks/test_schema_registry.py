@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+
+from ader_stream.errors import ClickError, NotYetError, SettingsError
+from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
+from ader_stream.stream.clicks.schema_registry import (
+    FIRST_WAIT_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    UNKNOWN_SECONDS,
+    RegistryAccess,
+    SchemaRegistry,
+)
+from ader_stream.types import Click
+from tests.fakes import FakeRecord
+from tests.registry import Registry, running_registry
+
+VISIT = {
+    "type": "record",
+    "name": "Visit",
+    "fields": [
+        {"name": "user", "type": "string"},
+        {"name": "sku", "type": "long"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    ],
+}
+VALUE = {"user": "u", "sku": 1, "at": 5}
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def server() -> Iterator[Registry]:
+    with running_registry() as registry:
+        yield registry
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry(server: Registry, clock: Clock) -> SchemaRegistry:
+    return SchemaRegistry(RegistryAccess(server.url), clock)
+
+
+def refusal(registry: SchemaRegistry, schema_id: int) -> ClickError:
+    with pytest.raises(ClickError) as error:
+        registry.schema(schema_id)
+    assert error.value.reason == "unknown-schema"
+    return error.value
+
+
+def wait(registry: SchemaRegistry, schema_id: int = 1) -> float:
+    with pytest.raises(NotYetError) as error:
+        registry.schema(schema_id)
+    return error.value.retry_after
+
+
+def decoder_for(server: Registry) -> ClickDecoder:
+    access = RegistryAccess(server.url)
+    return ClickDecoder(ClickFormat("avro-registry", "user", "sku", "at", registry=access))
+
+
+def record(schema: Any, schema_id: int, value: dict[str, Any], offset: int = 0) -> FakeRecord:
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(schema), value)
+    return FakeRecord(b"\0" + schema_id.to_bytes(4, "big") + buffer.getvalue(), offset=offset)
+
+
+# --- what the registry knows
+
+
+def test_each_writers_schema_is_asked_for_once_by_its_id(server: Registry) -> None:
+    newer = VISIT | {"fields": [{"name": "shop", "type": "string"}, *VISIT["fields"]]}
+    ids = [server.register("clicks-value", schema) for schema in (VISIT, newer)]
+    decoder = decoder_for(server)
+    for sku in range(3):
+        old, new = (
+            {"user": "u", "sku": sku, "at": 5},
+            {"shop": "s", "user": "v", "sku": 7, "at": 6},
+        )
+        assert decoder.decode(record(VISIT, ids[0], old)) == Click("u", str(sku), 5)
+        assert decoder.decode(record(newer, ids[1], new)) == Click("v", "7", 6)
+    assert server.requests == ["/schemas/ids/1", "/schemas/ids/2"]
+
+
+def test_a_schema_may_refer_to_others(server: Registry) -> None:
+    user = {"type": "record", "name": "User", "fields": [{"name": "id", "type": "Id"}]}
+    id_ = {"type": "fixed", "name": "Id", "size": 3}
+    fields = [{"name": "user", "type": "User"}, *VISIT["fields"][1:]]
+    schemas = {"ids": id_, "users": user, "clicks": VISIT | {"fields": fields}}
+    names = {"users": [("Id", "ids")], "clicks": [("User", "users")]}
+    for subject, schema in schemas.items():
+        references = [
+            {"name": name, "subject": other, "version": 1} for name, other in names.get(subject, ())
+        ]
+        last = server.register(subject, schema, references=references)
+    access = RegistryAccess(server.url)
+    decoder = ClickDecoder(ClickFormat("avro-registry", "user.id", "sku", "at", registry=access))
+    named: dict[str, Any] = {}
+    whole = [fastavro.parse_schema(schema, named) for schema in schemas.values()][-1]
+    value = {"user": {"id": b"abc"}, "sku": 7, "at": 5}
+    assert decoder.decode(record(whole, last, value)) == Click("abc", "7", 5)
+
+
+def test_an_id_that_is_not_registered_makes_a_dead_letter(
+    server: Registry, registry: SchemaRegistry, clock: Clock
+) -> None:
+    assert "schema id 1 at " in str(refusal(registry, 1))
+    refusal(registry, 1)
+    assert len(server.requests) == 1  # poison must not become a flood of requests
+    server.register("late", VISIT)
+    clock.seconds += UNKNOWN_SECONDS
+    registry.forget_old_answers()
+    assert registry.schema(1) == VISIT
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ("syntax = 'proto3'", {"schemaType": "PROTOBUF"}),
+        ("{", {}),
+        ('{"type": "no such type"}', {}),
+        ("", {}),
+    ],
+)
+def test_a_schema_that_is_no_avro_makes_a_dead_letter(
+    server: Registry, registry: SchemaRegistry, schema: str, answer: dict[str, str]
+) -> None:
+    id_ = server.register("clicks", schema, **answer)
+    assert "is no Avro schema" in str(refusal(registry, id_))
+
+
+# --- a registry that is away
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 404, 302, 204])
+def test_what_is_no_answer_of_a_registry_is_waited_for(
+    server: Registry, registry: SchemaRegistry, status: int
+) -> None:
+    server.register("clicks", VISIT)
+    server.status = status
+    assert 0 < wait(registry) <= FIRST_WAIT_SECONDS
+
+
+def test_a_registry_that_is_down_is_asked_again_after_ever_longer_waits(
+    server: Registry, registry: SchemaRegistry, clock: Clock
+) -> None:
+    server.register("clicks", VISIT)
+    server.stop()
+    waits = []
+    for _ in range(9):
+        waits.append(wait(registry))
+        clock.seconds += waits[-1]
+    longest = [min(FIRST_WAIT_SECONDS * 2**n, LONGEST_WAIT_SECONDS) for n in range(9)]
+    assert all(most / 2 <= waited <= most for waited, most in zip(waits, longest, strict=True))
+    server.start()
+    assert registry.schema(1) == VISIT
+    server.stop()
+    assert wait(registry, 2) <= FIRST_WAIT_SECONDS
+
+
+def test_no_request_is_sent_before_its_time(
+    server: Registry, registry: SchemaRegistry, clock: Clock
+) -> None:
+    server.status = 503
+    first = wait(registry, 1)
+    clock.seconds += first / 2
+    assert wait(registry, 2) == pytest.approx(first / 2)
+    assert server.requests == ["/schemas/ids/1"]
+
+
+def test_the_first_click_that_waits_is_told_by_its_offset(server: Registry) -> None:
+    server.register("clicks", VISIT)
+    decoder = decoder_for(server)
+    known, unknown = (record(VISIT, id_, VALUE, offset=40 + id_) for id_ in (1, 2))
+    poison = [FakeRecord(None), FakeRecord(b"\0"), FakeRecord(b"{}")]
+    decoder.check_readable([known, *poison])
+    server.status = 503
+    decoder.check_readable([known, *poison])
+    with pytest.raises(NotYetError, match="does not answer") as error:
+        decoder.check_readable([known, *poison, known, unknown, unknown])
+    assert error.value.offset == 42
+
+
+def test_what_was_found_readable_is_decoded_without_a_request(server: Registry) -> None:
+    server.register("clicks", VISIT)
+    decoder = decoder_for(server)
+    known, unknown = (record(VISIT, id_, VALUE) for id_ in (1, 2))
+    decoder.check_readable([known, unknown])
+    server.stop()
+    assert decoder.decode(known).key == "u"
+    with pytest.raises(ClickError, match=r"schema id 2 .* is not registered"):
+        decoder.decode(unknown)
+    decoder.check_readable([known, unknown])
+
+
+# --- who we are there
+
+
+def test_a_user_signs_in_with_the_password_in_a_file(server: Registry, tmp_path: Path) -> None:
+    server.require_basic("me", "hush")
+    password = tmp_path / "password"
+    password.write_text("hush\n")
+    id_ = server.register("clicks", VISIT)
+    access = RegistryAccess(server.url, "me", password)
+    assert SchemaRegistry(access).schema(id_) == VISIT
+
+
+def test_a_token_is_read_from_its_file_for_each_request(server: Registry, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first")
+    registry = SchemaRegistry(RegistryAccess(server.url, token_file=token))
+    for content in ("first", "second"):
+        token.write_text(f"{content}\n")
+        server.authorization = f"Bearer {content}"
+        assert registry.schema(server.register("clicks", VISIT | {"name": content}))
+
+
+def test_who_is_refused_is_told_which_settings_to_look_at(
+    server: Registry, registry: SchemaRegistry
+) -> None:
+    server.require_basic("me", "hush")
+    with pytest.raises(SettingsError, match=r"Unauthorized.*check clicks\.registry_user"):
+        registry.schema(1)
+
+
+@pytest.mark.parametrize("name", ["password_file", "token_file"])
+def test_a_secret_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
+    access = RegistryAccess("http://registry", **{name: tmp_path / "nothing"})
+    with pytest.raises(SettingsError, match=rf"clicks\.registry_{name} = .*nothing"):
+        SchemaRegistry(access)
+
+
+@pytest.mark.parametrize(
+    "access",
+    [RegistryAccess("registry:8081"), RegistryAccess("http://x", ca_file=Path("nothing.pem"))],
+)
+def test_settings_that_make_no_client_are_wrong(access: RegistryAccess) -> None:
+    with pytest.raises(SettingsError, match=r"clicks\.registry_url = "):
+        SchemaRegistry(access)
+
+
+def test_no_secret_is_shown(server: Registry, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("hush")
+    server.require_basic("me", "other")
+    with pytest.raises(SettingsError) as error:
+        SchemaRegistry(RegistryAccess(server.url, "me", password)).schema(1)
+    assert "hush" not in str(error.value)
+    assert json.dumps(str(error.value)).isascii()

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from ader_stream.errors import AderError, FencedError, InputError
+from ader_stream.stream.clicks.decoder import RECORD_TIME, WATERMARK_HEADER, ClickFormat
+from ader_stream.stream.dead_letters.letters import LetterFilter, Place, find_letter, read_letters
+from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_mended
+from ader_stream.stream.dead_letters.sending_back import (
+    BATCH_LETTERS,
+    DeadLetterReplay,
+    ReplayReport,
+)
+from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.kafka.topics import Topics
+from tests.fakes import FakeKafka
+
+TOPICS = Topics("ader")
+EVERYTHING = LetterFilter(replayed=True)
+JSON = ClickFormat()
+GOOD = b'{"session": "a", "item": "x", "time": 1}'
+STRINGLY = b'{"session": "a", "item": "x", "time": "1970-01-01T00:00:00.001Z"}'
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka({name: count for name, count, _ in TOPICS.specifications(2)})
+
+
+def refuse(
+    kafka: FakeKafka,
+    value: bytes | None,
+    reason: str = "bad-value",
+    partition: int = 0,
+    **other: Any,
+) -> Place:
+    """Write a dead letter; its original stood at offset 7."""
+    fields = {
+        "topic": TOPICS.clicks,
+        "partition": partition,
+        "offset": 7,
+        "timestamp": 1234,
+        "key": b"a",
+        "value": value,
+        "headers": [],
+        "reason": reason,
+        "error": "time: expected another",
+    }
+    refused_at = other.pop("refused_at", 1000)
+    data, headers = encode("DeadLetter", fields | other)
+    offset = kafka.append(TOPICS.dead_letters, data, b"a", headers, partition, refused_at)
+    return Place(partition, offset)
+
+
+def letters(kafka: FakeKafka, **wanted: Any) -> list[Place]:
+    return [letter.place for letter in read_letters(kafka, TOPICS, LetterFilter(**wanted))]
+
+
+def replay(
+    kafka: FakeKafka, format_: ClickFormat = JSON, mended: Any = None, **wanted: Any
+) -> ReplayReport:
+    replaying = DeadLetterReplay(kafka, TOPICS, format_, mended)
+    return replaying.send(LetterFilter(**wanted), lambda _: None)
+
+
+def sent(kafka: FakeKafka, partition: int = 0) -> list[bytes | None]:
+    return [record.value() for record in kafka.records(TOPICS.clicks, partition)]
+
+
+# --- looking
+
+
+def test_letters_are_chosen_by_reason_partition_and_time(kafka: FakeKafka) -> None:
+    late = refuse(kafka, GOOD, "late", refused_at=2000)
+    bad = refuse(kafka, b"{", "malformed", refused_at=3000)
+    other = refuse(kafka, b"{", "malformed", partition=1, refused_at=2500)
+    assert letters(kafka) == [late, bad, other]
+    assert letters(kafka, reasons=["late"]) == [late]
+    assert letters(kafka, partition=1) == [other]
+    assert letters(kafka, since=2500) == [bad, other]
+    assert letters(kafka, until=2500) == [late]
+    with pytest.raises(InputError, match=r"partition 2: ader\.dead-letters has 2"):
+        letters(kafka, partition=2)
+
+
+def test_a_letter_is_found_where_it_stands(kafka: FakeKafka) -> None:
+    place = refuse(kafka, b"{", "malformed", partition=1)
+    letter = find_letter(kafka, TOPICS, place)
+    assert (letter.value(), letter.partition(), letter.offset()) == (b"{", 1, 7)
+    for nothing in (Place(1, 1), Place(0, 0), Place(9, 0)):
+        with pytest.raises(InputError, match="no dead letter there"):
+            find_letter(kafka, TOPICS, nothing)
+
+
+@pytest.mark.parametrize("text", ["", "2", "2:", ":1", "a:1", "2:-1", "2:1:3"])
+def test_a_place_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="expected PARTITION:OFFSET"):
+        Place.parse(text)
+
+
+def test_a_letter_is_json_whatever_its_bytes(kafka: FakeKafka) -> None:
+    headers = [{"name": "trace", "value": b"\xff"}, {"name": "none", "value": None}]
+    refuse(kafka, b"\xff\0", key=None, headers=headers)
+    [letter] = read_letters(kafka, TOPICS, EVERYTHING)
+    assert json.loads(json.dumps(letter_as_json(letter))) == {
+        "id": "0:0",
+        "refused_at": "1970-01-01T00:00:01.000+00:00",
+        "reason": "bad-value",
+        "error": "time: expected another",
+        "topic": "ader.clicks",
+        "partition": 0,
+        "offset": 7,
+        "timestamp": 1234,
+        "key": None,
+        "value_base64": base64.b64encode(b"\xff\0").decode(),
+        "headers": [
+            {"name": "trace", "value_base64": "/w=="},
+            {"name": "none", "value": None},
+        ],
+        "replayed": False,
+    }
+
+
+# --- sending back
+
+
+def test_what_the_settings_make_a_click_now_is_sent_as_it_was(kafka: FakeKafka) -> None:
+    headers = [{"name": "trace", "value": b"\xff"}]
+    refuse(kafka, STRINGLY, headers=headers, partition=1)
+    refuse(kafka, b"{", "malformed")
+    report = replay(kafka, ClickFormat(time_format="iso8601"))
+    [click] = kafka.records(TOPICS.clicks, 1)
+    assert (click.key(), click.value(), click.headers()) == (b"a", STRINGLY, [("trace", b"\xff")])
+    assert (report.sent, report.refused) == (1, {"malformed": 1})
+
+
+def test_each_is_sent_once_however_often_it_is_asked_for(kafka: FakeKafka) -> None:
+    refuse(kafka, GOOD)
+    assert [replay(kafka).sent for _ in range(3)] == [1, 0, 0]
+    assert sent(kafka) == [GOOD]
+    assert letters(kafka) == []
+    [letter] = read_letters(kafka, TOPICS, EVERYTHING)
+    assert letter.is_replayed
+
+
+def test_one_filter_leaves_the_letters_of_another(kafka: FakeKafka) -> None:
+    refuse(kafka, GOOD, "malformed", refused_at=2000)
+    refuse(kafka, GOOD, "bad-value", refused_at=1000)
+    assert replay(kafka, reasons=["bad-value"]).sent == 1
+    assert replay(kafka, since=2000).sent == 1
+    assert len(sent(kafka)) == 2
+
+
+def test_late_clicks_are_sent_only_where_they_are_asked_for(kafka: FakeKafka) -> None:
+    refuse(kafka, GOOD, "late")
+    assert replay(kafka).skipped == {"late": 1}
+    assert replay(kafka, reasons=["late"]).sent == 1
+
+
+def test_mended_bytes_are_sent_and_nothing_else(kafka: FakeKafka) -> None:
+    refuse(kafka, GOOD)
+    first, second = (refuse(kafka, b"{") for _ in range(2))
+    lines = [json.dumps({"id": str(first), "value": GOOD.decode()}), ""]
+    lines.append(json.dumps({"id": str(second), "value_base64": base64.b64encode(GOOD).decode()}))
+    assert replay(kafka, mended=read_mended(lines)).sent == 2
+    assert sent(kafka) == [GOOD, GOOD]
+
+
+def test_what_comes_out_of_the_list_goes_in_again(kafka: FakeKafka) -> None:
+    refuse(kafka, b"\xff\0", key=b"\xff")
+    [letter] = read_letters(kafka, TOPICS, EVERYTHING)
+    line = json.dumps(letter_as_json(letter))
+    assert read_mended([line]) == {letter.place: {"key": b"\xff", "value": b"\xff\0"}}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        "7",
+        '{"value": "x"}',
+        '{"id": "2"}',
+        '{"id": "1:2", "value": 5}',
+        '{"id": "1:2", "value_base64": "é"}',
+        '{"id": "1:2", "value_base64": "x"}',
+    ],
+)
+def test_mended_lines_that_are_none_are_named(line: str) -> None:
+    with pytest.raises(InputError, match="line 2 of the mended letters"):
+        read_mended(["", line])
+
+
+def test_a_mended_heartbeat_is_sent(kafka: FakeKafka) -> None:
+    header = {"name": WATERMARK_HEADER, "value": b"500"}
+    refuse(kafka, None, "bad-value", headers=[header])
+    refuse(kafka, None, "malformed")
+    assert (replay(kafka).sent, sent(kafka)) == (1, [None])
+
+
+def test_the_originals_timestamp_is_kept_where_it_is_the_event_time(kafka: FakeKafka) -> None:
+    refuse(kafka, GOOD)
+    replay(kafka, ClickFormat(time=RECORD_TIME))
+    [click] = kafka.records(TOPICS.clicks)
+    assert click.timestamp()[1] == 1234
+
+
+def test_a_dry_run_sends_nothing(kafka: FakeKafka) -> None:
+    refuse(kafka, GOOD)
+    assert DeadLetterReplay(kafka, TOPICS, JSON).check(EVERYTHING).sent == 1
+    assert not kafka.producers
+    assert sent(kafka) == []
+
+
+class FailingKafka(FakeKafka):
+    """Its producers' second commit fails."""
+
+    code = KafkaError.REQUEST_TIMED_OUT
+    fatal = False
+
+    def producer(self, transactional_id: str | None = None, **_: object) -> Any:
+        producer = super().producer(transactional_id)
+        producer.failures = {1: KafkaError(self.code, "no answer", fatal=self.fatal)}
+        return producer
+
+
+def test_a_replay_that_failed_goes_on_where_it_was(kafka: FakeKafka) -> None:
+    failing = FailingKafka(kafka.partitions, kafka.log)
+    for _ in range(2 * BATCH_LETTERS + 1):
+        refuse(failing, GOOD)
+    with pytest.raises(AderError, match="run it again, and nothing is sent twice"):
+        replay(failing)
+    assert len(sent(kafka)) == BATCH_LETTERS
+    assert replay(kafka).sent == BATCH_LETTERS + 1
+    assert len(sent(kafka)) == 2 * BATCH_LETTERS + 1
+
+
+def test_a_replay_that_another_has_fenced_says_so(kafka: FakeKafka) -> None:
+    failing = FailingKafka(kafka.partitions, kafka.log)
+    failing.code, failing.fatal = KafkaError._FENCED, True
+    for _ in range(BATCH_LETTERS + 1):
+        refuse(failing, GOOD)
+    with pytest.raises(FencedError, match="another replay"):
+        replay(failing)

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from ader_stream.errors import ArtifactError, FencedError, TopicError
+from ader_stream.stream.kafka.codec import CHUNK_TYPE, TYPE_HEADER
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.models import model_reader
+from ader_stream.stream.models.manifest import FORMAT, KINDS, Manifest, Trust, sha256
+from ader_stream.stream.models.model_log import ATTEMPTS, CHUNKS_A_TRANSACTION, ModelPublisher
+from ader_stream.stream.models.model_reader import FIRST_PAUSE_SECONDS, ModelReader
+from ader_stream.stream.models.registry import read_registry
+from tests.fakes import FakeKafka, FakeRecord, example_manifest
+
+TOPICS = Topics("ader")
+CHUNK_SIZE = 10
+PARTS = {
+    "weights": b"w" * 25,
+    "vocabulary": b"v" * 10,
+    "exemplars": b"",
+    "optimizer": bytes(range(31)),
+}
+ABORTED = KafkaError(KafkaError._TIMED_OUT, "commit timed out", txn_requires_abort=True)
+RETRIABLE = KafkaError(KafkaError._TIMED_OUT, "commit timed out", retriable=True)
+FENCED = KafkaError(KafkaError._FENCED, "fenced by another", fatal=True)
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka()
+
+
+def publisher(kafka: FakeKafka, **failures: KafkaError) -> ModelPublisher:
+    """A publisher whose commits fail: `at_2=ERROR` for the third one."""
+    publisher = ModelPublisher(kafka, TOPICS, CHUNK_SIZE)
+    kafka.producers[-1].failures = {
+        int(name.removeprefix("at_")): error for name, error in failures.items()
+    }
+    return publisher
+
+
+def publish(kafka: FakeKafka, version: int = 1, **failures: KafkaError) -> dict[str, Any]:
+    return publisher(kafka, **failures).publish(example_manifest(version), PARTS)
+
+
+def reader(kafka: FakeKafka) -> ModelReader:
+    return ModelReader(kafka, TOPICS, pause=lambda _: None)
+
+
+def manifests(kafka: FakeKafka) -> list[Manifest]:
+    """Every manifest that a reader finds, by version."""
+    found = read_registry(kafka, TOPICS, Trust()).manifests
+    return [found[version] for version in sorted(found)]
+
+
+def chunk(kafka: FakeKafka, key: str) -> FakeRecord:
+    [found] = [r for r in kafka.records(TOPICS.model_chunks) if r.key() == key.encode()]
+    return found
+
+
+def test_what_was_published_is_read_back(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    [found] = manifests(kafka)
+    assert found == published
+    assert reader(kafka).fetch(found, KINDS) == PARTS
+
+
+def test_a_reader_may_ask_for_some_parts_alone(kafka: FakeKafka) -> None:
+    found = reader(kafka).fetch(publish(kafka), ("weights", "vocabulary"))
+    assert found == {kind: PARTS[kind] for kind in ("weights", "vocabulary")}
+
+
+def test_chunks_have_readable_keys_and_say_what_they_are(kafka: FakeKafka) -> None:
+    publish(kafka, version=7)
+    chunks = kafka.records(TOPICS.model_chunks)
+    assert [record.key() for record in chunks] == [
+        *(f"7/optimizer/{number}".encode() for number in range(4)),
+        b"7/exemplars/0",
+        b"7/vocabulary/0",
+        *(f"7/weights/{number}".encode() for number in range(3)),
+    ]
+    assert all(record.headers() == [(TYPE_HEADER, CHUNK_TYPE)] for record in chunks)
+    assert max(len(record.value()) for record in chunks) == CHUNK_SIZE
+
+
+def test_the_manifest_names_every_chunk_with_size_and_digest(kafka: FakeKafka) -> None:
+    parts = {part["kind"]: part for part in publish(kafka)["parts"]}
+    assert parts["weights"]["sha256"] == sha256(PARTS["weights"])
+    assert [chunk["size"] for chunk in parts["weights"]["chunks"]] == [10, 10, 5]
+    assert parts["weights"]["chunks"][2]["sha256"] == sha256(b"w" * 5)
+
+
+def test_a_part_of_many_chunks_goes_out_in_several_transactions(kafka: FakeKafka) -> None:
+    parts = PARTS | {"weights": b"x" * CHUNK_SIZE * (2 * CHUNKS_A_TRANSACTION + 1)}
+    published = publisher(kafka).publish(example_manifest(), parts)
+    full = CHUNKS_A_TRANSACTION
+    assert kafka.producers[-1].committed == [4, 1, 1, full, full, 1, 1]
+    assert reader(kafka).fetch(published, KINDS) == parts
+
+
+def test_a_producer_with_room_for_a_few_chunks_is_enough(kafka: FakeKafka) -> None:
+    publishing = publisher(kafka)
+    kafka.producers[-1].room = 2
+    assert reader(kafka).fetch(publishing.publish(example_manifest(), PARTS), KINDS) == PARTS
+
+
+@pytest.mark.parametrize("commit", range(5))
+def test_who_is_fenced_while_publishing_leaves_no_version(kafka: FakeKafka, commit: int) -> None:
+    with pytest.raises(FencedError, match="fenced by another"):
+        publish(kafka, **{f"at_{commit}": FENCED})
+    assert manifests(kafka) == []
+
+
+def test_the_next_leader_publishes_over_what_a_dead_one_left(kafka: FakeKafka) -> None:
+    with pytest.raises(FencedError):
+        publisher(kafka, at_3=FENCED).publish(
+            example_manifest(), PARTS | {"optimizer": b"other" * 9}
+        )
+    assert reader(kafka).fetch(publish(kafka), KINDS) == PARTS
+
+
+@pytest.mark.parametrize("error", [ABORTED, RETRIABLE])
+@pytest.mark.parametrize("commit", range(5))
+def test_a_broker_that_goes_away_for_a_moment_costs_no_version(
+    kafka: FakeKafka, commit: int, error: KafkaError
+) -> None:
+    published = publish(kafka, **{f"at_{commit}": error})
+    assert manifests(kafka) == [published]
+    assert reader(kafka).fetch(published, KINDS) == PARTS
+
+
+def test_a_broker_that_refuses_again_and_again_ends_publishing(kafka: FakeKafka) -> None:
+    refused = {f"at_{commit}": ABORTED for commit in range(ATTEMPTS)}
+    with pytest.raises(TopicError, match=f"failed {ATTEMPTS} times.*commit timed out"):
+        publish(kafka, **refused)
+
+
+@pytest.mark.parametrize("value", [b"W" + b"w" * 9, b"w" * 9, None])
+def test_a_damaged_chunk_is_refused(kafka: FakeKafka, value: bytes | None) -> None:
+    published = publish(kafka)
+    kafka.replace(chunk(kafka, "1/weights/1"), value)
+    with pytest.raises(
+        ArtifactError, match="chunk 1 of weights is not what the manifest says"
+    ) as refused:
+        reader(kafka).fetch(published, KINDS)
+    assert refused.value.reason == "damaged-chunk"
+    assert reader(kafka).fetch(published, ("vocabulary",)) == {"vocabulary": PARTS["vocabulary"]}
+
+
+def test_a_missing_chunk_is_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    kafka.remove(chunk(kafka, "1/weights/2"))
+    with pytest.raises(ArtifactError, match="version 1: chunk 2 of weights is missing"):
+        reader(kafka).fetch(published, KINDS)
+
+
+def test_chunks_that_the_log_no_longer_holds_are_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    kafka.trimmed[TOPICS.model_chunks, 0] = 3
+    with pytest.raises(ArtifactError, match="version 1: its chunks are gone"):
+        reader(kafka).fetch(published, KINDS)
+
+
+def test_swapped_chunks_are_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    parts = {part["kind"]: part for part in published["parts"]}
+    parts["optimizer"]["chunks"][:2] = parts["optimizer"]["chunks"][1::-1]
+    with pytest.raises(ArtifactError, match="chunk 0 of optimizer"):
+        reader(kafka).fetch(published, KINDS)
+
+
+def test_a_part_that_is_not_what_its_chunks_make_is_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    for part in published["parts"]:
+        part["sha256"] = sha256(b"other")
+    with pytest.raises(ArtifactError, match="version 1: the digest is not that of the parts"):
+        reader(kafka).fetch(published, ("weights",))
+
+
+def test_a_part_that_the_manifest_does_not_name_is_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    published["parts"] = published["parts"][:1]
+    with pytest.raises(ArtifactError, match=r"parts \['optimizer'\]; expected each of"):
+        reader(kafka).fetch(published, ("vocabulary", "exemplars", "optimizer"))
+
+
+def test_a_newer_format_is_refused(kafka: FakeKafka) -> None:
+    published = publish(kafka) | {"format": FORMAT + 1}
+    with pytest.raises(ArtifactError, match=f"reads up to {FORMAT}; update it"):
+        reader(kafka).fetch(published, KINDS)
+
+
+def test_manifests_come_by_version_without_those_deleted(kafka: FakeKafka) -> None:
+    for version in (2, 1):
+        publish(kafka, version)
+    kafka.append(TOPICS.models, None, "9")
+    assert [found["version"] for found in manifests(kafka)] == [1, 2]
+
+
+def test_a_manifest_that_cannot_be_read_is_not_passed_over_by_who_goes_on_from_it(
+    kafka: FakeKafka,
+) -> None:
+    publish(kafka)
+    kafka.append(TOPICS.models, b"newer", "2", [(TYPE_HEADER, b"ModelManifest")])
+    with pytest.raises(ArtifactError, match="update this process"):
+        manifests(kafka)
+
+
+def test_a_chunk_that_comes_late_is_waited_for(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    late = chunk(kafka, "1/weights/2")
+    value = late.value()
+    kafka.replace(late, b"not yet")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            kafka.replace(late, value)
+
+    assert ModelReader(kafka, TOPICS, pause=pause).fetch(published, KINDS) == PARTS
+    assert pauses == [FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS]
+
+
+def test_what_no_waiting_mends_is_not_tried_again(kafka: FakeKafka) -> None:
+    published = publish(kafka) | {"format": FORMAT + 1}
+    pauses: list[float] = []
+    with pytest.raises(ArtifactError):
+        ModelReader(kafka, TOPICS, pause=pauses.append).fetch(published, KINDS)
+    assert pauses == []
+
+
+def test_a_place_behind_the_end_of_the_log_is_not_waited_for(kafka: FakeKafka) -> None:
+    published = publish(kafka)
+    for place in published["run"]["places"]:
+        place["first_offset"], place["last_offset"] = 500, 10**12
+    with pytest.raises(ArtifactError, match="is missing"):
+        reader(kafka).fetch(published, KINDS)
+
+
+def test_a_pruned_version_is_gone_with_all_its_chunks(kafka: FakeKafka) -> None:
+    publishing = publisher(kafka)
+    one, two = (publishing.publish(example_manifest(v), PARTS) for v in (1, 2))
+    publishing.prune([one])
+    assert manifests(kafka) == [two]
+    assert reader(kafka).fetch(two, KINDS) == PARTS
+    last = {record.key(): record.value() for record in kafka.records(TOPICS.model_chunks)}
+    ours = {key: value for key, value in last.items() if key.startswith(b"1/")}
+    assert len(ours) == sum(len(part["chunks"]) for part in one["parts"])
+    assert set(ours.values()) == {None}
+
+
+def test_a_version_that_came_to_nothing_has_a_manifest_and_no_chunk(kafka: FakeKafka) -> None:
+    rejected = example_manifest() | {"status": "rejected", "rejection": "nothing to train on"}
+    published = publisher(kafka).publish(rejected, {})
+    assert manifests(kafka) == [published]
+    assert kafka.records(TOPICS.model_chunks) == []
+
+
+def test_a_version_says_where_its_chunks_lie_and_when_it_was_published(kafka: FakeKafka) -> None:
+    publish(kafka, 1)
+    run = publish(kafka, 2)["run"]
+    places = [(p["kind"], p["first_offset"], p["last_offset"]) for p in run["places"]]
+    assert [kind for kind, _, _ in places] == list(KINDS)
+    assert (places[0][1], places[-1][2]) == (9, 17)
+    assert all(last < first for (_, _, last), (_, first, _) in pairwise(places))
+    assert run["published_at"] > 1_700_000_000_000
+
+
+def test_serving_reads_no_chunk_of_the_optimizer(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = publish(kafka, 1)
+    asked: list[tuple[int, int]] = []
+    whole = model_reader.read_range
+
+    def watched(*arguments: Any) -> Any:
+        asked.append(arguments[3:5])
+        return whole(*arguments)
+
+    monkeypatch.setattr(model_reader, "read_range", watched)
+    reader(kafka).fetch(published, ("weights", "vocabulary"))
+
+    [(first, _)] = asked
+    [optimizer] = [p for p in published["run"]["places"] if p["kind"] == "optimizer"]
+    assert first > optimizer["last_offset"]

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Empty, Queue
+
+import pytest
+
+from ader_stream.errors import ArtifactError
+from ader_stream.stream.control import Command, ask, decode_command, last_of_each
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.models.manifest import Trust, encode_manifest
+from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.stream.models.pruning import needed_offsets, prunable
+from ader_stream.stream.models.registry import (
+    Registry,
+    RegistryFollower,
+    read_registry,
+    refuse_none,
+    registry_reader,
+)
+from tests.fakes import FakeKafka, complete_manifest, example_manifest
+
+TOPICS = Topics("ader")
+PARTS = dict.fromkeys(("weights", "vocabulary", "exemplars", "optimizer"), b"part")
+SECONDS = 20
+"""Longest wait for the thread, which needs milliseconds."""
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka()
+
+
+def publish(kafka: FakeKafka, *versions: int) -> None:
+    publisher = ModelPublisher(kafka, TOPICS, 100)
+    for version in versions:
+        publisher.publish(example_manifest(version), PARTS)
+
+
+def served(registry: Registry) -> int | None:
+    return registry.standing.served
+
+
+# --- commands
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Command("pin", 3, share=0.5, at=1),
+        Command("rollback", 2, newest=4, at=2),
+        Command("prune", versions=(1, 2), at=3),
+        Command("forget", key_hash=b"\xff\0", salt=b"s", at=4),
+    ],
+)
+def test_a_command_comes_back(kafka: FakeKafka, command: Command) -> None:
+    ask(kafka, TOPICS, command)
+    [record] = kafka.records(TOPICS.control)
+    assert decode_command(record) == command
+    assert record.key() == command.key.encode()
+
+
+def test_a_command_has_the_time_at_which_it_was_asked(kafka: FakeKafka) -> None:
+    ask(kafka, TOPICS, Command("unpin"))
+    assert decode_command(kafka.records(TOPICS.control)[0]).at > 1_700_000_000_000
+
+
+def test_only_a_forget_has_a_key_of_its_own() -> None:
+    one, other = (Command("forget", key_hash=hash_) for hash_ in (b"1", b"2"))
+    commands = [Command("pin", 1), one, Command("pin", 2), other]
+    assert last_of_each(commands) == [one, Command("pin", 2), other]
+
+
+# --- reading
+
+
+def test_what_was_published_and_asked_is_there(kafka: FakeKafka) -> None:
+    publish(kafka, 1, 2, 3)
+    ask(kafka, TOPICS, Command("pin", 2))
+    registry = read_registry(kafka, TOPICS, Trust())
+    assert sorted(registry.manifests) == [1, 2, 3]
+    assert served(registry) == 2
+    assert registry.newest == registry.manifests[3]
+
+
+def test_what_comes_is_taken_by_the_next_poll(kafka: FakeKafka) -> None:
+    reader = registry_reader(kafka, TOPICS, registry := Registry(Trust()))
+    assert registry.newest is None
+    assert not reader.poll()
+    publish(kafka, 1, 2)
+    ask(kafka, TOPICS, Command("rollback", 1, newest=2))
+    assert reader.poll()
+    assert registry.standing.parent == 1
+    assert not reader.poll()
+
+
+def test_a_manifest_that_cannot_be_taken_is_told(kafka: FakeKafka) -> None:
+    publish(kafka, 1)
+    kafka.append(TOPICS.models, b"nonsense", "2", [])
+    refused: list[ArtifactError] = []
+    registry = Registry(Trust(), refused.append)
+    registry_reader(kafka, TOPICS, registry)
+    assert (sorted(registry.manifests), len(refused)) == ([1], 1)
+    with pytest.raises(ArtifactError):
+        registry_reader(kafka, TOPICS, Registry(Trust(), refuse_none))
+
+
+def test_a_manifest_under_another_key_is_refused(kafka: FakeKafka) -> None:
+    publish(kafka, 1)
+    [record] = kafka.records(TOPICS.models)
+    kafka.append(TOPICS.models, record.value(), "2", record.headers())
+    with pytest.raises(ArtifactError, match="version 1 stands under the key '2'"):
+        read_registry(kafka, TOPICS, Trust())
+
+
+def test_a_command_that_cannot_be_read_is_passed_over(kafka: FakeKafka) -> None:
+    publish(kafka, 1)
+    kafka.append(TOPICS.control, b"newer than this process", "pin", [])
+    kafka.append(TOPICS.control, None, "pin")
+    assert served(read_registry(kafka, TOPICS, Trust())) == 1
+
+
+# --- following
+
+
+@contextmanager
+def following(
+    kafka: FakeKafka, repeat: float = SECONDS
+) -> Iterator[tuple[RegistryFollower, Queue[int | None]]]:
+    """A follower, and the version that serves each time it has called."""
+    told: Queue[int | None] = Queue()
+    registry = Registry(Trust())
+
+    def tell() -> None:
+        told.put(served(registry))
+        if served(registry) == 13:
+            raise ZeroDivisionError("unlucky")
+
+    follower = RegistryFollower(kafka, TOPICS, registry, tell, repeat)
+    follower.start()
+    try:
+        yield follower, told
+    finally:
+        follower.stop()
+
+
+def test_what_stands_there_is_told_before_the_start_returns(kafka: FakeKafka) -> None:
+    publish(kafka, 1, 2)
+    with following(kafka) as (_, told):
+        assert told.get_nowait() == 2
+
+
+def test_versions_and_commands_are_told_as_they_come(kafka: FakeKafka) -> None:
+    publish(kafka, 1)
+    with following(kafka) as (follower, told):
+        assert told.get_nowait() == 1
+        publish(kafka, 2)
+        assert told.get(timeout=SECONDS) == 2
+        ask(kafka, TOPICS, Command("pin", 1))
+        assert told.get(timeout=SECONDS) == 1
+        with pytest.raises(Empty):
+            told.get_nowait()
+        follower.check()
+
+
+def test_it_is_told_again_after_a_while_without_news(kafka: FakeKafka) -> None:
+    with following(kafka, repeat=0.0) as (_, told):
+        assert [told.get(timeout=SECONDS) for _ in range(3)] == [None] * 3
+
+
+def test_an_error_of_any_kind_in_the_thread_is_raised_where_it_is_asked_for(
+    kafka: FakeKafka,
+) -> None:
+    with following(kafka) as (follower, told):
+        told.get_nowait()
+        value, headers = encode_manifest(complete_manifest(13))
+        kafka.append(TOPICS.models, value, "13", headers)
+        told.get(timeout=SECONDS)
+        follower._thread.join(SECONDS)
+        with pytest.raises(ZeroDivisionError):
+            follower.check()
+
+
+# --- pruning
+
+
+def registry_of(*versions: int, commands: tuple[Command, ...] = ()) -> Registry:
+    registry = Registry(Trust())
+    registry.manifests |= {v: example_manifest(v) for v in versions}
+    registry.commands += commands
+    return registry
+
+
+def test_the_newest_versions_of_the_line_stay() -> None:
+    assert prunable(registry_of(1, 2, 3, 4, 5), keep=3) == [1, 2]
+    assert prunable(registry_of(1, 2, 3), keep=1) == [1]
+    assert prunable(registry_of(), keep=2) == []
+
+
+def test_what_is_pinned_served_or_rolled_back_to_stays() -> None:
+    pinned = registry_of(*range(1, 8), commands=(Command("pin", 2, share=0.1),))
+    assert prunable(pinned, keep=2) == [1, 3, 4, 5]
+    rolled_back = registry_of(*range(1, 8), commands=(Command("rollback", 3, newest=7),))
+    assert prunable(rolled_back, keep=2) == [1, 4, 5, 6]
+
+
+def test_the_newest_version_stays_be_it_rejected() -> None:
+    registry = registry_of(1, 2, 3)
+    registry.manifests[4] = example_manifest(4, status="rejected")
+    assert prunable(registry, keep=2) == [1]
+
+
+def test_sessions_are_needed_from_the_oldest_versions_first_one_on() -> None:
+    registry = registry_of(2, 3)
+    for version, places in ((2, [(0, 10), (1, 7)]), (3, [(0, 20), (1, None), (2, 5)])):
+        run = registry.manifests[version]["run"]
+        registry.manifests[version]["run"] = run | {
+            "offsets": [
+                {"partition": p, "first_offset": first, "next_offset": 99} for p, first in places
+            ]
+        }
+    assert needed_offsets(registry) == {0: 10, 2: 5}

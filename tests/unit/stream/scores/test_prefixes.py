@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+
+from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
+from ader_stream.stream.scores.prefixes import PrefixFollower
+from ader_stream.types import BlockRule, IntakeRule, SessionRule
+from tests.fakes import FakeRecord
+
+GAP = 100
+INTAKE = IntakeRule(max_jump=10_000, confirmations=1, event_ids=2)
+
+
+def follower(lateness: int = 0) -> PrefixFollower:
+    decoder = ClickDecoder(ClickFormat(event_id="id"))
+    return PrefixFollower(decoder, BlockRule(0, 1000), SessionRule(GAP, lateness), INTAKE)
+
+
+def log(*clicks: tuple[str, str, int]) -> list[FakeRecord]:
+    """Clicks (session, item, time) from offset 0 on."""
+    return [
+        FakeRecord(json.dumps({"session": s, "item": i, "time": t}).encode(), offset=offset)
+        for offset, (s, i, t) in enumerate(clicks)
+    ]
+
+
+def heartbeat(watermark: int, offset: int) -> FakeRecord:
+    headers = [(WATERMARK_HEADER, str(watermark).encode())]
+    return FakeRecord(headers=headers, offset=offset)
+
+
+def joined(follower: PrefixFollower, records: list[FakeRecord]) -> list[tuple[int, list[str]]]:
+    """Offset, and the session's items up to the click that has joined."""
+    return [(click.offset, [*click.items]) for click in follower.observe(records)]
+
+
+def test_each_click_comes_with_its_session_as_it_joins() -> None:
+    records = log(("a", "x", 10), ("b", "y", 20), ("a", "z", 30))
+    assert joined(follower(), records) == [(0, ["x"]), (1, ["y"]), (2, ["x", "z"])]
+
+
+def test_a_click_between_others_comes_with_its_place() -> None:
+    records = log(("a", "x", 10), ("a", "z", 30), ("a", "y", 20))
+    assert joined(follower(lateness=50), records)[-1] == (2, ["x", "y"])
+
+
+def test_what_the_sessionizer_refuses_is_passed_over() -> None:
+    poison = [FakeRecord(b"{", offset=0), FakeRecord(headers=[(WATERMARK_HEADER, b"x")], offset=1)]
+    records = [*poison, FakeRecord(b'{"session": "a", "item": "x", "time": 1}', offset=2)]
+    assert [offset for offset, _ in joined(follower(), records)] == [2]
+
+
+def test_a_heartbeat_closes_sessions_and_blocks() -> None:
+    following = follower()
+    joined(following, [*log(("a", "x", 10)), heartbeat(1000, 1)])
+    assert (following.items_of("a"), following.open_block) == (None, 1)
+
+
+def test_the_newest_open_session_of_a_key_answers() -> None:
+    following = follower(lateness=500)
+    joined(following, log(("a", "x", 10), ("a", "y", 300)))
+    assert following.items_of("a") == ("y",)
+    assert following.items_of("b") is None
+
+
+def test_before_the_first_commit_reading_starts_where_it_is_told_to() -> None:
+    following = follower()
+    assert following.resume("", 7) == 7
+    assert following.open_block is None
+
+
+def test_with_nothing_open_reading_goes_on_where_it_was() -> None:
+    following, again = follower(), follower()
+    joined(following, [*log(("a", "x", 10)), heartbeat(1500, 1)])
+    assert again.resume(following.metadata(), 2) == 2
+    assert again.open_block == 1
+    assert joined(
+        again, [FakeRecord(b'{"session": "a", "item": "y", "time": 1200}', offset=2)]
+    ) == [(2, ["y"])]
+    assert again.metadata() != following.metadata()
+
+
+def test_a_new_owner_reads_from_the_oldest_open_session_on() -> None:
+    records = log(("a", "x", 10), ("b", "y", 200), ("c", "z", 250), ("b", "w", 280))
+    following, again = follower(), follower()
+    joined(following, records)
+    place = again.resume(following.metadata(), len(records))
+    assert place == 1
+    joined(again, records[place:])
+    assert again.items_of("b") == ("y", "w")
+    assert again.items_of("a") is None
+    assert again.metadata() == following.metadata()
+
+
+def test_a_new_owner_gives_a_click_to_the_same_one_of_two_open_sessions() -> None:
+    """z belongs to the session of v and w; without them it would be carried to that of y."""
+    before = (("a", "v", 200), ("a", "w", 300), ("a", "y", 450), ("b", "b", 590), ("a", "z", 250))
+    records = log(*before, ("b", "c", 640))
+    following, again = follower(lateness=200), follower(lateness=200)
+    joined(following, records)
+    joined(again, records[again.resume(following.metadata(), len(records)) :])
+    assert again.items_of("a") == following.items_of("a") == ("y",)
+
+
+def test_a_held_click_joins_at_the_record_that_confirms_it() -> None:
+    following = follower()
+    assert joined(following, log(("a", "x", 10), ("b", "y", 50_000))) == [(0, ["x"])]
+    confirmed = FakeRecord(b'{"session": "c", "item": "z", "time": 50001}', offset=2)
+    assert joined(following, [confirmed]) == [(2, ["y"]), (2, ["z"])]
+
+
+def test_a_new_owner_knows_what_is_held() -> None:
+    records = log(("a", "x", 10), ("b", "y", 50_000), ("a", "w", 20), ("c", "z", 50_001))
+    following, again = follower(), follower()
+    joined(following, records[:3])
+    place = again.resume(following.metadata(), 3)
+    joined(again, records[place:3])
+    assert joined(again, records[3:]) == joined(following, records[3:]) == [(3, ["y"]), (3, ["z"])]
+
+
+def identified(*clicks: tuple[str, int, str | None]) -> list[FakeRecord]:
+    """Clicks (session, time, event id) from offset 0 on."""
+    values = [{"session": s, "item": f"{e}", "time": t, "id": e} for s, t, e in clicks]
+    return [FakeRecord(json.dumps(v).encode(), offset=at) for at, v in enumerate(values)]
+
+
+def test_a_new_owner_knows_the_duplicates() -> None:
+    """The second x was known from before the only open session began."""
+    records = identified(
+        ("a", 10, "x"), ("b", 20, "y"), ("c", 490, None), ("c", 500, "x"), ("c", 510, "y")
+    )
+    following, again = follower(), follower()
+    for record in records[:4]:
+        joined(following, [record])
+    place = again.resume(following.metadata(), 4)
+    assert place == 0
+    joined(again, records[place:4])
+    assert joined(again, records[4:]) == joined(following, records[4:]) == []
+    assert again.items_of("c") == following.items_of("c") == ("None",)

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
+from ader_stream.stream.forgetting import Forgotten, forget_request
+from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.scores.prefixes import PrefixFollower
+from ader_stream.stream.scores.prequential import Answers, PrequentialTask
+from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score, read_scores
+from ader_stream.types import BlockRule, Counts, IntakeRule, Recommendation, SessionRule, Target
+from tests.fakes import FakeKafka, FakeProducer, FakeRecord
+
+TOPICS = Topics("ader")
+PARTITION = 1
+GAP = 100
+
+
+class Worker:
+    """A task whose version 7 scores every click from block 1 on; it knows items but "new".
+
+    `targets` are what it was asked to score, `told` what it was told after a commit.
+    """
+
+    def __init__(self, kafka: FakeKafka, *, recommends: bool = False) -> None:
+        self.targets: list[tuple[int, Target]] = []
+        self.told: list[tuple[int, int, Counts]] = []
+        self.serves = True
+        self._producer = FakeProducer(kafka)
+        rules = BlockRule(0, 1000), SessionRule(GAP), IntakeRule()
+        self.task = PrequentialTask(
+            PARTITION,
+            kafka,
+            TOPICS,
+            PrefixFollower(ClickDecoder(ClickFormat()), *rules),
+            Answers(self._score, self._tell, self._recommend if recommends else None),
+        )
+
+    def start(self, next_offset: int = 0, metadata: str = "") -> int:
+        return self.task.restore(next_offset, metadata, is_committed=bool(metadata))
+
+    def process(self, *records: FakeRecord) -> None:
+        self.task.process([*records])
+
+    def commit(self, next_offset: int = 0) -> tuple[int, str]:
+        """Commit and return the offset with its metadata."""
+        transaction = Transaction()
+        metadata = self.task.write(transaction, next_offset)
+        self._producer.begin_transaction()
+        transaction.send(self._producer)
+        self._producer.commit_transaction(1)
+        self.task.committed()
+        return next_offset, metadata
+
+    def _score(self, block: int, targets: list[Target]) -> tuple[int | None, Counts]:
+        self.targets += [(block, target) for target in targets]
+        if block == 0:
+            return None, Counts()
+        unknown = sum(target.item == "new" for target in targets)
+        return 7, Counts(targets=len(targets) - unknown, unknown=unknown)
+
+    def _tell(self, block: int, version: int, counts: Counts) -> None:
+        self.told.append((block, version, counts))
+
+    def _recommend(self, sessions: Mapping[str, tuple[str, ...]]) -> dict[str, Recommendation]:
+        return {
+            key: Recommendation(7, fallback=False, items=((f"after {items[-1]}", 0.5),))
+            for key, items in sessions.items()
+            if self.serves
+        }
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka()
+
+
+@pytest.fixture
+def worker(kafka: FakeKafka) -> Worker:
+    worker = Worker(kafka)
+    worker.start()
+    return worker
+
+
+def log(*clicks: tuple[str, str, int]) -> list[FakeRecord]:
+    return [
+        FakeRecord(
+            json.dumps({"session": s, "item": i, "time": t}).encode(),
+            partition=PARTITION,
+            offset=offset,
+        )
+        for offset, (s, i, t) in enumerate(clicks)
+    ]
+
+
+def scores(kafka: FakeKafka) -> dict[ScoreKey, Score]:
+    return dict(read_scores(kafka, TOPICS.scores))
+
+
+def recommended(kafka: FakeKafka) -> list[tuple[bytes | None, int, list[str]]]:
+    """Key, time and items of every recommendation."""
+    found = []
+    for record in kafka.records(TOPICS.recommendations, PARTITION):
+        _, value = decode(record.value(), record.headers())
+        found.append((record.key(), value["time"], [one["item"] for one in value["items"]]))
+    return found
+
+
+def test_each_click_is_the_target_of_its_prefix_before_it_joins(worker: Worker) -> None:
+    worker.process(*log(("a", "x", 1010), ("b", "y", 1020), ("a", "z", 1030), ("a", "x", 1040)))
+    assert worker.targets == [
+        (1, Target((), "x")),
+        (1, Target((), "y")),
+        (1, Target(("x",), "z")),
+        (1, Target(("x", "z"), "x")),
+    ]
+
+
+def test_clicks_are_scored_block_by_block(kafka: FakeKafka, worker: Worker) -> None:
+    worker.process(*log(("a", "x", 10), ("a", "y", 1010), ("a", "new", 1020)))
+    worker.commit()
+    assert scores(kafka) == {
+        ScoreKey(0, None, PARTITION): Score(1),
+        ScoreKey(1, 7, PARTITION): Score(2, Counts(targets=1, unknown=1)),
+    }
+
+
+def test_counts_run_on_over_commits(kafka: FakeKafka, worker: Worker) -> None:
+    first, second, third = log(("a", "x", 1010), ("a", "y", 1020), ("a", "z", 1030))
+    worker.process(first, second)
+    worker.commit()
+    worker.process(third)
+    worker.commit()
+    worker.commit()
+    written = [score.clicks for _, score in read_scores(kafka, TOPICS.scores)]
+    assert written == [2, 3]
+
+
+def test_counts_are_told_once_they_are_committed(worker: Worker) -> None:
+    worker.process(*log(("a", "x", 10), ("a", "y", 1010)))
+    assert worker.told == []
+    worker.commit()
+    worker.commit()
+    assert worker.told == [(1, 7, Counts(targets=1))]
+
+
+def test_a_successor_scores_no_click_twice_and_knows_every_prefix(kafka: FakeKafka) -> None:
+    records = log(("a", "x", 1010), ("b", "y", 1020), ("a", "z", 1030), ("a", "w", 1040))
+    first, successor = Worker(kafka), Worker(kafka)
+    first.start()
+    first.process(*records[:3])
+    place = first.commit(3)
+    first.process(records[3])  # dies before its commit
+    start = successor.start(*place)
+    assert start == 0
+    successor.process(*records[start:])
+    assert successor.targets == [(1, Target(("x", "z"), "w"))]
+    successor.commit(4)
+    assert scores(kafka) == {ScoreKey(1, 7, PARTITION): Score(4, Counts(targets=4))}
+
+
+@pytest.mark.parametrize("commits", [[], [1], [1, 4], [2, 3, 6], list(range(8))])
+def test_deaths_change_no_count(commits: list[int]) -> None:
+    records = log(
+        ("a", "x", 910),
+        ("b", "y", 960),
+        ("a", "new", 1005),
+        ("b", "z", 1050),
+        ("c", "x", 1100),
+        ("b", "y", 1140),
+        ("a", "z", 990),
+        ("b", "w", 1200),
+    )
+    whole, broken = FakeKafka(), FakeKafka()
+    worker = Worker(whole)
+    worker.start()
+    worker.process(*records)
+    worker.commit(len(records))
+    place = (0, "")
+    for end in [*commits, len(records)]:
+        worker = Worker(broken)
+        worker.process(*records[worker.start(*place) : end])
+        place = worker.commit(end)
+        worker.process(*records[end:])
+    assert scores(broken) == scores(whole)
+
+
+def test_scores_of_other_partitions_are_left_alone(kafka: FakeKafka) -> None:
+    key, value, headers = encode_score(ScoreKey(1, 7, PARTITION + 1), Score(50))
+    kafka.append(TOPICS.scores, value, key, headers)
+    worker = Worker(kafka)
+    worker.start()
+    worker.process(*log(("a", "x", 1010)))
+    worker.commit()
+    assert {key.partition: score.clicks for key, score in scores(kafka).items()} == {1: 1, 2: 50}
+
+
+def test_a_session_is_recommended_to_after_its_last_click(kafka: FakeKafka) -> None:
+    worker = Worker(kafka, recommends=True)
+    worker.start()
+    worker.process(*log(("a", "x", 1010), ("b", "y", 1020), ("a", "z", 1030)))
+    worker.commit()
+    worker.commit()
+    assert recommended(kafka) == [(b"a", 1030, ["after z"]), (b"b", 1020, ["after y"])]
+
+
+def test_nothing_is_recommended_before_a_version_serves(kafka: FakeKafka) -> None:
+    worker = Worker(kafka, recommends=True)
+    worker.serves = False
+    worker.start()
+    worker.process(*log(("a", "x", 1010)))
+    worker.commit()
+    assert recommended(kafka) == []
+
+
+def test_a_heartbeat_ends_blocks_and_is_no_click(kafka: FakeKafka, worker: Worker) -> None:
+    end = FakeRecord(headers=[(WATERMARK_HEADER, b"2000")], partition=PARTITION, offset=1)
+    worker.process(*log(("a", "x", 1010)), end)
+    worker.commit()
+    assert (worker.task.open_block, worker.task.items_of("a")) == (2, None)
+    assert scores(kafka)[ScoreKey(1, 7, PARTITION)].clicks == 1
+
+
+def test_there_is_nothing_to_write_without_a_record(worker: Worker) -> None:
+    worker.task.tick(is_at_end=True)
+    assert not worker.task.is_dirty()
+
+
+def test_a_forgotten_session_is_gone_and_its_recommendation_is_deleted(kafka: FakeKafka) -> None:
+    worker = Worker(kafka, recommends=True)
+    worker.start()
+    worker.process(*log(("a", "x", 1010), ("b", "y", 1020)))
+    worker.commit()
+    assert worker.task.forget(Forgotten.of([forget_request("a", [])])) == 1
+    assert (worker.task.items_of("a"), worker.task.items_of("b")) == (None, ("y",))
+    assert worker.task.is_dirty()
+    worker.commit()
+    assert not worker.task.is_dirty()
+    last = kafka.records(TOPICS.recommendations, PARTITION)[-1]
+    assert (last.key(), last.value()) == (b"a", None)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import pytest
+
+from ader_stream.errors import OffsetError
+from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
+from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.session_records import encode_outputs
+from ader_stream.stream.sessions.window import BlockCounts, BlockEnd
+from tests.fakes import FakeKafka
+
+TOPIC = "sessions"
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka()
+
+
+def feed(kafka: FakeKafka, start: dict[int, int] | None = None, partitions: int = 2) -> BlockFeed:
+    feed = BlockFeed(kafka, TOPIC, partitions, start or {})
+    feed.poll(0)
+    return feed
+
+
+def write(kafka: FakeKafka, partition: int, *outputs: OpenSession | BlockEnd) -> None:
+    for value, headers in encode_outputs(partition, outputs):
+        kafka.append(TOPIC, value, str(partition), headers, partition)
+
+
+def end(block: int) -> BlockEnd:
+    return BlockEnd(block, BlockCounts())
+
+
+def session(key: str, block: int, *times: int) -> OpenSession:
+    at = [*times] or [block * 100]
+    return OpenSession(key, block, at, [f"at {time}" for time in at])
+
+
+def keys(block: TrainingBlock | None) -> list[str]:
+    assert block is not None
+    return [session.key for session in block.sessions]
+
+
+def test_a_block_is_complete_when_every_partition_has_ended_it(kafka: FakeKafka) -> None:
+    waiting = feed(kafka)
+    write(kafka, 0, end(-1), session("a", 0), end(0))
+    waiting.poll(0)
+    assert waiting.next_block(1) is None
+    write(kafka, 1, end(-1), session("b", 0))
+    waiting.poll(0)
+    assert waiting.waiting() == []
+    write(kafka, 1, end(0))
+    waiting.poll(0)
+    assert waiting.waiting() == [0]
+    assert keys(waiting.next_block(1)) == ["a", "b"]
+
+
+def test_a_block_is_given_out_once(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0))
+    waiting = feed(kafka, partitions=1)
+    assert keys(waiting.next_block(1)) == ["a"]
+    assert waiting.next_block(1) is None
+
+
+def test_a_partition_that_begins_later_has_ended_the_blocks_before(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1))
+    write(kafka, 1, end(4), session("z", 5))
+    waiting = feed(kafka)
+    assert waiting.waiting() == [0, 1]
+
+
+def test_blocks_come_in_order_one_at_a_time(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1))
+    waiting = feed(kafka, partitions=1)
+    assert [waiting.next_block(1).blocks, waiting.next_block(1).blocks] == [(0,), (1,)]
+
+
+def test_blocks_without_a_session_are_passed_over(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), end(0), end(1), session("a", 2), end(2))
+    assert feed(kafka, partitions=1).next_block(1).blocks == (2,)
+
+
+def test_short_blocks_are_joined_until_they_have_enough_sessions(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1), session("c", 2))
+    waiting = feed(kafka, partitions=1)
+    assert waiting.next_block(3) is None
+    write(kafka, 0, end(2), session("d", 3), end(3))
+    waiting.poll(0)
+    block = waiting.next_block(3)
+    assert (block.blocks, keys(block)) == ((0, 1, 2), ["a", "b", "c"])
+    assert waiting.waiting() == [3]
+
+
+def test_sessions_are_sorted_by_last_time_first_time_and_key(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("d", 0, 10, 50), session("c", 0, 20, 50), end(0))
+    write(kafka, 1, end(-1), session("b", 0, 20, 50), session("e", 0, 5, 40), end(0))
+    assert keys(feed(kafka).next_block(1)) == ["e", "d", "b", "c"]
+
+
+def test_reading_goes_on_behind_the_end_of_the_last_block_given_out(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0), session("c", 1), end(1))
+    write(kafka, 1, end(-1), end(0), session("d", 1))
+    first = feed(kafka)
+    offsets = first.next_block(1).next_offsets
+    assert offsets == {0: 3, 1: 2}
+    write(kafka, 1, end(1))
+    first.poll(0)
+    again = feed(kafka, dict(offsets))
+    assert again.next_block(1) == first.next_block(1)
+
+
+def test_a_partition_that_has_not_got_there_is_read_from_where_it_was(kafka: FakeKafka) -> None:
+    """Its first block lies after the one given out: that it begins there must be seen again."""
+    write(kafka, 0, end(-1), session("a", 0), end(0))
+    write(kafka, 1, end(4), session("z", 5))
+    offsets = feed(kafka).next_block(1).next_offsets
+    assert offsets == {0: 3, 1: 0}
+    write(kafka, 0, session("b", 1), end(1))
+    assert keys(feed(kafka, dict(offsets)).next_block(1)) == ["b"]
+
+
+def test_what_else_stands_in_the_topic_is_passed_over(kafka: FakeKafka) -> None:
+    advance = {"partition": 0, "next_offset": 5, "watermark": 7}
+    write(kafka, 0, end(-1), session("a", 0))
+    value, headers = encode("IdleAdvance", advance)
+    kafka.append(TOPIC, value, "0", headers, 0)
+    write(kafka, 0, end(0))
+    assert keys(feed(kafka, partitions=1).next_block(1)) == ["a"]
+
+
+def test_a_topic_that_was_trimmed_is_read_from_its_first_offset(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1))
+    kafka.trimmed[TOPIC, 0] = 3
+    assert keys(feed(kafka, partitions=1).next_block(1)) == ["b"]
+
+
+def test_where_an_offset_that_is_needed_is_gone_reading_ends(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1))
+    kafka.trimmed[TOPIC, 0] = 4
+    with pytest.raises(OffsetError, match="the offset to read from is gone"):
+        feed(kafka, {0: 3}, partitions=1)
+
+
+def test_a_partition_that_is_added_later_is_waited_for(kafka: FakeKafka) -> None:
+    kafka.partitions[TOPIC] = 2
+    waiting = feed(kafka)
+    write(kafka, 0, end(-1), session("a", 0), end(0))
+    kafka.partitions[TOPIC] = 3
+    waiting.grow()
+    write(kafka, 1, end(-1), end(0))
+    waiting.poll(0)
+    assert waiting.next_block(1) is None
+    write(kafka, 2, end(-1), session("c", 0), end(0))
+    waiting.poll(0)
+    assert keys(waiting.next_block(1)) == ["a", "c"]

@@ -1,0 +1,573 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from ader_stream.errors import AderError, OffsetError, TopicError
+from ader_stream.metrics import Metrics
+from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
+from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
+from ader_stream.stream.forgetting import Forgotten, forget_request
+from ader_stream.stream.kafka.codec import decode, encode
+from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.sessions.partition_state import PARTITION_KEY
+from ader_stream.stream.sessions.sessionizing import (
+    Idling,
+    SessionizerRules,
+    SessionizerTask,
+)
+from ader_stream.stream.sessions.watermark_hints import WatermarkHints
+from ader_stream.types import BlockRule, IntakeRule, SessionRule
+from tests.fakes import FakeKafka, FakeProducer, FakeRecord
+
+TOPICS = Topics("ader")
+PARTITION = 2
+GAP = 100
+INTAKE = IntakeRule(max_jump=10_000, confirmations=2, held_offsets=10, event_ids=5)
+FAR = 20_500
+
+
+class Sessionizer:
+    """A task on a cluster in memory, as the loop around it would drive it."""
+
+    def __init__(
+        self,
+        kafka: FakeKafka,
+        registry: CollectorRegistry,
+        idling: Idling | None = None,
+        **rule: Any,
+    ) -> None:
+        rules = SessionizerRules(BlockRule(0, 1000), SessionRule(GAP, **rule), INTAKE)
+        decoder = ClickDecoder(ClickFormat(event_id="id", extra=("price",)))
+        self._producer = FakeProducer(kafka)
+        self.next_offset = 0
+        self.task = SessionizerTask(
+            PARTITION, kafka, TOPICS, decoder, rules, Metrics(registry), idling
+        )
+
+    def restore(
+        self, next_offset: int = 0, *, metadata: str = "", is_committed: bool = False
+    ) -> Sessionizer:
+        self.next_offset = self.task.restore(next_offset, metadata, is_committed=is_committed)
+        return self
+
+    def process(self, *records: FakeRecord) -> None:
+        self.task.process([*records])
+        self.next_offset = records[-1].offset() + 1
+
+    def commit(self) -> str:
+        """Commit and return the offset's metadata."""
+        transaction = Transaction()
+        metadata = self.task.write(transaction, self.next_offset)
+        self._producer.begin_transaction()
+        transaction.send(self._producer)
+        self._producer.commit_transaction(1)
+        self.task.committed()
+        return metadata
+
+
+Make = Callable[..., Sessionizer]
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def sessionizer(kafka: FakeKafka, registry: CollectorRegistry) -> Sessionizer:
+    return Sessionizer(kafka, registry).restore()
+
+
+def click(key: str, time: int, offset: int = 0, **extra: object) -> FakeRecord:
+    value = {"session": key, "item": f"at {time}", "time": time} | extra
+    return FakeRecord(
+        json.dumps(value).encode(), key.encode(), partition=PARTITION, offset=offset, timestamp=7
+    )
+
+
+def heartbeat(watermark: int) -> FakeRecord:
+    return FakeRecord(headers=[(WATERMARK_HEADER, str(watermark).encode())], partition=PARTITION)
+
+
+def open_keys(task: SessionizerTask) -> set[str]:
+    return {session.key for session in task._window.open_sessions()}
+
+
+def written(kafka: FakeKafka, topic: str) -> list[tuple[bytes | None, str, dict[str, object]]]:
+    return [
+        (record.key(), *decode(record.value(), record.headers()))
+        for record in kafka.records(topic, PARTITION)
+        if record.value() is not None
+    ]
+
+
+def keys_of(kafka: FakeKafka) -> list[list[str]]:
+    """Keys of the sessions in each SessionBatch."""
+    return [
+        [session["key"] for session in value["sessions"]]
+        for _, name, value in written(kafka, TOPICS.sessions)
+        if name == "SessionBatch"
+    ]
+
+
+def sample(registry: CollectorRegistry, name: str, **labels: object) -> float | None:
+    return registry.get_sample_value(name, {label: str(value) for label, value in labels.items()})
+
+
+def test_closed_sessions_and_block_ends_are_written_under_the_partitions_number(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("b", 20), heartbeat(1000))
+    sessionizer.commit()
+    records = written(kafka, TOPICS.sessions)
+    assert [(key, name) for key, name, _ in records] == [
+        (b"2", "BlockEnd"),
+        (b"2", "SessionBatch"),
+        (b"2", "BlockEnd"),
+    ]
+    assert records[-1][2] == {"partition": 2, "block": 0, "clicks": 2, "sessions": 2, "late": 0}
+
+
+def test_another_process_goes_on_with_the_sessions_that_were_open(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10, price=[1.5]), click("b", 20))
+    sessionizer.commit()
+    sessionizer.process(click("c", 30))  # dies before its commit
+    successor = Sessionizer(kafka, CollectorRegistry()).restore(2)
+    successor.process(click("a", 90), heartbeat(1000))
+    successor.commit()
+    assert keys_of(kafka) == [["b", "a"]]
+    [*_, (_, _, batch), (_, _, end)] = written(kafka, TOPICS.sessions)
+    session = batch["sessions"][1]
+    assert session["times"] == [10, 90]
+    assert session["extra"] == [{"position": 0, "fields": {"price": "[1.5]"}}]
+    assert (end["clicks"], end["sessions"]) == (3, 2)
+
+
+def test_a_session_that_has_closed_leaves_a_tombstone_in_the_changelog(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10))
+    sessionizer.commit()
+    sessionizer.process(click("b", 500))
+    sessionizer.commit()
+    newest = {r.key(): r.value() for r in kafka.records(TOPICS.sessionizer_state, PARTITION)}
+    assert newest[b"a"] is None
+    assert newest[b"b"] is not None
+    assert newest[PARTITION_KEY] is not None
+    successor = Sessionizer(kafka, CollectorRegistry()).restore()
+    successor.process(heartbeat(1000))
+    successor.commit()
+    assert keys_of(kafka) == [["a"], ["b"]]
+
+
+def test_only_what_has_changed_is_written_again(kafka: FakeKafka, sessionizer: Sessionizer) -> None:
+    sessionizer.process(click("a", 10), click("b", 20))
+    sessionizer.commit()
+    before = len(kafka.records(TOPICS.sessionizer_state, PARTITION))
+    sessionizer.process(click("b", 30))
+    sessionizer.commit()
+    new = kafka.records(TOPICS.sessionizer_state, PARTITION)[before:]
+    assert [record.key() for record in new] == [b"b", PARTITION_KEY]
+
+
+def test_a_refused_click_becomes_a_dead_letter_with_all_that_it_was(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    poison = FakeRecord(
+        b"{",
+        b"\xff",
+        headers=[("trace", b"1"), ("none", None)],
+        topic="shop.clicks",
+        partition=PARTITION,
+        offset=41,
+        timestamp=99,
+    )
+    sessionizer.process(poison, click("a", 10, offset=42))
+    sessionizer.commit()
+    [(key, name, letter)] = written(kafka, TOPICS.dead_letters)
+    assert (key, name) == (b"\xff", "DeadLetter")
+    assert letter.pop("error")
+    assert letter == {
+        "topic": "shop.clicks",
+        "partition": PARTITION,
+        "offset": 41,
+        "timestamp": 99,
+        "key": b"\xff",
+        "value": b"{",
+        "headers": [{"name": "trace", "value": b"1"}, {"name": "none", "value": None}],
+        "reason": "malformed",
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"\\ud800": 1}',
+        b'{"session": "a", "item": "\\ud800", "time": 1}',
+        b'{"session": "__partition__", "item": "x", "time": 1}',
+        b'{"session": "a", "item": "x", "time": 1, "price": "\\ud800"}',
+    ],
+)
+def test_no_text_that_utf8_cannot_hold_stops_a_commit(
+    sessionizer: Sessionizer, value: bytes
+) -> None:
+    sessionizer.process(FakeRecord(value, b"k"))
+    sessionizer.commit()
+
+
+def test_a_heartbeat_far_outside_of_time_is_a_dead_letter(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), heartbeat(10**18))
+    sessionizer.commit()
+    [(_, _, letter)] = written(kafka, TOPICS.dead_letters)
+    assert letter["reason"] == "bad-value"
+
+
+@pytest.mark.parametrize("value", [b"{", None])
+def test_headers_that_cannot_be_handed_out_are_asked_for_once(
+    kafka: FakeKafka, sessionizer: Sessionizer, value: bytes | None
+) -> None:
+    poison = UnreadableHeaders(value, b"k")
+    sessionizer.process(poison, click("a", 10))
+    sessionizer.commit()
+    [(_, _, letter)] = written(kafka, TOPICS.dead_letters)
+    assert (letter["value"], letter["headers"]) == (value, [])
+    assert poison.asked == 1
+
+
+class UnreadableHeaders(FakeRecord):
+    """A record one of whose headers has a name that is no UTF-8."""
+
+    asked = 0
+
+    def headers(self) -> None:
+        self.asked += 1
+        raise SystemError("returned a result with an exception set")
+
+
+def test_a_late_click_is_a_dead_letter_where_the_rule_says_so(kafka: FakeKafka) -> None:
+    refusing = Sessionizer(kafka, CollectorRegistry(), late="dead-letter").restore()
+    refusing.process(click("a", 10), click("b", 500), click("a", 20))
+    refusing.commit()
+    [(_, _, letter)] = written(kafka, TOPICS.dead_letters)
+    assert letter["reason"] == "late"
+
+
+def test_a_held_click_is_handed_over_and_becomes_a_dead_letter_with_all_that_it_was(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("bad", FAR, offset=1))
+    sessionizer.commit()
+    assert not written(kafka, TOPICS.dead_letters)
+    successor = Sessionizer(kafka, CollectorRegistry()).restore(2)
+    successor.process(click("b", 20, offset=11))
+    successor.commit()
+    [(key, _, letter)] = written(kafka, TOPICS.dead_letters)
+    assert key == b"bad"
+    assert letter["value"] == click("bad", FAR).value()
+    assert (letter["offset"], letter["timestamp"], letter["reason"]) == (1, 7, "future")
+    assert "fewer than 2 other keys" in str(letter["error"])
+    assert kafka.records(TOPICS.sessionizer_state, PARTITION)[-2].value() is None
+    assert not Sessionizer(kafka, CollectorRegistry()).restore().task._intake.held
+
+
+def test_a_held_click_is_handed_over_and_taken_when_others_confirm_it(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("b", FAR, offset=1, price=3))
+    sessionizer.commit()
+    successor = Sessionizer(kafka, CollectorRegistry()).restore(2)
+    successor.process(click("c", FAR, offset=2), click("d", FAR, offset=3), heartbeat(2 * FAR))
+    successor.commit()
+    assert keys_of(kafka)[-1] == ["b", "c", "d"]
+    [batch] = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "SessionBatch"][-1:]
+    assert batch["sessions"][0]["extra"] == [{"position": 0, "fields": {"price": "3"}}]
+
+
+def test_a_duplicate_is_known_to_the_next_owner(kafka: FakeKafka, sessionizer: Sessionizer) -> None:
+    sessionizer.process(click("a", 10, id="x"), click("a", 20, offset=1, id="y"))
+    sessionizer.commit()
+    registry = CollectorRegistry()
+    successor = Sessionizer(kafka, registry).restore(2)
+    successor.process(click("a", 10, offset=2, id="x"), click("a", 30, offset=3, id="z"))
+    successor.process(heartbeat(1000))
+    successor.commit()
+    [batch] = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "SessionBatch"]
+    assert batch["sessions"][0]["times"] == [10, 20, 30]
+    assert sample(registry, "ader_duplicate_clicks_total", partition=PARTITION) == 1
+
+
+def test_what_a_bound_has_closed_is_known_to_the_next_owner(kafka: FakeKafka) -> None:
+    registry = CollectorRegistry()
+    first = Sessionizer(kafka, registry, max_clicks=2).restore()
+    first.process(click("bot", 10), click("bot", 20))
+    first.commit()
+    assert sample(registry, "ader_sessions_closed_early_total", partition=2, bound="clicks") == 1
+    successor = Sessionizer(kafka, CollectorRegistry(), max_clicks=2).restore(2)
+    successor.process(click("bot", 20), heartbeat(1000))
+    successor.commit()
+    batches = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "SessionBatch"]
+    assert [batch["sessions"][0]["times"] for batch in batches] == [[10, 20], [21]]
+
+
+def test_a_session_that_came_and_went_between_two_commits_leaves_no_trace_in_the_changelog(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("b", 500))
+    sessionizer.commit()
+    changelog = kafka.records(TOPICS.sessionizer_state, PARTITION)
+    assert [record.key() for record in changelog] == [b"b", PARTITION_KEY]
+
+
+def test_the_process_stops_when_too_many_of_the_last_clicks_were_refused(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    pairs = RECENT_CLICKS // 2
+    sessionizer.process(*[click("a", 10), FakeRecord(b"{")] * pairs)
+    with pytest.raises(AderError, match=rf"{pairs + 1} of the last .* at offset 4711 "):
+        sessionizer.process(FakeRecord(b"{", offset=4711))
+    assert not kafka.records(TOPICS.dead_letters, PARTITION)
+
+
+def test_a_process_that_is_started_again_does_not_start_to_count_anew(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    run = RefusalRule().run
+    sessionizer.process(*[FakeRecord(b"{")] * run)
+    metadata = sessionizer.commit()
+    successor = Sessionizer(kafka, CollectorRegistry()).restore(metadata=metadata)
+    with pytest.raises(AderError, match=f"{run + 1} clicks in a row of partition {PARTITION}"):
+        successor.process(FakeRecord(b"{"))
+
+
+def test_metrics_show_where_the_partition_stands(
+    registry: CollectorRegistry, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(
+        click("a", 10), click("b", 1500), click("a", 20), click("c", 1550), FakeRecord(b"{")
+    )
+    sessionizer.commit()
+    at = {"partition": PARTITION}
+    assert sample(registry, "ader_sessions_total", **at) == 1
+    assert sample(registry, "ader_block_ends_total", **at) == 2
+    assert sample(registry, "ader_late_clicks_total", **at) == 1
+    assert sample(registry, "ader_open_sessions", **at) == 3
+    assert sample(registry, "ader_open_block", **at) == 1
+    assert sample(registry, "ader_watermark_seconds", **at) == 1.55
+    assert sample(registry, "ader_dead_letters_total", reason="malformed") == 1
+
+
+def test_there_is_nothing_to_write_without_a_record(sessionizer: Sessionizer) -> None:
+    sessionizer.task.tick(is_at_end=True)
+    assert not sessionizer.task.is_dirty()
+
+
+def test_a_changelog_that_cannot_be_read_is_not_passed_over(kafka: FakeKafka) -> None:
+    value, _ = encode("PartitionState", {"watermark": 1, "open_block": 1, "counts": []})
+    kafka.append(TOPICS.sessionizer_state, value, PARTITION_KEY, [], PARTITION)
+    with pytest.raises(AderError, match="ader-type"):
+        Sessionizer(kafka, CollectorRegistry()).restore()
+
+
+# --- where reading goes on
+
+
+def test_an_offset_that_the_group_has_lost_is_known_to_the_changelog(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10, offset=6))
+    sessionizer.commit()
+    assert Sessionizer(kafka, CollectorRegistry()).restore(0).next_offset == 7
+
+
+def test_an_offset_that_somebody_has_moved_is_named(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10, offset=6))
+    sessionizer.commit()
+    with pytest.raises(OffsetError, match=r"clicks/2: the group goes on at offset 3, .* at 7"):
+        Sessionizer(kafka, CollectorRegistry()).restore(3, is_committed=True)
+
+
+def test_a_topic_that_was_deleted_and_made_anew_is_named(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10, offset=6))
+    sessionizer.commit()
+    kafka.topic_ids[TOPICS.clicks] = "another"
+    with pytest.raises(TopicError, match=r"deleted and made anew.*offset 7 and 1 open sessions"):
+        Sessionizer(kafka, CollectorRegistry()).restore(7, is_committed=True)
+
+
+# --- idle partitions
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def hints(kafka: FakeKafka, clock: Clock) -> WatermarkHints:
+    return WatermarkHints(kafka, TOPICS, clock)
+
+
+@pytest.fixture
+def idler(kafka: FakeKafka, clock: Clock, hints: WatermarkHints) -> Sessionizer:
+    return Sessionizer(kafka, CollectorRegistry(), Idling(60_000, hints, clock)).restore()
+
+
+def tell(kafka: FakeKafka, hints: WatermarkHints, stream_time: int) -> None:
+    other = WatermarkHints(kafka, TOPICS)
+    other.tell(0, stream_time)
+    other._producer.flush(1)
+    hints.hear()
+
+
+def test_a_window_closes_on_an_idle_partition(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    idler.process(click("a", 10, offset=4))
+    idler.commit()
+    tell(kafka, hints, 1500)
+    clock.now = 60.0
+    idler.task.tick(is_at_end=True)
+    assert idler.task.is_dirty()
+    idler.commit()
+    assert not idler.task.is_dirty()
+    records = written(kafka, TOPICS.sessions)[1:]
+    assert [name for _, name, _ in records] == ["IdleAdvance", "SessionBatch", "BlockEnd"]
+    assert records[0][2] == {"partition": PARTITION, "next_offset": 5, "watermark": 1500}
+
+
+def test_an_empty_partition_ends_the_blocks_that_the_others_have_ended(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    tell(kafka, hints, 1500)
+    clock.now = 60.0
+    idler.task.tick(is_at_end=True)
+    idler.commit()
+    assert [value.get("block") for _, _, value in written(kafka, TOPICS.sessions)] == [None, 0]
+
+
+@pytest.mark.parametrize(("seconds", "is_at_end"), [(59.0, True), (61.0, False)])
+def test_a_partition_that_is_not_idle_follows_nobody(
+    kafka: FakeKafka,
+    clock: Clock,
+    hints: WatermarkHints,
+    idler: Sessionizer,
+    seconds: float,
+    is_at_end: bool,
+) -> None:
+    clock.now = 10.0
+    idler.process(click("a", 10))
+    idler.commit()
+    tell(kafka, hints, 1500)
+    clock.now = 10.0 + seconds
+    idler.task.tick(is_at_end=is_at_end)
+    assert not idler.task.is_dirty()
+
+
+def test_an_idle_partition_never_goes_back(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    idler.process(click("a", 2000))
+    idler.commit()
+    tell(kafka, hints, 1500)
+    clock.now = 60.0
+    idler.task.tick(is_at_end=True)
+    assert not idler.task.is_dirty()
+
+
+def test_an_advance_is_made_once_a_second(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    for now, stream_time in [(60.0, 100), (60.5, 200), (61.0, 300)]:
+        tell(kafka, hints, stream_time)
+        clock.now = now
+        idler.task.tick(is_at_end=True)
+    idler.commit()
+    advances = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "IdleAdvance"]
+    assert [advance["watermark"] for advance in advances] == [100, 300]
+
+
+def test_a_partition_tells_the_others_how_far_it_has_come(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    for now, time in [(10.0, 1230), (10.1, 1234), (11.0, 0)]:
+        clock.now = now
+        if time:
+            idler.process(click("a", time))
+            idler.commit()
+        idler.task.tick(is_at_end=True)
+    hints._producer.flush(1)
+    hints.hear()
+    assert hints.highest == 1234
+
+
+# --- forgetting
+
+
+def forgotten(key: str, at: int = 10**12) -> Forgotten:
+    return Forgotten.of([forget_request(key, [], at)])
+
+
+def test_a_forgotten_key_leaves_no_open_session_and_none_comes_out(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("b", 20))
+    sessionizer.commit()
+    assert not sessionizer.task.is_dirty()
+    assert sessionizer.task.forget(forgotten("a")) == 1
+    assert sessionizer.task.is_dirty()
+    sessionizer.commit()
+    assert not sessionizer.task.is_dirty()
+    assert kafka.records(TOPICS.sessionizer_state, PARTITION)[-2].value() is None
+    sessionizer.process(heartbeat(1000))
+    sessionizer.commit()
+    assert keys_of(kafka) == [["b"]]
+
+
+def test_who_takes_over_does_not_remember_what_was_forgotten(
+    kafka: FakeKafka, registry: CollectorRegistry, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10), click("b", 20))
+    sessionizer.commit()
+    sessionizer.task.forget(forgotten("a"))
+    sessionizer.commit()
+    assert open_keys(Sessionizer(kafka, registry).restore().task) == {"b"}
+
+
+def test_a_click_that_is_held_is_forgotten_too(sessionizer: Sessionizer) -> None:
+    sessionizer.process(click("a", 10), click("far", FAR, 1))
+    assert sessionizer.task.forget(forgotten("far")) == 0
+    assert sessionizer.task.is_dirty()
+    assert sessionizer.task._intake.held == {}
+    sessionizer.commit()
+
+
+def test_who_comes_back_after_the_request_is_not_forgotten(sessionizer: Sessionizer) -> None:
+    sessionizer.process(click("a", 50))
+    assert sessionizer.task.forget(forgotten("a", at=49)) == 0
+    assert open_keys(sessionizer.task) == {"a"}

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.sessions.watermark_hints import WatermarkHints
+from tests.fakes import FakeKafka
+
+TOPICS = Topics("ader")
+
+
+def test_hints_are_merged_by_maximum() -> None:
+    kafka = FakeKafka()
+    hints = WatermarkHints(kafka, TOPICS)
+    for partition, stream_time in enumerate([5, 9, 7]):
+        hints.tell(partition, stream_time)
+    hints._producer.flush(1)
+    hints.hear()
+    assert hints.highest == 9
+
+
+def test_a_stream_time_is_told_when_it_is_news_and_once_a_second_at_most() -> None:
+    kafka, now = FakeKafka(), [0.0]
+    hints = WatermarkHints(kafka, TOPICS, lambda: now[0])
+    for at, stream_time in [(0.0, 5), (0.5, 6), (1.0, 7), (9.0, 7)]:
+        now[0] = at
+        hints.tell(0, stream_time)
+    hints._producer.flush(1)
+    assert len(kafka.records(TOPICS.watermarks)) == 2
+
+
+def test_a_hint_that_cannot_be_read_is_passed_over() -> None:
+    kafka = FakeKafka()
+    kafka.append(TOPICS.watermarks, b"\xff", "0", [])
+    hints = WatermarkHints(kafka, TOPICS)
+    hints.hear()
+    assert hints.highest is None
