@@ -15,14 +15,15 @@ import torch
 
 from ader_stream import metrics as m
 from ader_stream.ader.artifact import encode_parts, state_bytes
+from ader_stream.ader.checkpoint import NOWHERE, Checkpoint, CheckpointFile
 from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.state import State
-from ader_stream.ader.training import Progress
 from ader_stream.errors import ArtifactError, FencedError, TrainingError
 from ader_stream.process import Process, run_worker
 from ader_stream.registry.bootstrap import dataset_block
-from ader_stream.registry.describe import Making, describe_version
+from ader_stream.registry.describe import Making, describe_inputs, describe_version
 from ader_stream.registry.gate import GateRule, measure, validation_samples, why_rejected
 from ader_stream.registry.load import load_state
 from ader_stream.settings import Settings
@@ -81,7 +82,7 @@ def run(settings: Settings) -> None:
                 except FencedError as error:
                     log.warning("no longer leading", reason=str(error))
                 except _StopAskedError:
-                    log.info("stopped in mid-cycle; the block will be trained again")
+                    log.info("stopped in mid-cycle; the next leader trains the block")
         leadership.close()
 
 
@@ -116,6 +117,7 @@ class _Leader:
         )
         self._known: tuple[int | None, State | None] = (None, None)
         self._training_from: int | None = None
+        self._checkpoint: Checkpoint = NOWHERE
         self._last_poll = 0.0
         log.info("leading", newest=_number(self._registry.newest), parent=self._parent)
 
@@ -167,9 +169,12 @@ class _Leader:
         )
         sessions = [session.items for session in block.sessions]
         recipe_, seed = self._making.recipe, self._making.seed
+        self._checkpoint = self._checkpoint_of(block, number)
         started = time.perf_counter()
         try:
-            state, report = train_cycle(sessions, parent, recipe_, seed, self._show)
+            state, report = train_cycle(
+                sessions, parent, recipe_, seed, self._show, checkpoint=self._checkpoint
+            )
         except TrainingError as error:
             return describe(rejection=str(error)), None
         seconds = time.perf_counter() - started
@@ -189,12 +194,20 @@ class _Leader:
         self._metrics[m.PUBLISH_SECONDS].set(time.perf_counter() - publishing)
         self._metrics[m.VERSION_PUBLISHED].set(manifest["version"])
         self._registry.manifests[manifest["version"]] = published
+        self._checkpoint.remove()
         if manifest["rejection"]:
             self._metrics[m.VERSIONS_REJECTED].inc()
             log.warning("version rejected", **_told(published), reason=manifest["rejection"])
         else:
             self._known = (manifest["version"], state)
             log.info("version published", **_told(published))
+
+    def _checkpoint_of(self, block: TrainingBlock, parent: int | None) -> Checkpoint:
+        """Return where the cycle of this block is left, and may have been left before."""
+        if (folder := self._settings.trainer.checkpoints) is None:
+            return NOWHERE
+        manifest = self._registry.manifests[parent] if parent else None
+        return CheckpointFile(folder, describe_inputs(block, self._making, manifest))
 
     def _recorded(self, dataset: Path) -> TrainingBlock:
         """Read the data set that the first version is made of."""

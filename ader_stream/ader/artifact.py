@@ -4,7 +4,8 @@
 ``weights``    parameters by name; the metadata names the architecture
 ``vocabulary`` ``utf8``: item ids end to end (uint8); ``offsets`` (I + 1,) in bytes
 ``exemplars``  ``items`` (N,) int32; ``offsets`` (E + 1,) int64
-``optimizer``  Adam's step and moments by parameter name; serving never needs it
+``optimizer``  Adam's step and, where a recipe carries them on, its moments by parameter name;
+               serving never needs it
 =============  ===================================================================
 
 Nothing is unpickled. What does not fit together is refused with ArtifactError.
@@ -26,7 +27,7 @@ from torch import Tensor
 from ader_stream.ader.encoders import ENCODERS, model_of
 from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.model import Architecture, SessionModel
-from ader_stream.ader.state import MOMENTS, State
+from ader_stream.ader.state import MOMENTS, STEPS, State
 from ader_stream.ader.tensors import Blob, read_tensors
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.errors import ArtifactError
@@ -173,10 +174,11 @@ def _expected_shapes(architecture: Architecture, n_items: int) -> dict[str, tupl
 def _require_moments(
     optimizer: Mapping[str, Tensor], architecture: Architecture, n_items: int
 ) -> None:
+    carried = MOMENTS if any(name.endswith(".exp_avg") for name in optimizer) else STEPS
     shapes = {
         f"{name}.{moment}": () if moment == "step" else tuple(weight.shape)
         for name, weight in _without_memory(architecture, n_items).named_parameters()
-        for moment in MOMENTS
+        for moment in carried
     }
     _require_shapes("optimizer", optimizer, shapes)
 

@@ -16,13 +16,16 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LinearLR
 
+from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
 from ader_stream.ader.dataset import Batch, Samples, by_length, hold_out, pack, split_sessions
 from ader_stream.ader.exemplars import select_exemplars
+from ader_stream.ader.learner import Learner
 from ader_stream.ader.methods import ADER, Method, Past
+from ader_stream.ader.pace import Pace, Progress
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
 from ader_stream.ader.state import State, resumed_adam, untrained
-from ader_stream.ader.training import Learner, Pace, Progress, fit
+from ader_stream.ader.training import fit
 from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import SettingsError, TrainingError
 
@@ -84,6 +87,7 @@ def train_cycle(
     on_progress: Callable[[Progress], None],
     method: Method = ADER,
     workers: Workers = ALONE,
+    checkpoint: Checkpoint = NOWHERE,
 ) -> tuple[State, CycleReport]:
     """Train one version on one block.
 
@@ -108,6 +112,9 @@ def train_cycle(
         What to do with the past.
     workers
         Processes that train together; each of them calls this, and comes to the same state.
+    checkpoint
+        Where the cycle is left after every epoch; one that has something of this cycle is gone on
+        from, to the same state.
 
     Raises
     ------
@@ -148,7 +155,7 @@ def train_cycle(
 
     pace = Pace(on_progress)
     began = time.perf_counter()
-    learnt = fit(learner, training, validation, recipe, rng, pace)
+    learnt = fit(learner, training, validation, recipe, rng, pace, checkpoint)
     fitted = time.perf_counter()
     model.load_state_dict(learnt.weights)
     exemplars = select_exemplars(

@@ -151,12 +151,6 @@ def shuffled_batches(lengths: Int64, batch_size: int, rng: np.random.Generator) 
     return [rows[np.argsort(lengths[rows], kind="stable")] for rows in batches]
 
 
-def endless_batches(lengths: Int64, batch_size: int, rng: np.random.Generator) -> Iterator[Int64]:
-    """Go on with pass after pass of `shuffled_batches`; every sample comes once a pass."""
-    while True:
-        yield from shuffled_batches(lengths, batch_size, rng)
-
-
 def by_length(lengths: Int64, chunk: int) -> Iterator[Int64]:
     """Go through all rows in chunks, the shortest first."""
     order = np.argsort(lengths, kind="stable")

@@ -14,11 +14,11 @@ from ader_stream.ader.dataset import Int64, Samples, split_sessions
 from ader_stream.ader.lists import describe_lists
 from ader_stream.ader.methods import ADER, Method, Sessions
 from ader_stream.ader.model import SessionModel
+from ader_stream.ader.pace import Progress
 from ader_stream.ader.ranking import rank_samples
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.slices import slice_counts
 from ader_stream.ader.state import State
-from ader_stream.ader.training import Progress
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import DatasetError

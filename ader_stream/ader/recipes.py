@@ -59,7 +59,8 @@ class Recipe:
         not show moves as fast as one that it does, for Adam scales its small gradients up; a
         larger one leaves it where it was.
     carry_moments
-        Adam's moments go on from cycle to cycle.
+        Adam's moments go on from cycle to cycle, and so are a part of each version: two thirds of
+        its bytes.
     batch_size
         New sub-sequences a step; exemplars join them.
     max_epochs, patience

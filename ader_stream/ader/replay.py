@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ader_stream.ader.dataset import Int64, Samples, endless_batches, pack_by_length
+from ader_stream.ader.dataset import Int64, Samples, pack_by_length, shuffled_batches
 from ader_stream.ader.exemplars import represent_samples
 from ader_stream.ader.losses import Labels, Target, Taught, softmax_
 from ader_stream.ader.model import SessionModel
@@ -59,6 +60,13 @@ class Replay:
         """Return what the student's weights themselves add to the loss."""
         return 0.0
 
+    def rest(self) -> Int64:
+        """Return what is still to come of this pass over the exemplars: rows, in their order."""
+        return np.zeros(0, np.int64)
+
+    def resume(self, rest: Int64) -> None:
+        """Go on with the rest of a pass."""
+
 
 class ExemplarBatches:
     """Exemplars in batches, pass after pass over all of them.
@@ -86,14 +94,49 @@ class ExemplarBatches:
         self.batch_size = max(1, len(exemplars) // steps)
         self.exemplars = exemplars
         self._workers = workers
-        self._rows = endless_batches(exemplars.lengths, self.batch_size, rng)
+        self._rng = rng
+        self._rest: deque[Int64] = deque()
 
     def draw(self) -> tuple[Int64, float]:
         """Return this worker's rows of the next batch, and their weight in its mean."""
-        return self._workers.share(next(self._rows))
+        if not self._rest:
+            lengths = self.exemplars.lengths
+            self._rest.extend(shuffled_batches(lengths, self.batch_size, self._rng))
+        return self._workers.share(self._rest.popleft())
+
+    def rest(self) -> Int64:
+        """Return the rows that are still to come in this pass, in their order."""
+        return np.concatenate([np.zeros(0, np.int64), *self._rest])
+
+    def resume(self, rest: Int64) -> None:
+        """Go on with the rest of a pass."""
+        cuts = range(0, len(rest), self.batch_size)
+        self._rest = deque(rest[start : start + self.batch_size] for start in cuts)
 
 
-class DistilledReplay(Replay):
+class ExemplarReplay(Replay):
+    """A batch of exemplars joins every step.
+
+    Parameters
+    ----------
+    batches
+        The previous model's exemplars.
+    """
+
+    def __init__(self, batches: ExemplarBatches) -> None:
+        self.batches = batches
+        self.batch_size = batches.batch_size
+
+    def rest(self) -> Int64:
+        """Return the rows that are still to come in this pass (`Replay.rest`)."""
+        return self.batches.rest()
+
+    def resume(self, rest: Int64) -> None:
+        """Go on with the rest of a pass."""
+        self.batches.resume(rest)
+
+
+class DistilledReplay(ExemplarReplay):
     """λ_t times the distillation from the previous model, on a batch of exemplars: ADER.
 
     The teacher's representations are kept, its distribution is computed when it is needed: no
@@ -114,8 +157,7 @@ class DistilledReplay(Replay):
     def __init__(
         self, batches: ExemplarBatches, weight: float, teacher: SessionModel, precision: torch.dtype
     ) -> None:
-        self.batch_size = batches.batch_size
-        self.batches = batches
+        super().__init__(batches)
         self.weight = weight
         represented = represent_samples(teacher, batches.exemplars)
         self.represented = torch.from_numpy(represented).to(precision)  # (|E|, D)
@@ -131,7 +173,7 @@ class DistilledReplay(Replay):
         return [Lesson(pieces, Taught(taught, self.weight * part))]
 
 
-class LabelReplay(Replay):
+class LabelReplay(ExemplarReplay):
     """λ_t times the cross-entropy of a batch of exemplars with their own labels: ER.
 
     Over all items known now, as in the authors' code (``disable_distillation``).
@@ -145,8 +187,7 @@ class LabelReplay(Replay):
     """
 
     def __init__(self, batches: ExemplarBatches, weight: float) -> None:
-        self.batch_size = batches.batch_size
-        self.batches = batches
+        super().__init__(batches)
         self.weight = weight
 
     def draw(self) -> list[Lesson]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +13,9 @@ from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
 from ader_stream.ader.vocabulary import Vocabulary
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""Adam's state of a parameter, by torch's names."""
+STEPS = ("step",)
+MOMENTS = (*STEPS, "exp_avg", "exp_avg_sq")
+"""Adam's state of a parameter, by torch's names; its steps alone where no cycle goes on from it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,8 @@ class State:
     weights
         The model's parameters by name.
     optimizer
-        Adam's state: ``PARAMETER.step``, ``PARAMETER.exp_avg``, ``PARAMETER.exp_avg_sq``.
+        Adam's state: ``PARAMETER.step`` and, where the recipe carries them on,
+        ``PARAMETER.exp_avg`` and ``PARAMETER.exp_avg_sq``.
     exemplars
         What the next cycle replays.
     vocabulary
@@ -63,17 +66,19 @@ def copied_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
 
 
-def copied_moments(model: nn.Module, adam: torch.optim.Adam) -> dict[str, Tensor]:
-    """Copy Adam's state, by parameter name."""
+def copied_moments(
+    model: nn.Module, adam: torch.optim.Adam, moments: Sequence[str] = MOMENTS
+) -> dict[str, Tensor]:
+    """Copy Adam's state, by parameter name; `moments` names what of it."""
     return {
         f"{name}.{moment}": adam.state[weight][moment].clone()
         for name, weight in model.named_parameters()
-        for moment in MOMENTS
+        for moment in moments
     }
 
 
 def resumed_adam(
-    model: nn.Module, moments: dict[str, Tensor], learning_rate: float, epsilon: float = 1e-8
+    model: nn.Module, moments: Mapping[str, Tensor], learning_rate: float, epsilon: float = 1e-8
 ) -> torch.optim.Adam:
     """Return an Adam that goes on from `moments`; rows that the model gained start from zero.
 
@@ -82,23 +87,32 @@ def resumed_adam(
     model
         Its parameters are at least as long as the moments.
     moments
-        As `copied_moments` gives them, or empty for a fresh start.
+        As `copied_moments` gives them; steps alone, or nothing, for a fresh start.
     learning_rate, epsilon
         Adam's.
     """
     adam = torch.optim.Adam(model.parameters(), lr=learning_rate, eps=epsilon, fused=True)
+    restore_moments(model, adam, moments)
+    return adam
+
+
+def restore_moments(
+    model: nn.Module, adam: torch.optim.Adam, moments: Mapping[str, Tensor]
+) -> None:
+    """Let an Adam of the model go on from `moments` (`resumed_adam`)."""
     for name, weight in model.named_parameters():
-        if f"{name}.step" in moments:
+        if f"{name}.exp_avg" in moments:
             adam.state[weight] = {
                 "step": moments[f"{name}.step"].clone(),
                 "exp_avg": _grown(moments[f"{name}.exp_avg"], weight),
                 "exp_avg_sq": _grown(moments[f"{name}.exp_avg_sq"], weight),
             }
-    return adam
 
 
 def _grown(moment: Tensor, weight: Tensor) -> Tensor:
     """Append a zero row to the moment for every row that the weight has more."""
+    if moment.shape == weight.shape:
+        return moment.clone()
     grown = torch.zeros_like(weight)
     grown[: len(moment)] = moment
     return grown.detach()

@@ -12,9 +12,9 @@ from typing import Any
 import click
 import torch
 
-from ader_stream.ader.checkpoint import keep_only, load_state, save_state
 from ader_stream.ader.evaluate import CycleResult, as_json, details
 from ader_stream.ader.evaluate import evaluate as run_cycles
+from ader_stream.ader.finished import keep_only, load_state, save_state
 from ader_stream.ader.methods import METHODS, Method, Sessions, method
 from ader_stream.ader.recipes import RECIPES, overridden, recipe
 from ader_stream.ader.workers import joined

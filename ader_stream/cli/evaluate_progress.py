@@ -9,7 +9,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ader_stream.ader import training
+from ader_stream.ader import pace
 from ader_stream.ader.evaluate import CycleResult
 
 
@@ -39,7 +39,7 @@ class ProgressBar(Progress):
         self._cycles_done = finished
         self._epoch = self.add_task("")
 
-    def show(self, cycle: int, now: training.Progress) -> None:
+    def show(self, cycle: int, now: pace.Progress) -> None:
         """Show where a cycle is."""
         recall = now.validation_recall20
         validated = "" if recall is None else f", validation Recall@20 {recall:.2f}"

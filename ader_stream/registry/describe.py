@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import platform
 from collections import Counter
 from collections.abc import Mapping
@@ -97,6 +98,26 @@ def describe_version(
     }
 
 
+def describe_inputs(
+    block: TrainingBlock, making: Making, parent: Manifest | None
+) -> dict[str, object]:
+    """Return all that decides what an update cycle comes to, in plain values.
+
+    The sessions are there by their hash, too: those that were to be forgotten are not among them.
+    """
+    sessions = hashlib.sha256()
+    for session in block.sessions:
+        sessions.update(json.dumps(session.items).encode())
+    return {
+        **asdict(making),
+        "parent": parent["digest"] if parent else None,
+        "blocks": list(block.blocks),
+        "offsets": _describe_offsets(block),
+        "sessions": sessions.hexdigest(),
+        **_surroundings(),
+    }
+
+
 def numbers_and_words(fields: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
     """Part hyper-parameters into numbers and everything else.
 
@@ -138,17 +159,28 @@ def _describe_report(report: CycleReport, block: TrainingBlock) -> dict[str, obj
 
 def _describe_run(block: TrainingBlock, report: CycleReport, seconds: float) -> dict[str, object]:
     return {
-        "offsets": [
-            {
-                "partition": partition,
-                "first_offset": block.first_offsets[partition],
-                "next_offset": next_offset,
-            }
-            for partition, next_offset in sorted(block.next_offsets.items())
-        ],
+        "offsets": _describe_offsets(block),
         "train_seconds": seconds,
         "samples_per_second": report.samples_per_second,
         "herding_seconds": report.herding_seconds,
+        **_surroundings(),
+    }
+
+
+def _describe_offsets(block: TrainingBlock) -> list[dict[str, int]]:
+    return [
+        {
+            "partition": partition,
+            "first_offset": block.first_offsets[partition],
+            "next_offset": next_offset,
+        }
+        for partition, next_offset in sorted(block.next_offsets.items())
+    ]
+
+
+def _surroundings() -> dict[str, Any]:
+    """Code, libraries and machine: with others, the same inputs may come to other bytes."""
+    return {
         "code_version": code_version(),
         "libraries": {name: installed(name) for name in LIBRARIES},
         "device": f"cpu {platform.machine()}",

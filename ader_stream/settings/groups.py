@@ -199,6 +199,11 @@ class TrainerSettings(_Group):
     join_waiting: bool = Field(
         False, description="Train all blocks that wait as one, where training is too slow for each."
     )
+    checkpoints: Path | None = Field(
+        None,
+        description="Folder in which the running update cycle is left after each epoch: a trainer "
+        "that is started again on the same disk goes on from there. None: it begins again.",
+    )
     max_recall_drop: float = Field(
         5.0,
         ge=0,

@@ -25,11 +25,11 @@ from torch.optim.lr_scheduler import ConstantLR
 
 from ader_stream.ader.dataset import Samples, shuffled_batches, split_sessions
 from ader_stream.ader.encoders import model_of
+from ader_stream.ader.learner import Learner
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
 from ader_stream.ader.replay import Replay
 from ader_stream.ader.state import resumed_adam
-from ader_stream.ader.training import Learner
 from ader_stream.machine import describe_machine
 
 CATALOGUES = (20_000, 43_136)

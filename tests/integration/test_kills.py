@@ -19,8 +19,13 @@ def untouched(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> WholeRu
 
 @pytest.fixture(scope="module")
 def killed(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """The same clicks; each worker is killed once, and another one started in its place."""
-    with System(kafka.bootstrap_servers, tmp_path_factory.mktemp("killed")) as system:
+    """The same clicks; each worker is killed once, and another one started in its place.
+
+    The second trainer goes on with the cycle that the first one has left half trained.
+    """
+    folder = tmp_path_factory.mktemp("killed")
+    checkpoints = {"trainer": {"checkpoints": str(folder / "checkpoints")}}
+    with System(kafka.bootstrap_servers, folder, checkpoints) as system:
         blocks = simulated_clicks(system.settings.block_rule)
         sessionizer, trainer, inference = (
             system.start(name) for name in ("sessionizer", "trainer", "inference")
@@ -37,8 +42,10 @@ def killed(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
         send_block(system, 2, blocks[2])
         kill_in_mid_cycle(system, trainer, cycle=3)
-        system.start("trainer")
+        second = system.start("trainer")
         system.wait_until_served(2)
+        assert second.logged("cycle goes on") == 1
+        assert not any((folder / "checkpoints").iterdir())
 
         send_block(system, 3, blocks[3])
         system.wait_until_served(3)
@@ -64,7 +71,9 @@ def kill_while_clicks_come(
 
 
 def kill_in_mid_cycle(system: System, trainer: Worker, cycle: int) -> None:
+    done = trainer.logged("samples_per_second")
     system.wait_until(lambda: trainer.logged("update cycle") == cycle, f"cycle {cycle} begins")
+    system.wait_until(lambda: trainer.logged("samples_per_second") > done, "an epoch has ended")
     trainer.kill()
     assert trainer.logged("version published") == cycle - 1, "killed too late to prove anything"
 

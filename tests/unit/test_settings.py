@@ -94,6 +94,7 @@ OTHER = {
     "trainer.threads": "2",
     "trainer.bootstrap_dataset": "recorded",
     "trainer.join_waiting": "true",
+    "trainer.checkpoints": "checkpoints",
     "trainer.max_recall_drop": "1.5",
     "trainer.min_item_coverage": "0.1",
     "trainer.chunk_size": "5000",

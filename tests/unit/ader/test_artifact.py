@@ -128,6 +128,37 @@ def test_optimizer_of_another_shape_is_refused(parts: dict[str, bytes]) -> None:
         decode_state(parts | {"optimizer": short})
 
 
+def test_a_recipe_that_carries_no_moments_publishes_steps_alone(
+    tiny: Recipe, block: Callable[[int, int], list[tuple[str, ...]]]
+) -> None:
+    recipe = replace(tiny, carry_moments=False, max_epochs=1)
+    first = train_cycle(block(0, 12), None, recipe, 0, lambda _: None)[0]
+    again = decode_state(encode_parts(first))
+    assert {name.rpartition(".")[2] for name in again.optimizer} == {"step"}
+    assert again.steps == first.steps > 0
+    one, other = (
+        train_cycle(block(1, 15), parent, recipe, 0, lambda _: None)[0] for parent in (first, again)
+    )
+    assert encode_parts(one) == encode_parts(other)
+
+
+def test_moments_that_an_older_version_has_for_nothing_are_read(
+    tiny: Recipe, state: State, block: Callable[[int, int], list[tuple[str, ...]]]
+) -> None:
+    older = decode_state(encode_parts(state))
+    assert any(name.endswith("exp_avg") for name in older.optimizer)
+    recipe = replace(tiny, carry_moments=False, max_epochs=1)
+    child, _ = train_cycle(block(1, 15), older, recipe, 0, lambda _: None)
+    assert len(encode_parts(child)["optimizer"]) < len(encode_parts(older)["optimizer"]) / 2
+
+
+def test_a_moment_that_is_missing_is_refused(parts: dict[str, bytes]) -> None:
+    tensors = load(parts["optimizer"])
+    del tensors["items.weight.exp_avg"]
+    with pytest.raises(ArtifactError, match=r"items.weight.exp_avg: missing"):
+        decode_state(parts | {"optimizer": save(tensors)})
+
+
 def test_surplus_tensor_is_refused(parts: dict[str, bytes]) -> None:
     more = changed(parts["weights"], extra=torch.zeros(1))
     with pytest.raises(ArtifactError, match=r"extra: .* instead of nothing"):

@@ -11,8 +11,8 @@ import torch
 from ader_stream.ader.artifact import content_digest, decode_state, encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.evaluate import score_sessions
+from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import PRODUCTION, Recipe
-from ader_stream.ader.training import Progress
 from ader_stream.errors import SettingsError, TrainingError
 
 Block = list[tuple[str, ...]]

@@ -6,7 +6,6 @@ import pytest
 from ader_stream.ader.dataset import (
     LENGTHS,
     by_length,
-    endless_batches,
     hold_out,
     pack,
     pack_by_length,
@@ -110,12 +109,6 @@ def test_batches_come_in_another_order_every_pass() -> None:
     rng = np.random.default_rng(0)
     first, second = (shuffled_batches(np.ones(64, dtype=np.int64), 8, rng) for _ in range(2))
     assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
-
-
-def test_endless_batches_start_over_with_every_sample() -> None:
-    stream = endless_batches(np.ones(5, dtype=np.int64), 2, np.random.default_rng(0))
-    passes = [np.concatenate([next(stream) for _ in range(3)]) for _ in range(2)]
-    assert [sorted(rows) for rows in passes] == [[0, 1, 2, 3, 4]] * 2
 
 
 def test_by_length_goes_from_short_to_long() -> None:

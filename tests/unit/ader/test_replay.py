@@ -48,8 +48,20 @@ def test_teacher_is_followed_over_the_items_it_knows(model: SASRec, tiny: Recipe
 
 def test_a_pass_takes_every_exemplar_once() -> None:
     batches = ExemplarBatches(EXEMPLARS, steps=3, rng=np.random.default_rng(0))
-    rows = [batches.draw()[0].item() for _ in range(3)]
-    assert sorted(rows) == [0, 1, 2]
+    passes = [[batches.draw()[0].item() for _ in range(3)] for _ in range(4)]
+    assert [sorted(rows) for rows in passes] == [[0, 1, 2]] * 4
+    assert len({tuple(rows) for rows in passes}) > 1
+
+
+def test_a_pass_goes_on_where_it_was_left() -> None:
+    samples = split_sessions([range(1, 12)], maxlen=6)  # ten: batches of 2, 2, 2, 2, 2
+    batches, resumed = (ExemplarBatches(samples, 4, np.random.default_rng(n)) for n in (0, 1))
+    batches.draw()
+    resumed.resume(batches.rest())
+    assert len(batches.rest()) == 8
+    for _ in range(4):
+        assert batches.draw()[0].tolist() == resumed.draw()[0].tolist()
+    assert len(resumed.draw()[0]) == 2  # of a pass of its own
 
 
 def test_at_least_one_exemplar_joins_a_step() -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from itertools import combinations
 
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import PAPER
-from ader_stream.registry.describe import Making, code_version, describe_version
+from ader_stream.registry.describe import Making, code_version, describe_inputs, describe_version
 from ader_stream.stream.sessions.block_feed import TrainingBlock
 from ader_stream.types import Session
 
@@ -49,3 +50,19 @@ def test_the_code_is_named_by_version_and_source() -> None:
     version, _, source = code_version().partition("+")
     assert version.count(".") == 2
     assert len(bytes.fromhex(source)) == 6
+
+
+def test_the_inputs_of_a_cycle_are_all_that_decides_it() -> None:
+    forgotten = replace(BLOCK, sessions=SESSIONS[1:])
+    elsewhere = replace(BLOCK, next_offsets={1: 7, 0: 20})
+    another_seed = replace(MAKING, seed=4)
+    parent = {"digest": "abc"}
+    found = [
+        describe_inputs(BLOCK, MAKING, None),
+        describe_inputs(BLOCK, MAKING, parent),
+        describe_inputs(forgotten, MAKING, parent),
+        describe_inputs(elsewhere, MAKING, parent),
+        describe_inputs(BLOCK, another_seed, parent),
+    ]
+    assert all(one != other for one, other in combinations(found, 2))
+    assert found[0] == describe_inputs(BLOCK, MAKING, None)

@@ -1,0 +1,96 @@
+"""What is trained, and what its epochs have come to so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+
+from ader_stream.ader.dataset import Int64, Samples
+from ader_stream.ader.losses import Loss
+from ader_stream.ader.model import SessionModel
+from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.replay import Replay, labelled
+from ader_stream.ader.state import MOMENTS, STEPS, copied_moments, copied_weights
+from ader_stream.ader.workers import ALONE, Workers
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """A model, its optimizer, and what it must not forget.
+
+    Parameters
+    ----------
+    model
+        In training.
+    adam, schedule
+        Over its parameters, and its learning rate after each step.
+    replay
+        What joins every batch.
+    loss
+        Compares scores with targets.
+    workers
+        Among whom batches are shared; all of them train the same model.
+    """
+
+    model: SessionModel
+    adam: torch.optim.Adam
+    schedule: LRScheduler
+    replay: Replay
+    loss: Loss
+    workers: Workers = ALONE
+
+    def step(self, samples: Samples, rows: Int64) -> float:
+        """Take one gradient step: L = L_CE(new) + λ_t · L_KD(exemplars) (paper, equation 3)."""
+        mine, part = self.workers.share(rows)
+        lessons = [labelled(samples, mine, part), *self.replay.draw()]
+        inputs = [lesson.inputs for lesson in lessons]
+        layer, embedded = self.model.look_up(inputs)
+        sessions = list(map(self.model.represent, embedded, inputs))
+        loss = self.loss(sessions, layer, [lesson.target for lesson in lessons])
+        loss = loss + self.replay.penalty(self.model) / self.workers.count
+        self.adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.workers.add_up_gradients(self.model)
+        self.adam.step()
+        self.schedule.step()
+        whole = loss.detach()
+        self.workers.add_up([whole])
+        return whole.item()
+
+
+@dataclass(eq=False)
+class Fit:
+    """What the epochs came to.
+
+    Parameters
+    ----------
+    weights, moments
+        After the best epoch.
+    best_epoch
+        From 1.
+    losses
+        Mean loss of every epoch.
+    validation
+        Recall@20 of every epoch, in percent; empty where nothing is held out.
+    """
+
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    moments: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+    losses: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+
+    @property
+    def best_recall20(self) -> float:
+        """Validation Recall@20 of the best epoch; below all where there is none."""
+        return self.validation[self.best_epoch - 1] if self.best_epoch else -1.0
+
+    def keep(self, learner: Learner, recipe: Recipe) -> None:
+        """Copy what the last epoch came to, as the best so far."""
+        self.best_epoch = len(self.losses)
+        self.weights = copied_weights(learner.model)
+        moments = MOMENTS if recipe.carry_moments else STEPS
+        self.moments = copied_moments(learner.model, learner.adam, moments)

@@ -1,0 +1,91 @@
+"""Three trainers; the leader freezes while it publishes, and wakes while its successor does."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.models.manifest import KINDS
+from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION
+from ader_stream.stream.models.model_reader import ModelReader
+from tests.integration.simulated import simulated_clicks
+from tests.integration.system import Kafka, System, Worker
+
+SLOW_TO_PUBLISH = {"trainer": {"chunk_size": 1_000}}
+"""With a map of 512 × 512 in it, a version is over a thousand chunks: twenty transactions."""
+
+
+def test_a_frozen_publisher_wakes_to_a_history_that_has_gone_on_without_it(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    with System(kafka.bootstrap_servers, tmp_path, SLOW_TO_PUBLISH) as system:
+        blocks = simulated_clicks(system.settings.block_rule, blocks=3, walks=60)
+        overrides = dict(system.settings.trainer.overrides) | {"hidden": 512, "max_epochs": 1}
+        system.start("sessionizer")
+        trainers = [system.start("trainer", trainer={"overrides": overrides}) for _ in range(3)]
+        system.wait_until_ready(*trainers)
+        system.wait_until(lambda: leads(trainers), "one leads")
+        first = leads(trainers)[0]
+
+        system.send(blocks[0])
+        system.end_block(0)
+        wait_until_published(system, 1)
+
+        system.send(blocks[1])
+        system.end_block(1)
+        wait_for_more_chunks(system)
+        first.signal(signal.SIGSTOP)
+        assert not is_published(system, 2), "frozen too late to prove anything"
+        others = [trainer for trainer in trainers if trainer is not first]
+        system.wait_until(lambda: leads(others), "another one leads")
+        second = leads(others)[0]
+        wait_for_more_chunks(system)
+        assert not is_published(system, 2), "woken too late to prove anything"
+        first.signal(signal.SIGCONT)
+        wait_until_published(system, 2)
+        system.wait_until(lambda: first.logged("no longer leading"), "the woken one stands by")
+
+        system.send(blocks[2])
+        system.end_block(2)
+        wait_until_published(system, 3)
+        assert leads(trainers) == [second]
+        assert [times_led(trainer) for trainer in (first, second)] == [1, 1]
+        assert sum(map(times_led, trainers)) == 2
+        assert first.logged("version published") == 1
+        assert second.logged("version published") == 2
+
+        history = system.manifests()
+        assert [(m["version"], m["parent"]) for m in history] == [(1, None), (2, 1), (3, 2)]
+        assert [m["blocks"] for m in history] == [[0], [1], [2]]
+        reader = ModelReader(system.clients, system.topics)
+        assert all(reader.fetch(manifest, KINDS) for manifest in history)
+
+
+def leads(trainers: list[Worker]) -> list[Worker]:
+    return [trainer for trainer in trainers if trainer.metric("ader_trainer_leader")]
+
+
+def times_led(trainer: Worker) -> int:
+    return trainer.logged("newest=")
+
+
+def chunks_sent(system: System) -> int:
+    """Records in model-chunks, committed or not."""
+    return offset_range(system.clients, system.topics.model_chunks, 0)[1]
+
+
+def wait_for_more_chunks(system: System) -> None:
+    """Wait until a version is being published: its first transaction is done."""
+    before = chunks_sent(system)
+    enough = before + CHUNKS_A_TRANSACTION
+    system.wait_until(lambda: chunks_sent(system) > enough, "chunks come")
+
+
+def is_published(system: System, version: int) -> bool:
+    system.view.poll(0.1)
+    return version in system.view.manifests
+
+
+def wait_until_published(system: System, version: int) -> None:
+    system.wait_until(lambda: version in system.view.manifests, f"version {version} is published")
