@@ -1,0 +1,63 @@
+"""Arrays in files without a name: the kernel drops their pages when memory is short.
+
+The files lie where the system keeps temporary ones (``TMPDIR``), and are gone with their process,
+however it ends.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SMALL_BYTES = 2**26
+"""An array of this size, or a smaller one, is not worth a file."""
+
+
+def disk_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return an array of zeros, on disk unless it is small."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= SMALL_BYTES:
+        return np.zeros(shape, dtype)
+    with tempfile.TemporaryFile() as file:
+        file.truncate(size)
+        return np.memmap(file, dtype, mode="r+", shape=shape)
+
+
+class DiskColumn:
+    """Numbers that are appended one after another, and then are an array on disk.
+
+    Parameters
+    ----------
+    dtype
+        Of each number.
+
+    >>> column = DiskColumn(np.int32)
+    >>> column.extend([3, 1])
+    >>> column.extend([2])
+    >>> column.array().tolist()
+    [3, 1, 2]
+    """
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._dtype = np.dtype(dtype)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `array` closes it
+        self._size = 0
+
+    def extend(self, values: Sequence[int] | npt.NDArray[Any]) -> None:
+        """Append numbers."""
+        content = np.asarray(values, self._dtype).tobytes()
+        self._file.write(content)
+        self._size += len(content)
+
+    def array(self) -> npt.NDArray[Any]:
+        """Return all of them; nothing can be appended any more."""
+        with self._file as file:
+            file.flush()
+            if not self._size:  # nothing cannot be mapped
+                return np.zeros(0, self._dtype)
+            return np.memmap(file, self._dtype, mode="r")
