@@ -27,6 +27,8 @@ MAX_HEADER = 2**20
 
 MAX_DIMENSIONS = 8
 
+METADATA = "__metadata__"
+
 DTYPES = {"F32": torch.float32, "I64": torch.int64, "I32": torch.int32, "U8": torch.uint8}
 """What our parts are made of."""
 
@@ -47,7 +49,7 @@ def read_tensors(kind: str, blob: Blob) -> tuple[dict[str, Tensor], dict[str, st
         It is not what the format says, to the last byte.
     """
     header, start = _read_header(kind, blob)
-    metadata = _checked_metadata(kind, header.pop("__metadata__", {}))
+    metadata = _checked_metadata(kind, header.pop(METADATA, {}))
     buffer = bytearray(blob) if isinstance(blob, bytes) else blob
     places = {name: _checked_place(kind, name, entry) for name, entry in header.items()}
     _require_cover(kind, places, len(blob) - start)
@@ -55,6 +57,17 @@ def read_tensors(kind: str, blob: Blob) -> tuple[dict[str, Tensor], dict[str, st
         name: _view(kind, name, buffer, start + first, dtype, shape)
         for name, (first, _, dtype, shape) in places.items()
     }, metadata
+
+
+def byte_ranges(kind: str, blob: Blob) -> dict[str, range]:
+    """Return where each tensor's bytes stand in a blob, for who reads them by their place alone.
+
+    >>> byte_ranges("example", (30).to_bytes(8, "little") + b'{"a":{"data_offsets":[0, 12]}}')
+    {'a': range(38, 50)}
+    """
+    header, start = _read_header(kind, blob)
+    offsets = {name: entry["data_offsets"] for name, entry in header.items() if name != METADATA}
+    return {name: range(start + first, start + end) for name, (first, end) in offsets.items()}
 
 
 _Place = tuple[int, int, torch.dtype, list[int]]

@@ -10,6 +10,9 @@ EXTRAS = {
     "torch": "model",
     "safetensors": "model",
     "pyarrow": "data",
+    "onnx": "onnx",
+    "onnx_ir": "onnx",
+    "onnxscript": "onnx",
     "matplotlib": "demo",
     "jinja2": "demo",
 }

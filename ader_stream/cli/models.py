@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ader_stream.cli.extras import require
 from ader_stream.cli.options import json_option, kafka_options
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.registry.history import differences, history, roles
@@ -178,14 +179,17 @@ def prune(keep: int, settings: Settings) -> None:
 @models.command()
 @version_argument
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--without-onnx", is_flag=True, help="Leave model.onnx out; needs no extra.")
 @kafka_options
-def export(version: int, folder: Path, settings: Settings) -> None:
-    """Write a version into a folder that plain safetensors and JSON readers open."""
+def export(version: int, folder: Path, without_onnx: bool, settings: Settings) -> None:
+    """Write a version into a folder that plain safetensors, JSON and ONNX readers open."""
+    if not without_onnx:
+        require("onnx", "onnxscript")  # before anything is read
     from ader_stream.registry.folder import export_version  # noqa: PLC0415 - loads torch
 
     manifest = _manifest(_registry(settings), version)
     reader = ModelReader(settings.clients, settings.topics, settings.trust)
-    export_version(reader, manifest, folder)
+    export_version(reader, manifest, folder, with_onnx=not without_onnx)
     click.echo(f"version {version} is in {folder}")
 
 

@@ -1,9 +1,11 @@
-"""A version as a folder that plain safetensors and JSON readers open, and back.
+"""A version as a folder that plain safetensors, JSON and ONNX readers open, and back.
 
 ======================  ==========================================================
 ``manifest.json``       the manifest; its parts name size and SHA-256 of the files
 ``KIND.safetensors``    weights, vocabulary, exemplars, optimizer
 ``items.json``          item ids: row i of ``items.weight`` is item i of this list
+``model.onnx``          the graph from a session to its best items (`onnx_graph`); it
+                        reads its weights from ``weights.safetensors``
 ======================  ==========================================================
 """
 
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ader_stream.ader.artifact import decode_state
+from ader_stream.ader.state import State
+from ader_stream.ader.tensors import Blob
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.stream.kafka.codec import decode_as, encode
 from ader_stream.stream.models.manifest import (
@@ -30,10 +34,18 @@ from ader_stream.stream.models.model_reader import ModelReader
 
 MANIFEST = "manifest.json"
 ITEMS = "items.json"
+ONNX = "model.onnx"
 
 
-def export_version(reader: ModelReader, manifest: Manifest, folder: Path) -> None:
+def export_version(
+    reader: ModelReader, manifest: Manifest, folder: Path, *, with_onnx: bool = True
+) -> None:
     """Write a version that was checked into a new or empty folder.
+
+    Parameters
+    ----------
+    with_onnx
+        Needs the extra `onnx`, and takes some seconds.
 
     Raises
     ------
@@ -45,12 +57,15 @@ def export_version(reader: ModelReader, manifest: Manifest, folder: Path) -> Non
     parts = reader.fetch(manifest, KINDS)
     state = decode_state(parts)
     require_counts(manifest, items=len(state.vocabulary), exemplars=len(state.exemplars))
+    graph = _graph_of(state, parts["weights"]) if with_onnx else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise InputError(f"{folder} is not empty; name a new folder")
         for kind, part in parts.items():
             _file_of(folder, kind).write_bytes(part)
+        if graph:
+            (folder / ONNX).write_bytes(graph)
         _write_json(folder / ITEMS, state.vocabulary.items)
         _write_json(folder / MANIFEST, manifest)  # the last one: a folder with it is whole
     except OSError as error:
@@ -85,6 +100,12 @@ def import_version(
     run = manifest["run"] | {"offsets": []}
     first = {"version": 1, "parent": None, "predecessor": None, "run": run}
     return publisher.publish(manifest | first, parts)
+
+
+def _graph_of(state: State, weights: Blob) -> bytes:
+    from ader_stream.ader.onnx_graph import onnx_graph  # noqa: PLC0415 - needs an extra
+
+    return onnx_graph(state.model(), weights, _file_of(Path(), "weights").name)
 
 
 def _file_of(folder: Path, kind: str) -> Path:

@@ -222,3 +222,14 @@ def test_a_missing_extra_is_one_line(
 
     told = "ader-stream: this needs torch; pip install 'ader-stream[model]', or [all]\n"
     assert (code, out, err) == (2, "", told)
+
+
+def test_an_export_without_onnx_names_the_extra_before_anything_is_read(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+
+    code, out, err = command_line("models", "export", "1", "folder")
+
+    assert (code, out) == (2, "")
+    assert "this needs onnxscript; pip install 'ader-stream[onnx]'" in err

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ader_stream.ader.artifact import encode_parts
 from ader_stream.ader.cycle import CycleReport, train_cycle
-from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.recipes import PRODUCTION, Recipe
 from ader_stream.ader.state import State
 from ader_stream.registry.describe import Making, describe_version
 from ader_stream.stream.kafka.topics import Topics
@@ -34,6 +36,20 @@ def recipe() -> Recipe:
     )
 
 
+@pytest.fixture(scope="session")
+def production() -> Recipe:
+    """Recipe `production`, as small."""
+    return replace(
+        PRODUCTION,
+        hidden=8,
+        maxlen=5,
+        max_epochs=3,
+        batch_size=64,
+        exemplars=40,
+        learning_rate=0.02,
+    )
+
+
 def walks(first: int, count: int) -> list[tuple[str, ...]]:
     """Sessions that walk along the items of a ring."""
     return [tuple((ITEMS * 2)[start % 24 :][:5]) for start in range(first, first + count)]
@@ -59,6 +75,14 @@ def kafka() -> FakeKafka:
     return FakeKafka()
 
 
+@pytest.fixture(scope="session")
+def second_cycle(production: Recipe, sessions: list[tuple[str, ...]]) -> tuple[State, CycleReport]:
+    """Two cycles of recipe `production`: the second one knows how readily people return."""
+    returning = [(*session, session[2]) for session in sessions]
+    first, _ = train_cycle(returning, None, production, SEED, lambda _: None)
+    return train_cycle(returning, first, production, SEED, lambda _: None)
+
+
 @pytest.fixture
 def published(
     kafka: FakeKafka,
@@ -67,6 +91,15 @@ def published(
     sessions: list[tuple[str, ...]],
 ) -> Manifest:
     """Version 1 in the log, as the trainer publishes it."""
+    return publish(kafka, recipe, cycle, sessions)
+
+
+def publish(
+    kafka: FakeKafka,
+    recipe: Recipe,
+    cycle: tuple[State, CycleReport],
+    sessions: list[tuple[str, ...]],
+) -> Manifest:
     state, report = cycle
     rows = tuple(Session(str(n), items, tuple(range(5))) for n, items in enumerate(sessions))
     block = TrainingBlock((4,), rows, {0: 0}, {0: 9})

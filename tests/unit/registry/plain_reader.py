@@ -35,20 +35,44 @@ def block(queries, context, allowed, weights, name):
     return x + linear(inner, weights, f"{name}.feed_forward.outer")
 
 
+def sasrec(rows, weights, architecture):
+    """Scores of all items, by the model of recipe `paper`."""
+    table = weights["items.weight"]
+    x = table[rows] * np.sqrt(table.shape[1]) + weights["positions"][-len(rows) :]
+    causal = np.tril(np.ones((len(rows), len(rows)), bool))
+    for number in range(architecture["blocks"]):
+        x = block(x, x, causal, weights, f"blocks.{number}")
+    return normed(x[-1], weights, "norm") @ table.T
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def core(rows, weights, architecture):
+    """Scores of all items, by the model of recipe `production`."""
+    directions = unit(weights["items.weight"])
+    seen = directions[rows]
+    logits = 3 * weights["age"][: len(rows)][::-1] + 5 * weights["likeness"] * (seen @ seen[-1])
+    shares = np.exp(logits - logits.max())
+    session = unit(shares @ seen)
+    session = unit(session + 0.1 * session @ weights["turn"]) / architecture["temperature"]
+    scores = directions @ session + weights["pull"] * np.log(weights["clicks"] + 0.5)
+    kinds = {row: min(age, 2) for age, row in reversed(list(enumerate(reversed(rows))))}
+    for row, kind in kinds.items():
+        scores[row] += weights["gains"][kind]
+    return scores
+
+
 def main(folder, session):
     with safe_open(folder / "weights.safetensors", "numpy") as file:
         architecture = json.loads(file.metadata()["architecture"])
     weights = load_file(folder / "weights.safetensors")
     items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
     rows = [items.index(item) for item in session if item in items][-architecture["maxlen"] :]
-    table = weights["items.weight"]
-    x = table[rows] * np.sqrt(table.shape[1]) + weights["positions"][-len(rows) :]
-    causal = np.tril(np.ones((len(rows), len(rows)), bool))
-    for number in range(architecture["blocks"]):
-        x = block(x, x, causal, weights, f"blocks.{number}")
-    scores = normed(x[-1], weights, "norm") @ table.T
-    best = [items[row] for row in np.argsort(-scores, kind="stable")[:20]]
-    sys.stdout.write(json.dumps(best))
+    score = {"sasrec": sasrec, "core": core}[architecture["encoder"]]
+    best = np.argsort(-score(rows, weights, architecture), kind="stable")[:20]
+    sys.stdout.write(json.dumps([items[row] for row in best]))
 
 
 if __name__ == "__main__":

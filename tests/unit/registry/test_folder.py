@@ -17,7 +17,7 @@ from ader_stream.stream.models.manifest import KINDS, Manifest
 from ader_stream.stream.models.model_log import ModelPublisher
 from ader_stream.stream.models.model_reader import ModelReader
 from tests.fakes import FakeKafka
-from tests.unit.registry.conftest import ITEMS, TOPICS
+from tests.unit.registry.conftest import ITEMS, TOPICS, publish
 
 PLAIN_READER = Path(__file__).with_name("plain_reader.py")
 MAX_BYTES = 10**7
@@ -25,7 +25,8 @@ MAX_BYTES = 10**7
 
 @pytest.fixture
 def folder(kafka: FakeKafka, published: Manifest, tmp_path: Path) -> Path:
-    export_version(ModelReader(kafka, TOPICS), published, tmp_path / "exported")
+    reader = ModelReader(kafka, TOPICS)
+    export_version(reader, published, tmp_path / "exported", with_onnx=False)
     return tmp_path / "exported"
 
 
@@ -35,12 +36,35 @@ def test_an_exported_version_comes_back(folder: Path, published: Manifest, state
     assert parts == encode_parts(state)
 
 
-def test_a_script_without_torch_recommends_the_same_items(folder: Path, state: State) -> None:
-    session = [*ITEMS[3:6], "never seen", ITEMS[7]]
-    command = [sys.executable, "-I", PLAIN_READER, folder, *session]
+SESSIONS = [[*ITEMS[3:6], "never seen", ITEMS[7]], [ITEMS[n] for n in (1, 9, 1, 2, 9, 4, 9)]]
+
+
+@pytest.mark.parametrize("session", SESSIONS)
+@pytest.mark.parametrize("name", ["paper", "production"])
+def test_a_script_without_torch_recommends_the_same_items(
+    request: pytest.FixtureRequest,
+    kafka: FakeKafka,
+    sessions: list[tuple[str, ...]],
+    tmp_path: Path,
+    name: str,
+    session: list[str],
+) -> None:
+    cycle = request.getfixturevalue({"paper": "cycle", "production": "second_cycle"}[name])
+    recipe = request.getfixturevalue({"paper": "recipe", "production": "production"}[name])
+    manifest, state = publish(kafka, recipe, cycle, sessions), cycle[0]
+    export_version(ModelReader(kafka, TOPICS), manifest, tmp_path / "exported", with_onnx=False)
+    command = [sys.executable, "-I", PLAIN_READER, tmp_path / "exported", *session]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     listed, _ = top_k(state.model(), [state.vocabulary.encode(session)], 20)
     assert json.loads(done.stdout) == [state.vocabulary.item(int(i)) for i in listed[0]]
+
+
+def test_the_graph_for_onnxruntime_reads_the_weights_beside_it(
+    kafka: FakeKafka, published: Manifest, tmp_path: Path
+) -> None:
+    export_version(ModelReader(kafka, TOPICS), published, tmp_path)
+    assert b"weights.safetensors" in (tmp_path / "model.onnx").read_bytes()
+    assert read_folder(tmp_path, MAX_BYTES)[0] == published
 
 
 def test_an_import_is_version_1_of_another_log_with_the_same_digest(
