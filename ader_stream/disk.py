@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +46,8 @@ class DiskColumn:
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
         self._dtype = np.dtype(dtype)
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `array` closes it
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its column
+        weakref.finalize(self, self._file.close)
         self._size = 0
 
     def extend(self, values: Sequence[int] | npt.NDArray[Any]) -> None:
@@ -55,9 +57,8 @@ class DiskColumn:
         self._size += len(content)
 
     def array(self) -> npt.NDArray[Any]:
-        """Return all of them; nothing can be appended any more."""
-        with self._file as file:
-            file.flush()
-            if not self._size:  # nothing cannot be mapped
-                return np.zeros(0, self._dtype)
-            return np.memmap(file, self._dtype, mode="r")
+        """Return all of them; the array outlives its column."""
+        self._file.flush()
+        if not self._size:  # nothing cannot be mapped
+            return np.zeros(0, self._dtype)
+        return np.memmap(self._file, self._dtype, mode="r")

@@ -5,15 +5,22 @@ Times are milliseconds since 1970-01-01 UTC, everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import MappingProxyType
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+
+ROWS_AT_ONCE = 8_192
+"""Sessions that are taken from columns at a time."""
 
 DEAD_LETTER_REASONS = (
     "malformed",
@@ -156,6 +163,49 @@ class Session:
     times: tuple[int, ...]
     carried: Mapping[int, int] = field(default_factory=dict)
     extra: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemColumns(Collection[tuple[str, ...]]):
+    """Item ids of S sessions, in columns: 4 bytes a click and 8 a session, wherever they lie.
+
+    Going through it yields each session's items; a few thousand sessions are in memory at a time.
+
+    Parameters
+    ----------
+    names
+        Item ids.
+    codes
+        Positions in `names` of all N clicks, the sessions end to end (N,).
+    offsets
+        Between sessions (S + 1,).
+
+    >>> list(ItemColumns(("hat", "shoe"), np.array([1, 0, 1]), np.array([0, 2, 3])))
+    [('shoe', 'hat'), ('shoe',)]
+    """
+
+    names: tuple[str, ...]
+    codes: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+
+    @property
+    def clicks(self) -> int:
+        """Clicks of all sessions."""
+        return len(self.codes)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        for row in range(0, len(self), ROWS_AT_ONCE):
+            offsets = self.offsets[row : row + ROWS_AT_ONCE + 1].tolist()
+            codes = self.codes[offsets[0] : offsets[-1]].tolist()
+            items = [self.names[code] for code in codes]
+            for start, end in pairwise(offsets):
+                yield tuple(items[start - offsets[0] : end - offsets[0]])
+
+    def __contains__(self, items: object) -> bool:
+        return any(found == items for found in self)
 
 
 @dataclass(frozen=True, slots=True)

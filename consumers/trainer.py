@@ -167,7 +167,7 @@ class _Leader:
             previous=_number(self._registry.newest),
             parent=number,
         )
-        sessions = [session.items for session in block.sessions]
+        sessions = block.sessions.items
         recipe_, seed = self._making.recipe, self._making.seed
         self._checkpoint = self._checkpoint_of(block, number)
         started = time.perf_counter()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
 from ader_stream.ader.dataset import Batch, Samples, by_length, hold_out, pack, split_sessions
 from ader_stream.ader.exemplars import select_exemplars
 from ader_stream.ader.learner import Learner
-from ader_stream.ader.methods import ADER, Method, Past
+from ader_stream.ader.methods import ADER, Method, Past, Sessions
 from ader_stream.ader.pace import Pace, Progress
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
@@ -80,7 +80,7 @@ class CycleReport:
 
 
 def train_cycle(
-    sessions: Sequence[Sequence[str]],
+    sessions: Sessions,
     parent: State | None,
     recipe: Recipe,
     seed: int,
@@ -183,9 +183,7 @@ def train_cycle(
     return state, report
 
 
-def _as_seen_before(
-    before: State, sessions: Sequence[Sequence[str]], rng: np.random.Generator
-) -> Iterator[Batch]:
+def _as_seen_before(before: State, sessions: Sessions, rng: np.random.Generator) -> Iterator[Batch]:
     """The block's samples as far as the parent knows their items."""
     known = (before.vocabulary.encode(session) for session in sessions)
     return _drawn(split_sessions(known, before.architecture.maxlen), rng)
@@ -198,7 +196,7 @@ def _drawn(samples: Samples, rng: np.random.Generator) -> Iterator[Batch]:
 
 
 def held_out_samples(
-    sessions: Sequence[Sequence[str]], parent: State | None, state: State, recipe: Recipe, seed: int
+    sessions: Sessions, parent: State | None, state: State, recipe: Recipe, seed: int
 ) -> Samples:
     """Draw again what `train_cycle` held out when it came to `state` from these arguments."""
     order, _, _ = _seeds(seed, parent or untrained(recipe.architecture))
@@ -226,7 +224,7 @@ def _seeds(seed: int, before: State) -> list[int]:
     return seeds
 
 
-def _clicks(sessions: Sequence[Sequence[str]]) -> int:
+def _clicks(sessions: Sessions) -> int:
     return sum(len(session) for session in sessions)
 
 
@@ -238,7 +236,7 @@ def _require_same_architecture(before: State, recipe: Recipe) -> None:
         )
 
 
-def _require_samples(block: Samples, sessions: Sequence[Sequence[str]]) -> None:
+def _require_samples(block: Samples, sessions: Sessions) -> None:
     if not len(block):
         raise TrainingError(
             f"{len(sessions)} sessions with {_clicks(sessions)} clicks hold no sub-sequence of "

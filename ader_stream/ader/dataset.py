@@ -7,6 +7,7 @@ array of clicks, and a batch is cut out of that array at once.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -87,11 +88,11 @@ class Batch:
 
 def flatten(sequences: Iterable[Sequence[int]]) -> tuple[Int32, Int64]:
     """Lay sequences end to end; also return the offsets (n + 1,) between them."""
-    rows = list(sequences)
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    items = np.fromiter((item for row in rows for item in row), np.int32, count=int(offsets[-1]))
-    return items, offsets
+    items, offsets = array("i"), array("q", [0])  # 4 and 8 bytes a number, no Python objects
+    for sequence in sequences:
+        items.extend(sequence)
+        offsets.append(len(items))
+    return np.array(items, np.int32), np.array(offsets, np.int64)
 
 
 def split_sessions(sessions: Iterable[Sequence[int]], maxlen: int) -> Samples:
@@ -102,10 +103,11 @@ def split_sessions(sessions: Iterable[Sequence[int]], maxlen: int) -> Samples:
     ([1, 2], [8, 9])
     """
     items, offsets = flatten(sessions)
-    firsts = np.repeat(offsets[:-1], np.diff(offsets))  # (N,) where each click's session begins
-    clicks = np.arange(len(items), dtype=np.int64)
-    targets = clicks[clicks > firsts]
-    return Samples(items, np.maximum(firsts[targets], targets - maxlen), targets)
+    is_target = np.ones(len(items), dtype=np.bool_)
+    is_target[offsets[:-1][np.diff(offsets) > 0]] = False  # the first click of each session
+    targets = np.flatnonzero(is_target)
+    firsts = np.repeat(offsets[:-1], np.maximum(np.diff(offsets) - 1, 0))  # (S,) of their sessions
+    return Samples(items, np.maximum(firsts, targets - maxlen), targets)
 
 
 def hold_out(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Samples, Samples]:

@@ -18,6 +18,7 @@ from ader_stream.ader.herding import Float32, herd
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import chunk_rows, nothing
 from ader_stream.ader.vocabulary import PADDING
+from ader_stream.disk import disk_array
 
 REPRESENTED_ROWS = 2048
 """Sub-sequences represented at a time."""
@@ -193,7 +194,7 @@ def represent_samples(
     model: SessionModel, samples: Samples, between: Callable[[], None] = nothing
 ) -> Float32:
     """Represent the samples' inputs: (S, D)."""
-    represented = np.zeros((len(samples), model.architecture.hidden), dtype=np.float32)
+    represented = disk_array((len(samples), model.architecture.hidden), np.float32)
     for rows in by_length(samples.lengths, REPRESENTED_ROWS):
         represented[rows] = model(pack(samples, rows).inputs).numpy()
         between()

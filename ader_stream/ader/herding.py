@@ -9,8 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ader_stream.ader.dataset import Int32, Int64
+from ader_stream.disk import disk_array
 
 Float32 = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
+
+ROWS_AT_ONCE = 8_192
+"""Representations that are copied at a time."""
 
 HERDING_SLACK = 1.1
 """Herding may choose one sub-sequence twice; it gives up after this many steps per exemplar
@@ -41,10 +46,10 @@ def herd(representations: Float32, labels: Int32, quotas: Int64) -> Int64:
     rows, sizes, wanted = _grouped(labels, quotas)
     ends = np.cumsum(sizes)
     starts = ends - sizes
-    unit = representations[rows]
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    unit = _unit(representations, rows)
     means = np.add.reduceat(unit, starts) / sizes[:, None]
-    pull = np.einsum("sd,sd->s", unit, np.repeat(means, sizes, axis=0))  # ⟨μ, d⟩
+    owner = np.repeat(np.arange(len(sizes)), sizes)  # (S,) position of each row's label
+    pull = _products(unit, means, owner)  # ⟨μ, d⟩
     score = pull.copy()  # ⟨w, d⟩
     chosen = np.zeros(len(rows), dtype=bool)
     taken = np.zeros(len(sizes), dtype=np.int64)
@@ -58,9 +63,26 @@ def herd(representations: Float32, labels: Int32, quotas: Int64) -> Int64:
         chosen[picks[new]] = True
         taken[:live] += new
         order.append(picks[new])
-        last = np.repeat(unit[picks], sizes[:live], axis=0)
-        score[:end] += pull[:end] - np.einsum("sd,sd->s", unit[:end], last)
+        score[:end] += pull[:end] - _products(unit[:end], unit[picks], owner[:end])
     return rows[np.concatenate(order)]
+
+
+def _unit(representations: Float32, rows: Int64) -> Float32:
+    """Copy the representations at `rows`, each scaled to length 1 (S, D)."""
+    unit = disk_array(representations.shape, np.float32)
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        part = representations[rows[first : first + ROWS_AT_ONCE]]
+        unit[first : first + ROWS_AT_ONCE] = part / np.linalg.norm(part, axis=1, keepdims=True)
+    return unit
+
+
+def _products(unit: Float32, vectors: Floats, owner: Int64) -> Floats:
+    """Multiply each row (S, D) by its owner's vector (L, D): (S,)."""
+    products = np.empty(len(unit), np.result_type(unit, vectors))
+    for first in range(0, len(unit), ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        np.einsum("sd,sd->s", unit[part], vectors[owner[part]], out=products[part])
+    return products
 
 
 def _grouped(labels: Int32, quotas: Int64) -> tuple[Int64, Int64, Int64]:
@@ -74,7 +96,7 @@ def _grouped(labels: Int32, quotas: Int64) -> tuple[Int64, Int64, Int64]:
     return rows, counts[by_quota], wanted[by_quota]
 
 
-def _segment_argmax(values: Float32, starts: Int64, sizes: Int64) -> Int64:
+def _segment_argmax(values: Floats, starts: Int64, sizes: Int64) -> Int64:
     """Find the first position of each segment's highest value."""
     highest = np.repeat(np.maximum.reduceat(values, starts), sizes)
     positions = np.flatnonzero(values == highest)

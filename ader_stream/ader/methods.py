@@ -20,7 +20,7 @@ Where the paper leaves something open, the authors' code decides (github.com/dou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -44,7 +44,8 @@ from ader_stream.ader.state import State
 from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import SettingsError
 
-Sessions = Sequence[Sequence[str]]
+Sessions = Collection[Sequence[str]]
+"""Item ids in order of clicks, for each session; gone through more than once."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ader_stream.datasets import open_dataset
 from ader_stream.stream.sessions.block_feed import TrainingBlock
+from ader_stream.stream.sessions.columns import ColumnWriter
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import BlockRule, Session, SessionRule
@@ -21,7 +22,7 @@ def dataset_block(path: Path, blocks: BlockRule, rule: SessionRule) -> TrainingB
     """
     window = SessionWindow(blocks, rule)
     numbers: list[int] = []
-    sessions: list[Session] = []
+    writer = ColumnWriter()
     offset = 0
     for number, clicks in open_dataset(path, blocks, rule.gap).blocks():
         numbers.append(number)
@@ -29,9 +30,8 @@ def dataset_block(path: Path, blocks: BlockRule, rule: SessionRule) -> TrainingB
             window.observe(click, offset)
             offset += 1
         window.advance(blocks.start(number + 1) + rule.lateness)
-        sessions += _closed(window)
-    sessions.sort(key=lambda session: (session.times[-1], session.times[0], session.key))
-    return TrainingBlock(tuple(numbers), tuple(sessions), {}, {})
+        writer.extend(_closed(window))
+    return TrainingBlock(tuple(numbers), writer.columns().sorted(), {}, {})
 
 
 def _closed(window: SessionWindow) -> list[Session]:

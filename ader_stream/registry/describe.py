@@ -77,7 +77,7 @@ def describe_version(
     rejection
         Why it must not be served; None if it may.
     """
-    frequency = Counter(chain.from_iterable(session.items for session in block.sessions))
+    frequency = Counter(chain.from_iterable(block.sessions.items))
     numbers, words = numbers_and_words(asdict(making.recipe))
     return {
         "version": (previous or 0) + 1,
@@ -106,8 +106,8 @@ def describe_inputs(
     The sessions are there by their hash, too: those that were to be forgotten are not among them.
     """
     sessions = hashlib.sha256()
-    for session in block.sessions:
-        sessions.update(json.dumps(session.items).encode())
+    for items in block.sessions.items:
+        sessions.update(json.dumps(items).encode())
     return {
         **asdict(making),
         "parent": parent["digest"] if parent else None,
@@ -150,7 +150,7 @@ def _describe_report(report: CycleReport, block: TrainingBlock) -> dict[str, obj
         "adaptive_weight": report.adaptive_weight,
         "exemplars": report.exemplars,
         "sessions": len(block.sessions),
-        "clicks": sum(len(session.items) for session in block.sessions),
+        "clicks": block.sessions.items.clicks,
         "train_samples": report.train_samples,
         "items": report.items,
         "new_items": report.new_items,

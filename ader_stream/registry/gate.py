@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from ader_stream.ader.cycle import held_out_samples
 from ader_stream.ader.dataset import Samples, split_sessions
+from ader_stream.ader.methods import Sessions
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import rank_samples, top_k
 from ader_stream.ader.recipes import Recipe
@@ -71,7 +72,7 @@ class Measured:
 
 
 def validation_samples(
-    sessions: Sequence[Sequence[str]], parent: State | None, state: State, recipe: Recipe, seed: int
+    sessions: Sessions, parent: State | None, state: State, recipe: Recipe, seed: int
 ) -> Samples:
     """Return what the update cycle has held out: drawn again, by the cycle's own numbers.
 

@@ -39,6 +39,11 @@ def encode(type_name: str, value: Mapping[str, Any]) -> tuple[bytes, Headers]:
     return buffer.getvalue(), list(_headers(type_name))
 
 
+def type_of(headers: Sequence[tuple[str, bytes]] | None) -> str:
+    """Return the type that a record's headers name; empty where they name none."""
+    return (dict(headers or ()).get(TYPE_HEADER) or b"").decode(errors="replace")
+
+
 def decode(
     data: bytes | None, headers: Sequence[tuple[str, bytes]] | None
 ) -> tuple[str, dict[str, Any]]:
@@ -50,7 +55,7 @@ def decode(
         If a header is missing, the schema is not known here, or the bytes do not follow it.
     """
     named = dict(headers or ())
-    type_name = (named.get(TYPE_HEADER) or b"").decode(errors="replace")
+    type_name = type_of(headers)
     try:
         writers = _writers(type_name)
     except OSError:

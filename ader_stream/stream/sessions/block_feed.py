@@ -1,27 +1,35 @@
-"""Sessions in, complete blocks out: what the trainer waits for."""
+"""Sessions in, complete blocks out: what the trainer waits for.
+
+While blocks grow, only their ends are kept. The sessions of a complete block are then read from
+the log once more, into columns on disk: a block takes no memory, however many of them wait.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from confluent_kafka import TopicPartition
 
 from ader_stream.stream.forgetting import Forgotten
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range
-from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
-from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range, read_range
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.sessions.columns import ColumnWriter, SessionColumns
 from ader_stream.stream.sessions.session_records import decode_sessions
-from ader_stream.types import Session
 
 GROWTH_SECONDS = 10.0
 """How often the topic is asked for partitions that are new."""
 
+BATCHES_AT_ONCE = 100
+"""Records that one `consume` call asks for: session batches of some 100 kB each."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class TrainingBlock:
     """D_t: complete blocks, joined where they were short.
 
@@ -30,14 +38,14 @@ class TrainingBlock:
     blocks
         Numbers of those that have sessions.
     sessions
-        Sorted by (last time, first time, key): the order does not depend on partitions.
+        By (last time, first time, key): the order does not depend on partitions.
     first_offsets, next_offsets
         Partition of the sessions topic → where reading has begun, and where it goes on after
         these blocks.
     """
 
     blocks: tuple[int, ...]
-    sessions: tuple[Session, ...]
+    sessions: SessionColumns
     first_offsets: Mapping[int, int]
     next_offsets: Mapping[int, int]
 
@@ -45,8 +53,10 @@ class TrainingBlock:
         """Return this block without the sessions that are forgotten."""
         if not forgotten:
             return self
-        kept = tuple(s for s in self.sessions if not forgotten.covers(s.key, s.times[0]))
-        return replace(self, sessions=kept)
+        sessions = zip(self.sessions.keys(), self.sessions.first.tolist(), strict=True)
+        gone = [forgotten.covers(key, first) for key, first in sessions]
+        kept = np.flatnonzero(np.logical_not(gone))
+        return replace(self, sessions=self.sessions.take(kept)) if any(gone) else self
 
 
 @dataclass
@@ -75,7 +85,8 @@ class BlockFeed:
     def __init__(
         self, clients: KafkaClients, topic: str, partitions: int, start: Mapping[int, int]
     ) -> None:
-        self._sessions: defaultdict[int, list[Session]] = defaultdict(list)
+        self._clients = clients
+        self._sessions: Counter[int] = Counter()  # by block, of those that were not given out
         self._progress = {
             partition: _PartitionProgress(
                 start.get(partition) or offset_range(clients, topic, partition)[0]
@@ -93,7 +104,7 @@ class BlockFeed:
         """Read what is there, waiting up to `timeout` seconds for the first record."""
         if time.monotonic() >= self._looks_again_at:
             self.grow()
-        for record in checked(self._consumer.consume(READ_MESSAGES, timeout)):
+        for record in checked(self._consumer.consume(BATCHES_AT_ONCE, timeout)):
             self._take(record)
 
     def grow(self) -> None:
@@ -109,44 +120,65 @@ class BlockFeed:
     def waiting(self) -> list[int]:
         """Complete blocks that have sessions and were not given out yet."""
         end = self._complete()
-        return sorted(block for block in self._sessions if end is not None and block <= end)
+        waiting = (block for block, count in self._sessions.items() if count)
+        return sorted(block for block in waiting if end is not None and block <= end)
 
     def next_block(self, min_sessions: int, *, all_waiting: bool = False) -> TrainingBlock | None:
         """Give out the next complete block, joined with those after it up to `min_sessions`.
 
         `all_waiting` joins every block that waits.
         """
-        sessions: list[Session] = []
-        blocks: list[int] = []
+        count, blocks = 0, []
         for block in self.waiting():
-            if len(sessions) >= min_sessions and not all_waiting:
+            if count >= min_sessions and not all_waiting:
                 break
             blocks.append(block)
-            sessions += self._sessions[block]
-        if len(sessions) < min_sessions or not blocks:
+            count += self._sessions[block]
+        if count < min_sessions or not blocks:
             return None
-        for block in blocks:
-            del self._sessions[block]
         first = {partition: at.next_offset for partition, at in self._progress.items()}
-        for progress in self._progress.values():
-            progress.next_offset = progress.ends.get(blocks[-1], progress.next_offset)
-            progress.ends = {b: at for b, at in progress.ends.items() if b > blocks[-1]}
-        sessions.sort(key=lambda s: (s.times[-1], s.times[0], s.key))
-        offsets = {partition: at.next_offset for partition, at in self._progress.items()}
-        return TrainingBlock(tuple(blocks), tuple(sessions), first, offsets)
+        last = blocks[-1]
+        ends = {
+            partition: at.ends.get(last, first[partition])
+            for partition, at in self._progress.items()
+        }
+        sessions = self._read(first, ends)
+        for partition, progress in self._progress.items():
+            progress.next_offset = ends[partition]
+            progress.ends = {block: at for block, at in progress.ends.items() if block > last}
+        for block in [block for block in self._sessions if block <= last]:
+            del self._sessions[block]
+        return TrainingBlock(tuple(blocks), sessions, first, ends)
 
     def close(self) -> None:
         """Stop reading."""
         self._consumer.close()
 
     def _take(self, record: Record) -> None:
-        type_name, value = decode(record.value(), record.headers())
-        if type_name == "SessionBatch":
-            self._sessions[value["block"]] += decode_sessions(value)
-        elif type_name == "BlockEnd":
+        if type_of(record.headers()) == "BlockEnd":
+            _, end = decode(record.value(), record.headers())
             progress = self._progress[record.partition()]
-            progress.reached = value["block"]
-            progress.ends[value["block"]] = record.offset() + 1
+            progress.reached = end["block"]
+            progress.ends[end["block"]] = record.offset() + 1
+            self._sessions[end["block"]] += end["sessions"]
+
+    def _read(self, first: Mapping[int, int], ends: Mapping[int, int]) -> SessionColumns:
+        """Read the sessions between offsets, and sort them."""
+        writer = ColumnWriter()
+        for partition, start in first.items():
+            place = self._topic, partition, start, ends[partition]
+            for record in read_range(self._clients, *place, at_once=BATCHES_AT_ONCE):
+                if type_of(record.headers()) == "SessionBatch":
+                    _, batch = decode(record.value(), record.headers())
+                    writer.extend(list(decode_sessions(batch)))
+        return writer.columns().sorted()
+
+    def _pass(self, last: int) -> None:
+        """Go on behind a block."""
+        for progress in self._progress.values():
+            progress.next_offset = progress.ends.get(last, progress.next_offset)
+            progress.ends = {block: at for block, at in progress.ends.items() if block > last}
+        self._sessions = Counter({b: count for b, count in self._sessions.items() if b > last})
 
     def _complete(self) -> int | None:
         """The last block that every partition has reached."""

@@ -11,12 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ader_stream.disk import DiskColumn
-from ader_stream.types import ItemColumns, Session
+from ader_stream.types import ROWS_AT_ONCE, ItemColumns, Session
 
 Int64 = npt.NDArray[np.int64]
-
-ROWS_AT_ONCE = 65_536
-"""Sessions that are copied at a time."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Manifest
 from ader_stream.stream.models.model_log import ModelPublisher
 from ader_stream.stream.sessions.block_feed import TrainingBlock
+from ader_stream.stream.sessions.columns import SessionColumns
 from ader_stream.types import Session
 from tests.fakes import FakeKafka
 
@@ -102,7 +103,7 @@ def publish(
 ) -> Manifest:
     state, report = cycle
     rows = tuple(Session(str(n), items, tuple(range(5))) for n, items in enumerate(sessions))
-    block = TrainingBlock((4,), rows, {0: 0}, {0: 9})
+    block = TrainingBlock((4,), SessionColumns.of(rows), {0: 0}, {0: 9})
     making = Making("ader", "paper", recipe, SEED)
     manifest = describe_version(block, making, previous=None, parent=None, report=report)
     return ModelPublisher(kafka, TOPICS, 1_000).publish(manifest, encode_parts(state))

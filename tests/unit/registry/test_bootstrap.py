@@ -19,8 +19,8 @@ def test_recorded_sessions_become_one_block_in_the_order_of_training(tmp_path: P
         file.write_bytes(gzip.compress("\n".join(lines).encode()))
     block = dataset_block(tmp_path, BLOCKS, RULE)
     assert len(block.blocks) == 2
-    assert sorted(session.items for session in block.sessions) == [("a",), ("a", "b"), ("c", "b")]
-    ends = [(s.times[-1], s.times[0], s.key) for s in block.sessions]
+    assert sorted(block.sessions.items) == [("a",), ("a", "b"), ("c", "b")]
+    ends = list(zip(block.sessions.last, block.sessions.first, block.sessions.keys(), strict=True))
     assert ends == sorted(ends)
     assert (block.first_offsets, block.next_offsets) == ({}, {})
 
@@ -30,7 +30,7 @@ def test_sessions_are_cut_where_the_sessionizer_cuts_them(tmp_path: Path) -> Non
     text = "".join(f"{user},{item},{time}\n" for user, item, time in rows)
     (tmp_path / "clicks.csv").write_text("session,item,time\n" + text)
     found = dataset_block(tmp_path / "clicks.csv", BLOCKS, RULE)
-    assert [session.items for session in found.sessions] == [("a", "b"), ("c",)]
+    assert list(found.sessions.items) == [("a", "b"), ("c",)]
 
 
 def test_what_is_no_data_set_is_told(tmp_path: Path) -> None:

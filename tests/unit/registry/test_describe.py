@@ -7,12 +7,13 @@ from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import PAPER
 from ader_stream.registry.describe import Making, code_version, describe_inputs, describe_version
 from ader_stream.stream.sessions.block_feed import TrainingBlock
+from ader_stream.stream.sessions.columns import SessionColumns
 from ader_stream.types import Session
 
 RECIPE = replace(PAPER, hidden=8, blocks=1, maxlen=5, max_epochs=1, exemplars=9)
 MAKING = Making("ader", "paper", RECIPE, seed=3)
 SESSIONS = tuple(Session(str(n), ("a", "b", "c", "b"), (0, 1, 2, 3)) for n in range(8))
-BLOCK = TrainingBlock((4, 5), SESSIONS, {1: 0, 0: 10}, {1: 7, 0: 19})
+BLOCK = TrainingBlock((4, 5), SessionColumns.of(SESSIONS), {1: 0, 0: 10}, {1: 7, 0: 19})
 
 
 def test_a_manifest_says_how_its_version_was_made() -> None:
@@ -53,7 +54,7 @@ def test_the_code_is_named_by_version_and_source() -> None:
 
 
 def test_the_inputs_of_a_cycle_are_all_that_decides_it() -> None:
-    forgotten = replace(BLOCK, sessions=SESSIONS[1:])
+    forgotten = replace(BLOCK, sessions=SessionColumns.of(SESSIONS[1:]))
     elsewhere = replace(BLOCK, next_offsets={1: 7, 0: 20})
     another_seed = replace(MAKING, seed=4)
     parent = {"digest": "abc"}

@@ -3,6 +3,7 @@ from __future__ import annotations
 from ader_stream.stream.control import Command
 from ader_stream.stream.forgetting import Forgotten, forget_request, key_hash
 from ader_stream.stream.sessions.block_feed import TrainingBlock
+from ader_stream.stream.sessions.columns import SessionColumns
 from ader_stream.types import Session
 
 
@@ -46,7 +47,9 @@ def test_nothing_was_asked_before_the_first_request() -> None:
 
 def test_a_block_is_trained_without_the_sessions_that_are_forgotten() -> None:
     sessions = tuple(Session(key, ("x",), (time,)) for key, time in (("a", 5), ("b", 6), ("a", 9)))
-    block = TrainingBlock((0,), sessions, {}, {})
+    block = TrainingBlock((0,), SessionColumns.of(sessions), {}, {})
     kept = block.without(Forgotten.of(asked("a", at=8)))
-    assert [(s.key, s.times[0]) for s in kept.sessions] == [("b", 6), ("a", 9)]
+    assert list(kept.sessions.keys()) == ["b", "a"]
+    assert kept.sessions.first.tolist() == [6, 9]
+    assert list(kept.sessions.items) == [("x",)] * 2
     assert block.without(Forgotten()) is block
