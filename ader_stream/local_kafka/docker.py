@@ -8,6 +8,7 @@ container would belong to the wrong user on one side or the other.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def start(options: StartOptions, guard: Guard) -> LocalKafka:
     _docker(*_removal(name))  # one that a restart of the machine has left
     end_with(guard, kafka)
     volume = [] if options.temporary else [f"--volume={name}:{CONTAINER_LOGS}"]
-    _docker("run", "--detach", f"--name={name}", *volume, *_publish(options.port), options.image)
+    _docker("run", "--detach", f"--name={name}", *volume, *_publish(options), options.image)
     wait_until_ready(kafka.bootstrap_servers, lambda: _why_ended(name))
     return replace(kafka, version=version(name))
 
@@ -74,10 +75,13 @@ def require_image(image: str) -> None:
         run(["docker", "pull", "--quiet", image])
 
 
-def environment(port: int) -> dict[str, str]:
-    """Variables for a container of the image whose port 9092 is `port` on this machine."""
-    properties = as_environment(container_properties(HOST, port))
-    return properties | {"KAFKA_HEAP_OPTS": " ".join(HEAP_OPTIONS)}
+def environment(port: int, properties: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables for a container of the image whose port 9092 is `port` on this machine.
+
+    `properties` of the broker win over ours.
+    """
+    variables = as_environment(container_properties(HOST, port) | dict(properties or {}))
+    return variables | {"KAFKA_HEAP_OPTS": " ".join(HEAP_OPTIONS)}
 
 
 def version(container: str) -> str:
@@ -111,9 +115,10 @@ def _name(data: Path) -> str:
     return f"ader-stream-kafka-{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:12]}"
 
 
-def _publish(port: int) -> list[str]:
-    variables = [f"--env={name}={value}" for name, value in environment(port).items()]
-    return [f"--publish={HOST}:{port}:9092", *variables]
+def _publish(options: StartOptions) -> list[str]:
+    environment_ = environment(options.port, options.properties)
+    variables = [f"--env={name}={value}" for name, value in environment_.items()]
+    return [f"--publish={HOST}:{options.port}:9092", *variables]
 
 
 def _removal(name: str) -> list[str]:

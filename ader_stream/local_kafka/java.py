@@ -120,7 +120,8 @@ def _require_java() -> None:
 
 def _write_properties(options: StartOptions) -> None:
     properties = process_properties(HOST, options.port, free_port(), str(_logs(options.data)))
-    _properties(options.data).write_text(as_text(properties), encoding="utf-8")
+    text = as_text(properties | dict(options.properties))
+    _properties(options.data).write_text(text, encoding="utf-8")
 
 
 def _format(jars: Path, data: Path) -> None:

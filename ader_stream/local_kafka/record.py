@@ -6,8 +6,9 @@ The record outlives the broker: it tells the next start where the folder's topic
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,8 @@ class StartOptions:
         Folder for Kafka's jars (java).
     temporary
         The data goes with the broker.
+    properties
+        Properties of the broker that win over ours.
     """
 
     data: Path
@@ -37,6 +40,7 @@ class StartOptions:
     image: str
     cache: Path
     temporary: bool = False
+    properties: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Kills, freezes and replaces sessionizers and their broker at random; no session may change.
+"""Kills, freezes, cuts off and replaces sessionizers and their broker; no session may change.
 
 ``python -m tests.chaos.sessionizers --kills 200`` starts a Kafka of its own and says in the end how
 many sessions the clicks come to, worked out without the code under test, and how many of them were
-lost, doubled or wrong. ``--seed`` repeats a run's clicks and actions.
+lost, doubled or wrong. ``--seed`` repeats a run's clicks and actions, ``--protocol consumer`` and
+``--static`` choose how the workers share the partitions, ``--out`` adds the report to a file.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from confluent_kafka.admin import MemberDescription
 from platformdirs import user_cache_path
 
 from ader_stream.local_kafka import Guard
-from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.local_kafka.ports import free_port
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, offset_range
 from ader_stream.types import Click
-from tests.integration.conftest import from_java
+from tests.chaos.differences import Differences, compare
+from tests.chaos.ways import Way, listeners
+from tests.integration.conftest import RealKafka, from_java
 from tests.integration.simulated import expected_sessions, simulated_clicks
-from tests.integration.system import SessionRow, System, Worker
+from tests.integration.system import System, Worker
 
 BLOCKS = 3
 MOST_WORKERS = 3
@@ -34,8 +39,22 @@ PAUSE_SECONDS = (0.2, 2.0)
 FREEZE_SECONDS = (1.0, 9.0)
 """Some end before the session timeout of 6 s has passed, some when others have taken over."""
 
+CUT_SECONDS = (5.0, 12.0)
+"""The same for a worker that runs on and does not reach its broker."""
+
+STALL_SECONDS = 8.0
+"""A broker that answers nobody for longer than the session timeout."""
+
+SOONER = {
+    "group.consumer.session.timeout.ms": "6000",
+    "group.consumer.min.session.timeout.ms": "6000",
+    "group.consumer.heartbeat.interval.ms": "2000",
+    "group.consumer.min.heartbeat.interval.ms": "2000",
+}
+"""With the `consumer` protocol the broker gives a worker up, by default after 45 s."""
+
 MEASURED_KILLS = 5
-"""The recovery from every so many kills is waited for and timed."""
+"""The recovery from every so many kills is waited for and timed: that of the first, the sixth …"""
 
 
 @dataclass
@@ -44,82 +63,122 @@ class Report:
 
     Parameters
     ----------
+    protocol, static
+        How the workers share the partitions.
     actions
         Kind → how often it was done.
     recovery_seconds
-        From a kill to the commit of all that was sent before it, where that was waited for.
-    lost, doubled, wrong
-        Sessions that are not there, there more than once, or other than expected.
+        From a kill to the commit of all that was sent after it, where that was waited for.
+    eviction_seconds
+        From those kills to the time at which the group gave up, or replaced, the one killed.
+    seconds
+        The whole run.
+    sessions
+        What has become of them.
     """
 
     seed: int
+    protocol: str = "classic"
+    static: bool = False
     actions: dict[str, int] = field(default_factory=dict)
     recovery_seconds: list[float] = field(default_factory=list)
-    expected: int = 0
-    lost: int = 0
-    doubled: int = 0
-    wrong: int = 0
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether every session is there once, as expected."""
-        return not (self.lost or self.doubled or self.wrong)
+    eviction_seconds: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    sessions: Differences = field(default_factory=Differences)
 
 
 class Chaos:
-    """Does one thing after another to the sessionizers of a system."""
+    """Does one thing after another to the sessionizers of a system.
 
-    def __init__(self, system: System, restart_broker: Callable[[], None], seed: int) -> None:
+    Parameters
+    ----------
+    ways
+        One for each worker; none where no worker can be cut off.
+    static
+        Whether a worker that takes another's place takes over its membership too.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        broker: RealKafka,
+        seed: int,
+        ways: Sequence[Way] = (),
+        *,
+        static: bool = False,
+    ) -> None:
         self._system = system
-        self._restart_broker = restart_broker
+        self._broker = broker
+        self._ways = ways
+        self._static = static
         self._rng = random.Random(seed)
-        self._running = [system.start("sessionizer"), system.start("sessionizer")]
-        self._frozen: dict[int, float] = {}  # process id → until when
-        self.report = Report(seed)
+        self._running: dict[int, Worker] = {}  # by place
+        self._names: dict[int, str] = {}  # what the group knows the workers by
+        self._away: dict[int, float] = {}  # place → until when its worker is frozen or cut off
+        self.report = Report(seed, system.settings.kafka.group_protocol, static)
         self._actions: Counter[str] = Counter()
 
     def run(self, clicks: Sequence[Click], kills: int) -> Report:
         """Send the clicks piece by piece, and do something to a worker after each."""
-        self._system.wait_until_holding(*self._running)
+        began_at = time.monotonic()
+        self._start()
+        self._start()
+        self._system.wait_until_holding(*self._running.values())
         todo = self._todo(kills)
         size = -(-len(clicks) // len(todo))
         for number, action in enumerate(todo):
-            self._system.send(clicks[number * size : (number + 1) * size])
-            self._thaw()
-            getattr(self, f"_{action}")()
+            piece = clicks[number * size : (number + 1) * size]
+            self._bring_back()
+            self._replace_who_found_no_broker()
+            if action == "kill" and self._actions["kill"] % MEASURED_KILLS == 0:
+                self._measure_kill(piece)
+            else:
+                self._system.send(piece)
+                getattr(self, f"_{action}")()
             self._actions[action] += 1
             time.sleep(self._rng.uniform(*PAUSE_SECONDS))
-        self._thaw(everyone=True)
+        self._bring_back(everyone=True)
         self._finish(clicks)
+        self.report.seconds = round(time.monotonic() - began_at)
         return self.report
 
     def _todo(self, kills: int) -> list[str]:
         others = {"freeze": kills // 3, "leave": kills // 6, "join": kills // 6}
+        others["cut"] = kills // 6 if self._ways else 0
         todo = ["kill"] * kills + [name for name, times in others.items() for _ in range(times)]
-        todo += ["restart"] * (1 + kills // 40)
+        todo += ["restart", "stall"] * (1 + kills // 40)
         self._rng.shuffle(todo)
         return todo
 
     # --- what is done to them
 
     def _kill(self) -> None:
-        worker = self._take_one()
-        worker.kill()
-        if self._actions["kill"] % MEASURED_KILLS == MEASURED_KILLS - 1:
-            killed_at = time.monotonic()
-            self._start()
-            self._thaw(everyone=True)
-            self._system.wait_until(self._is_all_committed, "all is committed after a kill")
-            self.report.recovery_seconds.append(round(time.monotonic() - killed_at, 1))
-        else:
-            self._start()
+        self._take_one().kill()
+        self._start()
+
+    def _measure_kill(self, clicks: Sequence[Click]) -> None:
+        """Kill a worker that holds partitions, and time the commit of what comes after."""
+        self._bring_back(everyone=True)
+        self._system.wait_until(self._places_with_partitions, "a worker holds partitions")
+        place = self._rng.choice(self._places_with_partitions())
+        member = self._members()[self._names[place]].member_id
+        self._running.pop(place).kill()
+        killed_at = time.monotonic()
+        self._start()
+        self._system.send(clicks)
+        self._measure_recovery(member, killed_at)
 
     def _freeze(self) -> None:
-        worker = self._rng.choice(self._running)
-        if worker.process.pid not in self._frozen:
-            worker.signal(signal.SIGSTOP)
-            until = time.monotonic() + self._rng.uniform(*FREEZE_SECONDS)
-            self._frozen[worker.process.pid] = until
+        place = self._choose_place()
+        if place not in self._away:
+            self._running[place].signal(signal.SIGSTOP)
+            self._away[place] = time.monotonic() + self._rng.uniform(*FREEZE_SECONDS)
+
+    def _cut(self) -> None:
+        place = self._choose_place()
+        if place not in self._away and self._running[place].holds_partitions():
+            self._ways[place].cut()
+            self._away[place] = time.monotonic() + self._rng.uniform(*CUT_SECONDS)
 
     def _leave(self) -> None:
         worker = self._take_one()
@@ -133,34 +192,85 @@ class Chaos:
         self._start()
 
     def _restart(self) -> None:
-        self._restart_broker()
-        self._replace_who_found_no_broker()
+        self._broker.restart()
+
+    def _stall(self) -> None:
+        self._broker.freeze()
+        time.sleep(STALL_SECONDS)
+        self._broker.thaw()
 
     # --- helpers of these
 
     def _start(self) -> None:
-        self._running.append(self._system.start("sessionizer"))
+        place = next(place for place in range(MOST_WORKERS) if place not in self._running)
+        own = f"worker-{len(self._system.workers)}"
+        properties = {"client.id": own}
+        if self._static:
+            properties["group.instance.id"] = own = f"place-{place}"
+        self._names[place] = own
+        kafka: dict[str, object] = {"librdkafka": properties}
+        if self._ways:
+            self._ways[place].mend()
+            kafka["bootstrap_servers"] = self._ways[place].address
+        self._running[place] = self._system.start("sessionizer", kafka=kafka)
 
     def _replace_who_found_no_broker(self) -> bool:
         """Do what an orchestrator does: a worker that starts while no broker answers ends."""
-        gone = [w for w in self._running if w.has_died() and w.logged("no Kafka answers")]
-        for worker in gone:
+        gone = {p: w for p, w in self._running.items() if w.has_died() and found_no_broker(w)}
+        for place, worker in gone.items():
             worker.may_end = True
-            self._running.remove(worker)
+            del self._running[place]
             self._start()
         return not gone
 
-    def _take_one(self) -> Worker:
-        worker = self._running.pop(self._rng.randrange(len(self._running)))
-        self._frozen.pop(worker.process.pid, None)
-        return worker
+    def _choose_place(self) -> int:
+        return self._rng.choice(sorted(self._running))
 
-    def _thaw(self, *, everyone: bool = False) -> None:
-        for worker in self._running:
-            until = self._frozen.get(worker.process.pid)
-            if until is not None and (everyone or time.monotonic() >= until):
-                worker.signal(signal.SIGCONT)
-                del self._frozen[worker.process.pid]
+    def _take_one(self) -> Worker:
+        place = self._choose_place()
+        self._away.pop(place, None)
+        return self._running.pop(place)
+
+    def _bring_back(self, *, everyone: bool = False) -> None:
+        for place, until in list(self._away.items()):
+            if everyone or time.monotonic() >= until:
+                self._running[place].signal(signal.SIGCONT)
+                if self._ways:
+                    self._ways[place].mend()
+                del self._away[place]
+
+    def _measure_recovery(self, member: str, killed_at: float) -> None:
+        evicted_after: list[float] = []
+
+        def has_recovered() -> bool:
+            self._replace_who_found_no_broker()
+            if not evicted_after and member not in {m.member_id for m in self._members().values()}:
+                evicted_after.append(time.monotonic() - killed_at)
+            return bool(evicted_after) and self._is_all_committed()
+
+        self._system.wait_until(has_recovered, "all is committed after a kill")
+        self.report.recovery_seconds.append(round(time.monotonic() - killed_at, 1))
+        self.report.eviction_seconds.append(round(evicted_after[0], 1))
+
+    def _places_with_partitions(self) -> list[int]:
+        """Where the running workers are that the group has given partitions."""
+        self._replace_who_found_no_broker()
+        members = self._members()
+        return [
+            place
+            for place, name in sorted(self._names.items())
+            if place in self._running
+            and name in members
+            and members[name].assignment.topic_partitions
+        ]
+
+    def _members(self) -> dict[str, MemberDescription]:
+        """Name → member of the group, as the broker has them."""
+        group = self._system.topics.group("sessionizer")
+        admin = self._system.clients.admin()  # it must outlive its answer
+        [future] = admin.describe_consumer_groups([group]).values()
+        members = future.result(REQUEST_TIMEOUT).members
+        return {member.group_instance_id or member.client_id: member for member in members}
 
     def _is_all_committed(self) -> bool:
         system = self._system
@@ -182,49 +292,72 @@ class Chaos:
             ),
             "every click is in a session",
         )
-        compare(self.report, expected_sessions(rule, clicks), self._system.sessions())
-        self.report.actions = dict(self._actions)
+        self.report.sessions = compare(expected_sessions(rule, clicks), self._system.sessions())
+        self.report.actions = dict(sorted(self._actions.items()))
 
 
-def compare(report: Report, expected: Sequence[SessionRow], found: Sequence[SessionRow]) -> None:
-    """Count what differs, by the sessions' identity: key, block, first time."""
-    wanted = {identity(row): row for row in expected}
-    times = Counter(map(identity, found))
-    report.expected = len(wanted)
-    report.lost = len(wanted.keys() - times.keys())
-    report.doubled = sum(count - 1 for count in times.values())
-    report.wrong = sum(wanted.get(identity(row)) != row for row in found)
-
-
-def identity(row: SessionRow) -> tuple[str, int, int]:
-    return row.key, row.block, row.first_time
+def found_no_broker(worker: Worker) -> bool:
+    return bool(worker.logged("no Kafka answers"))
 
 
 def cause_chaos(
-    address: str, folder: Path, restart_broker: Callable[[], None], kills: int, seed: int
+    broker: RealKafka,
+    folder: Path,
+    kills: int,
+    seed: int,
+    ways: Sequence[Way] = (),
+    *,
+    protocol: str = "classic",
+    static: bool = False,
 ) -> Report:
     """Run one chaos on a Kafka that is there."""
-    with System(address, folder) as system:
+    overrides = {"kafka": {"group_protocol": protocol}}
+    with System(broker.bootstrap_servers, folder, overrides) as system:
         walks = max(200, 40 * kills)
         blocks = simulated_clicks(system.settings.block_rule, BLOCKS, walks, seed)
         clicks = [click for block in blocks for click in block]
-        return Chaos(system, restart_broker, seed).run(clicks, kills)
+        return Chaos(system, broker, seed, ways, static=static).run(clicks, kills)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--kills", type=int, default=200)
     arguments.add_argument("--seed", type=int, default=random.randrange(10**6))
+    arguments.add_argument("--protocol", choices=["classic", "consumer"], default="classic")
+    arguments.add_argument("--static", action="store_true", help="static membership")
+    arguments.add_argument("--out", type=Path, help="file that the report is added to")
     chosen = arguments.parse_args()
     print(f"seed {chosen.seed}", flush=True)
+    report = chaos_of_its_own(chosen)
+    line = json.dumps(asdict(report))
+    print(line)
+    if chosen.out:
+        with chosen.out.open("a") as out:
+            out.write(line + "\n")
+    sys.exit(not report.sessions.is_clean)
+
+
+def chaos_of_its_own(chosen: argparse.Namespace) -> Report:
+    """Run a chaos on a Kafka that is started for it, with a way for each worker."""
+    ways = [Way() for _ in range(MOST_WORKERS)]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder, Guard() as guard:
         data = Path(folder)
-        with from_java(data / "kafka", user_cache_path("ader-stream"), guard) as kafka:
+        properties = listeners(port, ways) | SOONER
+        broker = from_java(data / "kafka", user_cache_path("ader-stream"), guard, properties, port)
+        with broker as kafka:
             report = cause_chaos(
-                kafka.bootstrap_servers, data, kafka.restart, chosen.kills, chosen.seed
+                kafka,
+                data,
+                chosen.kills,
+                chosen.seed,
+                ways,
+                protocol=chosen.protocol,
+                static=chosen.static,
             )
-    print(json.dumps(asdict(report)))
-    sys.exit(not report.is_clean)
+    for way in ways:
+        way.close()
+    return report
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +15,22 @@ from platformdirs import user_cache_path
 from testcontainers.core.container import DockerContainer
 
 from ader_stream.errors import BrokerError
-from ader_stream.local_kafka import Guard, LocalKafka, docker, start_kafka, stop_kafka
+from ader_stream.local_kafka import Guard, docker, java
 from ader_stream.local_kafka.ports import HOST, free_port
 from ader_stream.local_kafka.ready import wait_until_ready
+from ader_stream.local_kafka.record import StartOptions
 from ader_stream.settings import kafka_image
 
 
 @dataclass(frozen=True)
 class RealKafka:
-    """A broker for tests: its address, and a way to take it away and bring it back."""
+    """A broker for tests: its address, and ways to take it away and bring it back."""
 
     bootstrap_servers: str
     source: str
     restart: Callable[[], None]
+    freeze: Callable[[], None]
+    thaw: Callable[[], None]
 
 
 @pytest.fixture(scope="session")
@@ -76,20 +81,36 @@ def from_docker(image: str, guard: Guard) -> Iterator[RealKafka]:
             wait()
 
         wait()
-        yield RealKafka(address, "docker", restart)
+        yield RealKafka(
+            address, "docker", restart, engine_container.pause, engine_container.unpause
+        )
 
 
 @contextmanager
-def from_java(data: Path, cache: Path, guard: Guard) -> Iterator[RealKafka]:
-    port = free_port()
-
-    def start() -> LocalKafka:
-        """Start the broker, or find it where it runs."""
-        return start_kafka(data, image="", cache=cache, port=port, source="java", guard=guard)
+def from_java(
+    data: Path,
+    cache: Path,
+    guard: Guard,
+    properties: Mapping[str, str] | None = None,
+    port: int | None = None,
+) -> Iterator[RealKafka]:
+    data.mkdir(exist_ok=True)
+    options = StartOptions(data, port or free_port(), "", cache, properties=properties or {})
+    kafka = java.start(options, guard)
 
     def restart() -> None:
-        stop_kafka(start())
-        start()
+        nonlocal kafka
+        java.stop(kafka)
+        kafka = java.start(options, guard)
 
-    yield RealKafka(start().bootstrap_servers, "java", restart)
-    stop_kafka(start())
+    def send(number: signal.Signals) -> None:
+        os.kill(kafka.pid, number)
+
+    yield RealKafka(
+        kafka.bootstrap_servers,
+        "java",
+        restart,
+        lambda: send(signal.SIGSTOP),
+        lambda: send(signal.SIGCONT),
+    )
+    java.stop(kafka)

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.sessionizers import cause_chaos
-from tests.integration.test_broker_restart import RestartableKafka
+from tests.integration.conftest import RealKafka
 
 KILLS = 4
 
 
 def test_no_session_is_lost_doubled_or_wrong_whoever_dies(
-    kafka: RestartableKafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kafka: RealKafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed = random.randrange(10**6)
     with capsys.disabled():
         print(f"seed {seed}", end=" ")  # noqa: T201 - to repeat the run
-    report = cause_chaos(kafka.bootstrap_servers, tmp_path, kafka.restart, KILLS, seed)
-    assert report.expected > 100
-    assert report.is_clean, report
+    report = cause_chaos(kafka, tmp_path, KILLS, seed)
+    assert report.sessions.expected > 100
+    assert report.sessions.is_clean, report
