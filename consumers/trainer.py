@@ -104,7 +104,11 @@ class _Leader:
         self._leadership = leadership
         clients, topics = settings.clients, settings.topics
         self._publisher = ModelPublisher(
-            clients, topics, settings.trainer.chunk_size, settings.signer
+            clients,
+            topics,
+            settings.trainer.chunk_size,
+            settings.signer,
+            settings.trainer.chunk_compression,
         )
         self._models = ModelReader(clients, topics, settings.trust)
         self._registry = Registry(settings.trust)

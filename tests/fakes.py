@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -95,7 +95,7 @@ class FakeKafka:
         records = self.log[topic, partition]
         record = FakeRecord(
             value,
-            key.encode() if isinstance(key, str) else key,
+            as_bytes(key),
             headers=headers,
             topic=topic,
             partition=partition,
@@ -210,6 +210,8 @@ class FakeProducer:
         What a producer without transactions is told instead of a delivery.
     room
         Records that fit into its queue.
+    undelivered
+        Flushes after which nothing was delivered.
     committed
         Records of each transaction that was committed.
     """
@@ -218,10 +220,13 @@ class FakeProducer:
     failures: dict[int, KafkaError] = field(default_factory=dict)
     refusal: KafkaError | None = None
     room: int = 1_000_000
+    undelivered: int = 0
     committed: list[int] = field(default_factory=list)
     _commits: int = 0
     _queue: list[tuple[Any, ...]] = field(default_factory=list)
     _sent: list[tuple[Any, ...]] = field(default_factory=list)
+    _is_open: bool = False
+    _told: int = 0
 
     def init_transactions(self, timeout: float) -> None:
         pass
@@ -229,6 +234,7 @@ class FakeProducer:
     def begin_transaction(self) -> None:
         assert not self._queue
         assert not self._sent
+        self._is_open, self._told = True, 0
 
     def produce(
         self,
@@ -255,26 +261,49 @@ class FakeProducer:
         self._commits += 1
         if failure := self.failures.get(self._commits - 1):
             raise KafkaException(failure)
+        self._tell()
         self.committed.append(len(self._sent))
-        for *record, on_delivery in self._sent:
-            offset = self.kafka.append(*record)
-            if on_delivery:
-                on_delivery(None, self.kafka.records(record[0], record[4])[offset])
+        for *record, _ in self._sent:
+            self.kafka.append(*record)
         self._sent.clear()
+        self._is_open, self._told = False, 0
 
     def flush(self, timeout: float) -> int:
-        """Deliver what a producer without transactions has queued."""
-        if self.refusal is None:
+        """Deliver what is queued; what is in an open transaction stays unseen."""
+        if self.undelivered:
+            self.undelivered -= 1
+        elif self._is_open:
+            self.poll(0)
+            self._tell()
+        elif self.refusal is None:
             self.commit_transaction(timeout)
-            return 0
-        self.poll(0)
-        for *_, on_delivery in self._sent:
-            on_delivery(self.refusal, None)
+        else:
+            self.poll(0)
+            for *_, on_delivery in self._sent:
+                on_delivery(self.refusal, None)
         return 0
 
     def abort_transaction(self, timeout: float) -> None:
         self._queue.clear()
         self._sent.clear()
+        self._is_open = False
+
+    def _tell(self) -> None:
+        """Report deliveries, with the offsets that the records are going to have."""
+        ends: Counter[Place] = Counter()
+        for number, (topic, value, key, headers, partition, _, on_delivery) in enumerate(
+            self._sent
+        ):
+            offset = len(self.kafka.log[topic, partition]) + ends[topic, partition]
+            ends[topic, partition] += 1
+            if on_delivery and number >= self._told:
+                where = {"topic": topic, "partition": partition, "offset": offset}
+                on_delivery(None, FakeRecord(value, as_bytes(key), headers=headers, **where))
+        self._told = len(self._sent)
+
+
+def as_bytes(key: bytes | str | None) -> bytes | None:
+    return key.encode() if isinstance(key, str) else key
 
 
 def example(type_name: str) -> dict[str, Any]:

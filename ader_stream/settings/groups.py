@@ -220,6 +220,11 @@ class TrainerSettings(_Group):
     chunk_size: int = Field(
         900_000, ge=1_000, le=1_000_000, description="Bytes of a record in model-chunks."
     )
+    chunk_compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = Field(
+        "none",
+        description="Of model-chunks. Weights hardly shrink: zstd takes a tenth off their bytes, "
+        "and a third off what a CPU second publishes.",
+    )
 
 
 class ModelsSettings(_Group):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ader_stream.errors import ArtifactError, FencedError
-from ader_stream.stream.models.manifest import KINDS
-from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION, ModelPublisher
+from ader_stream.stream.models.manifest import KINDS, sha256
+from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION, Chunk, ModelPublisher
 from ader_stream.stream.models.model_reader import ModelReader
 from ader_stream.types import Click
 from tests.chaos.killed_publishers import kill_many
@@ -22,9 +22,17 @@ CHUNK_SIZE = 300
 class SpoilsChunks(ModelPublisher):
     """A publisher whose weights are damaged on their way."""
 
-    def _produce_chunks(self, version: int, kind: str, chunks: Sequence[tuple[int, bytes]]) -> None:
-        damaged = [(number, bytes([chunk[0] ^ 1]) + chunk[1:]) for number, chunk in chunks]
-        super()._produce_chunks(version, kind, damaged if kind == "weights" else chunks)
+    def _produce_chunks(self, chunks: Sequence[Chunk]) -> None:
+        super()._produce_chunks([spoilt(chunk) for chunk in chunks])
+        for chunk in chunks:
+            self._sent[chunk.key].sha256 = sha256(chunk.data)
+
+
+def spoilt(chunk: Chunk) -> Chunk:
+    """Flip a bit of what is part of the weights."""
+    if "/weights/" not in chunk.key:
+        return chunk
+    return Chunk(chunk.key, memoryview(bytes([chunk.data[0] ^ 1]) + chunk.data[1:]))
 
 
 @pytest.fixture

@@ -98,6 +98,7 @@ OTHER = {
     "trainer.max_recall_drop": "1.5",
     "trainer.min_item_coverage": "0.1",
     "trainer.chunk_size": "5000",
+    "trainer.chunk_compression": "zstd",
     "models.signing_key": "key.pem",
     "models.trusted_keys": '["public.pem"]',
     "models.signatures_required": "true",

@@ -1,18 +1,20 @@
 """The model log: publishing is the commit of a manifest; readers reach chunks only through one.
 
 An artifact is a few parts (bytes by kind), each cut into chunks of less than 1 MB in
-`model-chunks`; its manifest is one record in `models`. What a manifest does not name does not
-exist: chunks of a publishing that died are orphans.
+`model-chunks`; its manifest is one record in `models`. They go out in as many transactions as it
+takes; the last one holds the manifest, too. What a manifest does not name does not exist: chunks of
+a publishing that died are orphans.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar, cast
 
 import structlog
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
@@ -32,6 +34,7 @@ from ader_stream.stream.models.manifest import (
 from ader_stream.stream.models.signing import Signer
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 QUEUED_CHUNKS = 8
 """Chunks that wait in the producer at most: a model of any size passes through a few MB."""
@@ -41,6 +44,26 @@ CHUNKS_A_TRANSACTION = 64
 
 ATTEMPTS = 5
 """Aborted transactions in a row after which publishing gives up."""
+
+
+class Chunk(NamedTuple):
+    """A record of model-chunks, before it is sent."""
+
+    key: str
+    data: memoryview
+
+
+@dataclass
+class _Sent:
+    """What is known of a chunk that was handed to the producer."""
+
+    sha256: str = ""
+    offset: int | None = None
+
+    def note(self, error: object, record: Message) -> None:
+        """Take note that it was delivered."""
+        if error is None:
+            self.offset = cast("Record", record).offset()
 
 
 class ModelPublisher:
@@ -54,17 +77,27 @@ class ModelPublisher:
         Bytes of a chunk.
     signer
         Signs each manifest; None leaves them unsigned.
+    compression
+        Of chunks, by librdkafka's names.
     """
 
     def __init__(
-        self, clients: KafkaClients, topics: Topics, chunk_size: int, signer: Signer | None = None
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        chunk_size: int,
+        signer: Signer | None = None,
+        compression: str = "none",
     ) -> None:
         self._topics = topics
         self._chunk_size = chunk_size
         self._signer = signer
-        self._offsets: list[int] = []
+        self._sent: dict[str, _Sent] = {}
         self._producer: Producer = clients.producer(
-            topics.group("trainer"), queue_buffering_max_messages=QUEUED_CHUNKS
+            topics.group("trainer"),
+            queue_buffering_max_messages=QUEUED_CHUNKS,
+            compression_type=compression,
+            linger_ms=0,  # a chunk fills a batch by itself
         )
         try:
             retried(lambda: self._producer.init_transactions(REQUEST_TIMEOUT))
@@ -83,23 +116,15 @@ class ModelPublisher:
         TopicError
             If the broker refuses it again and again.
         """
-        described, places = [], []
-        for kind in KINDS if parts else ():
-            self._offsets = []
-            described.append(self._send_part(manifest["version"], kind, parts[kind]))
-            first, last = min(self._offsets), max(self._offsets)
-            places.append({"kind": kind, "first_offset": first, "last_offset": last})
-        complete = manifest | {
-            "format": FORMAT,
-            "parts": described,
-            "digest": content_digest(described),
-        }
-        complete["run"] = manifest["run"] | {
-            "places": places,
-            "published_at": time.time_ns() // 1_000_000,
-        }
-        self._transact(lambda: self._produce_manifest(complete))
-        return complete
+        chunks = _cut(manifest["version"], parts, self._chunk_size)
+        self._sent = {}
+        *full, last = [
+            chunks[first : first + CHUNKS_A_TRANSACTION]
+            for first in range(0, max(1, len(chunks)), CHUNKS_A_TRANSACTION)
+        ]
+        for group in full:
+            self._transact(lambda g=group: self._produce_chunks(g))  # type: ignore[misc]
+        return self._transact(lambda: self._finish(manifest, parts, last))
 
     def prune(self, manifests: Sequence[Manifest]) -> None:
         """Delete versions by tombstones: the manifest first, so that nobody looks for chunks.
@@ -112,7 +137,7 @@ class ModelPublisher:
         for manifest in manifests:
             version = manifest["version"]
             keys = [
-                f"{version}/{part['kind']}/{number}"
+                _key(version, part["kind"], number)
                 for part in manifest["parts"]
                 for number in range(len(part["chunks"]))
             ]
@@ -125,41 +150,69 @@ class ModelPublisher:
         for key in keys:
             produce(self._producer, self._topics.model_chunks, key, None)
 
-    def _produce_manifest(self, manifest: Manifest) -> None:
-        value, headers = encode_manifest(manifest, self._signer)
-        produce(self._producer, self._topics.models, str(manifest["version"]), value, headers)
+    def _produce_chunks(self, chunks: Sequence[Chunk]) -> None:
+        """Hand chunks to the producer, and hash each while it is on its way."""
+        topic, headers = self._topics.model_chunks, [(TYPE_HEADER, CHUNK_TYPE)]
+        for chunk in chunks:
+            sent = self._sent[chunk.key] = _Sent()
+            produce(
+                self._producer, topic, chunk.key, bytes(chunk.data), headers, on_delivery=sent.note
+            )
+            sent.sha256 = sha256(chunk.data)
 
-    def _send_part(self, version: int, kind: str, part: bytes) -> dict[str, Any]:
-        chunks = [
-            part[start : start + self._chunk_size]
-            for start in range(0, max(1, len(part)), self._chunk_size)
-        ]
-        for first in range(0, len(chunks), CHUNKS_A_TRANSACTION):
-            numbered = list(enumerate(chunks))[first : first + CHUNKS_A_TRANSACTION]
-            self._transact(lambda n=numbered: self._produce_chunks(version, kind, n))  # type: ignore[misc]
+    def _finish(
+        self, manifest: Manifest, parts: Mapping[str, bytes], chunks: Sequence[Chunk]
+    ) -> Manifest:
+        """Produce the last chunks and, where all of them lie is known, the manifest."""
+        self._produce_chunks(chunks)
+        described = [self._describe(manifest["version"], k, parts[k]) for k in KINDS if parts]
+        self._producer.flush(REQUEST_TIMEOUT)
+        complete = manifest | {
+            "format": FORMAT,
+            "parts": described,
+            "digest": content_digest(described),
+        }
+        complete["run"] = manifest["run"] | {
+            "places": [self._place(manifest["version"], part) for part in described],
+            "published_at": time.time_ns() // 1_000_000,
+        }
+        value, headers = encode_manifest(complete, self._signer)
+        produce(self._producer, self._topics.models, str(manifest["version"]), value, headers)
+        return complete
+
+    def _describe(self, version: int, kind: str, part: bytes) -> dict[str, Any]:
+        chunks = _cut(version, {kind: part}, self._chunk_size)
         return {
             "kind": kind,
             "size": len(part),
             "sha256": sha256(part),
-            "chunks": [{"size": len(chunk), "sha256": sha256(chunk)} for chunk in chunks],
+            "chunks": [{"size": len(c.data), "sha256": self._sent[c.key].sha256} for c in chunks],
         }
 
-    def _produce_chunks(self, version: int, kind: str, chunks: Sequence[tuple[int, bytes]]) -> None:
-        topic, headers = self._topics.model_chunks, [(TYPE_HEADER, CHUNK_TYPE)]
-        for number, chunk in chunks:
-            key = f"{version}/{kind}/{number}"
-            produce(self._producer, topic, key, chunk, headers, on_delivery=self._note_offset)
+    def _place(self, version: int, part: Mapping[str, Any]) -> dict[str, Any]:
+        """Say between which offsets a part lies.
 
-    def _note_offset(self, error: object, record: Message) -> None:
-        if error is None:
-            self._offsets.append(cast("Record", record).offset())
+        Raises
+        ------
+        KafkaException
+            If a chunk was not delivered: the transaction has to be aborted.
+        """
+        sent = [self._sent[_key(version, part["kind"], n)] for n in range(len(part["chunks"]))]
+        offsets = [chunk.offset for chunk in sent if chunk.offset is not None]
+        if len(offsets) < len(sent):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "chunks are not delivered"))  # noqa: SLF001
+        return {
+            "kind": part["kind"],
+            "first_offset": min(offsets),
+            "last_offset": max(offsets),
+        }
 
-    def _transact(self, produce_records: Callable[[], None]) -> None:
+    def _transact(self, produce_records: Callable[[], T]) -> T:
         """Commit a transaction; after an abort do it again: a version takes long to train."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._producer.begin_transaction()
-                produce_records()
+                result = produce_records()
                 retried(lambda: self._producer.commit_transaction(REQUEST_TIMEOUT))
             except KafkaException as exception:
                 error = exception.args[0]
@@ -167,9 +220,26 @@ class ModelPublisher:
                     raise FencedError(f"publishing: {error.str()}") from None
                 log.warning("publishing aborted", attempt=attempt, error=error.str())
                 abort(self._producer)
+            except Exception:
+                abort(self._producer)  # no reader has to wait for a transaction that stays open
+                raise
             else:
-                return
+                return result
         raise TopicError(
             f"publishing to {self._topics.models} and {self._topics.model_chunks} failed "
             f"{ATTEMPTS} times, the last time with: {error.str()}; see the broker's log"
         )
+
+
+def _cut(version: int, parts: Mapping[str, bytes], size: int) -> list[Chunk]:
+    """Cut parts into chunks in the order in which they are sent; none of them is copied."""
+    return [
+        Chunk(_key(version, kind, number), memoryview(parts[kind])[start : start + size])
+        for kind in KINDS
+        if kind in parts
+        for number, start in enumerate(range(0, max(1, len(parts[kind])), size))
+    ]
+
+
+def _key(version: int, kind: str, number: int) -> str:
+    return f"{version}/{kind}/{number}"

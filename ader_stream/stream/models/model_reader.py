@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import structlog
 from confluent_kafka import KafkaException
 
@@ -29,8 +29,8 @@ ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.5
 """Before the second attempt; then twice as long each time."""
 
-CHUNKS_AT_ONCE = 32
-"""Chunks that one `consume` call asks for: some 30 MB, however large the version is."""
+CHUNKS_AT_ONCE = 8
+"""Chunks that one `consume` call asks for: some 7 MB, however large the version is."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ class ModelReader:
     def _fetch_once(self, manifest: Manifest, parts: Mapping[str, Any]) -> dict[str, memoryview]:
         version = manifest["version"]
         wanted = {key: place for kind in parts for key, place in _places(version, parts[kind])}
-        # Memory that numpy zeroes is not there before it is written to, whatever a manifest says.
-        buffers = {kind: np.zeros(part["size"], np.uint8).data for kind, part in parts.items()}
+        buffers = {kind: _buffer(part["size"]) for kind, part in parts.items()}
         faults = dict.fromkeys(wanted, "missing")
         for key, value in self._chunks(manifest, parts):
             place = wanted.get(key)
@@ -133,6 +132,16 @@ class ModelReader:
             ) from None
         except (TopicError, KafkaException) as error:
             raise ArtifactError(f"version {manifest['version']}: {error}", "unreachable") from None
+
+
+def _buffer(size: int) -> memoryview:
+    """Return memory that is not there before it is written to, whatever a manifest says.
+
+    It comes from the system and goes back there when its version goes. The C library would serve
+    the next version out of a heap once the first was freed, and keep most of it: glibc raises its
+    limit for large blocks with every one that it frees.
+    """
+    return memoryview(mmap.mmap(-1, size)) if size else memoryview(bytearray())
 
 
 def _places(version: int, part: Mapping[str, Any]) -> Iterator[tuple[str, _Place]]:

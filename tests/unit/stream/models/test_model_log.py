@@ -9,9 +9,9 @@ from confluent_kafka import KafkaError
 from ader_stream.errors import ArtifactError, FencedError, TopicError
 from ader_stream.stream.kafka.codec import CHUNK_TYPE, TYPE_HEADER
 from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.models import model_reader
+from ader_stream.stream.models import model_log, model_reader
 from ader_stream.stream.models.manifest import FORMAT, KINDS, Manifest, Trust, sha256
-from ader_stream.stream.models.model_log import ATTEMPTS, CHUNKS_A_TRANSACTION, ModelPublisher
+from ader_stream.stream.models.model_log import ATTEMPTS, ModelPublisher
 from ader_stream.stream.models.model_reader import FIRST_PAUSE_SECONDS, ModelReader
 from ader_stream.stream.models.registry import read_registry
 from tests.fakes import FakeKafka, FakeRecord, example_manifest
@@ -27,6 +27,12 @@ PARTS = {
 ABORTED = KafkaError(KafkaError._TIMED_OUT, "commit timed out", txn_requires_abort=True)
 RETRIABLE = KafkaError(KafkaError._TIMED_OUT, "commit timed out", retriable=True)
 FENCED = KafkaError(KafkaError._FENCED, "fenced by another", fatal=True)
+
+
+@pytest.fixture(autouse=True)
+def few_chunks_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine chunks: four transactions, and a fifth with the last chunk and the manifest."""
+    monkeypatch.setattr(model_log, "CHUNKS_A_TRANSACTION", 2)
 
 
 @pytest.fixture
@@ -94,12 +100,42 @@ def test_the_manifest_names_every_chunk_with_size_and_digest(kafka: FakeKafka) -
     assert parts["weights"]["chunks"][2]["sha256"] == sha256(b"w" * 5)
 
 
-def test_a_part_of_many_chunks_goes_out_in_several_transactions(kafka: FakeKafka) -> None:
-    parts = PARTS | {"weights": b"x" * CHUNK_SIZE * (2 * CHUNKS_A_TRANSACTION + 1)}
-    published = publisher(kafka).publish(example_manifest(), parts)
-    full = CHUNKS_A_TRANSACTION
-    assert kafka.producers[-1].committed == [4, 1, 1, full, full, 1, 1]
-    assert reader(kafka).fetch(published, KINDS) == parts
+def test_chunks_go_out_in_several_transactions_and_the_last_one_has_the_manifest(
+    kafka: FakeKafka,
+) -> None:
+    publish(kafka)
+    assert kafka.producers[-1].committed == [2, 2, 2, 2, 1 + 1]
+
+
+def test_a_small_version_goes_out_in_one_transaction(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_log, "CHUNKS_A_TRANSACTION", 64)
+    published = publish(kafka)
+    assert kafka.producers[-1].committed == [9 + 1]
+    assert reader(kafka).fetch(published, KINDS) == PARTS
+
+
+def test_a_version_without_parts_is_its_manifest_alone(kafka: FakeKafka) -> None:
+    rejected = example_manifest(status="rejected", rejection="nothing to learn from")
+    published = publisher(kafka).publish(rejected, {})
+    assert kafka.producers[-1].committed == [1]
+    assert manifests(kafka) == [published]
+
+
+def test_a_manifest_that_cannot_be_written_leaves_no_transaction_open(kafka: FakeKafka) -> None:
+    publishing = publisher(kafka)
+    with pytest.raises(TypeError, match="seed"):
+        publishing.publish(example_manifest(seed="no number"), PARTS)
+    published = publishing.publish(example_manifest(), PARTS)
+    assert manifests(kafka) == [published]
+
+
+def test_a_chunk_that_is_not_delivered_is_sent_again(kafka: FakeKafka) -> None:
+    publishing = publisher(kafka)
+    kafka.producers[-1].undelivered = 3
+    published = publishing.publish(example_manifest(), PARTS)
+    assert reader(kafka).fetch(published, KINDS) == PARTS
 
 
 def test_a_producer_with_room_for_a_few_chunks_is_enough(kafka: FakeKafka) -> None:
