@@ -25,7 +25,7 @@ from ader_stream.stream.clicks.decoder import (
 from ader_stream.stream.clicks.schema_registry import RegistryAccess
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.partition_state import encode_key
+from ader_stream.stream.sessions.partition_state import encode_keys
 from ader_stream.stream.sessions.sessionizing import dead_letter
 from ader_stream.types import DEAD_LETTER_REASONS, Click
 from tests.fakes import FakeRecord
@@ -141,7 +141,7 @@ def require_writable_click(click: Click) -> None:
     assert click.item
     assert 0 <= click.time <= 253_402_300_799_999
     session = OpenSession(click.key, 0, [click.time], [click.item], {}, {0: click.extra})
-    encode_key(click.key, [session], None)
+    list(encode_keys([(click.key, [session])], {}))
     encode_click(click, OWN)
 
 

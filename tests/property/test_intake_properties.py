@@ -80,6 +80,19 @@ class Run:
         self.refused += [(at, error.reason) for at, error in self.intake.take_refused()]
         return self
 
+    def take_many(self, log: Log, start: int) -> Run:
+        """Take records as a worker does: the plain clicks of a batch together."""
+        rows = [
+            (r.key, r.item, r.time, at)
+            if isinstance(r, Click) and r.event_id is None
+            else ("", "", -(2**63), at)
+            for at, r in enumerate(log, start)
+        ]
+        clicks = iter(rows)
+        while other := self.intake.observe_plain(clicks):
+            self.take([log[other[3] - start]], other[3])
+        return self.take([])
+
     @property
     def sessions(self) -> list[PlainSession]:
         return sorted(output for output in self.outputs if isinstance(output, PlainSession))
@@ -157,6 +170,24 @@ def test_cuts_and_restarts_change_nothing(
     whole = Run(opened(session_rule, rule)).take(log)
     assert (found.outputs, found.refused) == (whole.outputs, whole.refused)
     assert duplicates + found.intake.duplicates == whole.intake.duplicates
+
+
+@settings(max_examples=300)
+@given(log=wild_logs(), session_rule=session_rules, rule=intake_rules, data=st.data())
+def test_many_clicks_at_once_are_taken_as_one_after_the_other(
+    log: Log, session_rule: SessionRule, rule: IntakeRule, data: st.DataObject
+) -> None:
+    log = [r._replace(event_id=None) if isinstance(r, Click) and r.time % 3 else r for r in log]
+    many, start = Run(opened(session_rule, rule)), 0
+    for cut in sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=3))):
+        many.take_many(log[start:cut], start)
+        start = cut
+    many.take_many(log[start:], start)
+    one = Run(opened(session_rule, rule)).take(log)
+    assert (many.outputs, many.refused) == (one.outputs, one.refused)
+    assert state_of(many.intake) == state_of(one.intake)
+    assert many.intake.window.take_touched() == one.intake.window.take_touched()
+    assert many.intake.needed_from() == one.intake.needed_from()
 
 
 @given(log=wild_logs(), session_rule=session_rules, rule=intake_rules, data=st.data())

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ader_stream.errors import ClickError, NotYetError
 from ader_stream.stream.clicks.schema_registry import SchemaRegistry
-from ader_stream.stream.clicks.values import HEADER_BYTES, ReadValue, schema_id_of
+from ader_stream.stream.clicks.values import HEADER_BYTES, schema_id_of
 from ader_stream.stream.kafka.records import Record
 
+Reader = TypeVar("Reader")
 
-class RegisteredSchemas:
+
+class RegisteredSchemas(Generic[Reader]):
     """Readers of values by the id of their schema; each schema is asked for once.
 
     Parameters
@@ -22,12 +24,12 @@ class RegisteredSchemas:
         Schema → what reads its values.
     """
 
-    def __init__(self, registry: SchemaRegistry, make_reader: Callable[[Any], ReadValue]) -> None:
+    def __init__(self, registry: SchemaRegistry, make_reader: Callable[[Any], Reader]) -> None:
         self._registry = registry
         self._make_reader = make_reader
-        self._readers: dict[int, ReadValue] = {}
+        self._readers: dict[int, Reader] = {}
 
-    def reader(self, schema_id: int) -> ReadValue:
+    def reader(self, schema_id: int) -> Reader:
         """Return what reads the values of a schema.
 
         Raises

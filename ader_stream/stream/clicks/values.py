@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fastavro
 import msgspec
 from fastavro import _read_py
 
 from ader_stream.errors import ClickError, SettingsError
+from ader_stream.stream.clicks.avro_columns import Columns, columns_reader
 from ader_stream.stream.clicks.avro_schema import has_field, is_recursive
 from ader_stream.stream.clicks.fields import Fields
 from ader_stream.stream.kafka.codec import load_schema
@@ -57,13 +58,34 @@ def avro_reader(schema: Any) -> ReadValue:
     return read_avro
 
 
-def by_schema_id(reader_of: Callable[[int], ReadValue]) -> ReadValue:
-    """Return what reads a value by the schema whose id stands before it."""
+class ValueReaders(NamedTuple):
+    """What reads a value, and what reads three fields of many; None where nothing does."""
+
+    one: ReadValue
+    many: Callable[[Sequence[bytes]], Columns | None] | None = None
+
+
+def avro_readers(schema: Any, names: Sequence[str]) -> ValueReaders:
+    """Return what reads values that were written with a schema."""
+    return ValueReaders(avro_reader(schema), columns_reader(schema, names))
+
+
+def by_schema_id(readers_of: Callable[[int], ValueReaders]) -> ValueReaders:
+    """Return what reads values by the schemas whose ids stand before them."""
 
     def read(value: bytes | None) -> Fields:
-        return reader_of(schema_id_of(value or b""))((value or b"")[HEADER_BYTES:])
+        return readers_of(schema_id_of(value or b"")).one((value or b"")[HEADER_BYTES:])
 
-    return read
+    def read_many(values: Sequence[bytes]) -> Columns | None:
+        if len({value[:HEADER_BYTES] for value in values}) > 1:
+            return None
+        try:
+            many = readers_of(schema_id_of(values[0])).many
+        except ClickError:
+            return None
+        return many and many([value[HEADER_BYTES:] for value in values])
+
+    return ValueReaders(read, read_many)
 
 
 def schema_id_of(value: bytes) -> int:

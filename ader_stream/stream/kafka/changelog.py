@@ -84,20 +84,20 @@ def offset_range(clients: KafkaClients, topic: str, partition: int) -> tuple[int
         reader.close()
 
 
-def checked(records: Sequence[Message]) -> Iterator[Record]:
-    """Yield records; raise for errors that no waiting mends, pass over the others.
+def checked(records: Sequence[Message]) -> Sequence[Record]:
+    """Return records; raise for errors that no waiting mends, leave out the others.
 
     Raises
     ------
     OffsetError, TopicError
         If an offset or the topic is gone.
     """
-    for record in records:
-        error = record.error()
-        if error is None:
-            yield cast("Record", record)
-        else:
-            _raise_if_final(error, record.topic())
+    failed = [record for record in records if record.error() is not None]
+    for record in failed:
+        _raise_if_final(cast("KafkaError", record.error()), record.topic())
+    if failed:
+        records = [record for record in records if record.error() is None]
+    return cast("Sequence[Record]", records)
 
 
 def _ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int]:

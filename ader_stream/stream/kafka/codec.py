@@ -36,7 +36,12 @@ def encode(type_name: str, value: Mapping[str, Any]) -> tuple[bytes, Headers]:
     """
     buffer = io.BytesIO()
     fastavro.schemaless_writer(buffer, schema(type_name), value)
-    return buffer.getvalue(), list(_headers(type_name))
+    return buffer.getvalue(), headers_for(type_name)
+
+
+def headers_for(type_name: str) -> Headers:
+    """Return the headers of a record of one of our own types, as it is written today."""
+    return list(_headers(type_name))
 
 
 def type_of(headers: Sequence[tuple[str, bytes]] | None) -> str:

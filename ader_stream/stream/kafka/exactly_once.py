@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from operator import methodcaller
 from typing import Protocol, cast
 
 import structlog
@@ -34,6 +35,7 @@ from ader_stream.stream.kafka.waiting import WaitingPartitions
 
 log = structlog.get_logger(__name__)
 
+PARTITION = methodcaller("partition")
 POLL_SECONDS = 0.1
 REJOIN_SECONDS = 1.0
 MOST_ABORTS = 10
@@ -217,7 +219,7 @@ class ExactlyOnceLoop:
         self._commit_all()
 
     def _process(self, records: Iterable[Record]) -> None:
-        for partition, group in groupby(records, key=_partition):
+        for partition, group in groupby(records, PARTITION):
             held = self._held.get(partition)
             if held is None or partition in self._waiting:  # fetched just before
                 continue
@@ -239,7 +241,7 @@ class ExactlyOnceLoop:
 
     def _note_ends(self, messages: list[Message]) -> None:
         """Note which partitions have come to their ends: a log may end with a marker, no record."""
-        for message in messages:
+        for message in [message for message in messages if message.error() is not None]:
             error = message.error()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                 partition = cast("int", message.partition())
@@ -394,7 +396,3 @@ class ExactlyOnceLoop:
     def _first_offset(self, partition: int) -> int:
         first, end = offset_range(self._clients, self._config.topic, partition)
         return first if self._config.start == "earliest" else end
-
-
-def _partition(record: Record) -> int:
-    return record.partition()

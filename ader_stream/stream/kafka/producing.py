@@ -44,8 +44,8 @@ class Transaction:
 
     def send(self, producer: Producer) -> None:
         """Hand every record to a producer whose transaction is open."""
-        for record in self._records:
-            produce(producer, *record)
+        for topic, key, value, headers, partition in self._records:
+            produce(producer, topic, key, value, headers, partition)
 
 
 def produce(

@@ -8,16 +8,13 @@ another; one clock that is years ahead finds nobody to do so. All of it is a fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.open_session import OpenSession, Place
-from ader_stream.stream.sessions.window import IdleAdvance, SessionWindow
+from ader_stream.stream.sessions.window import ENDLESS, IdleAdvance, PlainClick, SessionWindow
 from ader_stream.types import Click, IntakeRule
-
-ENDLESS = 2**63
-"""ms that no click can be ahead."""
 
 
 class Intake:
@@ -61,6 +58,18 @@ class Intake:
         self._reach = lateness + rule.max_jump if rule.max_jump else ENDLESS
         self._on_join = on_join
         self.refused: list[tuple[int, ClickError]] = []
+
+    def observe_plain(self, clicks: Iterator[PlainClick]) -> PlainClick | None:
+        """Take clicks without event ids up to one that needs more than the window's plain way.
+
+        Returns
+        -------
+        tuple or None
+            That one, which was drawn, but not taken; None where all were taken.
+        """
+        if self.held:
+            return next(clicks, None)
+        return self.window.observe_plain(clicks, self._reach)
 
     def observe(self, click: Click, offset: int) -> None:
         """Take a click in, hold it, or pass over a duplicate; see `take_refused` afterwards."""

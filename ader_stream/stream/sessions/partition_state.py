@@ -6,16 +6,17 @@ Keys: the session key (OpenSessions); ``__partition__`` (PartitionState), ``__pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ader_stream.stream.clicks.decoder import RESERVED_KEY
-from ader_stream.stream.kafka.codec import Headers, decode, decode_as, encode
+from ader_stream.stream.kafka.codec import Headers, decode, decode_as, encode, headers_for
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.event_ids import Segment
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.session_records import avro_columns, carried_of, extra_of
+from ader_stream.stream.sessions.session_bytes import array_bytes, clicks_bytes, long_bytes
+from ader_stream.stream.sessions.session_records import carried_of, extra_of
 from ader_stream.stream.sessions.window import BlockCounts, WindowState
 from ader_stream.types import Click
 
@@ -83,12 +84,23 @@ def decode_partition_state(changelog: Iterable[Record]) -> PartitionState:
     return state
 
 
-def encode_key(key: str, sessions: list[OpenSession], capped_until: int | None) -> Change:
-    """Return a key's record: a tombstone where nothing is left to know."""
-    if not sessions and capped_until is None:
-        return key.encode(), None, []
-    values = [{"block": s.block, "is_full": s.is_full, **avro_columns(s)} for s in sessions]
-    return key.encode(), *encode("OpenSessions", {"sessions": values, "capped_until": capped_until})
+def encode_keys(
+    keys: Sequence[tuple[str, list[OpenSession]]], capped_until: Mapping[str, int]
+) -> Iterator[Change]:
+    """Yield the records of keys with their open sessions: a tombstone where nothing is to know."""
+    clicks = clicks_bytes([session for _, sessions in keys for session in sessions])
+    headers = headers_for("OpenSessions")
+    for key, sessions in keys:
+        until = capped_until.get(key)
+        if not sessions and until is None:
+            yield key.encode(), None, []
+            continue
+        columns = [
+            b"%b%b%c" % (long_bytes(session.block), next(clicks), session.is_full)
+            for session in sessions
+        ]
+        capped = b"\0" if until is None else b"\2" + long_bytes(until)
+        yield key.encode(), array_bytes(columns) + capped, headers
 
 
 def encode_partition(window: WindowState, next_offset: int, topic_id: str) -> Change:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ader_stream.stream.kafka.codec import Headers, encode
+from ader_stream.stream.kafka.codec import Headers, encode, headers_for
 from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.session_bytes import (
+    array_bytes,
+    clicks_bytes,
+    long_bytes,
+    text_bytes,
+)
 from ader_stream.stream.sessions.window import BlockEnd, Output
 from ader_stream.types import Session
 
@@ -50,18 +56,6 @@ def decode_sessions(batch: Mapping[str, Any]) -> Iterator[Session]:
         )
 
 
-def avro_columns(session: OpenSession) -> dict[str, Any]:
-    """Return the Avro value of a session's clicks."""
-    return {
-        "times": session.times,
-        "items": session.items,
-        "carried": session.carried
-        and [{"position": at, "time": time} for at, time in session.carried.items()],
-        "extra": session.extra
-        and [{"position": at, "fields": fields} for at, fields in session.extra.items()],
-    }
-
-
 def carried_of(columns: Mapping[str, Any]) -> dict[int, int]:
     """Position → original event time (ms) of late clicks, from their Avro value."""
     return {late["position"]: late["time"] for late in columns["carried"]}
@@ -87,8 +81,9 @@ def _encode_block_end(partition: int, end: BlockEnd) -> tuple[bytes, Headers]:
 
 
 def _encode_batch(partition: int, batch: list[OpenSession]) -> tuple[bytes, Headers]:
-    sessions = [{"key": session.key, **avro_columns(session)} for session in batch]
-    return encode(
-        "SessionBatch",
-        {"partition": partition, "block": batch[0].block, "sessions": sessions},
-    )
+    sessions = [
+        text_bytes(session.key) + clicks
+        for session, clicks in zip(batch, clicks_bytes(batch), strict=True)
+    ]
+    head = long_bytes(partition) + long_bytes(batch[0].block)
+    return head + array_bytes(sessions), headers_for("SessionBatch")

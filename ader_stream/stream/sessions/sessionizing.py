@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import length_hint
 
 import structlog
 
 from ader_stream import metrics as m
 from ader_stream.errors import AderError, ClickError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
-from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
+from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, decode_heartbeat
 from ader_stream.stream.clicks.refusals import RefusalRule, Refusals
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.changelog import read_to_end
@@ -30,7 +31,7 @@ from ader_stream.stream.sessions.partition_state import (
     PartitionState,
     decode_partition_state,
     encode_held,
-    encode_key,
+    encode_keys,
     encode_partition,
     encode_segments,
     held_tombstone,
@@ -38,7 +39,7 @@ from ader_stream.stream.sessions.partition_state import (
 from ader_stream.stream.sessions.session_records import encode_outputs
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.sessions.window import BlockEnd, IdleAdvance, Output, SessionWindow
-from ader_stream.types import BlockRule, IntakeRule, SessionRule
+from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 
 log = structlog.get_logger(__name__)
 
@@ -177,8 +178,7 @@ class SessionizerTask:
         """Cut clicks into sessions; a heartbeat moves the watermark."""
         window, intake = self._window, self._intake
         late, early, duplicates = window.late_clicks, window.early.copy(), intake.duplicates
-        for record in records:
-            self._take(record)
+        self._take_all(records)
         self._next_offset = records[-1].offset() + 1
         if self._idling:
             self._silent_since = self._idling.clock()
@@ -249,15 +249,32 @@ class SessionizerTask:
         self._metrics[m.HELD].labels(**labels).set(len(self._intake.held))
         self._committed_watermark = state.watermark
 
-    def _take(self, record: Record) -> None:
-        """Take a click or a heartbeat, and refuse what comes of it that cannot be taken."""
+    def _take_all(self, records: list[Record]) -> None:
+        """Take records in order; few of them need to be looked at one by one."""
+        keys, items, times = self._decoder.decode_plain(records)
+        offsets = iter([record.offset() for record in records])
+        clicks = zip(keys, items, times, offsets, strict=True)
+        taken = 0
+        while other := self._intake.observe_plain(clicks):
+            position = len(records) - length_hint(offsets) - 1
+            self._refusals.accepted += position - taken
+            key, item, at, _ = other
+            self._take(records[position], None if at == NOT_PLAIN else Click(key, item, at))
+            taken = position + 1
+        self._refusals.accepted += len(records) - taken
+
+    def _take(self, record: Record, click: Click | None) -> None:
+        """Take a click or a heartbeat, and refuse what comes of it that cannot be taken.
+
+        `click` is what the record was decoded to; None where it is still to be decoded.
+        """
         value, offset, intake = record.value(), record.offset(), self._intake
         headers = headers_of(record) if value is None else None
         try:
             if headers is not None and (watermark := decode_heartbeat(headers)) is not None:
                 intake.advance(watermark, offset)
             else:
-                intake.observe(self._decoder.decode(record), offset)
+                intake.observe(click or self._decoder.decode(record), offset)
                 self._refusals.accepted += 1
         except ClickError as error:
             self._refuse(dead_letter(record, headers), error)
@@ -283,19 +300,27 @@ class SessionizerTask:
 
     def _changes(self, next_offset: int) -> Iterator[Change]:
         """Yield what differs from the changelog so far."""
-        window, logged = self._window, self._logged_keys
-        for key in window.take_touched():
-            change = encode_key(key, window.sessions_of(key), window.state.capped_until.get(key))
-            if change[1] is not None:
-                logged.add(key)
-            elif key not in logged:  # it has come and gone since the last commit
-                continue
-            else:
-                logged.remove(key)
-            yield change
+        window = self._window
+        changed = self._changed_keys()
+        yield from encode_keys(changed, window.state.capped_until)
         yield from self._held_changes()
         yield from encode_segments(self._intake.event_ids.take_segments())
         yield encode_partition(window.state, next_offset, self._topic_id)
+
+    def _changed_keys(self) -> list[tuple[str, list[OpenSession]]]:
+        """The keys whose records have to change, with their open sessions."""
+        window, logged = self._window, self._logged_keys
+        capped_until, changed = window.state.capped_until, []
+        for key in window.take_touched():
+            sessions = window.sessions_of(key)
+            if sessions or key in capped_until:
+                logged.add(key)
+            elif key in logged:
+                logged.remove(key)
+            else:  # it has come and gone since the last commit
+                continue
+            changed.append((key, sessions))
+        return changed
 
     def _held_changes(self) -> Iterator[Change]:
         held = self._intake.held

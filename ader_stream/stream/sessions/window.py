@@ -10,15 +10,24 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, KeysView
 from dataclasses import dataclass, field
-from itertools import count
 from typing import NamedTuple
 
 from ader_stream.errors import ClickError
+from ader_stream.stream.sessions.oldest_first import OldestFirst
 from ader_stream.stream.sessions.open_session import OpenSession, Place
 from ader_stream.types import BlockRule, Click, SessionRule
 
 AT_ONCE = -(2**63)
 """A watermark (ms) that every other one has passed."""
+
+ENDLESS = 2**63
+"""ms that no click can be ahead."""
+
+BUCKETS_IN_GAP = 256
+"""Parts of the gap in which sessions are looked at together to see whether they are over."""
+
+PlainClick = tuple[str, str, int, int]
+"""Key, item, event time (ms) and offset of a click without anything else."""
 
 
 @dataclass(slots=True)
@@ -83,14 +92,15 @@ class SessionWindow:
     it is the oldest and too many are open. Clicks that would have joined it are late then: no two
     sessions of a key and block begin at the same time.
 
+    Sessions that the watermark has passed are over; they are closed together, before anything that
+    they could change or that could tell.
+
     Attributes
     ----------
     watermark
         Highest event time less the lateness, ms; None before the first record.
     open_block
         The first block that has not ended; None before the first record.
-    open_count
-        The open sessions.
     late_clicks
         Those carried to the watermark since it was made.
     early
@@ -116,22 +126,22 @@ class SessionWindow:
         self.watermark = state.watermark
         self.open_block = state.open_block
         self.late_clicks = 0
-        self.open_count = 0
         self.early: Counter[str] = Counter()
         self.reads_from: Place | None = None
         self._blocks = blocks
         self._rule = rule
         self._counts = state.counts
         self._touched: dict[str, None] = {}  # a set that keeps the order
-        self._open: dict[str, tuple[OpenSession, ...]] = {}
+        self._open: dict[str, OpenSession] = {}  # of keys that have one
+        self._several: dict[str, tuple[OpenSession, ...]] = {}  # of keys that have more
+        self._open_count = 0  # with those that are over
         self._open_in: Counter[int] = Counter()  # by block
-        self._oldest: list[tuple[int, str, int, OpenSession]] = []  # heap by (last, key)
-        self._tie = count()
+        self._order = OldestFirst(max(1, rule.gap // BUCKETS_IN_GAP))
         self._evicted_until = state.evicted_until
         self._capped_until = state.capped_until
         self._capped = [(until, key) for key, until in self._capped_until.items()]  # heap
         self._capped_from: dict[str, Place] = {}
-        self._turn = AT_ONCE  # below this watermark (ms), nothing closes and no block ends
+        self._turn = AT_ONCE  # below this watermark (ms), no block ends and nothing is forgotten
         self._output: list[Output] = []
         heapq.heapify(self._capped)
         for session in open_sessions:
@@ -140,9 +150,84 @@ class SessionWindow:
     @property
     def state(self) -> WindowState:
         """What must be kept beside the open sessions."""
+        self._close_over()
         return WindowState(
             self.watermark, self.open_block, self._evicted_until, self._capped_until, self._counts
         )
+
+    @property
+    def open_count(self) -> int:
+        """The open sessions."""
+        self._close_over()
+        return self._open_count
+
+    def observe_plain(self, clicks: Iterator[PlainClick], max_lead: int) -> PlainClick | None:
+        """Take clicks while each joins its key's only session behind the last click, or begins one.
+
+        Nearly every click does. No other session has to be looked at for those, and nothing closes
+        but what the watermark passes, so that one loop takes them all.
+
+        Parameters
+        ----------
+        clicks
+            Are drawn one by one.
+        max_lead
+            How far a click may be ahead of the watermark, ms.
+
+        Returns
+        -------
+        tuple or None
+            The first click that is another one: it was drawn, but not taken. None: all are taken.
+        """
+        watermark, open_block = self.watermark, self.open_block
+        if watermark is None or open_block is None or self.reads_from is not None:
+            return next(clicks, None)
+        rule, gap, lateness, turn = self._rule, self._rule.gap, self._rule.lateness, self._turn
+        block_begins, block_ends = map(self._blocks.start, (open_block, open_block + 1))
+        before_last = rule.max_clicks - 1
+        begins_after = block_begins - 1 if self._evicted_until is None else self._evicted_until
+        most_open = rule.max_open if before_last > 0 and rule.max_age > 0 else 0
+        several, capped, touched = self._several, self._capped_until, self._touched
+        session_of = self._open.get
+        try:
+            for click in clicks:
+                key, item, time, offset = click
+                lead = time - watermark
+                if lead > lateness and (lead > max_lead or time - lateness >= turn):
+                    return click
+                session = session_of(key)
+                if session is not None:
+                    times = session.times
+                    last = times[-1]
+                    if not (
+                        last <= time < session.ends_at
+                        and time - last <= gap
+                        and watermark - last <= gap
+                        and len(times) < before_last
+                    ):
+                        return click
+                    times.append(time)
+                    session.items.append(item)
+                elif (
+                    -gap <= lead
+                    and begins_after < time < block_ends
+                    and block_begins <= time
+                    and self._open_count < most_open
+                    and key not in several
+                    and key not in capped
+                ):
+                    place = Place(offset, watermark, open_block)
+                    session = OpenSession(key, open_block, [time], [item], reads_from=place)
+                    session.ends_at = min(block_ends, time + rule.max_age)
+                    self._add(session)
+                else:
+                    return click
+                touched[key] = None
+                if lead > lateness:
+                    watermark = time - lateness
+        finally:
+            self.watermark = watermark
+        return None
 
     def observe(self, click: Click, offset: int) -> tuple[OpenSession, int]:
         """Take a click into its session, then move the watermark on.
@@ -159,45 +244,33 @@ class SessionWindow:
             If it is late and late clicks are refused. It moves no watermark.
         """
         key, item, time, _, extra = click
-        sessions = self._open.get(key)
-        if sessions is None or len(sessions) > 1:
-            return self._observe_elsewhere(click, offset)
-        # Nearly every click joins the key's only session behind its last click. Then it is not
-        # late, and what else follows is seen without a search.
-        rule, session = self._rule, sessions[0]
-        times = session.times
-        if not (
-            0 <= time - times[-1] <= rule.gap
-            and time < session.ends_at
-            and len(times) < rule.max_clicks - 1
-        ):
-            return self._observe_elsewhere(click, offset)
+        if self.observe_plain(iter([(key, item, time, offset)]), ENDLESS) is not None:
+            self._close_over()
+            joined = self._join(click, offset)
+            self._touched[key] = None
+            self.advance(time - self._rule.lateness)
+            return joined
+        session = self._open[key]
+        position = len(session.times) - 1
         if extra:
-            session.extra[len(times)] = extra
-        times.append(time)
-        session.items.append(item)
-        self._touched[key] = None
-        reached, watermark = time - rule.lateness, self.watermark
-        if watermark is not None and reached > watermark:
-            if reached < self._turn:
-                self.watermark = reached
-            else:
-                self.advance(reached)
-        return session, len(times) - 1
+            session.add_extra(position, extra)
+        return session, position
 
     def advance(self, watermark: int) -> None:
-        """Move the watermark (ms) on, never back; close what it has passed."""
+        """Move the watermark (ms) on, never back; end the blocks that it has passed."""
         if self.watermark is not None and watermark <= self.watermark:
             return
+        if watermark < self._turn:
+            self.watermark = watermark
+            return
+        self._close_over()
         self.watermark = watermark
-        if watermark >= self._turn:
-            self._begin(self._blocks.block_of(watermark))
-            self._end_blocks(watermark)
-            if expired := self._expired(watermark):
-                self._close(expired)
-            self._evict_surplus()
-            self._forget_capped(watermark)
-            self._turn = self._next_turn()
+        self._begin(self._blocks.block_of(watermark))
+        self._end_blocks(watermark)
+        self._close_over()
+        self._evict_surplus()
+        self._forget_capped(watermark)
+        self._turn = self._next_turn()
 
     def forget(self, covers: Callable[[str, int], bool]) -> list[str]:
         """Drop open sessions for good: they never come out. Return their keys.
@@ -212,29 +285,37 @@ class SessionWindow:
 
     def note(self, advance: IdleAdvance) -> None:
         """Put out, before all that comes of it, that the watermark is about to follow others."""
+        self._close_over()
         self._output.append(advance)
 
     def take_output(self) -> list[Output]:
         """Return closed sessions, ended blocks and advances since the last call, in order."""
+        self._close_over()
         output, self._output = self._output, []
         return output
 
     def take_touched(self) -> KeysView[str]:
         """Return the keys of which sessions or `capped_until` have changed since the last call."""
+        self._close_over()
         touched, self._touched = self._touched, {}
         return touched.keys()
 
     def sessions_of(self, key: str) -> list[OpenSession]:
-        """Return the open sessions of a key, in order of their first clicks."""
-        sessions = self._open.get(key, ())
-        if len(sessions) < 2:
-            return list(sessions)
-        return sorted(sessions, key=lambda session: session.first)
+        """Return the open sessions of a key, in order of their first clicks.
+
+        May be called from another thread.
+        """
+        session, watermark = self._open.get(key), self.watermark
+        sessions = self._several.get(key, ()) if session is None else (session,)
+        open_ = [s for s in sessions if watermark is None or s.last + self._rule.gap >= watermark]
+        if len(open_) > 1:
+            open_.sort(key=lambda s: s.first)
+        return open_
 
     def open_sessions(self) -> Iterator[OpenSession]:
         """Every open session."""
-        for sessions in self._open.values():
-            yield from sessions
+        self._close_over()
+        yield from self._all()
 
     def needed_from(self) -> Place | None:
         """Where the log must be read from to see again what is open or capped; None: nowhere."""
@@ -243,13 +324,6 @@ class SessionWindow:
         return min(places, key=lambda place: place.offset, default=None)
 
     # --- a click joins
-
-    def _observe_elsewhere(self, click: Click, offset: int) -> tuple[OpenSession, int]:
-        """Take a click that does not simply join its key's only session behind the last one."""
-        joined = self._join(click, offset)
-        self._touched[click.key] = None
-        self.advance(click.time - self._rule.lateness)
-        return joined
 
     def _join(self, click: Click, offset: int) -> tuple[OpenSession, int]:
         self._begin(self._blocks.block_of(click.time - self._rule.lateness))
@@ -312,8 +386,6 @@ class SessionWindow:
 
     def _touching(self, key: str, time: int) -> list[OpenSession]:
         """The key's open sessions that a click at this time belongs to, earliest first."""
-        if key not in self._open:
-            return []
         block, gap = self._blocks.block_of(time), self._rule.gap
         return [
             session
@@ -327,7 +399,7 @@ class SessionWindow:
         """A session without a click yet."""
         place = self.reads_from or Place(offset, self.watermark, self.open_block)
         session = OpenSession(key, self._blocks.block_of(time), [], [], reads_from=place)
-        for other in self._open.get(key, ()):
+        for other in self.sessions_of(key):
             session.read_from(other.reads_from)
         if key in self._capped_from:
             session.read_from(self._capped_from[key])
@@ -360,8 +432,8 @@ class SessionWindow:
 
     def _evict_surplus(self) -> None:
         """Close the oldest sessions. Those of a block that is not open yet must wait for it."""
-        while self.open_count > self._rule.max_open:
-            session = self._find_oldest()
+        while self._open_count > self._rule.max_open:
+            session = self._order.oldest()
             if session is None or session.block != self.open_block:
                 return
             self.early["open"] += 1
@@ -380,60 +452,51 @@ class SessionWindow:
     # --- sessions close
 
     def _add(self, session: OpenSession) -> None:
-        key, last = session.key, session.times[-1]
-        self._open[key] = (*self._open.get(key, ()), session)
-        self.open_count += 1
+        key = session.key
+        if key in self._several:
+            self._several[key] += (session,)
+        elif key in self._open:
+            self._several[key] = (self._open[key], session)
+            del self._open[key]
+        else:
+            self._open[key] = session
+        self._open_count += 1
         self._open_in[session.block] += 1
-        heapq.heappush(self._oldest, (last, key, next(self._tie), session))
-        self._turn = min(self._turn, last + self._rule.gap + 1)
+        self._order.add(session)
 
     def _remove(self, session: OpenSession) -> None:
         session.is_closed = True
-        self.open_count -= 1
+        self._open_count -= 1
         self._open_in[session.block] -= 1
-        left = tuple(other for other in self._open[session.key] if other is not session)
-        if left:
-            self._open[session.key] = left
+        key = session.key
+        if key in self._open:
+            del self._open[key]
+            return
+        left = tuple(other for other in self._several[key] if other is not session)
+        if len(left) > 1:
+            self._several[key] = left
         else:
-            del self._open[session.key]
+            [self._open[key]] = left
+            del self._several[key]
 
-    def _find_oldest(self) -> OpenSession | None:
-        """The open session that comes first by (last time, key).
+    def _all(self) -> Iterator[OpenSession]:
+        """Every session that has not closed, be it over or not."""
+        yield from self._open.values()
+        for sessions in self._several.values():
+            yield from sessions
 
-        Its place in the heap is looked at again only when it has come to the front: most sessions
-        have moved on by then, and touching the heap at every click would cost more.
-        """
-        heap = self._oldest
-        while heap:
-            last, key, tie, session = heap[0]
-            if session.is_closed:
-                heapq.heappop(heap)
-            elif session.last != last:
-                heapq.heapreplace(heap, (session.last, key, tie, session))
-            else:
-                return session
-        return None
-
-    def _expired(self, watermark: int) -> list[OpenSession]:
-        """Take open sessions whose last click lies more than the gap behind the watermark."""
-        heap, before = self._oldest, watermark - self._rule.gap
-        expired = []
-        while heap and heap[0][0] < before:
-            last, key, tie, session = heap[0]
-            if session.is_closed or session.last == last:
-                heapq.heappop(heap)
-                if not session.is_closed:
-                    expired.append(session)
-            else:
-                heapq.heapreplace(heap, (session.last, key, tie, session))
-        return expired
+    def _close_over(self) -> None:
+        """Close the sessions whose last click lies more than the gap behind the watermark."""
+        if self.watermark is not None and (
+            over := self._order.take_before(self.watermark - self._rule.gap)
+        ):
+            self._close(over)
 
     def _next_turn(self) -> int:
         assert self.open_block is not None
         turn = self._blocks.start(self.open_block + 1)
-        for heap in (self._oldest, self._capped):
-            if heap:
-                turn = min(turn, heap[0][0] + self._rule.gap + 1)
+        if self._capped:
+            turn = min(turn, self._capped[0][0] + self._rule.gap + 1)
         return turn
 
     def _end_blocks(self, watermark: int) -> None:
@@ -449,7 +512,7 @@ class SessionWindow:
     def _open_of(self, block: int) -> list[OpenSession]:
         if not self._open_in[block]:
             return []
-        return [session for session in self.open_sessions() if session.block == block]
+        return [session for session in self._all() if session.block == block]
 
     def _close(self, sessions: list[OpenSession]) -> None:
         if len(sessions) > 1:
