@@ -140,7 +140,8 @@ def train_cycle(
         model.initialise(generator)
         model.anticipate(_drawn(block, rng))
     model.grow(len(vocabulary), generator, recipe.item_bound)
-    model.meet(torch.from_numpy(np.bincount(block.items, minlength=len(vocabulary) + 1)[1:]))
+    clicks = torch.from_numpy(np.bincount(block.items, minlength=len(vocabulary) + 1)[1:])
+    model.meet(clicks)
     moments = before.optimizer if recipe.carry_moments else {}
     adam = resumed_adam(model, moments, recipe.learning_rate, recipe.adam_epsilon)
     old = before.exemplars.samples()
@@ -151,7 +152,7 @@ def train_cycle(
     schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, steps * recipe.max_epochs)
     past = Past(before, weight, steps, recipe.precision, rng, workers)
     replay = method.hold(past) if len(old) else Replay()
-    learner = Learner(model, adam, schedule, replay, recipe.loss(), workers)
+    learner = Learner(model, adam, schedule, replay, recipe.loss(clicks), workers)
 
     pace = Pace(on_progress)
     began = time.perf_counter()

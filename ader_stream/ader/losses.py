@@ -3,7 +3,8 @@
 Every loss here is a softmax over items against a distribution: the label's, or the teacher's.
 Its gradient by the scores is p − target, so one pass makes loss and gradients together, and
 no (B, I) matrix waits for a backward pass: `FusedLoss`. `plain_loss` says the same in torch's
-own words; it is there to be compared with, and to turn the other off.
+own words; it is there to be compared with, and to turn the other off. Over so many items that no
+step can score them all, `sampled.SampledLoss` draws some.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ader_stream.ader.candidates import Candidates
 from ader_stream.ader.scratch import Scratch
 
 SCORES_AT_ONCE = 2**26
@@ -42,6 +45,13 @@ class Target(Protocol):
 
     def plain(self) -> Tensor:
         """Return the target as `torch.nn.functional.cross_entropy` takes it."""
+
+    @property
+    def labels(self) -> Tensor:
+        """The sessions' own next items (B,), 1 … I."""
+
+    def among(self, candidates: Candidates) -> Tensor:
+        """Return the same as `plain`, over a session's own next item and those drawn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +83,10 @@ class Labels:
         """Return the labels' columns."""
         return self.labels - 1
 
+    def among(self, candidates: Candidates) -> Tensor:
+        """Return the first of the candidates, for it is the label."""
+        return candidates.own.new_zeros(len(candidates.own))
+
 
 @dataclass(frozen=True, eq=False)
 class Taught:
@@ -80,19 +94,35 @@ class Taught:
 
     Parameters
     ----------
-    probabilities
-        (B, I') over the items that the teacher knows; what it does not know stays out.
+    sessions
+        Session representations (B, D), by the teacher.
+    table
+        The teacher's output layer (I', D); what it does not know stays out.
+    labels
+        See `Target`.
+    scratch
+        Where probabilities are kept until it is used again.
     weight
         See `Target`.
     """
 
-    probabilities: Tensor
+    sessions: Tensor
+    table: Tensor
+    labels: Tensor
+    scratch: Scratch
     weight: float = 1.0
 
     @property
     def items(self) -> int:
         """Items that the teacher knows."""
-        return self.probabilities.shape[1]
+        return len(self.table)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """What the teacher says of all items that it knows (B, I')."""
+        scores = self.scratch.product(self.sessions, self.table.T)
+        softmax_(scores)
+        return scores
 
     def expected(self, scores: Tensor, rows: slice) -> Tensor:
         """Return the teacher's mean of the scores."""
@@ -106,6 +136,13 @@ class Taught:
     def plain(self) -> Tensor:
         """Return the probabilities."""
         return self.probabilities
+
+    def among(self, candidates: Candidates) -> Tensor:
+        """Return what the teacher says of the candidates."""
+        drawn = candidates.drawn.clamp(max=len(self.table) - 1)  # others are left out anyway
+        own, others = self.table[candidates.own], self.table[drawn]
+        scores = candidates.scores(self.sessions, own, others)
+        return scores.float().softmax(1)
 
 
 class Loss(Protocol):

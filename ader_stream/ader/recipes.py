@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import torch
+from torch import Tensor
 
 from ader_stream.ader.losses import FusedLoss, Loss, plain_loss
 from ader_stream.ader.model import Architecture, Dropped
+from ader_stream.ader.sampled import SampledLoss
 from ader_stream.errors import SettingsError
 
 
@@ -79,6 +81,8 @@ class Recipe:
         is bfloat16 where the processor multiplies matrices of it, and float32 where it does not.
     fused
         Loss and gradients in one pass; False says the same in torch's own words, slower.
+    negatives
+        Items drawn in a step for a sampled softmax with logQ correction; 0 takes it over all.
     """
 
     hidden: int = 150
@@ -102,6 +106,7 @@ class Recipe:
     min_item_count: int = 1
     output_precision: str = "auto"
     fused: bool = True
+    negatives: int = 0
 
     @property
     def architecture(self) -> Architecture:
@@ -123,8 +128,10 @@ class Recipe:
         """Of the output layer's products in training."""
         return PRECISIONS[self.output_precision]()
 
-    def loss(self) -> Loss:
-        """Return what compares scores with targets."""
+    def loss(self, clicks: Tensor) -> Loss:
+        """Return what compares scores with targets; `clicks` in the block, of each item (I,)."""
+        if self.negatives:
+            return SampledLoss(self.negatives, clicks)
         return FusedLoss(self.precision) if self.fused else plain_loss
 
 

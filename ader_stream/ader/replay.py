@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ader_stream.ader.dataset import Int64, Samples, pack_by_length, shuffled_batches
 from ader_stream.ader.exemplars import represent_samples
-from ader_stream.ader.losses import Labels, Target, Taught, softmax_
+from ader_stream.ader.losses import Labels, Target, Taught
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.scratch import Scratch
@@ -167,10 +167,10 @@ class DistilledReplay(ExemplarReplay):
     def draw(self) -> list[Lesson]:
         """Draw the next exemplars and what the teacher says of them."""
         rows, part = self.batches.draw()
-        taught = self.scratch.product(self.represented[rows], self.table.T)  # (E, I')
-        softmax_(taught)
-        pieces = Pieces([piece.inputs for piece in pack_by_length(self.batches.exemplars, rows)])
-        return [Lesson(pieces, Taught(taught, self.weight * part))]
+        lesson = labelled(self.batches.exemplars, rows)
+        represented, labels = self.represented[rows], lesson.target.labels
+        taught = Taught(represented, self.table, labels, self.scratch, self.weight * part)
+        return [Lesson(lesson.inputs, taught)]
 
 
 class LabelReplay(ExemplarReplay):

@@ -111,7 +111,8 @@ def training_step(recipe: Recipe, items: int) -> Callable[[], None]:
     batches = cycle(shuffled_batches(samples.lengths, recipe.batch_size, rng))
     model = new_model(recipe, items)
     adam = resumed_adam(model, {}, recipe.learning_rate)
-    learner = Learner(model.train(), adam, ConstantLR(adam, 1.0), Replay(), recipe.loss())
+    clicks = torch.from_numpy(np.bincount(samples.items, minlength=items + 1)[1:])
+    learner = Learner(model.train(), adam, ConstantLR(adam, 1.0), Replay(), recipe.loss(clicks))
 
     def run() -> None:
         for rows in islice(batches, STEPS):

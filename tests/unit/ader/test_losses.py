@@ -18,11 +18,19 @@ from ader_stream.ader.losses import (
     plain_loss,
     softmax_,
 )
+from ader_stream.ader.scratch import Scratch
 
 QUARTERS = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
 """What a teacher says of two sessions and two items."""
 
 both_ways = pytest.mark.parametrize("loss", [FusedLoss(torch.float32), plain_loss])
+
+
+def taught_by(probabilities: Tensor, weight: float = 1.0) -> Taught:
+    """Sessions that are rows of the identity: the teacher's scores are its log probabilities."""
+    count, dtype = len(probabilities), probabilities.dtype
+    table, labels = probabilities.log().T, torch.ones(count, dtype=torch.int64)
+    return Taught(torch.eye(count, dtype=dtype), table, labels, Scratch(dtype), weight)
 
 
 def of_scores(loss: Loss, scores: Tensor, target: Target) -> Tensor:
@@ -35,7 +43,7 @@ def random_case(dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], Tenso
     generator = torch.Generator().manual_seed(3)
     draw = partial(torch.randn, generator=generator, dtype=dtype)
     sessions = [draw(5, 4).requires_grad_(), draw(3, 4).requires_grad_()]
-    taught = Taught(draw(3, 7).softmax(1), weight=0.7)
+    taught = taught_by(draw(3, 7).softmax(1), weight=0.7)
     return sessions, draw(9, 4).requires_grad_(), [Labels(torch.tensor([1, 9, 4, 4, 2])), taught]
 
 
@@ -48,24 +56,24 @@ def test_cross_entropy_of_equal_scores_is_the_log_of_the_choices(loss: Loss) -> 
 @both_ways
 def test_distillation_by_hand(loss: Loss) -> None:
     # Teacher ¼, ¾ and ½, ½; the student says ½, ½ both times: the loss is log 2.
-    student = of_scores(loss, torch.zeros(2, 2), Taught(QUARTERS, weight=0.5))
+    student = of_scores(loss, torch.zeros(2, 2), taught_by(QUARTERS, weight=0.5))
     assert student.item() == pytest.approx(0.5 * math.log(2))
 
 
 @both_ways
 def test_distillation_is_smallest_at_the_teacher(loss: Loss) -> None:
     at_teacher = QUARTERS.log()
-    entropy = of_scores(loss, at_teacher, Taught(QUARTERS))
+    entropy = of_scores(loss, at_teacher, taught_by(QUARTERS))
     for shift in (0.1, -0.1):
         student = at_teacher + torch.tensor([[shift, 0.0]])
-        assert entropy < of_scores(loss, student, Taught(QUARTERS))
+        assert entropy < of_scores(loss, student, taught_by(QUARTERS))
 
 
 @both_ways
 def test_distillation_leaves_out_items_that_the_teacher_does_not_know(loss: Loss) -> None:
     student = torch.tensor([[0.5, 0.2, 9.0], [0.1, 0.4, -9.0]], requires_grad=True)
-    taught = of_scores(loss, student, Taught(QUARTERS))
-    torch.testing.assert_close(taught, of_scores(loss, student[:, :2], Taught(QUARTERS)))
+    taught = of_scores(loss, student, taught_by(QUARTERS))
+    torch.testing.assert_close(taught, of_scores(loss, student[:, :2], taught_by(QUARTERS)))
     taught.backward()
     assert student.grad is not None
     assert student.grad[:, 2].tolist() == [0.0, 0.0]
