@@ -1,11 +1,12 @@
 """What a click costs the sessionizer: CPU time of the process, beside a bare consume loop.
 
-Run it with ``python -m tests.benchmarks.sessionizer [--clicks N] [--rounds N]``. It starts a Kafka
-of its own, writes Avro clicks of visitors that come and go, and reads them twice in processes of
-their own: with nothing but ``consume(n)``, and with the sessionizer as it is deployed: decoding,
-sessions, changelog, transactions. Each figure is the best of the rounds, taken in turn, in CPU
-seconds (every thread of the process, librdkafka's too), because other work on the machine does not
-count there. The results go to ``results/speed/sessionizer.json``, and from there into the README.
+Run it with ``python -m tests.benchmarks.sessionizer [--parts speed,quix,latency]``. It starts a
+Kafka of its own, writes Avro clicks of visitors that come and go, and reads them in processes of
+their own: with nothing but ``consume(n)``; with the sessionizer as it is deployed (decoding,
+sessions, changelog, transactions); with Quix Streams' session windows. Costs are in CPU seconds
+(every thread of the process, librdkafka's too), because other work on the machine does not count
+there; each is the best of the rounds, taken in turn. What was measured goes to
+``results/speed/sessionizer.json``, and from there into the README.
 """
 
 from __future__ import annotations
@@ -13,51 +14,49 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import random
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Iterator
+import venv
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import TopicPartition
 from platformdirs import user_cache_path
-from prometheus_client import CollectorRegistry
 
 from ader_stream.local_kafka import Guard, start_kafka, stop_kafka
 from ader_stream.local_kafka.ports import free_port
-from ader_stream.metrics import CLICKS, Metrics
-from ader_stream.settings import Settings, load_settings
-from ader_stream.stream.clicks.decoder import ClickDecoder, encode_click
-from ader_stream.stream.kafka.changelog import offset_range
-from ader_stream.stream.kafka.clients import READ_MESSAGES
-from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.kafka.topics import create_topics
-from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTask
-from ader_stream.stream.sessions.window import SessionWindow
-from ader_stream.types import MINUTE_MS, Click
-from consumers.sessionizer import look_for_cycles_less_often
+from ader_stream.resources import resource
+from tests.benchmarks.session_clicks import write_clicks
+from tests.benchmarks.session_latency import measure_latency
 
 RESULTS = Path(__file__).parent / "results" / "speed" / "sessionizer.json"
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- benchmark: sessionizer -->\n", "<!-- /benchmark -->\n"
-CASES = [(1, 2_000), (8, 2_000), (1, 100_000)]
-"""Partitions, and visitors at one time."""
 
-SESSION_CLICKS = 5
-"""Clicks of a visit on average, as in the data sets of the paper."""
+CASES = [
+    (1, 2_000, 100_000, 400_000),
+    (8, 2_000, 100_000, 400_000),
+    (1, 1_000_000, 1_050_000, 1_350_000),
+    (8, 1_000_000, 1_050_000, 1_350_000),
+]
+"""Partitions, visitors at a time, clicks until all of them have come and others leave, clicks in
+all. A session stays open for half an hour after its last click: a million of them or more."""
+
+QUIX = "3.28.1"
+QUIX_CLICKS = {"partition": (2_500, 3_500), "key": (5_000, 25_000)}
+"""Closing strategy → clicks to warm up, until all visitors have come, and clicks in all."""
+
+Row = dict[str, Any]
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--clicks", type=int, default=400_000)
+    arguments.add_argument("--parts", default="speed,quix,latency")
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)))
     chosen = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder, Guard() as guard:
         data = Path(folder)
@@ -65,162 +64,159 @@ def main() -> None:
             data, image="", cache=user_cache_path("ader-stream"), port=free_port(), guard=guard
         )
         try:
-            rows = [
-                measure(kafka.bootstrap_servers, partitions, visitors, chosen)
-                for partitions, visitors in CASES
-            ]
+            measure(kafka.bootstrap_servers, chosen)
         finally:
             stop_kafka(kafka)
-    costs = [window_cost(chosen.clicks) for _ in range(chosen.rounds)]
-    result = {
+    write_table(json.loads(RESULTS.read_text("utf-8")))
+
+
+def measure(address: str, chosen: argparse.Namespace) -> None:
+    """Measure the parts that were chosen; those measured before stay."""
+    result = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    result |= {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
-        "versions": {name: version(name) for name in ("confluent-kafka", "fastavro")},
-        "clicks": chosen.clicks,
-        "window_us_a_click": round(min(costs), 2),
-        "rows": rows,
+        "versions": {name: version(name) for name in ("confluent-kafka", "fastavro", "numpy")},
     }
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    parts = chosen.parts.split(",")
+    if "speed" in parts:
+        rows = {(row["partitions"], row["visitors"]): row for row in result.get("rows", ())}
+        for number in chosen.cases:
+            row = measure_speed(address, *CASES[number], chosen.rounds)
+            rows[row["partitions"], row["visitors"]] = row
+            save(result | {"rows": [rows[at] for at in sorted(rows, key=lambda r: r[::-1])]})
+    if "quix" in parts:
+        result = json.loads(RESULTS.read_text("utf-8"))
+        save(result | {"quix": measure_quix(address, chosen.rounds)})
+    if "latency" in parts:
+        result = json.loads(RESULTS.read_text("utf-8"))
+        save(result | {"latency": [measure_latency(address, p, 20.0) for p in (1, 8)]})
+
+
+def save(result: Row) -> None:
     RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    write_table(result)
 
 
-def clicks_of(visitors: int, count: int) -> Iterator[Click]:
-    """Visitors who click in random order, and one by one make room for others."""
-    rng = random.Random(visitors)
-    names, born = [f"visitor-{n}" for n in range(visitors)], visitors
-    step = 5 * MINUTE_MS / visitors  # each clicks every five minutes on average
-    for number in range(count):
-        who = rng.randrange(visitors)
-        yield Click(names[who], f"item-{rng.randrange(50_000)}", int(1.7e12 + number * step))
-        if rng.random() < 1 / SESSION_CLICKS:
-            names[who], born = f"visitor-{born}", born + 1
-
-
-def window_cost(count: int) -> float:
-    """Of the pure functions alone: intake, sessions, closing; µs a click."""
-    settings = load_settings()
-    window = SessionWindow(settings.block_rule, settings.session_rule)
-    intake = Intake(window, settings.intake_rule, settings.sessions.lateness)
-    clicks = list(clicks_of(2_000, count))
-    look_for_cycles_less_often()
-    started = time.process_time()
-    for offset, click in enumerate(clicks):
-        intake.observe(click, offset)
-    return (time.process_time() - started) / count * 1e6
-
-
-def measure(
-    address: str, partitions: int, visitors: int, chosen: argparse.Namespace
-) -> dict[str, Any]:
-    """Write the clicks once, and read them in both ways."""
-    topic = f"bench-{uuid.uuid4().hex[:8]}.clicks"
-    settings = settings_of(address, topic, "unused")
-    create_topics(settings.clients.admin(), settings.topics, partitions)
-    producer = settings.clients.producer(partitioner="murmur2_random", linger_ms=50)
-    for number, click in enumerate(clicks_of(visitors, chosen.clicks)):
-        producer.produce(topic, encode_click(click, settings.click_format), click.key)
-        if number % 1_000 == 0:
-            producer.poll(0)
-    producer.flush(60)
+def measure_speed(
+    address: str, partitions: int, visitors: int, warm_up: int, clicks: int, rounds: int
+) -> Row:
+    """Write clicks once, and read them in both ways; then restore what was left open."""
+    topic = write_clicks(address, partitions, visitors, clicks)
     best: dict[str, float] = {}
-    for _ in range(chosen.rounds):
-        for way in ("consume", "sessionizer"):
-            seconds = in_a_process(way, address, topic, partitions)
-            best[way] = min(seconds, best.get(way, seconds))
+    for _ in range(rounds):
+        prefix = f"bench-{uuid.uuid4().hex[:8]}"
+        for way in ("consume", "sessionize"):
+            found = in_a_process(way, address, topic, prefix, partitions, warm_up)
+            rate = found["clicks_per_cpu_second"]
+            best[way] = max(rate, best.get(way, rate))
+    restored = in_a_process("restore", address, topic, prefix, partitions, 0)
     row = {
         "partitions": partitions,
         "visitors": visitors,
-        **{f"{way}_clicks_per_cpu_second": round(chosen.clicks / best[way]) for way in best},
-        "share_of_consume": round(best["consume"] / best["sessionizer"], 3),
+        **{f"{way}_clicks_per_cpu_second": round(rate) for way, rate in best.items()},
+        "share_of_consume": round(best["sessionize"] / best["consume"], 3),
+        "open_sessions": restored["open_sessions"],
+        "bytes_an_open_session": round(restored["bytes_an_open_session"]),
+        "restore_seconds": round(restored["restore_seconds"], 2),
+        "restore_cpu_seconds": round(restored["restore_cpu_seconds"], 2),
     }
     print(row, flush=True)
     return row
 
 
-def in_a_process(way: str, address: str, topic: str, partitions: int) -> float:
-    """CPU seconds of a process that reads the topic to its end."""
+def measure_quix(address: str, rounds: int) -> Row:
+    """Clicks per CPU second of both closing strategies, and of ours on the same topic."""
+    python = quix_python()
+    topic = write_clicks(address, 1, 2_000, 400_000)
+    schema = resource("schemas", "Click.avsc")
+    script = Path(__file__).with_name("quix_sessions.py")
+    best: dict[str, float] = {}
+    for _ in range(rounds):
+        ours = in_a_process(
+            "sessionize", address, topic, f"bench-{uuid.uuid4().hex[:8]}", 1, 100_000
+        )
+        found = {"ours": ours["clicks_per_cpu_second"]}
+        for strategy, (warm_up, clicks) in QUIX_CLICKS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                command = [python, script, address, topic, strategy, clicks, warm_up, folder]
+                found[strategy] = json.loads(output_of([*map(str, command), str(schema)]))
+        best = {name: max(rate, best.get(name, rate)) for name, rate in found.items()}
+    row = {"version": QUIX, "visitors": 2_000, **{name: round(r) for name, r in best.items()}}
+    print(row, flush=True)
+    return row
+
+
+def quix_python() -> Path:
+    """The Python of an environment that has Quix Streams and nothing of ours; made once."""
+    folder = user_cache_path("ader-stream") / f"quix-{QUIX}"
+    python = folder / "bin" / "python"
+    if not (folder / "made").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        subprocess.run([*pip, f"quixstreams=={QUIX}"], check=True)
+        (folder / "made").touch()
+    return python
+
+
+def in_a_process(
+    way: str, address: str, topic: str, prefix: str, partitions: int, warm_up: int
+) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.benchmarks.sessionizer_process"]
-    done = subprocess.run(
-        [*command, way, address, topic, str(partitions)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(done.stdout.splitlines()[-1])
+    arguments = [way, address, topic, prefix, str(partitions), str(warm_up)]
+    found: dict[str, float] = json.loads(output_of([*command, *arguments]))
+    print(way, found, flush=True)
+    return found
 
 
-def settings_of(address: str, topic: str, prefix: str) -> Settings:
-    return load_settings(
-        kafka={"bootstrap_servers": address, "prefix": prefix},
-        clicks={"topic": topic, "format": "avro"},
-        sessionizer={"idle": "off"},
-    )
+def output_of(command: list[str]) -> str:
+    """The last line that a process prints."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()[-1]
 
 
-def read(way: str, address: str, topic: str, partitions: int) -> float:
-    """Read the topic to its end in this process, and return the CPU seconds that took."""
-    settings = settings_of(address, topic, f"bench-{uuid.uuid4().hex[:8]}")
-    ends = {p: offset_range(settings.clients, topic, p)[1] for p in range(partitions)}
-    return (consume if way == "consume" else sessionize)(settings, ends)
-
-
-def consume(settings: Settings, ends: dict[int, int]) -> float:
-    reader = settings.clients.group_consumer(settings.topics.group("bare"))
-    reader.assign([TopicPartition(settings.topics.clicks, p, 0) for p in ends])
-    left, started = sum(ends.values()), time.process_time()
-    while left:
-        left -= sum(message.error() is None for message in reader.consume(READ_MESSAGES, 0.1))
-    return time.process_time() - started
-
-
-def sessionize(settings: Settings, ends: dict[int, int]) -> float:
-    create_topics(settings.clients.admin(), settings.topics, len(ends))
-    look_for_cycles_less_often()
-    decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
-    rules = SessionizerRules(settings.block_rule, settings.session_rule, settings.intake_rule)
-    loop = ExactlyOnceLoop(
-        settings.clients,
-        LoopConfig(settings.topics.clicks, settings.topics.group("sessionizer")),
-        lambda p: SessionizerTask(p, settings.clients, settings.topics, decoder, rules, metrics),
-        lambda _partition, _lag: None,
-        decoder.check_readable,
-    )
-    clicks, started = metrics[CLICKS], time.process_time()
-
-    def has_read_all() -> bool:
-        read = [clicks.labels(partition=partition)._value.get() for partition in ends]
-        return sum(read) == sum(ends.values())
-
-    loop.run(has_read_all, lambda: None)
-    return time.process_time() - started
-
-
-def markdown_table(result: dict[str, Any]) -> str:
+def markdown_table(result: Row) -> str:
     """The results as the README shows them."""
     lines = [
-        "| partitions | visitors at a time | clicks per CPU second | bare `consume` | share |",
-        "|---|---|---|---|---|",
+        "| partitions | open sessions | clicks per CPU second | bare `consume` | share "
+        "| bytes an open session | restored in |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
         cells = (
             row["partitions"],
-            f"{row['visitors']:,}",
-            f"{row['sessionizer_clicks_per_cpu_second']:,}",
+            f"{row['open_sessions']:,}",
+            f"{row['sessionize_clicks_per_cpu_second']:,}",
             f"{row['consume_clicks_per_cpu_second']:,}",
             f"{row['share_of_consume']:.0%}",
+            *of_many(row),
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    lines.append("")
-    lines.append(
-        f"{result['clicks']:,} Avro clicks, {result['machine']}, "
-        + ", ".join(f"{name} {number}" for name, number in result["versions"].items())
-        + f", {result['date']}. The pure window alone: {result['window_us_a_click']} µs a click."
-    )
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    lines += ["", f"Avro clicks, {result['machine']}, {versions}, {result['date']}."]
+    if quix := result.get("quix"):
+        ratios = [f"`{s}` {quix[s]:,} ({quix['ours'] / quix[s]:.0f} times)" for s in QUIX_CLICKS]
+        lines.append(
+            f"In the same run, on the same clicks of 2,000 visitors, clicks per CPU second: ours "
+            f"{quix['ours']:,}; Quix Streams {quix['version']}, `session_window`, closing strategy "
+            f"{' and '.join(ratios)}."
+        )
+    for row in result.get("latency", ()):
+        lines.append(
+            f"From the click that closes a session to a `read_committed` reader, "
+            f"{row['rate']:,} clicks a second, {row['partitions']} partitions: "
+            f"median {row['p50_ms']:.0f} ms, 99th percentile {row['p99_ms']:.0f} ms."
+        )
     return "\n".join(lines) + "\n"
 
 
-def write_table(result: dict[str, Any]) -> None:
+def of_many(row: Row) -> tuple[str, str]:
+    """Bytes and seconds, where the open sessions are so many that nothing else counts."""
+    if row["open_sessions"] < 100_000:
+        return "", ""
+    return f"{row['bytes_an_open_session']:,}", f"{row['restore_seconds']:.1f} s"
+
+
+def write_table(result: Row) -> None:
     """Put the results between the marks in the README."""
     head, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
     _, _, tail = rest.partition(END)

@@ -1,9 +1,119 @@
-"""One reading of `tests.benchmarks.sessionizer`, as a process: prints its CPU seconds."""
+"""What `tests.benchmarks.sessionizer` measures, each in a process of its own: prints JSON.
 
+``python -m tests.benchmarks.sessionizer_process WAY ADDRESS TOPIC PREFIX PARTITIONS WARM_UP``
+"""
+
+from __future__ import annotations
+
+import gc
+import json
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
-from tests.benchmarks.sessionizer import read
+from confluent_kafka import TopicPartition
+from prometheus_client import CollectorRegistry
+
+from ader_stream.metrics import CLICKS, OPEN_SESSIONS, Metrics
+from ader_stream.settings import Settings
+from ader_stream.stream.clicks.decoder import ClickDecoder
+from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.clients import READ_MESSAGES
+from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.topics import create_topics
+from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTask
+from consumers.sessionizer import look_for_cycles_less_often
+from tests.benchmarks.session_clicks import settings_of
+
+Result = dict[str, float]
+Ends = dict[int, int]
+
+PAGE_BYTES = 4_096
+
+
+def consume(settings: Settings, ends: Ends, warm_up: int) -> Result:
+    """Read the topic to its end, and nothing else."""
+    reader = settings.clients.group_consumer(settings.topics.group("bare"))
+    reader.assign([TopicPartition(settings.topics.clicks, p, 0) for p in ends])
+    left, started = sum(ends.values()), time.process_time()
+    while left:
+        left -= sum(message.error() is None for message in reader.consume(READ_MESSAGES, 0.1))
+    return {"clicks_per_cpu_second": sum(ends.values()) / (time.process_time() - started)}
+
+
+def sessionize(settings: Settings, ends: Ends, warm_up: int) -> Result:
+    """Run the sessionizer to the topic's end; the cost is taken from `warm_up` clicks on."""
+    create_topics(settings.clients.admin(), settings.topics, len(ends))
+    look_for_cycles_less_often()
+    decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
+    open_task = tasks(settings, decoder, metrics)
+    loop = ExactlyOnceLoop(
+        settings.clients,
+        LoopConfig(settings.topics.clicks, settings.topics.group("sessionizer")),
+        open_task,
+        lambda _partition, _lag: None,
+        decoder.check_readable,
+    )
+    warm: list[tuple[int, float]] = []
+
+    def total(metric: str) -> int:
+        return int(sum(metrics[metric].labels(partition=p)._value.get() for p in ends))
+
+    def has_read_all() -> bool:
+        read = total(CLICKS)
+        if not warm and read >= warm_up:
+            warm.append((read, time.process_time()))
+        return read == sum(ends.values())
+
+    loop.run(has_read_all, lambda: None)
+    [(read, started)] = warm
+    rate = (total(CLICKS) - read) / (time.process_time() - started)
+    return {"clicks_per_cpu_second": rate, "open_sessions": total(OPEN_SESSIONS)}
+
+
+def restore(settings: Settings, ends: Ends, warm_up: int) -> Result:
+    """Take the partitions over from the changelog."""
+    look_for_cycles_less_often()
+    decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
+    open_task = tasks(settings, decoder, metrics)
+    kept = [open_task(partition) for partition in ends]
+    memory, wall, cpu = resident(), time.monotonic(), time.process_time()
+    for task in kept:
+        task.restore(0, "", is_committed=False)
+    wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+    open_sessions = sum(task._window.open_count for task in kept)
+    gc.collect()
+    return {
+        "open_sessions": open_sessions,
+        "restore_seconds": wall,
+        "restore_cpu_seconds": cpu,
+        "bytes_an_open_session": (resident() - memory) / open_sessions,
+    }
+
+
+def tasks(
+    settings: Settings, decoder: ClickDecoder, metrics: Metrics
+) -> Callable[[int], SessionizerTask]:
+    rules = SessionizerRules(settings.block_rule, settings.session_rule, settings.intake_rule)
+    clients, topics = settings.clients, settings.topics
+    return lambda p: SessionizerTask(p, clients, topics, decoder, rules, metrics)
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+WAYS = {"consume": consume, "sessionize": sessionize, "restore": restore}
+
+
+def main() -> None:
+    way, address, topic, prefix, partitions, warm_up = sys.argv[1:]
+    settings = settings_of(address, topic, prefix)
+    ends = {p: offset_range(settings.clients, topic, p)[1] for p in range(int(partitions))}
+    print(json.dumps(WAYS[way](settings, ends, int(warm_up))))
+
 
 if __name__ == "__main__":
-    way, address, topic, partitions = sys.argv[1:]
-    print(read(way, address, topic, int(partitions)))
+    main()

@@ -41,7 +41,7 @@ REJOIN_SECONDS = 1.0
 MOST_ABORTS = 10
 """After so many aborts in a row a partition's worker ends: about half a minute of trying."""
 
-BEHIND_FACTOR = 5
+BEHIND_FACTOR = 10
 """A worker that is behind commits so much less often: a commit writes what is open, and it costs
 less to write a session when it has closed than each time that it has grown."""
 
@@ -208,8 +208,10 @@ class ExactlyOnceLoop:
             for partition in self._waiting.due():
                 self._waiting.resume(partition, self._held[partition].next_offset)
             messages = self._consumer.consume(READ_MESSAGES, POLL_SECONDS)
-            self._process(checked(messages))
-            self._note_ends(messages)
+            records = checked(messages)
+            self._process(records)
+            if len(records) < len(messages):
+                self._note_ends(messages)
             for held in self._held.values():
                 held.task.tick(is_at_end=held.is_at_end)
             on_round()
@@ -241,7 +243,7 @@ class ExactlyOnceLoop:
 
     def _note_ends(self, messages: list[Message]) -> None:
         """Note which partitions have come to their ends: a log may end with a marker, no record."""
-        for message in [message for message in messages if message.error() is not None]:
+        for message in messages:
             error = message.error()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                 partition = cast("int", message.partition())

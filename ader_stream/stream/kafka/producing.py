@@ -44,8 +44,14 @@ class Transaction:
 
     def send(self, producer: Producer) -> None:
         """Hand every record to a producer whose transaction is open."""
-        for topic, key, value, headers, partition in self._records:
-            produce(producer, topic, key, value, headers, partition)
+        for record in self._records:
+            topic, key, value, headers, partition = record
+            try:
+                producer.produce(
+                    topic, value, key, partition=partition, headers=cast("Any", headers)
+                )
+            except (BufferError, KafkaException):
+                produce(producer, *record)  # waits for room, or says what is wrong
 
 
 def produce(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from ader_stream.stream.clicks.decoder import RESERVED_KEY
@@ -89,14 +90,14 @@ def encode_keys(
 ) -> Iterator[Change]:
     """Yield the records of keys with their open sessions: a tombstone where nothing is to know."""
     clicks = clicks_bytes([session for _, sessions in keys for session in sessions])
-    headers = headers_for("OpenSessions")
+    headers, block_bytes = headers_for("OpenSessions"), cache(long_bytes)
     for key, sessions in keys:
         until = capped_until.get(key)
         if not sessions and until is None:
             yield key.encode(), None, []
             continue
         columns = [
-            b"%b%b%c" % (long_bytes(session.block), next(clicks), session.is_full)
+            b"%b%b%c" % (block_bytes(session.block), next(clicks), session.is_full)
             for session in sessions
         ]
         capped = b"\0" if until is None else b"\2" + long_bytes(until)
