@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from ader_stream.ader.dataset import Int64
 from ader_stream.ader.encoders import ENCODERS, model_of
 from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.model import Architecture, SessionModel
@@ -106,10 +107,10 @@ def _encode_vocabulary(vocabulary: Vocabulary) -> bytes:
 def _decode_vocabulary(blob: Blob) -> Vocabulary:
     tensors = _load_named("vocabulary", blob, {"utf8": torch.uint8, "offsets": torch.int64})
     text = tensors["utf8"].numpy().tobytes()
-    offsets = tensors["offsets"].tolist()
+    offsets = tensors["offsets"].numpy()
     _require_offsets("vocabulary", offsets, len(text))
     try:
-        ids = [text[start:end].decode() for start, end in pairwise(offsets)]
+        ids = [text[start:end].decode() for start, end in pairwise(offsets.tolist())]
     except UnicodeDecodeError as error:
         raise ArtifactError(f"vocabulary holds an item id that is not UTF-8: {error}") from error
     if len(set(ids)) < len(ids):
@@ -129,7 +130,7 @@ def _encode_exemplars(exemplars: Exemplars) -> bytes:
 def _decode_exemplars(blob: Blob, n_items: int) -> Exemplars:
     tensors = _load_named("exemplars", blob, {"items": torch.int32, "offsets": torch.int64})
     items, offsets = tensors["items"].numpy(), tensors["offsets"].numpy()
-    _require_offsets("exemplars", offsets.tolist(), len(items))
+    _require_offsets("exemplars", offsets, len(items))
     if len(items) and not 1 <= items.min() <= items.max() <= n_items:
         raise ArtifactError(
             f"exemplars hold item indices {items.min()} … {items.max()}; "
@@ -206,8 +207,9 @@ def _require_shapes(
         raise ArtifactError(f"{kind} hold tensors that are no float32")
 
 
-def _require_offsets(kind: str, offsets: list[int], end: int) -> None:
-    if not offsets or offsets[0] != 0 or offsets[-1] != end or sorted(offsets) != offsets:
+def _require_offsets(kind: str, offsets: Int64, end: int) -> None:
+    falls = (offsets[1:] < offsets[:-1]).any()  # no difference: of hostile numbers it may overflow
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != end or falls:
         raise ArtifactError(f"{kind} have offsets that do not rise from 0 to {end}")
 
 

@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("bootstrap_servers")
     parser.add_argument("--items", type=int, default=43_136)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--compressions", nargs="+", default=COMPRESSIONS)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     parts = encode_parts(random_state(given.items))
@@ -115,7 +116,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         System(given.bootstrap_servers, Path(folder)) as system,
     ):
-        turns = [Turn(system, compression, parts) for compression in COMPRESSIONS]
+        turns = [Turn(system, compression, parts) for compression in given.compressions]
         for number in range(given.rounds * len(turns)):
             turns[number % len(turns)].take(number + 1)
     measured = {

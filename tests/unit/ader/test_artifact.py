@@ -185,6 +185,13 @@ def test_offsets_that_fall_are_refused(parts: dict[str, bytes]) -> None:
         decode_state(parts | {"vocabulary": changed(parts["vocabulary"], offsets=offsets)})
 
 
+def test_offsets_whose_differences_overflow_are_refused(parts: dict[str, bytes]) -> None:
+    offsets = load(parts["vocabulary"])["offsets"]
+    offsets[1:3] = torch.tensor([2**63 - 1, -(2**63)])
+    with pytest.raises(ArtifactError, match="offsets"):
+        decode_state(parts | {"vocabulary": changed(parts["vocabulary"], offsets=offsets)})
+
+
 def test_item_that_stands_twice_is_refused(parts: dict[str, bytes], state: State) -> None:
     twice = Vocabulary((*state.vocabulary.items[:-1], "item-1"))
     with pytest.raises(ArtifactError, match="twice"):
