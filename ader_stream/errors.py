@@ -7,6 +7,7 @@
     │   ├── SettingsError     a setting is unknown, malformed or contradicts another one
     │   ├── DatasetError      a data set is missing or malformed (names file and line)
     │   └── UnreachableError  no Kafka answers at the address that was given
+    ├── SpaceError            a disk has no room for what must be written
     ├── BrokerError           a local Kafka could not be started, found or stopped
     ├── DecodeError           a record is not what its schema or format says
     │   └── ClickError        a click that becomes a dead letter; carries the reason
@@ -42,6 +43,10 @@ class DatasetError(InputError):
 
 class UnreachableError(InputError):
     """No Kafka answers at the address that was given."""
+
+
+class SpaceError(AderError):
+    """A disk has no room for what must be written."""
 
 
 class BrokerError(AderError):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import gc
+import os
 
 import numpy as np
 import pytest
 
 from ader_stream import disk
 from ader_stream.disk import DiskColumn, disk_array
+from ader_stream.errors import SpaceError
 
 
 @pytest.mark.parametrize("small_bytes", [0, 1_000])
@@ -19,6 +22,18 @@ def test_an_array_is_all_zeros_and_can_be_written(
     assert not array.any()
     array[2:] += 1.5
     assert array.sum() == 3 * 3 * 1.5
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk, "SMALL_BYTES", 0)
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(SpaceError, match=r"no room for 24 bytes \(No space left.*TMPDIR"):
+        disk_array((3,), np.int64)
 
 
 def test_a_column_of_nothing_is_empty() -> None:
