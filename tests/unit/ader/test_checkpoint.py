@@ -24,11 +24,14 @@ class KilledError(Exception):
     """Stands for SIGKILL."""
 
 
-@pytest.fixture(scope="module", params=["paper", "production"])
+@pytest.fixture(scope="module", params=["paper", "production", "negatives"])
 def recipe(request: pytest.FixtureRequest, tiny: Recipe) -> Recipe:
     if request.param == "paper":  # the second epoch is the best, so that the third one looks back
         return replace(tiny, learning_rate=0.5, max_epochs=4, patience=2)
-    return replace(PRODUCTION, hidden=16, batch_size=32, max_epochs=4, exemplars=60)
+    negatives = 8 if request.param == "negatives" else 0
+    return replace(
+        PRODUCTION, hidden=16, batch_size=32, max_epochs=4, exemplars=60, negatives=negatives
+    )
 
 
 @pytest.fixture(scope="module")
