@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ader_stream.stream.control import Command, last_of_each
+from ader_stream.stream.models.manifest import Trust
+from ader_stream.stream.models.pruning import prunable
+from ader_stream.stream.models.registry import Registry
 from ader_stream.stream.models.standing import standing
 from tests.fakes import example_manifest
 
@@ -74,3 +77,26 @@ def test_after_a_rollback_only_its_descendants_take_over(log: Log, data: st.Data
     assert found.parent == (newest + 1 if standing(*log).parent == target else target)
     child = raced | {newest + 2: example_manifest(newest + 2, parent=found.parent)}
     assert standing(child, commands).served == newest + 2
+
+
+@given(log=logs(), keep=st.integers(2, 5))
+def test_pruning_changes_neither_who_serves_nor_who_is_the_next_parent(log: Log, keep: int) -> None:
+    registry = Registry(Trust())
+    registry.manifests, registry.commands = dict(log[0]), log[1]
+    before, doomed = registry.standing, prunable(registry, keep)
+    for version in doomed:
+        del registry.manifests[version]
+    after = registry.standing
+    assert (after.parent, after.served, after.candidate, after.share) == (
+        before.parent,
+        before.served,
+        before.candidate,
+        before.share,
+    )
+    assert after.line[:keep] == before.line[:keep]
+    assert max(registry.manifests, default=None) == max(log[0], default=None)
+    assert prunable(registry, keep) == []
+    if before.parent is not None:  # and so it goes on
+        child = max(log[0]) + 1
+        registry.manifests[child] = example_manifest(child, parent=before.parent)
+        assert registry.standing.parent == child

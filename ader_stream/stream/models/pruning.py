@@ -9,6 +9,7 @@ from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.topics import ADMIN_TIMEOUT, Topics
 from ader_stream.stream.models.registry import Registry
+from ader_stream.stream.models.standing import standing
 
 log = structlog.get_logger(__name__)
 
@@ -21,13 +22,20 @@ def prunable(registry: Registry, keep: int = SCORING) -> list[int]:
     """Return versions that may be deleted, oldest first.
 
     What stays: the newest one, be it rejected (numbers and offsets go on from it); the newest
-    `keep` of the line; what serves, with and without the canary; what commands name.
+    `keep` of the line; what serves, with and without the canary; and the version of a rollback, as
+    long as without it another one would serve or be the next parent.
     """
-    manifests, standing = registry.manifests, registry.standing
-    named = {c.version for c in registry.commands if c.command in ("pin", "rollback")}
-    kept = {*standing.line[: max(keep, SCORING)], standing.served, standing.candidate, *named}
-    if registry.newest:
-        kept.add(registry.newest["version"])
+    manifests, now = registry.manifests, registry.standing
+    kept = {
+        *now.line[: max(keep, SCORING)],
+        now.served,
+        now.candidate,
+        max(manifests, default=None),
+    }
+    left = {version: manifest for version, manifest in manifests.items() if version in kept}
+    then = standing(left, registry.commands)
+    if (then.parent, then.served, then.candidate) != (now.parent, now.served, now.candidate):
+        kept |= {c.version for c in registry.commands if c.command == "rollback"}
     return sorted(manifests.keys() - kept)
 
 
