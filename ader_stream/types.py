@@ -164,6 +164,11 @@ class Session:
     carried: Mapping[int, int] = field(default_factory=dict)
     extra: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
+    @property
+    def began(self) -> int:
+        """When the earliest click happened (ms): before its effective time, where it came late."""
+        return min(self.times[0], *self.carried.values()) if self.carried else self.times[0]
+
 
 @dataclass(frozen=True, eq=False)
 class ItemColumns(Collection[tuple[str, ...]]):

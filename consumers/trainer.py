@@ -14,9 +14,9 @@ import structlog
 import torch
 
 from ader_stream import metrics as m
-from ader_stream.ader.artifact import encode_parts, state_bytes
+from ader_stream.ader.artifact import decode_state, encode_parts, state_bytes
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint, CheckpointFile
-from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.cycle import require_same_architecture, train_cycle
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.state import State
@@ -24,10 +24,12 @@ from ader_stream.errors import ArtifactError, FencedError, TrainingError
 from ader_stream.process import Process, run_worker
 from ader_stream.registry.bootstrap import dataset_block
 from ader_stream.registry.describe import Making, describe_inputs, describe_version
+from ader_stream.registry.folder import import_version, read_folder
 from ader_stream.registry.gate import GateRule, measure, validation_samples, why_rejected
 from ader_stream.registry.load import load_state
 from ader_stream.settings import Settings
 from ader_stream.stream.forgetting import Forgotten
+from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.leadership import Leadership
 from ader_stream.stream.kafka.topics import check_topics
 from ader_stream.stream.models.manifest import Manifest
@@ -47,12 +49,8 @@ class _StopAskedError(Exception):
     """SIGTERM came while training."""
 
 
-class _ParentChangedError(Exception):
-    """A command has changed the parent while training."""
-
-    def __init__(self, parent: int | None) -> None:
-        super().__init__(f"the parent is {parent} now")
-        self.parent = parent
+class _InputsChangedError(Exception):
+    """A command has changed the parent, or what must not be read, while training."""
 
 
 def run(settings: Settings) -> None:
@@ -93,9 +91,12 @@ class _Leader:
         self, settings: Settings, recipe_: Recipe, process: Process, leadership: Leadership
     ) -> None:
         self._settings = settings
-        self._making = Making(METHOD, settings.trainer.recipe, recipe_, settings.trainer.seed)
+        self._making = Making(
+            METHOD, settings.trainer.recipe, recipe_, settings.trainer.seed, settings.cut
+        )
         self._gate = GateRule(
             settings.trainer.max_recall_drop,
+            settings.trainer.max_forgetting,
             settings.trainer.min_item_coverage,
             settings.models.max_bytes,
         )
@@ -121,6 +122,9 @@ class _Leader:
         )
         self._known: tuple[int | None, State | None] = (None, None)
         self._training_from: int | None = None
+        self._training_on: TrainingBlock | None = None
+        self._cleaned_at = 0
+        self._has_trimmed = False
         self._checkpoint: Checkpoint = NOWHERE
         self._last_poll = 0.0
         log.info("leading", newest=_number(self._registry.newest), parent=self._parent)
@@ -134,8 +138,9 @@ class _Leader:
         """Train and publish until SIGTERM or until another trainer leads."""
         rule, trainer = self._settings.blocks, self._settings.trainer
         try:
-            if trainer.bootstrap_dataset and not self._registry.newest:
-                self._train_and_publish(self._recorded(trainer.bootstrap_dataset))
+            if not self._registry.newest:
+                self._begin_warm()
+            self._prune()
             while not self._process.should_stop():
                 self._leadership.require()
                 if self._reader.poll():
@@ -144,25 +149,34 @@ class _Leader:
                 self._show_backlog()
                 block = self._feed.next_block(rule.min_sessions, all_waiting=trainer.join_waiting)
                 if block is not None:
-                    self._train_and_publish(self._without_forgotten(block))
+                    self._train_and_publish(block)
+                    self._prune()
         finally:
             self._feed.close()
             self._reader.close()
 
+    def _begin_warm(self) -> None:
+        """Publish the first version that settings name, made of no block of the topic."""
+        trainer = self._settings.trainer
+        if trainer.bootstrap_folder:
+            self._import(trainer.bootstrap_folder)
+        if trainer.bootstrap_dataset:
+            self._train_and_publish(self._recorded(trainer.bootstrap_dataset))
+
     def _train_and_publish(self, block: TrainingBlock) -> None:
-        """Publish a version of the block, from the parent that holds in the end."""
+        """Publish a version of the block, from the parent and without the keys of the end."""
         while True:
             try:
-                self._publish(*self._train(block))
-            except _ParentChangedError as change:
-                log.info("parent changed; the block is trained again", parent=change.parent)
+                self._publish(*self._train(self._without_forgotten(block)))
+            except _InputsChangedError as change:
+                log.info("the block is trained again", reason=str(change))
             else:
                 return
 
     def _train(self, block: TrainingBlock) -> tuple[Manifest, State | None]:
         """Return a version's manifest, and its state unless the block came to nothing."""
         number, parent = self._parent, self._parent_state()
-        self._training_from = number
+        self._training_from, self._training_on = number, block
         log.info("update cycle", blocks=block.blocks, sessions=len(block.sessions), parent=number)
         describe = functools.partial(
             describe_version,
@@ -192,7 +206,8 @@ class _Leader:
     def _publish(self, manifest: Manifest, state: State | None) -> None:
         parts = encode_parts(state) if state else {}
         self._metrics[m.VERSION_TRAINED].set(manifest["version"])
-        self._stay()
+        self._hear_all()
+        manifest["run"]["control_offset"] = self._registry.control_offset
         publishing = time.perf_counter()
         published = self._publisher.publish(manifest, parts)
         self._metrics[m.PUBLISH_SECONDS].set(time.perf_counter() - publishing)
@@ -213,6 +228,16 @@ class _Leader:
         manifest = self._registry.manifests[parent] if parent else None
         return CheckpointFile(folder, describe_inputs(block, self._making, manifest))
 
+    def _import(self, folder: Path) -> None:
+        """Publish an exported version as the first one."""
+        manifest, parts = read_folder(folder, self._settings.trust)
+        state = decode_state(parts)
+        require_same_architecture(state, self._making.recipe)
+        first = import_version(self._publisher, manifest, parts)
+        self._registry.manifests[first["version"]] = first
+        self._known = (first["version"], state)
+        log.info("beginning with an exported version", folder=str(folder), **_told(first))
+
     def _recorded(self, dataset: Path) -> TrainingBlock:
         """Read the data set that the first version is made of."""
         block = dataset_block(dataset, self._settings.block_rule, self._settings.session_rule)
@@ -221,9 +246,10 @@ class _Leader:
 
     def _without_forgotten(self, block: TrainingBlock) -> TrainingBlock:
         """Leave out the sessions of keys that are to be forgotten."""
+        self._cleaned_at = self._registry.control_offset
         kept = block.without(Forgotten.of(self._registry.commands))
-        if skipped := len(block.sessions) - len(kept.sessions):
-            log.info("forgotten sessions skipped", blocks=block.blocks, sessions=skipped)
+        if kept.skipped > block.skipped:
+            log.info("forgotten sessions skipped", blocks=block.blocks, sessions=kept.skipped)
         return kept
 
     def _parent_state(self) -> State | None:
@@ -245,15 +271,18 @@ class _Leader:
             ) from None
 
     def _prune(self) -> None:
-        """Delete what commands have asked to delete, and sessions that no version needs."""
+        """Delete what nobody keeps or needs: versions, and the sessions that only they need."""
         asked = {v for c in self._registry.commands if c.command == "prune" for v in c.versions}
         doomed = asked & set(prunable(self._registry))
-        if not doomed:
-            return
+        if keep := self._settings.models.keep:
+            doomed |= set(prunable(self._registry, keep))
         manifests = [self._registry.manifests.pop(version) for version in sorted(doomed)]
-        self._publisher.prune(manifests)
-        trim_sessions(self._settings.clients, self._settings.topics, self._registry)
-        log.info("versions pruned", versions=sorted(doomed))
+        if manifests:
+            self._publisher.prune(manifests)
+            log.info("versions pruned", versions=sorted(doomed))
+        if manifests or not self._has_trimmed:  # a leader may have died between the two
+            self._has_trimmed = True
+            trim_sessions(self._settings.clients, self._settings.topics, self._registry)
 
     def _show_backlog(self) -> None:
         waiting = self._feed.waiting()
@@ -270,8 +299,8 @@ class _Leader:
         ------
         FencedError
             Another trainer leads.
-        _ParentChangedError
-            A rollback has changed what is trained from.
+        _InputsChangedError
+            A rollback has changed what is trained from, or a key of the block is to be forgotten.
         """
         if self._process.should_stop():
             raise _StopAskedError
@@ -279,8 +308,25 @@ class _Leader:
         if now - self._last_poll >= POLL_SECONDS:
             self._last_poll = now
             self._leadership.require()
-            if self._reader.poll() and self._parent != self._training_from:
-                raise _ParentChangedError(self._parent)
+            if self._reader.poll():
+                self._require_same_inputs()
+
+    def _hear_all(self) -> None:
+        """Learn of every command that was acknowledged so far; raises as `_stay` does."""
+        clients, control = self._settings.clients, self._settings.topics.control
+        _, end = offset_range(clients, control, 0)
+        while self._registry.control_offset < end:
+            self._reader.poll(POLL_SECONDS)
+            self._stay()
+        self._leadership.require()
+        self._require_same_inputs()
+
+    def _require_same_inputs(self) -> None:
+        if self._parent != self._training_from:
+            raise _InputsChangedError(f"the parent is {self._parent} now")
+        block, is_clean = self._training_on, self._cleaned_at == self._registry.control_offset
+        if block and not is_clean and self._without_forgotten(block) is not block:
+            raise _InputsChangedError("some of its sessions are to be forgotten")
 
     def _show(self, progress: Progress) -> None:
         """Show progress, and stay."""

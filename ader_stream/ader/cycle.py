@@ -51,6 +51,8 @@ class CycleReport:
         Kept for the next cycle.
     train_samples
         |D_t|: sub-sequences trained on, validation taken out.
+    validation_samples
+        Sub-sequences held out.
     sessions, clicks
         Of the block, as they came.
     items, new_items
@@ -70,6 +72,7 @@ class CycleReport:
     adaptive_weight: float
     exemplars: int
     train_samples: int
+    validation_samples: int
     sessions: int
     clicks: int
     items: int
@@ -125,7 +128,7 @@ def train_cycle(
     """
     recipe = method.adapt(recipe)
     before = parent or untrained(recipe.architecture)
-    _require_same_architecture(before, recipe)
+    require_same_architecture(before, recipe)
     rng, generator = _random_numbers(seed, before, workers)
 
     vocabulary = before.vocabulary.extended(sessions, recipe.min_item_count)
@@ -173,6 +176,7 @@ def train_cycle(
         adaptive_weight=weight,
         exemplars=len(exemplars),
         train_samples=len(training),
+        validation_samples=len(validation),
         sessions=len(sessions),
         clicks=_clicks(sessions),
         items=len(vocabulary),
@@ -229,7 +233,8 @@ def _clicks(sessions: Sessions) -> int:
     return sum(len(session) for session in sessions)
 
 
-def _require_same_architecture(before: State, recipe: Recipe) -> None:
+def require_same_architecture(before: State, recipe: Recipe) -> None:
+    """Raise SettingsError if a recipe does not train the model of a version."""
     if before.architecture != recipe.architecture:
         raise SettingsError(
             f"the recipe trains {recipe.architecture}, its parent is {before.architecture}; "

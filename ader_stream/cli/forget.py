@@ -29,14 +29,15 @@ def forget(key: str, as_json: bool, settings: Settings) -> None:
     clients, topics = settings.clients, settings.topics
     clients.check_reachable()
     partitions = check_topics(clients.admin(), topics)
+    request = forget_request(key, read_registry(clients, topics, settings.trust).commands)
+    offset = ask(clients, topics, request)
     registry = read_registry(clients, topics, settings.trust)
-    request = forget_request(key, registry.commands)
-    ask(clients, topics, request)
     producer = clients.producer()
     for partition in range(partitions):
         produce(producer, topics.recommendations, key, None, partition=partition)
     producer.flush(REQUEST_TIMEOUT)
-    found = report_of(look_for(clients, topics, partitions, registry, key), registry, topics)
+    held = look_for(clients, topics, partitions, registry, key)
+    found = report_of(held, registry, topics, asked_offset=offset, keep=settings.models.keep)
     found = {
         "asked_at": request.at,
         "key_hash": request.key_hash and request.key_hash.hex(),

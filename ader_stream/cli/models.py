@@ -35,15 +35,18 @@ def models() -> None:
 @json_option
 @kafka_options
 def list_(as_json: bool, settings: Settings) -> None:
-    """List every version and what it is now."""
+    """List every version and what it is now; its Recall@20 at the gate, and its parent's."""
     rows = history(_registry(settings))
     if as_json:
         click.echo("\n".join(json.dumps(row) for row in rows))
         return
-    shown = ("version", "parent", "blocks", "roles", "items", "validation_recall20", "published")
-    table = Table(*shown, box=None, header_style="bold")
+    shown = ("version", "parent", "blocks", "roles", "items", "recall20", "published")
+    table = Table(*shown, box=None, header_style="bold", padding=(0, 2, 0, 0))
     for row in rows:
-        table.add_row(*(_cell(row[name]) for name in shown))
+        recalls = [_cell(row[name]) for name in ("recall20", "parent_recall20")]
+        published = row["published"].replace("T", " ")[: len("2026-01-31 09:00")]
+        told = row | {"recall20": " / ".join(filter(None, recalls)), "published": published}
+        table.add_row(*(_cell(told[name]) for name in shown))
     Console().print(table)
 
 
@@ -52,7 +55,7 @@ def list_(as_json: bool, settings: Settings) -> None:
 @json_option
 @kafka_options
 def show(version: int, as_json: bool, settings: Settings) -> None:
-    """Print all that is known of a version."""
+    """Print all that is known of a version; with --json, its manifest to the last chunk."""
     registry = _registry(settings)
     manifest = _manifest(registry, version)
     if as_json:
@@ -60,7 +63,10 @@ def show(version: int, as_json: bool, settings: Settings) -> None:
         return
     chunks = {part["kind"]: len(part["chunks"]) for part in manifest["parts"]}
     sizes = {part["kind"]: part["size"] for part in manifest["parts"]}
-    known = manifest | {"parts": {"bytes": sizes, "chunks": chunks}}
+    known = manifest | {
+        "parts": {"bytes": sizes, "chunks": chunks},
+        "frequent_items": len(manifest["frequent_items"]),
+    }
     click.echo(json.dumps(known | {"roles": roles(registry, version)}, indent=2))
 
 
@@ -164,7 +170,7 @@ def rollback(version: int, settings: Settings) -> None:
 def prune(keep: int, settings: Settings) -> None:
     """Have the trainer delete old versions, and the sessions that only they were trained on.
 
-    The pinned version stays, and what serves, what a rollback names, and the newest one.
+    What serves stays, pinned or not, and the newest one, and what a rollback needs.
     """
     doomed = prunable(_registry(settings), keep)
     if not doomed:
@@ -189,7 +195,7 @@ def export(version: int, folder: Path, without_onnx: bool, settings: Settings) -
 
     manifest = _manifest(_registry(settings), version)
     reader = ModelReader(settings.clients, settings.topics, settings.trust)
-    export_version(reader, manifest, folder, with_onnx=not without_onnx)
+    export_version(reader, manifest, folder, settings.signer, with_onnx=not without_onnx)
     click.echo(f"version {version} is in {folder}")
 
 
@@ -200,7 +206,7 @@ def import_(folder: Path, settings: Settings) -> None:
     """Start a cluster from an exported version: it becomes version 1 of an empty model log."""
     from ader_stream.registry.folder import import_version, read_folder  # noqa: PLC0415 - loads torch
 
-    manifest, parts = read_folder(folder, settings.models.max_bytes)
+    manifest, parts = read_folder(folder, settings.trust)
     if _registry(settings).manifests:
         raise InputError(
             f"{settings.topics.models} has versions already; import into a new kafka.prefix"

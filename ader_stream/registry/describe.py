@@ -8,7 +8,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version as installed
 from itertools import chain
 from typing import Any
@@ -27,7 +27,7 @@ FREQUENT_ITEMS = 100
 
 LIBRARIES = ("torch", "numpy", "safetensors")
 
-NOTHING_DONE = CycleReport(0, 0, [], [], 0.0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
+NOTHING_DONE = CycleReport(0, 0, [], [], 0.0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
 """What is reported of a block that could not be trained."""
 
 
@@ -43,12 +43,15 @@ class Making:
         Every hyper-parameter.
     seed
         Of everything random in the cycle.
+    cut
+        How clicks became sessions and blocks.
     """
 
     method: str
     recipe_name: str
     recipe: Recipe
     seed: int
+    cut: Mapping[str, int] = field(default_factory=dict)
 
 
 def describe_version(
@@ -63,6 +66,8 @@ def describe_version(
     rejection: str | None = None,
 ) -> Manifest:
     """Return the manifest of version `previous` + 1, without what its publisher fills in.
+
+    `run.control_offset` is filled in by who has read `control`.
 
     Parameters
     ----------
@@ -91,6 +96,7 @@ def describe_version(
         "hyperparameters": numbers,
         "choices": words,
         "seed": making.seed,
+        "cut": dict(making.cut),
         "frequent_items": [item for item, _ in frequency.most_common(FREQUENT_ITEMS)],
         "report": _describe_report(report, block),
         "gate": gate.avro() if gate else None,
@@ -152,6 +158,7 @@ def _describe_report(report: CycleReport, block: TrainingBlock) -> dict[str, obj
         "sessions": len(block.sessions),
         "clicks": block.sessions.items.clicks,
         "train_samples": report.train_samples,
+        "validation_samples": report.validation_samples,
         "items": report.items,
         "new_items": report.new_items,
     }
@@ -163,6 +170,8 @@ def _describe_run(block: TrainingBlock, report: CycleReport, seconds: float) -> 
         "train_seconds": seconds,
         "samples_per_second": report.samples_per_second,
         "herding_seconds": report.herding_seconds,
+        "skipped_sessions": block.skipped,
+        "control_offset": None,
         **_surroundings(),
     }
 
@@ -182,7 +191,8 @@ def _surroundings() -> dict[str, Any]:
     """Code, libraries and machine: with others, the same inputs may come to other bytes."""
     return {
         "code_version": code_version(),
-        "libraries": {name: installed(name) for name in LIBRARIES},
+        "libraries": {name: installed(name) for name in LIBRARIES}
+        | {"python": platform.python_version()},
         "device": f"cpu {platform.machine()}",
         "threads": torch.get_num_threads(),
     }

@@ -2,6 +2,7 @@
 
 ======================  ==========================================================
 ``manifest.json``       the manifest; its parts name size and SHA-256 of the files
+``manifest.sig``        signature of ``manifest.json``'s bytes, where whoever exports signs
 ``KIND.safetensors``    weights, vocabulary, exemplars, optimizer
 ``items.json``          item ids: row i of ``items.weight`` is item i of this list
 ``model.onnx``          the graph from a session to its best items (`onnx_graph`); it
@@ -22,28 +23,39 @@ from ader_stream.ader.tensors import Blob
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.stream.kafka.codec import decode_as, encode
 from ader_stream.stream.models.manifest import (
+    ACCEPTED,
     KINDS,
     MAX_MANIFEST,
     Manifest,
+    Trust,
     check_manifest,
     require_counts,
     sha256,
 )
 from ader_stream.stream.models.model_log import ModelPublisher
 from ader_stream.stream.models.model_reader import ModelReader
+from ader_stream.stream.models.signing import SIGNATURE_HEADER, Signer
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
 ITEMS = "items.json"
 ONNX = "model.onnx"
 
 
 def export_version(
-    reader: ModelReader, manifest: Manifest, folder: Path, *, with_onnx: bool = True
+    reader: ModelReader,
+    manifest: Manifest,
+    folder: Path,
+    signer: Signer | None = None,
+    *,
+    with_onnx: bool = True,
 ) -> None:
     """Write a version that was checked into a new or empty folder.
 
     Parameters
     ----------
+    signer
+        Signs the folder; None leaves it unsigned.
     with_onnx
         Needs the extra `onnx`, and takes some seconds.
 
@@ -54,25 +66,28 @@ def export_version(
     InputError
         The folder has something in it, or cannot be written to.
     """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty; name a new folder")
     parts = reader.fetch(manifest, KINDS)
     state = decode_state(parts)
     require_counts(manifest, items=len(state.vocabulary), exemplars=len(state.exemplars))
     graph = _graph_of(state, parts["weights"]) if with_onnx else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise InputError(f"{folder} is not empty; name a new folder")
         for kind, part in parts.items():
             _file_of(folder, kind).write_bytes(part)
         if graph:
             (folder / ONNX).write_bytes(graph)
-        _write_json(folder / ITEMS, state.vocabulary.items)
-        _write_json(folder / MANIFEST, manifest)  # the last one: a folder with it is whole
+        (folder / ITEMS).write_bytes(_json(state.vocabulary.items))
+        if signer:
+            _, signature = signer.header(_json(manifest))
+            (folder / SIGNATURE).write_bytes(signature)
+        (folder / MANIFEST).write_bytes(_json(manifest))  # the last one: a folder with it is whole
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}; name a folder to write to") from None
 
 
-def read_folder(folder: Path, max_bytes: int) -> tuple[Manifest, dict[str, bytes]]:
+def read_folder(folder: Path, trust: Trust) -> tuple[Manifest, dict[str, bytes]]:
     """Return manifest and parts of an exported version, checked like one from the log.
 
     Raises
@@ -80,10 +95,12 @@ def read_folder(folder: Path, max_bytes: int) -> tuple[Manifest, dict[str, bytes
     InputError
         The folder holds no exported version.
     ArtifactError
-        It is damaged.
+        It is damaged, too new or too large, was rejected, or is not signed as it must be.
     """
-    manifest = _read_manifest(folder / MANIFEST)
-    check_manifest(manifest, max_bytes)
+    manifest = _read_manifest(folder, trust)
+    check_manifest(manifest, trust.max_bytes)
+    if manifest["status"] != ACCEPTED:
+        raise ArtifactError(f"{folder}: the version was rejected: {manifest['rejection']}")
     parts = {part["kind"]: _read_part(folder, part) for part in manifest["parts"]}
     state = decode_state(parts)
     require_counts(manifest, items=len(state.vocabulary), exemplars=len(state.exemplars))
@@ -97,7 +114,7 @@ def import_version(
 
     The digest stays what it is.
     """
-    run = manifest["run"] | {"offsets": []}
+    run = manifest["run"] | {"offsets": [], "control_offset": None}
     first = {"version": 1, "parent": None, "predecessor": None, "run": run}
     return publisher.publish(manifest | first, parts)
 
@@ -112,20 +129,24 @@ def _file_of(folder: Path, kind: str) -> Path:
     return folder / f"{kind}.safetensors"
 
 
-def _write_json(file: Path, value: object) -> None:
-    file.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _read_manifest(file: Path) -> Manifest:
+def _read_manifest(folder: Path, trust: Trust) -> Manifest:
+    file, signature = folder / MANIFEST, folder / SIGNATURE
     try:
         if file.stat().st_size > MAX_MANIFEST:
             raise ArtifactError(f"{file} is larger than {MAX_MANIFEST} bytes", "too-large")
-        value = json.loads(file.read_text(encoding="utf-8"))
-        return decode_as("ModelManifest", encode("ModelManifest", value)[0])
+        data = file.read_bytes()
+        headers = {SIGNATURE_HEADER: signature.read_bytes()} if signature.exists() else {}
     except OSError as error:
         raise InputError(
             f"{file}: {error.strerror}; expected a folder that `ader-stream models export` wrote"
         ) from None
+    trust.keys.verify(data, headers)
+    try:
+        return decode_as("ModelManifest", encode("ModelManifest", json.loads(data))[0])
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ArtifactError(f"{file} is no manifest: {error!r:.200}", "manifest") from None
 

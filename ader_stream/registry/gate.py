@@ -1,4 +1,10 @@
-"""The gate: what a new version must show before it may serve."""
+"""The gate: what a new version must show before it may serve.
+
+It is held against its parent twice. On samples of its block: held out where the recipe holds some
+out, else samples that it was trained on, on which no sound version is worse than who never saw
+them. And on its parent's exemplars, which both were trained on: a version that learnt nonsense, be
+it from a sound block or by heart from a poisoned one, has lost what its parent knew.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +28,12 @@ COMPARED_FROM = 100
 COVERAGE_SAMPLES = 2_000
 """Lists over which the coverage is taken: enough for every item of a catalogue of thousands."""
 
-INSTEAD = 5_000
-"""Samples that are ranked where nothing is held out."""
+RANKED = 5_000
+"""Exemplars that are ranked, and samples where nothing is held out: a few seconds."""
 
 LIST = 20
+
+NONE = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,8 @@ class GateRule:
     ----------
     max_recall_drop
         Percentage points that its validation Recall@20 may lie below its parent's.
+    max_forgetting
+        Percentage points that its Recall@20 on its parent's exemplars may lie below the parent's.
     min_item_coverage
         Share of the items that must stand in some validation sample's list of 20.
     max_bytes
@@ -43,6 +53,7 @@ class GateRule:
     """
 
     max_recall_drop: float
+    max_forgetting: float
     min_item_coverage: float
     max_bytes: int
 
@@ -59,12 +70,19 @@ class Measured:
         On those, percent.
     item_coverage
         Share of the items in some list of 20.
+    exemplars
+        The parent's, as far as they were ranked.
+    exemplar_recall20, parent_exemplar_recall20
+        On those, percent.
     """
 
     samples: int
     recall20: float | None = None
     parent_recall20: float | None = None
     item_coverage: float | None = None
+    exemplars: int = 0
+    exemplar_recall20: float | None = None
+    parent_exemplar_recall20: float | None = None
 
     def avro(self) -> dict[str, object]:
         """Return the Avro value."""
@@ -82,23 +100,24 @@ def validation_samples(
     held_out = held_out_samples(sessions, parent, state, recipe, seed)
     if len(held_out):
         return held_out
-    block = split_sessions((state.vocabulary.encode(s) for s in sessions), recipe.maxlen)
-    return block.take(np.arange(len(block))[:INSTEAD])
+    return _some(split_sessions((state.vocabulary.encode(s) for s in sessions), recipe.maxlen))
 
 
 def measure(
     validation: Samples, parent: State | None, state: State, between: Callable[[], None]
 ) -> Measured:
-    """Rank the validation samples with both models; `between` is called after every chunk."""
-    known = validation.take(_known_to(validation, len(parent.vocabulary))) if parent else validation
-    if not len(known):
-        return Measured(0)
-    model = state.model()
+    """Rank validation samples and exemplars with both; `between` is called after every chunk."""
+    model, before = state.model(), parent.model() if parent else None
+    known = validation.take(_known_to(validation, before.n_items)) if before else validation
+    remembered = _some(parent.exemplars.samples()) if parent else known.take(NONE)
     return Measured(
         samples=len(known),
         recall20=_recall20(model, known, between),
-        parent_recall20=_recall20(parent.model(), known, between) if parent else None,
+        parent_recall20=_recall20(before, known, between),
         item_coverage=_coverage(model, known),
+        exemplars=len(remembered),
+        exemplar_recall20=_recall20(model, remembered, between),
+        parent_exemplar_recall20=_recall20(before, remembered, between),
     )
 
 
@@ -115,19 +134,36 @@ def why_rejected(rule: GateRule, measured: Measured, state: State, size: int) ->
             f"its lists hold {coverage:.4%} of the items; trainer.min_item_coverage asks for "
             f"{rule.min_item_coverage:.4%}"
         )
-    if measured.samples >= COMPARED_FROM and _drop(measured) > rule.max_recall_drop:
+    drop = _drop(measured.samples, measured.recall20, measured.parent_recall20)
+    if drop > rule.max_recall_drop:
         return (
             f"validation Recall@20 is {measured.recall20:.2f}, the parent's "
             f"{measured.parent_recall20:.2f}; trainer.max_recall_drop allows "
             f"{rule.max_recall_drop:g} points less"
         )
+    forgotten = _drop(
+        measured.exemplars, measured.exemplar_recall20, measured.parent_exemplar_recall20
+    )
+    if forgotten > rule.max_forgetting:
+        return (
+            f"Recall@20 on the parent's exemplars is {measured.exemplar_recall20:.2f}, the "
+            f"parent's {measured.parent_exemplar_recall20:.2f}; trainer.max_forgetting allows "
+            f"{rule.max_forgetting:g} points less"
+        )
     return None
 
 
-def _drop(measured: Measured) -> float:
-    if measured.recall20 is None or measured.parent_recall20 is None:
+def _drop(samples: int, recall: float | None, parents: float | None) -> float:
+    """Percentage points lost; none where they are too few to tell."""
+    if samples < COMPARED_FROM or recall is None or parents is None:
         return 0.0
-    return measured.parent_recall20 - measured.recall20
+    return parents - recall
+
+
+def _some(samples: Samples) -> Samples:
+    """Draw some samples, the same ones for the same number of them."""
+    order = np.random.default_rng(len(samples)).permutation(len(samples))
+    return samples.take(order[:RANKED])
 
 
 def _known_to(samples: Samples, n_items: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -136,11 +172,17 @@ def _known_to(samples: Samples, n_items: int) -> np.ndarray[tuple[int], np.dtype
     return np.flatnonzero(unknown[samples.targets + 1] == unknown[samples.starts])
 
 
-def _recall20(model: SessionModel, samples: Samples, between: Callable[[], None]) -> float:
+def _recall20(
+    model: SessionModel | None, samples: Samples, between: Callable[[], None]
+) -> float | None:
+    if model is None or not len(samples):
+        return None
     return 100 * float(np.mean(rank_samples(model, samples, between) < LIST))
 
 
-def _coverage(model: SessionModel, samples: Samples) -> float:
+def _coverage(model: SessionModel, samples: Samples) -> float | None:
+    if not len(samples):
+        return None
     first = samples.take(np.arange(min(COVERAGE_SAMPLES, len(samples))))
     prefixes = [
         first.items[start:target].tolist()

@@ -50,7 +50,7 @@ def size_of(manifest: Manifest) -> int:
 
 
 def _row(registry: Registry, manifest: Manifest) -> dict[str, Any]:
-    validation = manifest["report"]["validation_recall20"]
+    validation, gate = manifest["report"]["validation_recall20"], manifest["gate"] or {}
     published = datetime.fromtimestamp(manifest["run"]["published_at"] / 1000, UTC)
     return {
         "version": manifest["version"],
@@ -61,6 +61,8 @@ def _row(registry: Registry, manifest: Manifest) -> dict[str, Any]:
         "items": manifest["report"]["items"],
         "exemplars": manifest["report"]["exemplars"],
         "validation_recall20": max(validation, default=None),
+        "recall20": gate.get("recall20"),
+        "parent_recall20": gate.get("parent_recall20"),
         "bytes": size_of(manifest),
         "digest": manifest["digest"],
         "published": published.isoformat(timespec="seconds"),

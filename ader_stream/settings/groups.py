@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ader_stream.settings.units import Duration, FieldName, Instant, Timeout
 
@@ -196,6 +196,11 @@ class TrainerSettings(_Group):
         None,
         description="Data set of which version 1 is made, as one block, where there is no version.",
     )
+    bootstrap_folder: Path | None = Field(
+        None,
+        description="Exported version (`models export`) that becomes version 1, where there is no "
+        "version.",
+    )
     join_waiting: bool = Field(
         False, description="Train all blocks that wait as one, where training is too slow for each."
     )
@@ -211,6 +216,13 @@ class TrainerSettings(_Group):
         description="A version whose validation Recall@20 lies more percentage points below its "
         "parent's is rejected.",
     )
+    max_forgetting: float = Field(
+        10.0,
+        ge=0,
+        le=100,
+        description="A version whose Recall@20 on its parent's exemplars lies more percentage "
+        "points below the parent's is rejected.",
+    )
     min_item_coverage: float = Field(
         0.001,
         ge=0,
@@ -225,6 +237,16 @@ class TrainerSettings(_Group):
         description="Of model-chunks. Weights hardly shrink: zstd takes a tenth off their bytes, "
         "and a third off what a CPU second publishes.",
     )
+
+    @model_validator(mode="after")
+    def _begins_with_one_thing(self) -> TrainerSettings:
+        if self.bootstrap_dataset and self.bootstrap_folder:
+            raise ValueError(
+                f"trainer.bootstrap_dataset = {self.bootstrap_dataset} and "
+                f"trainer.bootstrap_folder = {self.bootstrap_folder}: version 1 is made of one of "
+                "them; take the other out"
+            )
+        return self
 
 
 class ModelsSettings(_Group):
@@ -242,6 +264,22 @@ class ModelsSettings(_Group):
     max_bytes: int = Field(
         4 * 2**30, ge=1, description="Largest version that is read, all parts together, bytes."
     )
+    keep: int = Field(
+        0,
+        ge=0,
+        description="Versions that stay, from the newest back along the parents: with each new "
+        "one the trainer deletes the others, as `models prune --keep` does; 0: all of them stay.",
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _keeps_what_scores(cls, keep: int) -> int:
+        if keep == 1:
+            raise ValueError(
+                "models.keep = 1: expected 0, or 2 and more; blocks that are open are scored by "
+                "the version before the newest"
+            )
+        return keep
 
 
 class InferenceSettings(_Group):

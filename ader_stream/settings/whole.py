@@ -126,6 +126,17 @@ class Settings(BaseSettings):
         return SessionRule(**self.sessions.model_dump())
 
     @property
+    def cut(self) -> dict[str, int]:
+        """Numbers that decide how clicks become sessions and blocks, for a manifest."""
+        groups = {"sessions": self.sessions, "blocks": self.blocks}
+        return {
+            f"{group}.{name}": value
+            for group, settings in groups.items()
+            for name, value in settings.model_dump().items()
+            if isinstance(value, int)
+        }
+
+    @property
     def intake_rule(self) -> IntakeRule:
         """Which clicks are taken."""
         clicks = self.clicks

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import cast
 
 from confluent_kafka import KafkaError, Message
 
@@ -61,8 +62,8 @@ class Command:
         return f"{self.command}/{self.key_hash.hex()}" if self.key_hash else self.command
 
 
-def ask(clients: KafkaClients, topics: Topics, command: Command) -> None:
-    """Write a command; on return it is acknowledged.
+def ask(clients: KafkaClients, topics: Topics, command: Command) -> int:
+    """Write a command; on return it is acknowledged. Return its offset.
 
     Raises
     ------
@@ -70,11 +71,13 @@ def ask(clients: KafkaClients, topics: Topics, command: Command) -> None:
         If the broker has not taken it.
     """
     failures: list[KafkaError | None] = []
+    offsets: list[int] = []
     producer = clients.producer()
     asked = asdict(command) | {"at": command.at or time.time_ns() // 1_000_000}
 
-    def delivered(error: KafkaError | None, _: Message) -> None:
+    def delivered(error: KafkaError | None, record: Message) -> None:
         failures.append(error)
+        offsets.append(cast("Record", record).offset())
 
     value, headers = encode("Control", asked)
     produce(producer, topics.control, command.key, value, headers, on_delivery=delivered)
@@ -82,6 +85,7 @@ def ask(clients: KafkaClients, topics: Topics, command: Command) -> None:
     if failures != [None]:
         reason = failures[0].str() if failures and failures[0] else "no answer from the broker"
         raise TopicError(f"{topics.control}: {command.command} was not taken: {reason}; ask again")
+    return offsets[0]
 
 
 def decode_command(record: Record) -> Command:

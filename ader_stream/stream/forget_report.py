@@ -65,10 +65,24 @@ def look_for(
     return held
 
 
-def report_of(held: Held, registry: Registry, topics: Topics) -> dict[str, object]:
-    """Say what was removed, what goes when, and what cannot be reached."""
+def report_of(
+    held: Held, registry: Registry, topics: Topics, *, asked_offset: int, keep: int = 0
+) -> dict[str, object]:
+    """Say what was removed, what goes when, and what cannot be reached.
+
+    Parameters
+    ----------
+    registry
+        Read after the request.
+    asked_offset
+        Of the request in `control`.
+    keep
+        The setting `models.keep`.
+    """
     newest = registry.newest["version"] if registry.newest else 0
     kept = sorted(held.read_by)
+    versions = f"the versions {kept}" if kept else "the versions trained on those blocks"
+    trim = f"the trainer does it (models.keep = {keep})" if keep else "`ader-stream models prune`"
     return {
         "dropped_with_the_next_transaction": {"open_sessions": held.open_sessions},
         "skipped_by_the_trainer": {"sessions": held.unread_sessions},
@@ -76,17 +90,15 @@ def report_of(held: Held, registry: Registry, topics: Topics) -> dict[str, objec
         "goes_with_the_trim": {
             "sessions": held.read_sessions + held.unread_sessions,
             "topic": topics.sessions,
-            "when": f"`ader-stream models prune` once the versions {kept} are not kept any more"
-            if kept
-            else "`ader-stream models prune` once the versions trained on those blocks are not "
-            "kept any more",
+            "when": f"{trim}, once {versions} are not kept any more",
         },
         "nothing_read_from_version": newest + 1,
-        "unless_a_cycle_is_running": newest + 2,
+        "unless_it_was_being_published": newest + 2,
+        "proof": f"run.control_offset is above {asked_offset} in `ader-stream models show VERSION`",
         "out_of_reach": [
             f"{topics.clicks}: your own topic",
             f"{topics.dead_letters}: {held.dead_letters} of the key, until its retention",
-            f"weights of versions {kept}: they are what they are" if kept else "no weights",
+            f"weights of {versions}, and of what descends from them" if kept else "no weights",
             "exemplars: they hold sequences of items, no key, no user, no time",
         ],
     }

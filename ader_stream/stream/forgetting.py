@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ader_stream.stream.control import Command
 
@@ -44,16 +45,21 @@ class Forgotten:
     def __bool__(self) -> bool:
         return bool(self.until)
 
-    def covers(self, key: str, first_time: int) -> bool:
-        """Whether a key's session that began at an event time (ms) is forgotten.
+    @cached_property
+    def _latest(self) -> int:
+        """What began later need not be looked up: nearly all that comes."""
+        return max(self.until.values(), default=-1)
+
+    def covers(self, key: str, began: int) -> bool:
+        """Whether a key's session is forgotten whose earliest click happened at a time (ms).
 
         >>> asked = forget_request("visit", [], at=1_000)
         >>> forgotten = Forgotten.of([asked])
         >>> forgotten.covers("visit", 1_000), forgotten.covers("visit", 1_001)
         (True, False)
         """
-        return any(
-            first_time <= self.until.get((salt, key_hash(key, salt)), -1)
+        return began <= self._latest and any(
+            began <= self.until.get((salt, key_hash(key, salt)), -1)
             for salt in {salt for salt, _ in self.until}
         )
 

@@ -61,6 +61,33 @@ def test_a_key_is_forgotten_by_everyone_and_the_report_says_what_stays(system: S
     assert second["report"]["clicks"] == sum(len(row.items) for row in trained if row.key != KEY)
 
 
+def test_a_key_that_is_forgotten_in_mid_cycle_is_not_in_the_version(system: System) -> None:
+    system.workers[1].terminate()
+    assert system.workers[1].wait() == 0
+    slow = {**system.settings.trainer.overrides, "max_epochs": 500}
+    trainer = system.start("trainer", trainer={"overrides": slow})
+    start = system.settings.block_rule.start(2)
+    others = simulated_clicks(system.settings.block_rule, blocks=3, walks=60)[2]
+    own = [Click("second-to-forget", f"item-{n}", start + n) for n in range(3)]
+    system.send(sorted([*own, *others], key=lambda click: click.time))
+    system.end_block(2)
+    system.wait_until(lambda: trainer.logged("epoch=3 "), "the cycle has begun")
+
+    done = system.command("forget", "second-to-forget", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["nothing_read_from_version"] == 3
+    assert not trainer.logged("version published"), "too late to prove anything"
+    system.wait_until_served(2)
+
+    assert trainer.logged("some of its sessions are to be forgotten") == 1
+    third = system.manifests()[2]
+    trained = [row for row in system.sessions() if row.block == 2]
+    assert third["report"]["sessions"] == len(trained) - 1
+    assert third["run"]["skipped_sessions"] == 1
+    assert f"is above {third['run']['control_offset'] - 1} in" in report["proof"]
+
+
 def recommended(system: System) -> list[object]:
     """The last recommendation of the key on each partition."""
     last = {

@@ -169,6 +169,28 @@ def test_an_export_starts_another_cluster(shop: Shop, tmp_path: Path) -> None:
         assert ours["items"] == theirs["items"]
 
 
+def test_a_trainer_starts_with_an_export_and_keeps_as_many_versions_as_it_is_told(
+    shop: Shop, tmp_path: Path
+) -> None:
+    shop.command("export", "4", tmp_path / "fourth", "--without-onnx")
+    warm = {
+        "trainer": {"bootstrap_folder": str(tmp_path / "fourth")},
+        "models": {"keep": 2},
+    }
+    with System(shop.system.bootstrap_servers, tmp_path, warm) as other:
+        for name in ("trainer", "sessionizer", "inference"):
+            other.start(name)
+        other.wait_until(lambda: 1 in other.view.manifests, "the export is version 1")
+        assert other.view.manifests[1]["digest"] == shop.manifest(4)["digest"]
+        for block in range(2):
+            other.send(shop.blocks[block])
+            other.end_block(block)
+        other.wait_until(lambda: set(other.view.manifests) == {2, 3}, "two versions are kept")
+        second, third = other.view.manifests[2], other.view.manifests[3]
+        assert (second["parent"], third["parent"]) == (1, 2)
+        assert [place["first_offset"] for place in second["run"]["offsets"]] == [0, 0, 0]
+
+
 def test_a_block_that_cannot_be_trained_is_a_rejected_version_and_is_passed(shop: Shop) -> None:
     start = shop.system.settings.block_rule.start(4)
     shop.send(4, [Click(f"single-{number}", "item-1", start + number) for number in range(9)])

@@ -129,7 +129,14 @@ def test_what_an_older_schema_wrote_is_read_as_todays_type(file: Path) -> None:
     found_type, found = decode(buffer.getvalue(), headers)
     assert found_type == type_name
     assert set(found) == set(example(type_name))
-    assert {name: found[name] for name in written} == written
+    assert only(found, written) == written
+
+
+def only(found: Any, written: Any) -> Any:
+    """What was found, without the fields that were not written."""
+    if not isinstance(written, dict):
+        return found
+    return {name: only(found[name], value) for name, value in written.items()}
 
 
 def test_the_reasons_for_a_dead_letter_are_those_of_its_schema() -> None:

@@ -93,9 +93,11 @@ OTHER = {
     "trainer.seed": "3",
     "trainer.threads": "2",
     "trainer.bootstrap_dataset": "recorded",
+    "trainer.bootstrap_folder": "exported",
     "trainer.join_waiting": "true",
     "trainer.checkpoints": "checkpoints",
     "trainer.max_recall_drop": "1.5",
+    "trainer.max_forgetting": "2.5",
     "trainer.min_item_coverage": "0.1",
     "trainer.chunk_size": "5000",
     "trainer.chunk_compression": "zstd",
@@ -103,6 +105,7 @@ OTHER = {
     "models.trusted_keys": '["public.pem"]',
     "models.signatures_required": "true",
     "models.max_bytes": "1000",
+    "models.keep": "5",
     "inference.k": "5",
     "inference.recommendations": "true",
     "inference.threads": "2",
@@ -182,6 +185,27 @@ def test_a_signature_that_nobody_could_give_is_not_required(
     monkeypatch.setenv("ADER_MODELS_SIGNATURES_REQUIRED", "true")
     with pytest.raises(SettingsError, match=r"name at least one of models\.trusted_keys"):
         _ = load_settings().trust
+
+
+def test_the_first_version_is_made_of_one_thing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADER_TRAINER_BOOTSTRAP_DATASET", "recorded")
+    monkeypatch.setenv("ADER_TRAINER_BOOTSTRAP_FOLDER", "exported")
+    with pytest.raises(
+        SettingsError, match="bootstrap_folder = exported: version 1 is made of one"
+    ):
+        load_settings()
+
+
+def test_the_version_before_the_newest_is_always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADER_MODELS_KEEP", "1")
+    with pytest.raises(SettingsError, match="keep = 1: expected 0, or 2 and more"):
+        load_settings()
+
+
+def test_a_manifest_is_told_how_clicks_are_cut() -> None:
+    cut = load_settings(sessions={"gap": "5m"}, blocks={"length": "1d"}).cut
+    assert (cut["sessions.gap"], cut["blocks.length"]) == (300_000, 86_400_000)
+    assert "blocks.min_sessions" in cut
 
 
 def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,10 +18,10 @@ from ader_stream.stream.kafka.codec import Headers, decode, encode
 from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.models.signing import Signer, TrustedKeys
 
-FORMAT = 2
+FORMAT = 3
 """Version of the artifact's format; a reader refuses a newer one and reads the one before.
 
-1 had no checksum, status or gate.
+1 had no checksum, status or gate; 2 did not say how clicks were cut, nor which requests were known.
 """
 
 CHECKSUM_HEADER = "ader-sha256"

@@ -47,11 +47,14 @@ class Registry:
         By version, those that were pruned taken out.
     commands
         The last of each, in the order of the log.
+    control_offset
+        Behind the last record of `control` that was read.
     """
 
     def __init__(self, trust: Trust, on_refused: Refusal = refuse_none) -> None:
         self.manifests: dict[int, Manifest] = {}
         self.commands: list[Command] = []
+        self.control_offset = 0
         self._trust = trust
         self._on_refused = on_refused
 
@@ -84,6 +87,7 @@ class Registry:
 
     def take_command(self, record: Record) -> None:
         """Take a record of the control topic; one that cannot be read is passed over."""
+        self.control_offset = record.offset() + 1
         if record.value() is None:
             return
         try:

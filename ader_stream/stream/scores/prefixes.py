@@ -30,6 +30,8 @@ class Joined(NamedTuple):
         The session's, up to this click.
     last
         Effective time (ms) of the session's last click.
+    began
+        When its earliest click happened (ms).
     """
 
     offset: int
@@ -37,6 +39,7 @@ class Joined(NamedTuple):
     key: str
     items: tuple[str, ...]
     last: int
+    began: int
 
 
 class PrefixFollower:
@@ -51,6 +54,7 @@ class PrefixFollower:
         self._intake_rule = intake
         self._joined: list[Joined] = []
         self._at = 0
+        self._forgotten = Forgotten()
         self._begin(WindowState(), 0, 0)
 
     def _begin(self, state: WindowState, needed_from: int, ids_from: int) -> None:
@@ -103,13 +107,23 @@ class PrefixFollower:
         return joined
 
     def forget(self, forgotten: Forgotten) -> list[str]:
-        """Drop the open sessions of forgotten keys; return the keys."""
+        """Drop the open sessions of forgotten keys; return the keys.
+
+        Sessions that late clicks bring back until the next call answer no more, either.
+        """
+        self._forgotten = forgotten
         return self._intake.forget(forgotten.covers)
 
     def items_of(self, key: str) -> tuple[str, ...] | None:
         """Items of the key's newest open session. May be called from another thread."""
         sessions = self._window.sessions_of(key)
-        return tuple(sessions[-1].items) if sessions else None
+        if not sessions or self.is_forgotten(key, sessions[-1].began):
+            return None
+        return tuple(sessions[-1].items)
+
+    def is_forgotten(self, key: str, began: int) -> bool:
+        """Whether a key's session must not be told whose earliest click was at a time (ms)."""
+        return self._forgotten.covers(key, began)
 
     def metadata(self) -> str:
         """Where the log must be read from to come back here, and the state of the window there."""
@@ -149,4 +163,6 @@ class PrefixFollower:
 
     def _note(self, session: OpenSession, position: int) -> None:
         items = tuple(session.items[: position + 1])
-        self._joined.append(Joined(self._at, session.block, session.key, items, session.last))
+        self._joined.append(
+            Joined(self._at, session.block, session.key, items, session.last, session.began)
+        )

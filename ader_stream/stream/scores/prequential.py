@@ -90,7 +90,8 @@ class PrequentialTask:
             if joined.offset < self._score_from:
                 continue
             by_block[joined.block].append(Target(joined.items[:-1], joined.items[-1]))
-            if self._answers.recommend:
+            is_forgotten = self._follower.is_forgotten(joined.key, joined.began)
+            if self._answers.recommend and not is_forgotten:
                 self._to_recommend[joined.key] = (joined.items, joined.last)
         for block, targets in by_block.items():
             self._score(block, targets)

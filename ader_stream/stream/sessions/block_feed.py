@@ -42,21 +42,26 @@ class TrainingBlock:
     first_offsets, next_offsets
         Partition of the sessions topic → where reading has begun, and where it goes on after
         these blocks.
+    skipped
+        Sessions that were left out because they are forgotten.
     """
 
     blocks: tuple[int, ...]
     sessions: SessionColumns
     first_offsets: Mapping[int, int]
     next_offsets: Mapping[int, int]
+    skipped: int = 0
 
     def without(self, forgotten: Forgotten) -> TrainingBlock:
         """Return this block without the sessions that are forgotten."""
         if not forgotten:
             return self
-        sessions = zip(self.sessions.keys(), self.sessions.first.tolist(), strict=True)
-        gone = [forgotten.covers(key, first) for key, first in sessions]
-        kept = np.flatnonzero(np.logical_not(gone))
-        return replace(self, sessions=self.sessions.take(kept)) if any(gone) else self
+        sessions = zip(self.sessions.keys(), self.sessions.began.tolist(), strict=True)
+        gone = np.array([forgotten.covers(key, began) for key, began in sessions], dtype=bool)
+        if not gone.any():
+            return self
+        kept = self.sessions.take(np.flatnonzero(~gone))
+        return replace(self, sessions=kept, skipped=self.skipped + int(gone.sum()))
 
 
 @dataclass

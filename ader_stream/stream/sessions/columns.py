@@ -26,6 +26,8 @@ class SessionColumns:
         Item ids of their clicks.
     first, last
         Times of their first and last clicks, ms (S,).
+    began
+        When their earliest click happened, ms (S,): before `first`, where it came late.
     utf8, key_offsets
         Keys end to end, and the offsets between them (S + 1,).
     """
@@ -33,6 +35,7 @@ class SessionColumns:
     items: ItemColumns
     first: Int64
     last: Int64
+    began: Int64
     utf8: npt.NDArray[np.uint8]
     key_offsets: Int64
 
@@ -68,7 +71,8 @@ class SessionColumns:
         items, offsets = _gathered(self.items.codes, self.items.offsets, rows)
         utf8, key_offsets = _gathered(self.utf8, self.key_offsets, rows)
         columns = ItemColumns(self.items.names, items, offsets)
-        return SessionColumns(columns, self.first[rows], self.last[rows], utf8, key_offsets)
+        times = self.first[rows], self.last[rows], self.began[rows]
+        return SessionColumns(columns, *times, utf8, key_offsets)
 
 
 class ColumnWriter:
@@ -79,6 +83,7 @@ class ColumnWriter:
         self._items, self._utf8 = DiskColumn(np.int32), DiskColumn(np.uint8)
         self._clicks, self._key_sizes = DiskColumn(np.int64), DiskColumn(np.int64)
         self._first, self._last = DiskColumn(np.int64), DiskColumn(np.int64)
+        self._began = DiskColumn(np.int64)
 
     def extend(self, sessions: Sequence[Session]) -> None:
         """Append sessions."""
@@ -91,6 +96,7 @@ class ColumnWriter:
         self._key_sizes.extend([len(key) for key in keys])
         self._first.extend([session.times[0] for session in sessions])
         self._last.extend([session.times[-1] for session in sessions])
+        self._began.extend([session.began for session in sessions])
 
     def columns(self) -> SessionColumns:
         """Return what was written; nothing can be appended any more."""
@@ -98,6 +104,7 @@ class ColumnWriter:
             ItemColumns(tuple(self._codes), self._items.array(), _offsets(self._clicks.array())),
             self._first.array(),
             self._last.array(),
+            self._began.array(),
             self._utf8.array(),
             _offsets(self._key_sizes.array()),
         )

@@ -68,6 +68,11 @@ class OpenSession:
         return self.times[0]
 
     @property
+    def began(self) -> int:
+        """When the earliest click happened (ms): before `first`, where it came late."""
+        return min(self.times[0], *self.carried.values()) if self.carried else self.times[0]
+
+    @property
     def last(self) -> int:
         """Effective time (ms) of the last click."""
         return self.times[-1]

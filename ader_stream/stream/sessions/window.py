@@ -275,9 +275,9 @@ class SessionWindow:
     def forget(self, covers: Callable[[str, int], bool]) -> list[str]:
         """Drop open sessions for good: they never come out. Return their keys.
 
-        `covers` is asked with key and first effective time (ms) of each.
+        `covers` is asked with key and time (ms) of the earliest click of each.
         """
-        dropped = [s for s in self.open_sessions() if covers(s.key, s.first)]
+        dropped = [s for s in self.open_sessions() if covers(s.key, s.began)]
         for session in dropped:
             self._remove(session)
             self._touched[session.key] = None

@@ -26,7 +26,7 @@ def test_a_manifest_says_how_its_version_was_made() -> None:
     assert made["report"]["losses"] == report.losses
     assert (made["report"]["sessions"], made["report"]["clicks"]) == (8, 32)
     assert made["run"]["train_seconds"] == 1.5
-    assert set(made["run"]["libraries"]) == {"torch", "numpy", "safetensors"}
+    assert set(made["run"]["libraries"]) == {"torch", "numpy", "safetensors", "python"}
 
 
 def test_every_hyper_parameter_is_in_it() -> None:

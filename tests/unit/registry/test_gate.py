@@ -22,8 +22,16 @@ from ader_stream.registry.gate import (
 )
 from tests.unit.registry.conftest import SEED, walks
 
-RULE = GateRule(max_recall_drop=2.0, min_item_coverage=0.1, max_bytes=1_000)
-GOOD = Measured(COMPARED_FROM, recall20=50.0, parent_recall20=51.0, item_coverage=0.5)
+RULE = GateRule(max_recall_drop=2.0, max_forgetting=4.0, min_item_coverage=0.1, max_bytes=1_000)
+GOOD = Measured(
+    COMPARED_FROM,
+    recall20=50.0,
+    parent_recall20=51.0,
+    item_coverage=0.5,
+    exemplars=COMPARED_FROM,
+    exemplar_recall20=60.0,
+    parent_exemplar_recall20=63.0,
+)
 
 
 def nothing() -> None:
@@ -96,6 +104,11 @@ def test_a_good_version_passes(state: State) -> None:
     [
         (replace(GOOD, recall20=48.9), 0, "Recall@20 is 48.90, the parent's 51.00"),
         (replace(GOOD, item_coverage=0.09), 0, "lists hold 9.0000% of the items"),
+        (
+            replace(GOOD, exemplar_recall20=58.9),
+            0,
+            "on the parent's exemplars is 58.90, the parent's 63.00; trainer.max_forgetting",
+        ),
         (GOOD, 1_001, "it has 1001 bytes; models.max_bytes allows 1000"),
     ],
 )
@@ -107,6 +120,8 @@ def test_a_version_that_fails_is_told_by_what(
 
 def test_few_samples_prove_nothing(state: State) -> None:
     few = replace(GOOD, samples=COMPARED_FROM - 1, recall20=0.0)
+    assert why_rejected(RULE, few, state, 0) is None
+    few = replace(GOOD, exemplars=COMPARED_FROM - 1, exemplar_recall20=0.0)
     assert why_rejected(RULE, few, state, 0) is None
 
 

@@ -42,6 +42,7 @@ def test_a_version_is_as_large_as_its_parts(published: Manifest) -> None:
     found.manifests[1] = published
     [row] = history(found)
     assert row["bytes"] == sum(part["size"] for part in published["parts"])
+    assert (row["recall20"], row["parent_recall20"]) == (None, None)
     assert row["validation_recall20"] == max(published["report"]["validation_recall20"])
 
 

@@ -49,10 +49,22 @@ def test_what_the_changelog_has_deleted_is_not_held() -> None:
 
 
 def test_the_report_says_what_goes_when_and_what_cannot_be_reached() -> None:
-    report = report_of(Held(2, 1, 3, {1}, 4, {0}), registry(next_offset=9), TOPICS)
+    held, known = Held(2, 1, 3, {1}, 4, {0}), registry(next_offset=9)
+    report = report_of(held, known, TOPICS, asked_offset=7)
     assert report["dropped_with_the_next_transaction"] == {"open_sessions": 2}
     assert report["skipped_by_the_trainer"] == {"sessions": 1}
     assert report["nothing_read_from_version"] == 2
-    assert "versions [1]" in str(report["goes_with_the_trim"])
+    assert report["unless_it_was_being_published"] == 3
+    assert "run.control_offset is above 7" in str(report["proof"])
+    assert report["goes_with_the_trim"] == {
+        "sessions": 4,
+        "topic": TOPICS.sessions,
+        "when": "`ader-stream models prune`, once the versions [1] are not kept any more",
+    }
     reach = str(report["out_of_reach"])
     assert all(text in reach for text in ("your own topic", "4 of the key", "weights", "exemplars"))
+
+
+def test_where_old_versions_go_by_themselves_the_report_says_so() -> None:
+    report = report_of(Held(), registry(next_offset=9), TOPICS, asked_offset=7, keep=3)
+    assert "the trainer does it (models.keep = 3)" in str(report["goes_with_the_trim"])

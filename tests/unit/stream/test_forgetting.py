@@ -53,3 +53,11 @@ def test_a_block_is_trained_without_the_sessions_that_are_forgotten() -> None:
     assert kept.sessions.first.tolist() == [6, 9]
     assert list(kept.sessions.items) == [("x",)] * 2
     assert block.without(Forgotten()) is block
+    assert (kept.skipped, kept.without(Forgotten.of(asked("b"))).skipped) == (1, 2)
+
+
+def test_a_click_that_came_late_happened_when_it_happened() -> None:
+    late = Session("a", ("x", "y"), (500, 510), carried={1: 90})
+    block = TrainingBlock((0,), SessionColumns.of([late]), {}, {})
+    assert block.without(Forgotten.of(asked("a", at=89))) is block
+    assert len(block.without(Forgotten.of(asked("a", at=90))).sessions) == 0

@@ -61,6 +61,15 @@ def test_a_command_comes_back(kafka: FakeKafka, command: Command) -> None:
     assert record.key() == command.key.encode()
 
 
+def test_its_offset_is_told_and_known_by_who_has_read_it(kafka: FakeKafka) -> None:
+    registry = Registry(Trust())
+    assert registry.control_offset == 0
+    offsets = [ask(kafka, TOPICS, Command(name)) for name in ("unpin", "unpin")]
+    for record in kafka.records(TOPICS.control):
+        registry.take_command(record)
+    assert (offsets, registry.control_offset) == ([0, 1], 2)
+
+
 def test_a_command_has_the_time_at_which_it_was_asked(kafka: FakeKafka) -> None:
     ask(kafka, TOPICS, Command("unpin"))
     assert decode_command(kafka.records(TOPICS.control)[0]).at > 1_700_000_000_000
@@ -198,11 +207,24 @@ def test_the_newest_versions_of_the_line_stay() -> None:
     assert prunable(registry_of(), keep=2) == []
 
 
-def test_what_is_pinned_served_or_rolled_back_to_stays() -> None:
+def test_what_is_pinned_or_rolled_back_to_stays_as_long_as_it_counts() -> None:
     pinned = registry_of(*range(1, 8), commands=(Command("pin", 2, share=0.1),))
     assert prunable(pinned, keep=2) == [1, 3, 4, 5]
+    pinned.commands.append(Command("unpin"))
+    assert prunable(pinned, keep=2) == [1, 2, 3, 4, 5]
     rolled_back = registry_of(*range(1, 8), commands=(Command("rollback", 3, newest=7),))
     assert prunable(rolled_back, keep=2) == [1, 4, 5, 6]
+    for version, parent in ((8, 3), (9, 8), (10, 9)):
+        rolled_back.manifests[version] = example_manifest(version, parent=parent)
+    assert prunable(rolled_back, keep=2) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_rollback_counts_as_long_as_the_newest_version_is_one_that_it_has_passed_over() -> None:
+    raced = registry_of(1, 2, 3, 4, commands=(Command("rollback", 1, newest=4),))
+    raced.manifests[5] = example_manifest(5, parent=1)
+    raced.manifests[6] = example_manifest(6, parent=5)
+    raced.manifests[7] = example_manifest(7, parent=4)
+    assert prunable(raced, keep=2) == [2, 3, 4]
 
 
 def test_the_newest_version_stays_be_it_rejected() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
+from ader_stream.stream.forgetting import Forgotten, forget_request
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeRecord
@@ -137,3 +138,23 @@ def test_a_new_owner_knows_the_duplicates() -> None:
     joined(again, records[place:4])
     assert joined(again, records[4:]) == joined(following, records[4:]) == []
     assert again.items_of("c") == following.items_of("c") == ("None",)
+
+
+def test_a_late_click_of_a_forgotten_key_answers_no_more() -> None:
+    following = follower()
+    request = forget_request("a", [], at=400)
+    joined(following, log(("a", "x", 300), ("b", "y", 600)))
+    assert following.forget(Forgotten.of([request])) == []  # its session had closed
+    [late] = log(("a", "z", 350))
+    [click] = following.observe([FakeRecord(late.value(), offset=2)])
+    assert (click.last, click.began) == (600, 350)
+    assert following.is_forgotten("a", click.began)
+    assert following.items_of("a") is None
+    assert following.forget(Forgotten.of([request])) == ["a"]
+
+
+def test_who_comes_back_after_the_request_is_somebody_new() -> None:
+    following = follower()
+    following.forget(Forgotten.of([forget_request("a", [], at=400)]))
+    joined(following, log(("a", "x", 401)))
+    assert following.items_of("a") == ("x",)

@@ -1,0 +1,113 @@
+"""Recipe `production` holds nothing out: its gate passes sound versions, and no ruined ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.recipes import PRODUCTION, Recipe
+from ader_stream.ader.state import State
+from ader_stream.datasets.shop import SimulatedShop
+from ader_stream.datasets.shop_catalogue import ShopSize
+from ader_stream.registry.gate import GateRule, measure, validation_samples, why_rejected
+from ader_stream.settings.groups import TrainerSettings
+from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule
+
+CYCLES = 10
+RECIPE = replace(PRODUCTION, hidden=16, exemplars=600)
+SETTINGS = TrainerSettings()
+RULE = GateRule(
+    SETTINGS.max_recall_drop, SETTINGS.max_forgetting, SETTINGS.min_item_coverage, max_bytes=2**30
+)
+SEED = 0
+
+Block = list[tuple[str, ...]]
+
+
+@dataclass
+class Cycle:
+    block: Block
+    parent: State | None
+    child: State
+
+    def verdict(self) -> str | None:
+        samples = validation_samples(self.block, self.parent, self.child, RECIPE, SEED)
+        return why_rejected(
+            RULE, measure(samples, self.parent, self.child, lambda: None), self.child, 0
+        )
+
+
+def train(block: Block, parent: State | None, recipe: Recipe = RECIPE) -> Cycle:
+    child, _ = train_cycle(block, parent, recipe, SEED, lambda _: None)
+    return Cycle(block, parent, child)
+
+
+@pytest.fixture(scope="module")
+def cycles() -> list[Cycle]:
+    """Ten cycles of a simulated shop that changes."""
+    shop = SimulatedShop(
+        BlockRule(0, DAY_MS), 30 * MINUTE_MS, ShopSize(CYCLES, sessions=400, items=300)
+    )
+    done: list[Cycle] = []
+    for _, clicks in shop.blocks():
+        visits: dict[str, list[str]] = {}
+        for click in clicks:
+            visits.setdefault(click.key, []).append(click.item)
+        done.append(train([tuple(v) for v in visits.values()], done[-1].child if done else None))
+    return done
+
+
+def test_ten_sound_versions_in_a_row_pass(cycles: list[Cycle]) -> None:
+    assert [cycle.verdict() for cycle in cycles] == [None] * CYCLES
+
+
+def not_a_number(cycle: Cycle) -> Cycle:
+    table = cycle.child.weights["items.weight"].clone()
+    table[7, 3] = math.nan
+    return with_table(cycle, table)
+
+
+def scrambled(cycle: Cycle) -> Cycle:
+    """A fifth of the items have changed places."""
+    rows = np.random.default_rng(1).permutation(len(cycle.child.vocabulary))
+    rows = torch.from_numpy(rows[: len(rows) // 5])
+    table = cycle.child.weights["items.weight"].clone()
+    table[rows] = table[rows.roll(1)]
+    return with_table(cycle, table)
+
+
+def with_table(cycle: Cycle, table: torch.Tensor) -> Cycle:
+    weights = cycle.child.weights | {"items.weight": table}
+    return replace(cycle, child=replace(cycle.child, weights=weights))
+
+
+def diverged(cycle: Cycle) -> Cycle:
+    recipe = replace(RECIPE, learning_rate=1_000 * RECIPE.learning_rate)
+    return train(cycle.block, cycle.parent, recipe)
+
+
+def poisoned(cycle: Cycle) -> Cycle:
+    """Every click of the block went to an item at random."""
+    rng, items = np.random.default_rng(1), sorted({item for s in cycle.block for item in s})
+    return train([tuple(rng.choice(items, len(s)).tolist()) for s in cycle.block], cycle.parent)
+
+
+@pytest.mark.parametrize(
+    ("ruin", "reason"),
+    [
+        (not_a_number, "weights are not finite: items.weight"),
+        (scrambled, "Recall@20"),
+        (diverged, "Recall@20"),
+        (poisoned, "on the parent's exemplars"),
+    ],
+)
+def test_a_ruined_version_is_rejected(
+    cycles: list[Cycle], ruin: Callable[[Cycle], Cycle], reason: str
+) -> None:
+    assert reason in (ruin(cycles[-1]).verdict() or "")
