@@ -16,7 +16,7 @@ import structlog
 import torch
 
 from ader_stream import metrics as m
-from ader_stream.errors import ArtifactError
+from ader_stream.errors import ArtifactError, NotYetError
 from ader_stream.metrics import Metrics
 from ader_stream.process import Process, run_worker
 from ader_stream.registry.load import load_serving
@@ -28,11 +28,13 @@ from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.kafka.topics import check_topics
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.topics import check_topics, grow_topics
 from ader_stream.stream.models.model_reader import PASSING, ModelReader
 from ader_stream.stream.models.registry import Registry, RegistryFollower
 from ader_stream.stream.models.serving_log import ServingLog
 from ader_stream.stream.models.standing import Standing
+from ader_stream.stream.scores.idle_advances import IdleAdvances, place_of_sessionizer
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask
 from ader_stream.types import Counts, Recommendation, Target
@@ -156,6 +158,15 @@ class _Models:
         log.warning("version refused; the old one goes on", reason=str(error))
 
 
+def _idle_advances(settings: Settings) -> IdleAdvances | None:
+    """Return what tells of idle partitions, unless only heartbeats move them."""
+    idle = settings.sessionizer.idle
+    if idle is None:
+        return None
+    clients, topics = settings.clients, settings.topics
+    return IdleAdvances(clients, topics, idle // 2, place_of_sessionizer(clients, topics))
+
+
 class _Worker:
     """The partitions that this worker holds, and what others learn of it."""
 
@@ -169,6 +180,7 @@ class _Worker:
         self._decoder = ClickDecoder(settings.click_format)
         self._forgot_at = 0.0
         clients, topics = settings.clients, settings.topics
+        self._advances = _idle_advances(settings)
         self._loop = ExactlyOnceLoop(
             clients,
             LoopConfig(
@@ -179,7 +191,7 @@ class _Worker:
             ),
             self._open_task,
             lambda partition, lag: process.metrics[m.LAG].labels(partition=partition).set(lag),
-            self._decoder.check_readable,
+            self._check_readable,
         )
         routes = RecommendRoutes(
             self._versions, self._items_of, settings.inference.k, process.metrics
@@ -196,9 +208,12 @@ class _Worker:
         finally:
             self._models.follower.stop()
             self._serving.withdraw()
+            if self._advances:
+                self._advances.close()
 
     def _open_task(self, partition: int) -> PrequentialTask:
         settings = self._settings
+        grow_topics(settings.clients.admin(), settings.topics)  # the partition may be a new one
         recommend = self._recommend if settings.inference.recommendations else None
         task = PrequentialTask(
             partition,
@@ -208,9 +223,29 @@ class _Worker:
                 self._decoder, settings.block_rule, settings.session_rule, settings.intake_rule
             ),
             Answers(self._score, self._score_metrics.add, recommend),
+            self._advances,
         )
         self._tasks[partition] = task
         return task
+
+    def _check_readable(self, batch: list[Record]) -> None:
+        """Say whether the clicks can be decoded, and the sessionizer's advances before are known.
+
+        Raises
+        ------
+        NotYetError
+            With the offset of the first click of which one of the two cannot be said yet.
+        """
+        try:
+            self._decoder.check_readable(batch)
+        except NotYetError as error:
+            self._check_advances([r for r in batch if r.offset() < error.offset])
+            raise
+        self._check_advances(batch)
+
+    def _check_advances(self, batch: list[Record]) -> None:
+        if self._advances and batch:
+            self._advances.check_readable(batch)
 
     def _score(self, block: int, targets: list[Target]) -> tuple[int | None, Counts]:
         """Score clicks of a block by the version that the block is to be scored by."""
@@ -233,6 +268,8 @@ class _Worker:
         self._process.metrics[m.WAITING].set(self._loop.waiting)
         held = self._loop.partitions
         self._tasks = {partition: self._tasks[partition] for partition in held}
+        if self._advances:
+            self._advances.keep(held)
         self._forget()
         blocks = {partition: task.open_block for partition, task in self._tasks.items()}
         self._versions.keep_for(block for block in blocks.values() if block is not None)

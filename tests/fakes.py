@@ -166,6 +166,11 @@ class FakeReader:
     def incremental_assign(self, places: Sequence[TopicPartition]) -> None:
         self._positions |= {(at.topic, at.partition): at.offset for at in places}
 
+    def incremental_unassign(self, places: Sequence[TopicPartition]) -> None:
+        for at in places:
+            del self._positions[at.topic, at.partition]
+            self._at_end.discard((at.topic, at.partition))
+
     def list_topics(self, topic: str, timeout: float) -> Any:
         partitions = range(self._kafka.partitions[topic])
         return SimpleNamespace(topics={topic: SimpleNamespace(partitions=partitions)})

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ader_stream.errors import SettingsError
+
+_SERVICE_LINK = re.compile(
+    r"ADER_\w*?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
+)
+"""What Kubernetes gives every container of a namespace that has a service called ``ader…``."""
 
 
 def settings_file() -> Path | None:
@@ -19,14 +25,27 @@ def settings_file() -> Path | None:
 
 
 def refuse_unknown_variables(known: Collection[str]) -> None:
-    """Raise `SettingsError` for an ``ADER_`` variable that is no setting."""
-    for variable in os.environ:
+    """Raise `SettingsError` for an ``ADER_`` variable that is no setting, nor Kubernetes' own."""
+    for variable, value in os.environ.items():
         if not variable.startswith("ADER_") or variable.startswith("ADER_LIBRDKAFKA_"):
+            continue
+        if is_service_link(variable, value):
             continue
         if variable not in known and variable != "ADER_SETTINGS":
             near = difflib.get_close_matches(variable, known, n=1, cutoff=0.8)
             hint = f"; did you mean {near[0]}?" if near else "; the README lists them all"
             raise SettingsError(f"{variable}: unknown setting{hint}")
+
+
+def is_service_link(variable: str, value: str | None) -> bool:
+    """Tell whether a variable is what Kubernetes says of a service, and no setting.
+
+    >>> is_service_link("ADER_HTTP_PORT", "tcp://10.0.0.11:8080")
+    True
+    """
+    if variable.endswith("_PORT") and "://" in (value or ""):  # ADER_PORT=tcp://10.0.0.11:8080
+        return True
+    return _SERVICE_LINK.fullmatch(variable) is not None
 
 
 def librdkafka_variables() -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pydantic import model_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from ader_stream.errors import SettingsError
-from ader_stream.settings.environment import settings_file
+from ader_stream.settings.environment import is_service_link, settings_file
 from ader_stream.settings.groups import (
     BlocksSettings,
     ClicksSettings,
@@ -66,6 +67,12 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over file."""
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = {
+                name: value
+                for name, value in env_settings.env_vars.items()
+                if not is_service_link(name.upper(), value)
+            }
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, settings_file())
 
     @model_validator(mode="after")

@@ -159,14 +159,19 @@ class Chaos:
     def _measure_kill(self, clicks: Sequence[Click]) -> None:
         """Kill a worker that holds partitions, and time the commit of what comes after."""
         self._bring_back(everyone=True)
-        self._system.wait_until(self._places_with_partitions, "a worker holds partitions")
-        place = self._rng.choice(self._places_with_partitions())
-        member = self._members()[self._names[place]].member_id
+        found: dict[int, str] = {}
+
+        def find() -> dict[int, str]:
+            found.update(self._holders())
+            return found
+
+        self._system.wait_until(find, "a worker holds partitions")
+        place = self._rng.choice(sorted(found))
         self._running.pop(place).kill()
         killed_at = time.monotonic()
         self._start()
         self._system.send(clicks)
-        self._measure_recovery(member, killed_at)
+        self._measure_recovery(found[place], killed_at)
 
     def _freeze(self) -> None:
         place = self._choose_place()
@@ -252,17 +257,12 @@ class Chaos:
         self.report.recovery_seconds.append(round(time.monotonic() - killed_at, 1))
         self.report.eviction_seconds.append(round(evicted_after[0], 1))
 
-    def _places_with_partitions(self) -> list[int]:
-        """Where the running workers are that the group has given partitions."""
+    def _holders(self) -> dict[int, str]:
+        """Place → member id of the running workers that the group has given partitions."""
         self._replace_who_found_no_broker()
         members = self._members()
-        return [
-            place
-            for place, name in sorted(self._names.items())
-            if place in self._running
-            and name in members
-            and members[name].assignment.topic_partitions
-        ]
+        named = {place: members.get(self._names[place]) for place in self._running}
+        return {p: m.member_id for p, m in named.items() if m and m.assignment.topic_partitions}
 
     def _members(self) -> dict[str, MemberDescription]:
         """Name → member of the group, as the broker has them."""

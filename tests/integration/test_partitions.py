@@ -61,6 +61,20 @@ def test_windows_close_on_idle_and_empty_partitions(system: System) -> None:
     assert worker.metric("ader_idle_advances_total") == len(advances(system))
 
 
+def test_inference_counts_a_late_click_where_the_sessionizer_has_put_it(system: System) -> None:
+    """It cannot know by itself that the quiet partition has followed the busy one."""
+    day = system.settings.block_rule.start(10)
+    system.start("inference", **IDLE)
+    system.start("sessionizer", **IDLE)
+    send(system, 0, Click("quiet", "x", day + HOUR_MS))
+    send(system, 1, Click("busy", "y", day + HOUR_MS), Click("busy", "z", day + DAY_MS))
+    system.wait_until(lambda: ended_blocks(system, 10) == {0, 1, 2}, "the block has ended")
+    send(system, 0, Click("quiet", "late", day + HOUR_MS))
+    system.wait_until_scored(4)
+    clicks = {(key.block, key.partition): score.clicks for key, score in system.scores().items()}
+    assert clicks == {(10, 0): 1, (11, 0): 1, (10, 1): 1, (11, 1): 1}
+
+
 def test_a_partition_added_while_running_is_read_and_its_blocks_are_waited_for(
     system: System,
 ) -> None:

@@ -14,8 +14,8 @@ from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import HOUR_MS, Click
-from tests.integration.simulated import simulated_clicks
-from tests.integration.system import Kafka, SessionRow, System, Worker
+from tests.integration.simulated import expected_sessions, simulated_clicks
+from tests.integration.system import WAIT_SECONDS, Kafka, SessionRow, System, Worker
 from tests.integration.whole_run import identities, whole_run
 
 BLOCKS = 3
@@ -126,6 +126,25 @@ def test_sessions_do_not_depend_on_who_cuts_them(
     assert late > 100, "too little disorder to prove anything"
     assert system.clicks_in_blocks() == len(clicks)
     assert system.sessions() == expected_by_the_log(system)
+
+
+def test_recovery_does_not_hang_on_transactions_that_dead_owners_left_open(system: System) -> None:
+    topics, dead = system.topics, []
+    for partition in range(system.partitions):
+        owner = system.clients.producer(f"{topics.group('sessionizer')}.{partition}")
+        owner.init_transactions(WAIT_SECONDS)
+        owner.begin_transaction()
+        for topic in (topics.sessions, topics.sessionizer_state):
+            owner.produce(topic, b"left behind", partition=partition)
+        assert owner.flush(WAIT_SECONDS) == 0
+        dead.append(owner)  # it keeps its transaction open
+    clicks = [
+        click for block in simulated_clicks(system.settings.block_rule, 1, 30) for click in block
+    ]
+    system.send(clicks)
+    system.start("sessionizer")
+    finish(system, clicks)
+    assert system.sessions() == expected_sessions(system.settings.block_rule, clicks)
 
 
 # --- trainers of which one leads

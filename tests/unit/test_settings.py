@@ -144,6 +144,28 @@ def test_an_empty_variable_names_no_file(monkeypatch: pytest.MonkeyPatch) -> Non
 # --- what is refused
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ADER_SERVICE_HOST", "10.0.0.11"),
+        ("ADER_PORT", "tcp://10.0.0.11:8080"),
+        ("ADER_HTTP_PORT", "tcp://10.0.0.11:8080"),
+        ("ADER_INFERENCE_SERVICE_PORT_HTTP", "8080"),
+        ("ADER_INFERENCE_PORT_8080_TCP_ADDR", "10.0.0.11"),
+    ],
+)
+def test_what_kubernetes_says_of_a_service_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    load_settings()
+
+
+def test_a_port_that_is_no_services_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADER_HTPT_PORT", "8080")
+    assert refusal() == "ADER_HTPT_PORT: unknown setting; did you mean ADER_HTTP_PORT?"
+
+
 def test_an_unknown_variable_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADER_SESSION_GAP", "5m")
     assert refusal() == "ADER_SESSION_GAP: unknown setting; did you mean ADER_SESSIONS_GAP?"

@@ -12,6 +12,9 @@ from ader_stream.errors import NotYetError
 
 log = structlog.get_logger(__name__)
 
+TOLD_SECONDS = 1.0
+"""Waiting for less is not worth a line in the log."""
+
 
 class WaitingPartitions:
     """Pauses a partition until its record may be tried again.
@@ -37,6 +40,7 @@ class WaitingPartitions:
         self._clock = clock
         self._until: dict[int, float] = {}
         self._since: dict[int, float] = {}
+        self._told: set[int] = set()
 
     def __contains__(self, partition: int) -> bool:
         return partition in self._until
@@ -49,8 +53,9 @@ class WaitingPartitions:
         """Pause a partition for as long as the error says."""
         self._consumer.pause([TopicPartition(self._topic, partition)])
         self._until[partition] = self._clock() + error.retry_after
-        if partition not in self._since:
-            self._since[partition] = self._clock()
+        since = self._since.setdefault(partition, self._clock())
+        if partition not in self._told and self._until[partition] - since >= TOLD_SECONDS:
+            self._told.add(partition)
             log.warning("partition waits", partition=partition, offset=error.offset, why=str(error))
 
     def due(self) -> list[int]:
@@ -69,10 +74,13 @@ class WaitingPartitions:
         """Take note that records of a partition were read, all that came."""
         if partition in self._since and partition not in self._until:
             waited = self._clock() - self._since.pop(partition)
-            log.info("partition goes on", partition=partition, waited_seconds=waited)
+            if partition in self._told:
+                self._told.remove(partition)
+                log.info("partition goes on", partition=partition, waited_seconds=waited)
 
     def forget(self, partition: int) -> None:
         """Give a partition up; whoever takes it next, here or elsewhere, finds it unpaused."""
         if self._until.pop(partition, None) is not None:
             self._consumer.resume([TopicPartition(self._topic, partition)])
         self._since.pop(partition, None)
+        self._told.discard(partition)

@@ -7,14 +7,19 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import structlog
+
 from ader_stream.errors import ClickError
 from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.records import Record, headers_of
+from ader_stream.stream.scores.idle_advances import LoggedAdvance
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.window import SessionWindow, WindowState
+from ader_stream.stream.sessions.window import IdleAdvance, SessionWindow, WindowState
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
+
+log = structlog.get_logger(__name__)
 
 
 class Joined(NamedTuple):
@@ -43,7 +48,13 @@ class Joined(NamedTuple):
 
 
 class PrefixFollower:
-    """Open sessions as they grow, and the place in the log from which they can be read again."""
+    """Open sessions as they grow, and the place in the log from which they can be read again.
+
+    Attributes
+    ----------
+    advances_from
+        Offset of the sessions topic from which advances are still to be followed.
+    """
 
     def __init__(
         self, decoder: ClickDecoder, blocks: BlockRule, rule: SessionRule, intake: IntakeRule
@@ -53,12 +64,16 @@ class PrefixFollower:
         self._rule = rule
         self._intake_rule = intake
         self._joined: list[Joined] = []
-        self._at = 0
+        self._at = 0  # offset of the record at which what happens now happens
         self._forgotten = Forgotten()
         self._begin(WindowState(), 0, 0)
+        self.advances_from = 0
 
     def _begin(self, state: WindowState, needed_from: int, ids_from: int) -> None:
         """Start from a state at an offset; of records before, only the event ids are needed."""
+        self._next_offset = min(needed_from, ids_from)
+        self._advances: deque[IdleAdvance] = deque()  # those of clicks that are still to come
+        self._advanced: deque[tuple[int, int]] = deque()  # next offset, and where it is logged
         self._window = SessionWindow(self._blocks, self._rule, state)
         self._intake = Intake(
             self._window, self._intake_rule, self._rule.lateness, on_join=self._note
@@ -79,6 +94,7 @@ class PrefixFollower:
         offset = int(place.get("offset", next_offset))
         ids_from = int(place.get("event_ids_from", offset))
         self._begin(WindowState(place.get("watermark"), place.get("open_block")), offset, ids_from)
+        self.advances_from = int(place.get("advances_from", 0))
         return min(offset, ids_from)
 
     @property
@@ -93,18 +109,61 @@ class PrefixFollower:
         """
         for record in records:
             self._at = record.offset()
+            self._advance(self._at)
+            self._next_offset = self._at + 1
             try:
                 self._take(record)
             except ClickError:
                 continue
+        if (since := self._intake.event_ids.since) is not None:
+            self._ids_from.append((self._at + 1, since))
+        self._drop_outputs()
+        joined, self._joined = self._joined, []
+        return joined
+
+    def follow(self, advances: Iterable[LoggedAdvance], heard_to: int) -> None:
+        """Take over what the sessionizer has decided of this partition where it was idle.
+
+        Each advance comes before the click of its offset; one that is heard of after that click
+        comes late. Clicks that were held until then are returned by the next `observe`, so that
+        they count with the record whose offset they have joined at.
+
+        Parameters
+        ----------
+        advances
+            In order.
+        heard_to
+            Offset of the sessions topic from which there is more to be heard.
+        """
+        self.advances_from = heard_to
+        for advance, logged_at in advances:
+            if advance.next_offset < self._next_offset and self._is_ahead(advance):
+                log.warning("an idle advance was heard of late", **advance._asdict())
+            self._advances.append(advance)
+            if not self._advanced or self._advanced[-1][0] != advance.next_offset:
+                self._advanced.append((advance.next_offset, logged_at))
+        self._at = self._next_offset
+        self._advance(self._next_offset)
+        self._drop_outputs()
+
+    def _is_ahead(self, advance: IdleAdvance) -> bool:
+        watermark = self._window.watermark
+        return watermark is None or advance.watermark > watermark
+
+    def _advance(self, offset: int) -> None:
+        """Move the watermark on as far as the sessionizer did before the click at an offset."""
+        while self._advances and self._advances[0].next_offset <= offset:
+            advance = self._advances.popleft()
+            if self._is_ahead(advance):
+                at = max(advance.next_offset, self._next_offset)
+                self._intake.advance(advance.watermark, at)
+
+    def _drop_outputs(self) -> None:
+        """Drop what only the sessionizer needs."""
         self._window.take_output()
         self._window.take_touched()
         self._intake.take_refused()
         self._intake.event_ids.drop_changes()
-        if (since := self._intake.event_ids.since) is not None:
-            self._ids_from.append((self._at + 1, since))
-        joined, self._joined = self._joined, []
-        return joined
 
     def forget(self, forgotten: Forgotten) -> list[str]:
         """Drop the open sessions of forgotten keys; return the keys.
@@ -134,9 +193,18 @@ class PrefixFollower:
         }
         if needed is not None:
             place = needed._asdict()
+        if self.advances_from:
+            place["advances_from"] = self._advances_needed_from(place.get("offset"))
         if (ids_from := self._ids_known_from(place.get("offset"))) is not None:
             place["event_ids_from"] = ids_from
         return json.dumps(place)
+
+    def _advances_needed_from(self, offset: int | None) -> int:
+        """Where in the sessions topic the advances begin that came after an offset, or now."""
+        advanced, known = self._advanced, self._next_offset if offset is None else offset
+        while advanced and advanced[0][0] <= known:
+            advanced.popleft()
+        return advanced[0][1] if advanced else self.advances_from
 
     def _ids_known_from(self, offset: int | None) -> int | None:
         """Where the log must be read from to know the ids that were known at an offset, or now."""

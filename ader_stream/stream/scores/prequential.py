@@ -15,6 +15,7 @@ from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.scores.idle_advances import IdleAdvances
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score, read_scores
 from ader_stream.types import Counts, Recommendation, Target
@@ -54,12 +55,14 @@ class PrequentialTask:
         topics: Topics,
         follower: PrefixFollower,
         answers: Answers,
+        advances: IdleAdvances | None = None,
     ) -> None:
         self._partition = partition
         self._clients = clients
         self._topics = topics
         self._follower = follower
         self._answers = answers
+        self._advances = advances
         self._score_from = 0
         self._scores: dict[ScoreKey, Score] = {}
         self._uncommitted: dict[ScoreKey, Counts] = {}
@@ -81,10 +84,14 @@ class PrequentialTask:
         for key, score in read_scores(self._clients, self._topics.scores):
             if key.partition == self._partition:
                 self._scores[key] = score
-        return self._follower.resume(metadata, next_offset)
+        read_from = self._follower.resume(metadata, next_offset)
+        if self._advances:
+            self._advances.follow(self._partition, self._follower.advances_from)
+        return read_from
 
     def process(self, records: list[Record]) -> None:
         """Score clicks block by block."""
+        self._follow_sessionizer()
         by_block: defaultdict[int, list[Target]] = defaultdict(list)
         for joined in self._follower.observe(records):
             if joined.offset < self._score_from:
@@ -105,8 +112,9 @@ class PrequentialTask:
             self._to_delete += keys
         return len(keys)
 
-    def tick(self, *, is_at_end: bool) -> None:
-        """Nothing happens here without a record."""
+    def tick(self, *, is_at_end: bool) -> None:  # noqa: ARG002
+        """Close what the sessionizer has closed where the partition is idle."""
+        self._follow_sessionizer()
 
     def is_dirty(self) -> bool:
         """Whether something waits to be written without a record: recommendations to delete."""
@@ -127,6 +135,10 @@ class PrequentialTask:
         self._uncommitted.clear()
         self._to_recommend.clear()
         self._to_delete.clear()
+
+    def _follow_sessionizer(self) -> None:
+        if self._advances:
+            self._follower.follow(*self._advances.take(self._partition))
 
     def _score(self, block: int, targets: list[Target]) -> None:
         version, counts = self._answers.score(block, targets)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from confluent_kafka import TopicPartition
+from structlog.testing import capture_logs
 
 from ader_stream.errors import NotYetError
 from ader_stream.stream.kafka.waiting import WaitingPartitions
@@ -72,6 +73,19 @@ def test_a_partition_counts_as_waiting_until_its_record_was_read(
     waiting.resume(3, 41)
     waiting.passed(3)
     assert len(waiting) == 0
+
+
+def test_only_a_wait_that_lasts_is_told(waiting: WaitingPartitions, clock: Clock) -> None:
+    with capture_logs() as told:
+        for _ in range(4):
+            waiting.wait(3, NotYetError("not passed", retry_after=0.4))
+            clock.seconds += 0.4
+            waiting.resume(3, 41)
+        waiting.passed(3)
+        waiting.wait(3, NotYetError("not passed", retry_after=0.4))
+        waiting.resume(3, 41)
+        waiting.passed(3)
+    assert [one["event"] for one in told] == ["partition waits", "partition goes on"]
 
 
 def test_a_partition_that_is_given_up_is_not_left_paused(

@@ -4,7 +4,9 @@ import json
 
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.forgetting import Forgotten, forget_request
+from ader_stream.stream.scores.idle_advances import LoggedAdvance
 from ader_stream.stream.scores.prefixes import PrefixFollower
+from ader_stream.stream.sessions.window import IdleAdvance
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeRecord
 
@@ -117,6 +119,73 @@ def test_a_new_owner_knows_what_is_held() -> None:
     place = again.resume(following.metadata(), 3)
     joined(again, records[place:3])
     assert joined(again, records[3:]) == joined(following, records[3:]) == [(3, ["y"]), (3, ["z"])]
+
+
+# --- where the partition is idle
+
+
+def follow(following: PrefixFollower, *advances: tuple[int, int]) -> None:
+    """Tell advances (next offset, watermark), each logged at ten times its next offset."""
+    logged = [LoggedAdvance(IdleAdvance(*one), 10 * one[0]) for one in advances]
+    following.follow(logged, logged[-1].offset + 1)
+
+
+def test_what_the_sessionizer_closes_on_an_idle_partition_is_closed_here_too() -> None:
+    following = follower()
+    joined(following, log(("a", "x", 10)))
+    follow(following, (1, 1500))
+    assert (following.items_of("a"), following.open_block) == (None, 1)
+
+
+def test_an_advance_comes_before_the_click_of_its_offset_and_after_the_one_before() -> None:
+    following = follower()
+    follow(following, (2, 1500))
+    records = log(("a", "x", 10), ("a", "y", 20), ("a", "z", 30))
+    assert joined(following, records) == [(0, ["x"]), (1, ["x", "y"]), (2, ["z"])]
+    assert following.open_block == 1
+
+
+def test_an_advance_that_is_heard_of_late_is_followed_then() -> None:
+    following = follower()
+    joined(following, log(("a", "x", 10), ("a", "y", 20)))
+    follow(following, (1, 1500))
+    assert (following.items_of("a"), following.open_block) == (None, 1)
+
+
+def test_a_held_click_that_an_advance_takes_joins_with_the_next_record() -> None:
+    following, again = follower(), follower()
+    records = log(("a", "x", 10), ("b", "y", 50_000), ("b", "z", 50_010))
+    joined(following, records[:2])
+    follow(following, (2, 49_000))
+    assert joined(following, records[2:]) == [(2, ["y"]), (2, ["y", "z"])]
+    place = again.resume(following.metadata(), 3)
+    follow(again, (2, 49_000))
+    joined(again, records[place:])
+    assert again.items_of("b") == following.items_of("b") == ("y", "z")
+
+
+def test_a_new_owner_hears_the_advances_that_it_needs_again() -> None:
+    following, again = follower(lateness=500), follower(lateness=500)
+    records = log(("a", "x", 10), ("b", "y", 450), ("b", "z", 460))
+    joined(following, records[:1])
+    follow(following, (1, -40))
+    joined(following, records[1:])
+    follow(following, (3, 300))
+    again.resume(following.metadata(), 3)
+    assert (again.advances_from, following.items_of("a")) == (30, None)
+
+
+def test_a_new_owner_carries_a_late_click_to_where_an_advance_had_brought_the_watermark() -> None:
+    records = log(("a", "x", 100), ("b", "y", 50), ("c", "z", 199), ("c", "w", 280))
+    following, again = follower(), follower()
+    joined(following, records[:1])
+    follow(following, (1, 190))
+    joined(following, records[1:3])
+    place = again.resume(following.metadata(), 3)
+    assert (place, again.advances_from) == (0, 10)
+    follow(again, (1, 190))
+    joined(again, records[place:])
+    assert again.items_of("b") == ("y",)
 
 
 def identified(*clicks: tuple[str, int, str | None]) -> list[FakeRecord]:

@@ -7,9 +7,10 @@ import pytest
 
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.forgetting import Forgotten, forget_request
-from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.scores.idle_advances import IdleAdvances
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask
 from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score, read_scores
@@ -27,7 +28,9 @@ class Worker:
     `targets` are what it was asked to score, `told` what it was told after a commit.
     """
 
-    def __init__(self, kafka: FakeKafka, *, recommends: bool = False) -> None:
+    def __init__(
+        self, kafka: FakeKafka, *, recommends: bool = False, follows: bool = False
+    ) -> None:
         self.targets: list[tuple[int, Target]] = []
         self.told: list[tuple[int, int, Counts]] = []
         self.serves = True
@@ -39,6 +42,7 @@ class Worker:
             TOPICS,
             PrefixFollower(ClickDecoder(ClickFormat()), *rules),
             Answers(self._score, self._tell, self._recommend if recommends else None),
+            IdleAdvances(kafka, TOPICS, 500, lambda _: 0) if follows else None,
         )
 
     def start(self, next_offset: int = 0, metadata: str = "") -> int:
@@ -228,6 +232,20 @@ def test_a_heartbeat_ends_blocks_and_is_no_click(kafka: FakeKafka, worker: Worke
 
 def test_there_is_nothing_to_write_without_a_record(worker: Worker) -> None:
     worker.task.tick(is_at_end=True)
+    assert not worker.task.is_dirty()
+
+
+def test_what_the_sessionizer_closes_on_an_idle_partition_is_closed_without_a_record(
+    kafka: FakeKafka,
+) -> None:
+    worker = Worker(kafka, follows=True)
+    worker.start()
+    worker.process(*log(("a", "x", 10)))
+    advance = {"partition": PARTITION, "next_offset": 1, "watermark": 1500}
+    value, headers = encode("IdleAdvance", advance)
+    kafka.append(TOPICS.sessions, value, headers=headers, partition=PARTITION)
+    worker.task.tick(is_at_end=True)
+    assert (worker.task.items_of("a"), worker.task.open_block) == (None, 1)
     assert not worker.task.is_dirty()
 
 

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from ader_stream.errors import NotYetError
+from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.scores.idle_advances import PATIENCE_SECONDS, IdleAdvances
+from ader_stream.stream.sessions.window import IdleAdvance
+from tests.fakes import FakeKafka, FakeRecord
+
+TOPICS = Topics("ader")
+PAUSE = 30_000
+PARTITION = 2
+
+
+class Sessionizer:
+    """Up to where it has committed; and what it has logged."""
+
+    committed = -1
+    is_away = False
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+
+    def place(self, partition: int) -> int:
+        assert partition == PARTITION
+        if self.is_away:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return self.committed
+
+    def log(self, type_name: str, **fields: int) -> int:
+        value, headers = encode(type_name, {"partition": PARTITION, **fields})
+        return self._kafka.append(TOPICS.sessions, value, "2", headers, PARTITION)
+
+    def advance(self, next_offset: int, watermark: int) -> int:
+        return self.log("IdleAdvance", next_offset=next_offset, watermark=watermark)
+
+
+class Clock:
+    seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka()
+
+
+@pytest.fixture
+def sessionizer(kafka: FakeKafka) -> Sessionizer:
+    return Sessionizer(kafka)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def advances(kafka: FakeKafka, sessionizer: Sessionizer, clock: Clock) -> IdleAdvances:
+    advances = IdleAdvances(kafka, TOPICS, PAUSE, sessionizer.place, clock)
+    advances.follow(PARTITION, 0)
+    return advances
+
+
+def click(offset: int, timestamp: int = 0) -> FakeRecord:
+    return FakeRecord(b"{}", partition=PARTITION, offset=offset, timestamp=timestamp)
+
+
+def is_readable(advances: IdleAdvances, *records: FakeRecord) -> bool:
+    try:
+        advances.check_readable(records)
+    except NotYetError as error:
+        assert error.offset in [record.offset() for record in records]
+        return False
+    return True
+
+
+def test_advances_are_heard_once_with_their_place(
+    advances: IdleAdvances, sessionizer: Sessionizer
+) -> None:
+    sessionizer.log("BlockEnd", block=0, clicks=1, sessions=1, late=0)
+    at = sessionizer.advance(5, 700)
+    assert advances.take(PARTITION) == ([(IdleAdvance(5, 700), at)], at + 1)
+    assert advances.take(PARTITION) == ([], at + 1)
+
+
+def test_reading_goes_on_where_it_is_told_to(
+    advances: IdleAdvances, sessionizer: Sessionizer
+) -> None:
+    sessionizer.advance(5, 700)
+    at = sessionizer.advance(6, 800)
+    advances.follow(PARTITION, at)
+    assert advances.take(PARTITION) == ([(IdleAdvance(6, 800), at)], at + 1)
+
+
+def test_where_the_topic_was_trimmed_reading_begins_at_its_first_record(
+    kafka: FakeKafka, advances: IdleAdvances, sessionizer: Sessionizer
+) -> None:
+    sessionizer.advance(5, 700)
+    at = sessionizer.advance(6, 800)
+    kafka.trimmed[TOPICS.sessions, PARTITION] = at
+    advances.follow(PARTITION, 0)
+    assert advances.take(PARTITION) == ([(IdleAdvance(6, 800), at)], at + 1)
+
+
+def test_a_partition_that_is_given_up_is_heard_of_no_more(
+    advances: IdleAdvances, sessionizer: Sessionizer
+) -> None:
+    advances.keep([])
+    sessionizer.advance(5, 700)
+    advances.follow(PARTITION, 1)
+    assert advances.take(PARTITION) == ([], 1)
+
+
+def test_the_first_click_waits_until_the_sessionizer_has_passed_it(
+    advances: IdleAdvances, sessionizer: Sessionizer
+) -> None:
+    sessionizer.committed = 7
+    assert not is_readable(advances, click(7))
+    sessionizer.advance(7, 700)
+    sessionizer.committed = 8
+    assert is_readable(advances, click(7))
+    assert [advance for advance, _ in advances.take(PARTITION)[0]] == [IdleAdvance(7, 700)]
+
+
+def test_clicks_that_come_one_upon_the_other_wait_for_nobody(
+    advances: IdleAdvances, sessionizer: Sessionizer
+) -> None:
+    sessionizer.committed = 1
+    assert is_readable(advances, click(0))
+    assert is_readable(advances, click(1, PAUSE - 1), click(2, 2 * PAUSE - 2))
+
+
+@pytest.mark.parametrize(("timestamp", "seconds"), [(PAUSE, 0), (0, PAUSE / 1000)])
+def test_a_click_after_a_pause_of_the_log_or_of_ours_waits(
+    advances: IdleAdvances,
+    sessionizer: Sessionizer,
+    clock: Clock,
+    timestamp: int,
+    seconds: float,
+) -> None:
+    sessionizer.committed = 1
+    assert is_readable(advances, click(0))
+    clock.seconds += seconds
+    assert not is_readable(advances, click(1, timestamp), click(2, timestamp))
+    assert not is_readable(advances, click(1, timestamp))
+    sessionizer.committed = 2
+    assert is_readable(advances, click(1, timestamp), click(2, timestamp))
+
+
+def test_only_clicks_before_a_pause_are_readable(
+    advances: IdleAdvances, sessionizer: Sessionizer
+) -> None:
+    sessionizer.committed = 1
+    with pytest.raises(NotYetError) as caught:
+        advances.check_readable([click(0), click(1, 5), click(2, 5 + PAUSE)])
+    assert caught.value.offset == 2
+
+
+def test_what_the_sessionizer_has_passed_already_waits_for_nobody(
+    advances: IdleAdvances, sessionizer: Sessionizer
+) -> None:
+    sessionizer.committed = 50
+    assert is_readable(advances, *(click(at, at * PAUSE) for at in range(50)))
+
+
+def test_a_broker_that_does_not_answer_is_waited_for(
+    advances: IdleAdvances, sessionizer: Sessionizer
+) -> None:
+    sessionizer.is_away = True
+    assert not is_readable(advances, click(0))
+
+
+def test_without_a_sessionizer_clicks_wait_once_and_not_for_ever(
+    advances: IdleAdvances, clock: Clock
+) -> None:
+    assert not is_readable(advances, click(0))
+    clock.seconds += PATIENCE_SECONDS
+    assert is_readable(advances, click(0))
+    clock.seconds += PAUSE / 1000
+    assert is_readable(advances, click(1, PAUSE))
