@@ -147,6 +147,21 @@ def test_recovery_does_not_hang_on_transactions_that_dead_owners_left_open(syste
     assert system.sessions() == expected_sessions(system.settings.block_rule, clicks)
 
 
+def test_a_worker_in_whose_name_another_joins_ends_and_says_so(system: System) -> None:
+    kafka = {"librdkafka": {"group.instance.id": "the-only-one"}}
+    first = system.start("sessionizer", kafka=kafka)
+    system.wait_until_holding(first)
+    second = system.start("sessionizer", kafka=kafka)
+    assert first.wait() == 1
+    assert first.logged("give each its own, or let this one end")
+    clicks = [
+        click for block in simulated_clicks(system.settings.block_rule, 1, 30) for click in block
+    ]
+    system.send(clicks)
+    finish(system, clicks)
+    assert second.process.poll() is None
+
+
 # --- trainers of which one leads
 
 

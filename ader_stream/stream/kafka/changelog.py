@@ -8,7 +8,7 @@ from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ader_stream.errors import OffsetError, TopicError
+from ader_stream.errors import AderError, OffsetError, TopicError
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.records import Record
 
@@ -20,6 +20,10 @@ REQUEST_TIMEOUT = 30.0
 
 _LEADER_IS_COMING = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
 """What a partition answers for a moment when it is new or its leader has changed."""
+
+
+_DEAD_CLIENT = (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID)  # noqa: SLF001
+"""What a client says before it falls silent for good."""
 
 
 def read_to_end(
@@ -91,6 +95,8 @@ def checked(records: Sequence[Message]) -> Sequence[Record]:
     ------
     OffsetError, TopicError
         If an offset or the topic is gone.
+    AderError
+        If the client can do nothing more: another has joined the group in its name.
     """
     failed = [record for record in records if record.error() is not None]
     for record in failed:
@@ -117,6 +123,11 @@ def _ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int
 
 
 def _raise_if_final(error: KafkaError, topic: str | None) -> None:
+    if error.code() in _DEAD_CLIENT:
+        raise AderError(
+            f"{error.str()}; expected that no other worker joins with this one's "
+            "group.instance.id (kafka.librdkafka): give each its own, or let this one end"
+        )
     if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own name
         raise OffsetError(
             f"{topic}: the offset to read from is gone ({error.str()}); the topic's retention is "
