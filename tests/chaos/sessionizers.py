@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import MemberDescription
 from platformdirs import user_cache_path
 
@@ -31,7 +32,7 @@ from tests.chaos.differences import Differences, compare
 from tests.chaos.ways import Way, listeners
 from tests.integration.conftest import RealKafka, from_java
 from tests.integration.simulated import expected_sessions, simulated_clicks
-from tests.integration.system import System, Worker
+from tests.integration.system import POLL_SECONDS, System, Worker
 
 BLOCKS = 3
 MOST_WORKERS = 3
@@ -268,8 +269,16 @@ class Chaos:
         """Name → member of the group, as the broker has them."""
         group = self._system.topics.group("sessionizer")
         admin = self._system.clients.admin()  # it must outlive its answer
-        [future] = admin.describe_consumer_groups([group]).values()
-        members = future.result(REQUEST_TIMEOUT).members
+        deadline = time.monotonic() + REQUEST_TIMEOUT
+        while True:
+            [future] = admin.describe_consumer_groups([group]).values()
+            try:
+                members = future.result(REQUEST_TIMEOUT).members
+                break
+            except KafkaException:  # the coordinator may have just begun
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_SECONDS)
         return {member.group_instance_id or member.client_id: member for member in members}
 
     def _is_all_committed(self) -> bool:
