@@ -58,11 +58,14 @@ def best_of(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def rank_samples(
-    model: SessionModel, samples: Samples, between: Callable[[], None] = nothing
+    model: SessionModel,
+    samples: Samples,
+    between: Callable[[], None] = nothing,
+    layer: Tensor | None = None,
 ) -> Int64:
     """Rank the samples' targets: zero-based (S,); `between` is called after every chunk."""
     ranks = np.zeros(len(samples), dtype=np.int64)
-    table = model.item_table()
+    table = model.item_table() if layer is None else layer
     for rows in by_length(samples.lengths, chunk_rows(model)):
         batch = pack(samples, rows)
         ranks[rows] = ranks_of(model.scores(batch.inputs, table), batch.targets).numpy()
@@ -71,7 +74,10 @@ def rank_samples(
 
 
 def rank_targets(
-    model: SessionModel, prefixes: Sequence[Sequence[int]], targets: Sequence[int]
+    model: SessionModel,
+    prefixes: Sequence[Sequence[int]],
+    targets: Sequence[int],
+    layer: Tensor | None = None,
 ) -> Int64:
     """Rank each target among all known items, given the clicks before it.
 
@@ -83,6 +89,8 @@ def rank_targets(
         Known item indices, oldest first, none of them empty; the last maxlen count.
     targets
         One item index a prefix, 1 … I.
+    layer
+        What `model.item_table` has returned, where it is at hand.
 
     Returns
     -------
@@ -95,12 +103,15 @@ def rank_targets(
     items, offsets = flatten(sequences)
     ends = offsets[1:] - 1
     starts = np.maximum(offsets[:-1], ends - model.architecture.maxlen)
-    return rank_samples(model, Samples(items, starts, ends))
+    return rank_samples(model, Samples(items, starts, ends), layer=layer)
 
 
 @torch.no_grad()
 def top_k(
-    model: SessionModel, prefixes: Sequence[Sequence[int]], k: int
+    model: SessionModel,
+    prefixes: Sequence[Sequence[int]],
+    k: int,
+    layer: Tensor | None = None,
 ) -> tuple[Int64, npt.NDArray[np.float32]]:
     """List the k best items after each prefix.
 
@@ -112,6 +123,8 @@ def top_k(
         Known item indices, oldest first, none of them empty; the last maxlen count.
     k
         Length of the lists; all known items where there are fewer.
+    layer
+        What `model.item_table` has returned, where it is at hand.
 
     Returns
     -------
@@ -122,7 +135,7 @@ def top_k(
     k = min(k, model.n_items)
     indices = np.zeros((len(prefixes), k), dtype=np.int64)
     scores = np.zeros((len(prefixes), k), dtype=np.float32)
-    table = model.item_table()
+    table = model.item_table() if layer is None else layer
     for rows in _chunks(len(prefixes), chunk_rows(model)):
         inputs = pack_prefixes(prefixes[rows], model.architecture.maxlen)
         columns, values = best_of(model.scores(inputs, table), k)

@@ -16,7 +16,7 @@ def recommend(version: Version, sessions: Sequence[Sequence[str]], k: int) -> li
     """Recommend `k` items for each session; unknown items are dropped from it."""
     encoded = [version.vocabulary.encode(items) for items in sessions]
     known = [prefix for prefix in encoded if prefix]
-    indices, scores = top_k(version.model, known, k) if known else ((), ())
+    indices, scores = top_k(version.model, known, k, version.layer) if known else ((), ())
     ranked = iter(zip(indices, scores, strict=True))
     return [
         _ranked(version, *next(ranked)) if prefix else _fallback(version, k) for prefix in encoded
@@ -37,7 +37,9 @@ def score_targets(version: Version, targets: Sequence[Target]) -> Counts:
         elif prefix := version.vocabulary.encode(target.prefix):
             prefixes.append(prefix)
             indices.append(index)
-    ranks = rank_targets(version.model, prefixes, indices) if prefixes else np.empty(0, np.int64)
+    if not prefixes:
+        return Counts(unknown=unknown)
+    ranks = rank_targets(version.model, prefixes, indices, version.layer)
     return _counts(ranks) + Counts(unknown=unknown)
 
 

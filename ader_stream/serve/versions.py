@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
 
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.vocabulary import Vocabulary
@@ -26,6 +29,8 @@ class Version:
         When its manifest was produced, ms.
     frequent_items
         What a session of unknown items gets, best first.
+    layer
+        The model's output layer (I, D): made here, once, for no request should wait for it.
     """
 
     number: int
@@ -34,6 +39,11 @@ class Version:
     model: SessionModel
     vocabulary: Vocabulary
     frequent_items: tuple[str, ...]
+    layer: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        with torch.no_grad():
+            object.__setattr__(self, "layer", self.model.item_table())
 
 
 class Versions:

@@ -5,14 +5,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from ader_stream.ader.encoders import model_of
+from ader_stream.ader.model import Architecture
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.errors import ArtifactError
 from ader_stream.serve.versions import Version, Versions
 
+MODEL = model_of(Architecture(hidden=2, blocks=1, maxlen=3), n_items=1)
+
 
 def version(number: int) -> Version:
     """Version t, trained on block t - 1."""
-    return Version(number, number - 1, 0, None, Vocabulary(), ())
+    return Version(number, number - 1, 0, MODEL, Vocabulary(), ())
 
 
 @dataclass
