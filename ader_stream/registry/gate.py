@@ -1,9 +1,9 @@
 """The gate: what a new version must show before it may serve.
 
 It is held against its parent twice. On samples of its block: held out where the recipe holds some
-out, else samples that it was trained on, on which no sound version is worse than who never saw
-them. And on its parent's exemplars, which both were trained on: a version that learnt nonsense, be
-it from a sound block or by heart from a poisoned one, has lost what its parent knew.
+out, else samples that it was trained on, on which no sound version is worse than one that never
+saw them. And on its parent's exemplars, which both were trained on: a version that learnt nonsense,
+be it from a sound block or by heart from a poisoned one, has lost what its parent knew.
 """
 
 from __future__ import annotations

@@ -7,20 +7,16 @@ Sessions are simulated. Every measurement has a process of its own, so that memo
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
 
 import torch
 
 from ader_stream.ader.recipes import RECIPES
-from ader_stream.machine import describe_machine
-from tests.benchmarks.training_speed import STEPS, cpu_seconds, training_step
+from tests.benchmarks.training_speed import STEPS, asked, cpu_seconds, training_step, write_report
 
 CATALOGUES = (20_000, 100_000, 1_000_000)
 NEGATIVES = (0, 2_000)
@@ -53,26 +49,17 @@ class Measured:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    options = asked(__doc__)
     results = []
     for recipe in RECIPES:
         for items in CATALOGUES:
             for negatives in NEGATIVES:
-                alone = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-                with alone:
-                    asked = (recipe, items, negatives, options.threads)
-                    results.append(alone.submit(measure, *asked).result())
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+                    case = (recipe, items, negatives, options.threads)
+                    results.append(alone.submit(measure, *case).result())
                 print(table_row(results[-1]), flush=True)
     if options.out:
-        report = {
-            "machine": describe_machine(options.threads),
-            "torch": torch.__version__,
-            "results": [asdict(result) for result in results],
-        }
-        options.out.write_text(json.dumps(report, indent=2) + "\n")
+        write_report(options.out, options.threads, map(asdict, results))
 
 
 def measure(name: str, items: int, negatives: int, threads: int) -> Measured:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -63,10 +63,7 @@ class Measured:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    options = asked(__doc__)
     torch.set_num_threads(options.threads)
     recipes = {
         "paper": PAPER,
@@ -79,12 +76,25 @@ def main() -> None:
             results.append(measure(name, recipe, items))
             print(table_row(results[-1]))
     if options.out:
-        report = {
-            "machine": describe_machine(options.threads),
-            "torch": torch.__version__,
-            "results": [asdict(result) for result in results],
-        }
-        options.out.write_text(json.dumps(report, indent=2) + "\n")
+        write_report(options.out, options.threads, map(asdict, results))
+
+
+def asked(description: str | None) -> argparse.Namespace:
+    """Read threads and result file from the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
+
+
+def write_report(file: Path, threads: int, results: Iterable[Mapping[str, object]]) -> None:
+    """Write what was measured, and where."""
+    report = {
+        "machine": describe_machine(threads),
+        "torch": torch.__version__,
+        "results": list(results),
+    }
+    file.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def measure(name: str, recipe: Recipe, items: int) -> Measured:
