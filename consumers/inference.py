@@ -17,6 +17,7 @@ import torch
 
 from ader_stream import metrics as m
 from ader_stream.errors import ArtifactError, NotYetError
+from ader_stream.memory import give_back_large_blocks
 from ader_stream.metrics import Metrics
 from ader_stream.process import Process, run_worker
 from ader_stream.registry.load import load_serving
@@ -56,6 +57,7 @@ def run(settings: Settings) -> None:
     clients.check_reachable()
     check_topics(clients.admin(), topics)
     torch.set_num_threads(settings.inference.threads)
+    give_back_large_blocks()
     with Process("inference", settings) as process:
         _Worker(settings, process).run()
 

@@ -118,7 +118,7 @@ class FakeKafka:
         """Take a record away, as compaction does: the offsets of the others stay."""
         self.log[record.topic(), record.partition()][record.offset()] = None
 
-    def reader(self, *, committed: bool = True) -> FakeReader:
+    def reader(self, *, committed: bool = True, ahead_kib: int = 0) -> FakeReader:
         return FakeReader(self)
 
     def producer(self, transactional_id: str | None = None, **_: object) -> FakeProducer:

@@ -9,7 +9,7 @@ from typing import cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ader_stream.errors import AderError, OffsetError, TopicError
-from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.clients import READ_AHEAD_KIB, READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.records import Record
 
 BATCH_SECONDS = 0.02
@@ -57,10 +57,11 @@ def read_range(
     start: int,
     end: int,
     at_once: int = READ_MESSAGES,
+    ahead_kib: int = READ_AHEAD_KIB,
 ) -> Iterator[Record]:
     """Yield the committed records of a partition with `start` <= offset < `end`.
 
-    `at_once` bounds the records that are held at a time.
+    `at_once` bounds the records that are held at a time, `ahead_kib` what is fetched before.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def read_range(
     """
     if start >= end:
         return
-    reader = clients.reader()
+    reader = clients.reader(ahead_kib=ahead_kib)
     try:
         reader.assign([TopicPartition(topic, partition, start)])
         yield from _records_below(reader, end, at_once)

@@ -24,6 +24,9 @@ MAX_RECORD_BYTES = 4 * 2**20
 READ_MESSAGES = 10_000
 """Records that one `consume` call asks for: a list costs far less than as many polls."""
 
+READ_AHEAD_KIB = 64 * 1024
+"""What a client fetches before it is asked for: librdkafka's default."""
+
 
 @dataclass(frozen=True)
 class KafkaClients:
@@ -58,10 +61,11 @@ class KafkaClients:
             {"group.id": group, "enable.partition.eof": True, **self._group_properties()}
         )
 
-    def reader(self, *, committed: bool = True) -> Consumer:
+    def reader(self, *, committed: bool = True, ahead_kib: int = READ_AHEAD_KIB) -> Consumer:
         """Consumer without a group: the caller assigns partitions and offsets.
 
-        It says `_PARTITION_EOF` where the log ends for now.
+        It says `_PARTITION_EOF` where the log ends for now, and holds some `ahead_kib` that were
+        not asked for yet.
         """
         isolation = "read_committed" if committed else "read_uncommitted"
         return self._consumer(
@@ -69,6 +73,7 @@ class KafkaClients:
                 "group.id": "unused",
                 "isolation.level": isolation,
                 "enable.partition.eof": True,
+                "queued.max.messages.kbytes": ahead_kib,
             }
         )
 

@@ -32,6 +32,9 @@ FIRST_PAUSE_SECONDS = 0.5
 CHUNKS_AT_ONCE = 8
 """Chunks that one `consume` call asks for: some 7 MB, however large the version is."""
 
+AHEAD_KIB = 8 * 1024
+"""Chunks that are fetched before they are asked for: enough to keep a reader busy."""
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -124,7 +127,7 @@ class ModelReader:
         topic = self.topics.model_chunks
         try:
             end = min(end, offset_range(self.clients, topic, 0)[1])
-            for record in read_range(self.clients, topic, 0, first, end, CHUNKS_AT_ONCE):
+            for record in read_range(self.clients, topic, 0, first, end, CHUNKS_AT_ONCE, AHEAD_KIB):
                 yield (record.key() or b"").decode(errors="replace"), record.value() or b""
         except OffsetError as error:
             raise ArtifactError(
