@@ -103,13 +103,17 @@ class Core(SessionModel):
         directions: Tensor = _Directions.apply(table, dropped)
         return directions
 
-    def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
+    def item_scales(self) -> Tensor:
+        """Scale rows to length 1 (`SessionModel.item_scales`)."""
+        return _scales(self.items.weight)[:, 0]
+
+    def scores(self, inputs: Tensor, scales: Tensor) -> Tensor:
         """Score sessions (`SessionModel.scores`).
 
         Items gain by how often the last block's sessions clicked them, and a session's own items
         by how readily people return.
         """
-        scores: Tensor = super().scores(inputs, layer)
+        scores: Tensor = super().scores(inputs, scales)
         return add_gains(scores.add_(self.pull * self._popularity()), inputs, self.gains)
 
     def meet(self, clicks: Tensor) -> None:
@@ -165,7 +169,7 @@ class _Directions(torch.autograd.Function):
     def forward(ctx: Any, table: Tensor, dropped: float) -> Tensor:
         kept = random_mask(table, dropped) if dropped else None
         rows = table if kept is None else table * kept  # (I, D)
-        scale = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(1e-12).reciprocal_()
+        scale = _scales(rows)
         directions: Tensor = rows * scale
         ctx.save_for_backward(directions, scale)
         ctx.kept = kept
@@ -177,3 +181,9 @@ class _Directions(torch.autograd.Function):
         along = torch.linalg.vecdot(upstream[0], directions)[:, None]
         gradient: Tensor = torch.addcmul(upstream[0], directions, along, value=-1).mul_(scale)
         return gradient if ctx.kept is None else gradient.mul_(ctx.kept), None
+
+
+def _scales(rows: Tensor) -> Tensor:
+    """By what rows (I, D) are multiplied to have length 1: (I, 1)."""
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return lengths.clamp_min_(1e-12).reciprocal_()

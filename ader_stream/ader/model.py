@@ -139,18 +139,25 @@ class SessionModel(nn.Module, ABC):
         """Return the output layer (I, D); column i of the scores belongs to item index i + 1."""
         return self.output_layer(self.items.weight)
 
-    def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
+    def item_scales(self) -> Tensor:
+        """Return by what scores over the item table are multiplied (I,), or () for all alike.
+
+        They take the place of an output layer of its own wherever items are only ranked.
+        """
+        return torch.ones(())
+
+    def scores(self, inputs: Tensor, scales: Tensor) -> Tensor:
         """Score every item (B, I) after left-padded item indices (B, T), for ranking.
 
         Parameters
         ----------
         inputs
             Sessions.
-        layer
-            What `item_table` returned.
+        scales
+            What `item_scales` returned.
         """
-        scores: Tensor = self(inputs) @ layer.T
-        return scores
+        scores: Tensor = self(inputs) @ self.items.weight.T
+        return scores.mul_(scales)
 
     def look_up(self, lessons: Sequence[Pieces]) -> tuple[Tensor, list[Tensor]]:
         """Read the item table for a training step.

@@ -61,14 +61,14 @@ def rank_samples(
     model: SessionModel,
     samples: Samples,
     between: Callable[[], None] = nothing,
-    layer: Tensor | None = None,
+    scales: Tensor | None = None,
 ) -> Int64:
     """Rank the samples' targets: zero-based (S,); `between` is called after every chunk."""
     ranks = np.zeros(len(samples), dtype=np.int64)
-    table = model.item_table() if layer is None else layer
+    scales = model.item_scales() if scales is None else scales
     for rows in by_length(samples.lengths, chunk_rows(model)):
         batch = pack(samples, rows)
-        ranks[rows] = ranks_of(model.scores(batch.inputs, table), batch.targets).numpy()
+        ranks[rows] = ranks_of(model.scores(batch.inputs, scales), batch.targets).numpy()
         between()
     return ranks
 
@@ -77,7 +77,7 @@ def rank_targets(
     model: SessionModel,
     prefixes: Sequence[Sequence[int]],
     targets: Sequence[int],
-    layer: Tensor | None = None,
+    scales: Tensor | None = None,
 ) -> Int64:
     """Rank each target among all known items, given the clicks before it.
 
@@ -89,8 +89,8 @@ def rank_targets(
         Known item indices, oldest first, none of them empty; the last maxlen count.
     targets
         One item index a prefix, 1 … I.
-    layer
-        What `model.item_table` has returned, where it is at hand.
+    scales
+        What `model.item_scales` has returned, where it is at hand.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def rank_targets(
     items, offsets = flatten(sequences)
     ends = offsets[1:] - 1
     starts = np.maximum(offsets[:-1], ends - model.architecture.maxlen)
-    return rank_samples(model, Samples(items, starts, ends), layer=layer)
+    return rank_samples(model, Samples(items, starts, ends), scales=scales)
 
 
 @torch.no_grad()
@@ -111,7 +111,7 @@ def top_k(
     model: SessionModel,
     prefixes: Sequence[Sequence[int]],
     k: int,
-    layer: Tensor | None = None,
+    scales: Tensor | None = None,
 ) -> tuple[Int64, npt.NDArray[np.float32]]:
     """List the k best items after each prefix.
 
@@ -123,8 +123,8 @@ def top_k(
         Known item indices, oldest first, none of them empty; the last maxlen count.
     k
         Length of the lists; all known items where there are fewer.
-    layer
-        What `model.item_table` has returned, where it is at hand.
+    scales
+        What `model.item_scales` has returned, where it is at hand.
 
     Returns
     -------
@@ -135,10 +135,10 @@ def top_k(
     k = min(k, model.n_items)
     indices = np.zeros((len(prefixes), k), dtype=np.int64)
     scores = np.zeros((len(prefixes), k), dtype=np.float32)
-    table = model.item_table() if layer is None else layer
+    scales = model.item_scales() if scales is None else scales
     for rows in _chunks(len(prefixes), chunk_rows(model)):
         inputs = pack_prefixes(prefixes[rows], model.architecture.maxlen)
-        columns, values = best_of(model.scores(inputs, table), k)
+        columns, values = best_of(model.scores(inputs, scales), k)
         indices[rows], scores[rows] = columns.numpy() + 1, values.numpy()
     return indices, scores
 

@@ -29,8 +29,8 @@ class Version:
         When its manifest was produced, ms.
     frequent_items
         What a session of unknown items gets, best first.
-    layer
-        The model's output layer (I, D): made here, once, for no request should wait for it.
+    scales
+        Of the model's items: made here, once, for no request should wait for them.
     """
 
     number: int
@@ -39,11 +39,11 @@ class Version:
     model: SessionModel
     vocabulary: Vocabulary
     frequent_items: tuple[str, ...]
-    layer: Tensor = field(init=False)
+    scales: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         with torch.no_grad():
-            object.__setattr__(self, "layer", self.model.item_table())
+            object.__setattr__(self, "scales", self.model.item_scales())
 
 
 class Versions:

@@ -74,7 +74,7 @@ def test_training_learns_which_way_people_go(block: Callable[[int, int, int], Bl
 
 
 def test_scores_are_cosines_over_the_temperature(core: Core) -> None:
-    scores = core.scores(torch.tensor([[2]]), core.item_table())
+    scores = core.scores(torch.tensor([[2]]), core.item_scales())
     cosines = functional.cosine_similarity(core.items.weight[1:2], core.items.weight)
     torch.testing.assert_close(scores[0], cosines / 0.1)  # the last click itself gains nothing
 
@@ -101,11 +101,11 @@ def test_calibration_without_samples_keeps_the_gains(core: Core) -> None:
 
 
 def test_items_gain_by_their_clicks_in_the_last_block(core: Core) -> None:
-    layer, inputs = core.item_table(), torch.tensor([[2]])
-    before = core.scores(inputs, layer)
+    scales, inputs = core.item_scales(), torch.tensor([[2]])
+    before = core.scores(inputs, scales)
     core.meet(torch.tensor([0, 0, 0, 20, 0, 0, 0, 0, 1]))
     core.pull.fill_(0.2)
-    gained = core.scores(inputs, layer) - before
+    gained = core.scores(inputs, scales) - before
     expected = torch.full((1, 9), 0.2 * math.log(0.5))
     expected[0, 3], expected[0, 8] = 0.2 * math.log(20.5), 0.2 * math.log(1.5)
     torch.testing.assert_close(gained, expected)
