@@ -17,7 +17,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.model import Architecture, SessionModel
 from ader_stream.ader.state import MOMENTS, STEPS, State
 from ader_stream.ader.tensors import Blob, read_tensors
+from ader_stream.ader.texts import Texts
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.errors import ArtifactError
 
@@ -98,24 +98,20 @@ def content_digest(parts: Mapping[str, Blob]) -> str:
 
 
 def _encode_vocabulary(vocabulary: Vocabulary) -> bytes:
-    ids = [item.encode() for item in vocabulary.items]
-    utf8 = np.frombuffer(b"".join(ids), dtype=np.uint8).copy()
-    offsets = np.concatenate([[0], np.cumsum([len(item) for item in ids], dtype=np.int64)])
-    return save({"utf8": torch.from_numpy(utf8), "offsets": torch.from_numpy(offsets)})
+    items = vocabulary.items
+    return save({"utf8": torch.tensor(items.utf8), "offsets": torch.tensor(items.offsets)})
 
 
 def _decode_vocabulary(blob: Blob) -> Vocabulary:
     tensors = _load_named("vocabulary", blob, {"utf8": torch.uint8, "offsets": torch.int64})
-    text = tensors["utf8"].numpy().tobytes()
-    offsets = tensors["offsets"].numpy()
-    _require_offsets("vocabulary", offsets, len(text))
+    utf8, offsets = tensors["utf8"].numpy(), tensors["offsets"].numpy()
+    _require_offsets("vocabulary", offsets, len(utf8))
     try:
-        ids = [text[start:end].decode() for start, end in pairwise(offsets.tolist())]
-    except UnicodeDecodeError as error:
-        raise ArtifactError(f"vocabulary holds an item id that is not UTF-8: {error}") from error
-    if len(set(ids)) < len(ids):
-        raise ArtifactError(f"vocabulary holds {len(ids) - len(set(ids))} item ids twice")
-    return Vocabulary(tuple(ids))
+        return Vocabulary(Texts(utf8, offsets))
+    except ValueError as error:
+        raise ArtifactError(
+            f"vocabulary holds item ids that are not UTF-8 or not distinct: {error}"
+        ) from None
 
 
 def _encode_exemplars(exemplars: Exemplars) -> bytes:

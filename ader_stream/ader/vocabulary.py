@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+
+from ader_stream.ader.texts import Texts
 
 PADDING = 0
 
+NO_ITEMS = Texts.of(())
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """The items that a model knows.
 
@@ -26,24 +29,26 @@ class Vocabulary:
     Examples
     --------
     >>> vocabulary = Vocabulary().extended([("shoe", "hat"), ("hat", "sock")])
-    >>> vocabulary.items
-    ('shoe', 'hat', 'sock')
+    >>> list(vocabulary.items)
+    ['shoe', 'hat', 'sock']
     >>> vocabulary.encode(["hat", "never seen", "shoe"])
     [2, 1]
     """
 
-    items: tuple[str, ...] = ()
+    items: Texts = NO_ITEMS
 
-    @cached_property
-    def _indices(self) -> dict[str, int]:
-        return {item: index for index, item in enumerate(self.items, start=1)}
+    @classmethod
+    def of(cls, items: Iterable[str]) -> Vocabulary:
+        """Return a vocabulary of these items; raises ValueError for one that stands there twice."""
+        return cls(Texts.of(items))
 
     def __len__(self) -> int:
         return len(self.items)
 
     def index(self, item: str) -> int | None:
         """Return the item's dense index, or None where the item is unknown."""
-        return self._indices.get(item)
+        row = self.items.row(item)
+        return None if row is None else row + 1
 
     def item(self, index: int) -> str:
         """Return the item at a dense index, 1 … len; raises IndexError outside of it."""
@@ -53,8 +58,7 @@ class Vocabulary:
 
     def encode(self, items: Iterable[str]) -> list[int]:
         """Return the known items' dense indices, in order; unknown ones are dropped."""
-        indices = self._indices
-        return [indices[item] for item in items if item in indices]
+        return [row + 1 for row in map(self.items.row, items) if row is not None]
 
     def extended(self, sessions: Iterable[Sequence[str]], min_item_count: int = 1) -> Vocabulary:
         """Append a block's new items after the old ones.
@@ -68,5 +72,6 @@ class Vocabulary:
         """
         counts = Counter(item for session in sessions for item in session)
         # A Counter keeps the order of first appearance.
-        new = (item for item, count in counts.items() if count >= min_item_count)
-        return Vocabulary(self.items + tuple(item for item in new if item not in self._indices))
+        often = (item for item, count in counts.items() if count >= min_item_count)
+        new = Texts.of(item for item in often if self.items.row(item) is None)
+        return Vocabulary(self.items.extended(new)) if len(new) else self

@@ -78,7 +78,7 @@ def export_version(
             _file_of(folder, kind).write_bytes(part)
         if graph:
             (folder / ONNX).write_bytes(graph)
-        (folder / ITEMS).write_bytes(_json(state.vocabulary.items))
+        (folder / ITEMS).write_bytes(_json(list(state.vocabulary.items)))
         if signer:
             _, signature = signer.header(_json(manifest))
             (folder / SIGNATURE).write_bytes(signature)

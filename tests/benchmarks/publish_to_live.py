@@ -111,7 +111,7 @@ def random_state(items: int) -> State:
     model.grow(items, generator, 0.04)
     weights = {name: weight.detach() for name, weight in model.state_dict().items()}
     steps = {f"{name}.step": torch.ones(()) for name, _ in model.named_parameters()}
-    vocabulary = Vocabulary(tuple(str(100_000 + number) for number in range(items)))
+    vocabulary = Vocabulary.of(str(100_000 + number) for number in range(items))
     return State(weights, steps, Exemplars.none(), vocabulary, PRODUCTION.architecture)
 
 

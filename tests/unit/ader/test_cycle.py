@@ -150,7 +150,7 @@ def test_block_without_sub_sequence_is_refused(tiny: Recipe, sessions: Block) ->
 def test_items_below_min_item_count_stay_unknown(tiny: Recipe) -> None:
     sessions = [("a", "b", "once"), ("b", "a")]
     state, _ = train_cycle(sessions, None, replace(tiny, min_item_count=2), 0, unwatched)
-    assert state.vocabulary.items == ("a", "b")
+    assert list(state.vocabulary.items) == ["a", "b"]
 
 
 def test_recipe_of_another_width_than_its_parent_is_refused(tiny: Recipe, block: Blocks) -> None:

@@ -30,7 +30,7 @@ def digest(state: State) -> str:
     return content_digest(encode_parts(state))
 
 
-NINE = Vocabulary(tuple("abcdefghi"))
+NINE = Vocabulary.of("abcdefghi")
 
 
 def test_counts_by_hand() -> None:

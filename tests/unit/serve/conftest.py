@@ -20,5 +20,5 @@ def version() -> Version:
     model.initialise(generator)
     model.grow(len(ITEMS), generator, item_bound=0.5)
     return Version(
-        3, 7, 1_700_000_000_000, model, Vocabulary(ITEMS), ("item-4", "item-2", "item-0")
+        3, 7, 1_700_000_000_000, model, Vocabulary.of(ITEMS), ("item-4", "item-2", "item-0")
     )
