@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -58,8 +59,9 @@ def show(version: int, as_json: bool, settings: Settings) -> None:
     """Print all that is known of a version; with --json, its manifest to the last chunk."""
     registry = _registry(settings)
     manifest = _manifest(registry, version)
+    signature = _signature(registry, version, settings)
     if as_json:
-        click.echo(json.dumps(manifest))
+        click.echo(json.dumps(manifest | {"signature": signature}))
         return
     chunks = {part["kind"]: len(part["chunks"]) for part in manifest["parts"]}
     sizes = {part["kind"]: part["size"] for part in manifest["parts"]}
@@ -67,7 +69,8 @@ def show(version: int, as_json: bool, settings: Settings) -> None:
         "parts": {"bytes": sizes, "chunks": chunks},
         "frequent_items": len(manifest["frequent_items"]),
     }
-    click.echo(json.dumps(known | {"roles": roles(registry, version)}, indent=2))
+    known |= {"roles": roles(registry, version), "signature": signature}
+    click.echo(json.dumps(known, indent=2))
 
 
 @models.command()
@@ -77,7 +80,7 @@ def show(version: int, as_json: bool, settings: Settings) -> None:
 def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None:
     """Read versions as a worker does and say whether they can be used; all of them without names.
 
-    Exits with 1 if one cannot.
+    Whose key has signed them is said, too. Exits with 1 if one cannot be used.
     """
     from ader_stream.registry.load import load_state  # noqa: PLC0415 - loads torch
 
@@ -92,9 +95,13 @@ def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None
         except ArtifactError as error:
             reason = f"{error.reason}: {error}"
             broken.append(version)
+        signature = _signature(registry, version, settings)
         found = {"version": version, "usable": reason is None, "reason": reason}
+        told = reason or f"as published, {_signed(signature)}"
         click.echo(
-            json.dumps(found) if as_json else f"version {version}: {reason or 'as published'}"
+            json.dumps(found | {"signature": signature})
+            if as_json
+            else f"version {version}: {told}"
         )
     if broken:
         raise ArtifactError(f"{len(broken)} versions cannot be used: {broken}")
@@ -230,6 +237,19 @@ def _manifest(registry: Registry, version: int) -> Manifest:
             f"version {version} is not there; there are {_cell(sorted(registry.manifests))}"
         )
     return registry.manifests[version]
+
+
+def _signature(registry: Registry, version: int, settings: Settings) -> dict[str, Any] | None:
+    """Say by which key a version is signed; a trusted one's signature was verified."""
+    key = registry.signers[version]
+    return {"key": key, "trusted": key in settings.trust.keys.keys} if key else None
+
+
+def _signed(signature: dict[str, Any] | None) -> str:
+    if signature is None:
+        return "unsigned"
+    how = "trusted" if signature["trusted"] else "not one of models.trusted_keys, unverified"
+    return f"signed by the key {signature['key']} ({how})"
 
 
 def _accepted(registry: Registry, version: int) -> None:

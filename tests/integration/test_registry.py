@@ -129,7 +129,7 @@ def test_a_canary_gets_the_newest_version_until_it_is_promoted(shop: Shop) -> No
 
 def test_every_version_can_be_used_and_two_can_be_compared(shop: Shop) -> None:
     assert shop.command("verify").splitlines() == [
-        f"version {version}: as published" for version in range(1, 5)
+        f"version {version}: as published, unsigned" for version in range(1, 5)
     ]
     differences = json.loads(shop.command("diff", "3", "4", "--json"))
     assert differences["parent"] == [2, 1]

@@ -13,9 +13,10 @@ from ader_stream.errors import ArtifactError, DecodeError
 from ader_stream.stream.control import Command, decode_command, last_of_each
 from ader_stream.stream.kafka.changelog import checked, offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Manifest, Trust, decode_manifest
+from ader_stream.stream.models.signing import signer_of
 from ader_stream.stream.models.standing import Standing, standing
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,8 @@ class Registry:
         By version, those that were pruned taken out.
     commands
         The last of each, in the order of the log.
+    signers
+        Version → id of the key that its manifest says it is signed by; None where it is not signed.
     control_offset
         Behind the last record of `control` that was read.
     """
@@ -54,6 +57,7 @@ class Registry:
     def __init__(self, trust: Trust, on_refused: Refusal = refuse_none) -> None:
         self.manifests: dict[int, Manifest] = {}
         self.commands: list[Command] = []
+        self.signers: dict[int, str | None] = {}
         self.control_offset = 0
         self._trust = trust
         self._on_refused = on_refused
@@ -84,6 +88,7 @@ class Registry:
             self._on_refused(error)
         else:
             self.manifests[manifest["version"]] = manifest
+            self.signers[manifest["version"]] = signer_of(dict(headers_of(record)))
 
     def take_command(self, record: Record) -> None:
         """Take a record of the control topic; one that cannot be read is passed over."""

@@ -59,9 +59,7 @@ class TrustedKeys:
         ArtifactError
             A trusted key's signature is wrong, or there is none where one is required.
         """
-        key_id_, _, signature = (
-            headers.get(SIGNATURE_HEADER, b"").decode("ascii", "replace").partition(":")
-        )
+        key_id_, signature = _named(headers)
         key = self.keys.get(key_id_)
         if key is None:
             if self.required:
@@ -82,6 +80,22 @@ class TrustedKeys:
                 "signature",
             ) from None
         return key_id_
+
+
+def signer_of(headers: Mapping[str, bytes]) -> str | None:
+    """Return the id of the key that a record says it is signed by; None where it is not signed.
+
+    Whoever has read the record has verified the signature if it is a trusted key's, and only then.
+    """
+    return _named(headers)[0] or None
+
+
+def _named(headers: Mapping[str, bytes]) -> tuple[str, str]:
+    """Key id and signature, as a record names them; empty where it does not."""
+    key_id_, _, signature = (
+        headers.get(SIGNATURE_HEADER, b"").decode("ascii", "replace").partition(":")
+    )
+    return key_id_, signature
 
 
 def key_id(key: Ed25519PublicKey) -> str:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from queue import Empty, Queue
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ader_stream.errors import ArtifactError
 from ader_stream.stream.control import Command, ask, decode_command, last_of_each
@@ -19,6 +20,7 @@ from ader_stream.stream.models.registry import (
     refuse_none,
     registry_reader,
 )
+from ader_stream.stream.models.signing import Signer
 from tests.fakes import FakeKafka, complete_manifest, example_manifest
 
 TOPICS = Topics("ader")
@@ -243,3 +245,13 @@ def test_sessions_are_needed_from_the_oldest_versions_first_one_on() -> None:
             ]
         }
     assert needed_offsets(registry) == {0: 10, 2: 5}
+
+
+# --- signatures
+
+
+def test_the_registry_says_who_has_signed_a_version(kafka: FakeKafka) -> None:
+    signer = Signer(Ed25519PrivateKey.generate())
+    publish(kafka, 1)
+    ModelPublisher(kafka, TOPICS, 100, signer).publish(example_manifest(2), PARTS)
+    assert read_registry(kafka, TOPICS, Trust()).signers == {1: None, 2: signer.key_id}

@@ -14,6 +14,7 @@ from ader_stream.stream.models.signing import (
     key_id,
     read_signer,
     read_trusted,
+    signer_of,
 )
 
 VALUE = b"a manifest"
@@ -100,3 +101,8 @@ def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
     openssl("genpkey", "-algorithm", "x25519", "-out", file)
     with pytest.raises(SettingsError, match="X25519PrivateKey; expected a private Ed25519 key"):
         read_signer(file)
+
+
+def test_the_key_that_a_record_names_is_told_be_it_trusted_or_not() -> None:
+    assert signer_of(signed(1)) == key_id(key(1).public_key())
+    assert signer_of({}) is None
