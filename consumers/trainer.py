@@ -97,6 +97,7 @@ class _Leader:
         self._gate = GateRule(
             settings.trainer.max_recall_drop,
             settings.trainer.max_forgetting,
+            settings.trainer.max_mislaid,
             settings.trainer.min_item_coverage,
             settings.models.max_bytes,
         )

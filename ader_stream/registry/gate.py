@@ -3,19 +3,21 @@
 It is held against its parent twice. On samples of its block: held out where the recipe holds some
 out, else samples that it was trained on, on which no sound version is worse than one that never
 saw them. And on its parent's exemplars, which both were trained on: a version that learnt nonsense,
-be it from a sound block or by heart from a poisoned one, has lost what its parent knew.
+be it from a sound block or by heart from a poisoned one, has lost what its parent knew. Forgetting
+lets an item slip out of a list; one that is suddenly among the last has been mislaid, and few of
+those show what a recall would not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
 from ader_stream.ader.cycle import held_out_samples
-from ader_stream.ader.dataset import Samples, split_sessions
+from ader_stream.ader.dataset import Int64, Samples, split_sessions
 from ader_stream.ader.methods import Sessions
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import rank_samples, top_k
@@ -33,6 +35,12 @@ RANKED = 5_000
 
 LIST = 20
 
+MISLAID = 0.25
+"""Share of all items behind which an item is mislaid that the parent has in its list."""
+
+MISLAID_FROM = 500
+"""Listed exemplars from which the mislaid ones are counted: one in a hundred must be several."""
+
 NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -46,6 +54,8 @@ class GateRule:
         Percentage points that its validation Recall@20 may lie below its parent's.
     max_forgetting
         Percentage points that its Recall@20 on its parent's exemplars may lie below the parent's.
+    max_mislaid
+        Percent of the exemplars listed by its parent that it may rank behind a quarter of all.
     min_item_coverage
         Share of the items that must stand in some validation sample's list of 20.
     max_bytes
@@ -54,6 +64,7 @@ class GateRule:
 
     max_recall_drop: float
     max_forgetting: float
+    max_mislaid: float
     min_item_coverage: float
     max_bytes: int
 
@@ -74,6 +85,9 @@ class Measured:
         The parent's, as far as they were ranked.
     exemplar_recall20, parent_exemplar_recall20
         On those, percent.
+    mislaid
+        Of those that the parent lists, percent that this version ranks behind a quarter of all
+        items.
     """
 
     samples: int
@@ -83,6 +97,7 @@ class Measured:
     exemplars: int = 0
     exemplar_recall20: float | None = None
     parent_exemplar_recall20: float | None = None
+    mislaid: float | None = None
 
     def avro(self) -> dict[str, object]:
         """Return the Avro value."""
@@ -110,47 +125,53 @@ def measure(
     model, before = state.model(), parent.model() if parent else None
     known = validation.take(_known_to(validation, before.n_items)) if before else validation
     remembered = _some(parent.exemplars.samples()) if parent else known.take(NONE)
+    then, now = _ranks(before, remembered, between), _ranks(model, remembered, between)
     return Measured(
         samples=len(known),
-        recall20=_recall20(model, known, between),
-        parent_recall20=_recall20(before, known, between),
+        recall20=_recall20(_ranks(model, known, between)),
+        parent_recall20=_recall20(_ranks(before, known, between)),
         item_coverage=_coverage(model, known),
         exemplars=len(remembered),
-        exemplar_recall20=_recall20(model, remembered, between),
-        parent_exemplar_recall20=_recall20(before, remembered, between),
+        exemplar_recall20=_recall20(now),
+        parent_exemplar_recall20=_recall20(then),
+        mislaid=_mislaid(then, now, model.n_items),
     )
 
 
 def why_rejected(rule: GateRule, measured: Measured, state: State, size: int) -> str | None:
     """Say what a version fails by; None if it may serve."""
+    return next(_faults(rule, measured, state, size), None)
+
+
+def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iterator[str]:
     broken = [name for name, weight in state.weights.items() if not torch.isfinite(weight).all()]
     if broken:
-        return f"weights are not finite: {', '.join(broken)}; expected numbers"
+        yield f"weights are not finite: {', '.join(broken)}; expected numbers"
     if size > rule.max_bytes:
-        return f"it has {size} bytes; models.max_bytes allows {rule.max_bytes}"
+        yield f"it has {size} bytes; models.max_bytes allows {rule.max_bytes}"
     coverage = measured.item_coverage
     if coverage is not None and coverage < rule.min_item_coverage:
-        return (
+        yield (
             f"its lists hold {coverage:.4%} of the items; trainer.min_item_coverage asks for "
             f"{rule.min_item_coverage:.4%}"
         )
-    drop = _drop(measured.samples, measured.recall20, measured.parent_recall20)
-    if drop > rule.max_recall_drop:
-        return (
+    if _drop(measured.samples, measured.recall20, measured.parent_recall20) > rule.max_recall_drop:
+        yield (
             f"validation Recall@20 is {measured.recall20:.2f}, the parent's "
             f"{measured.parent_recall20:.2f}; trainer.max_recall_drop allows "
             f"{rule.max_recall_drop:g} points less"
         )
-    forgotten = _drop(
-        measured.exemplars, measured.exemplar_recall20, measured.parent_exemplar_recall20
-    )
-    if forgotten > rule.max_forgetting:
-        return (
-            f"Recall@20 on the parent's exemplars is {measured.exemplar_recall20:.2f}, the "
-            f"parent's {measured.parent_exemplar_recall20:.2f}; trainer.max_forgetting allows "
-            f"{rule.max_forgetting:g} points less"
+    then, now = measured.parent_exemplar_recall20, measured.exemplar_recall20
+    if _drop(measured.exemplars, now, then) > rule.max_forgetting:
+        yield (
+            f"Recall@20 on the parent's exemplars is {now:.2f}, the parent's {then:.2f}; "
+            f"trainer.max_forgetting allows {rule.max_forgetting:g} points less"
         )
-    return None
+    if measured.mislaid is not None and measured.mislaid > rule.max_mislaid:
+        yield (
+            f"{measured.mislaid:.2f}% of the exemplars that the parent lists stand behind "
+            f"{MISLAID:.0%} of all items; trainer.max_mislaid allows {rule.max_mislaid:g}%"
+        )
 
 
 def _drop(samples: int, recall: float | None, parents: float | None) -> float:
@@ -166,18 +187,27 @@ def _some(samples: Samples) -> Samples:
     return samples.take(order[:RANKED])
 
 
-def _known_to(samples: Samples, n_items: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _known_to(samples: Samples, n_items: int) -> Int64:
     """Rows whose inputs and target are among the first `n_items` items."""
     unknown = np.concatenate([[0], np.cumsum(samples.items > n_items)])
     return np.flatnonzero(unknown[samples.targets + 1] == unknown[samples.starts])
 
 
-def _recall20(
-    model: SessionModel | None, samples: Samples, between: Callable[[], None]
-) -> float | None:
-    if model is None or not len(samples):
+def _ranks(model: SessionModel | None, samples: Samples, between: Callable[[], None]) -> Int64:
+    """Rank the samples; without a model, none of them."""
+    return rank_samples(model, samples, between) if model else NONE
+
+
+def _recall20(ranks: Int64) -> float | None:
+    return 100 * float(np.mean(ranks < LIST)) if len(ranks) else None
+
+
+def _mislaid(then: Int64, now: Int64, n_items: int) -> float | None:
+    """Percent of what was listed that is far behind now; None where too little was listed."""
+    listed = then < LIST
+    if listed.sum() < MISLAID_FROM:
         return None
-    return 100 * float(np.mean(rank_samples(model, samples, between) < LIST))
+    return 100 * float(np.mean(now[listed] >= max(2 * LIST, MISLAID * n_items)))
 
 
 def _coverage(model: SessionModel, samples: Samples) -> float | None:

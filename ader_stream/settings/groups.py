@@ -223,6 +223,13 @@ class TrainerSettings(_Group):
         description="A version whose Recall@20 on its parent's exemplars lies more percentage "
         "points below the parent's is rejected.",
     )
+    max_mislaid: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="A version that ranks more percent of the exemplars that its parent lists "
+        "behind a quarter of all items is rejected.",
+    )
     min_item_coverage: float = Field(
         0.001,
         ge=0,

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from ader_stream.cli.main import COMMANDS
 from ader_stream.cli.settings import settings
-from tests.benchmarks import sessionizer
+from tests.benchmarks import gate, sessionizer
 from tests.benchmarks.results_table import BEGIN, END, RESULTS, markdown_table, read_results
 
 README = Path(__file__).parents[2] / "README.md"
@@ -38,3 +38,9 @@ def test_readme_shows_what_a_click_costs_as_it_was_measured() -> None:
 
     shown = sessionizer.BEGIN + table + sessionizer.END
     assert shown in README.read_text(encoding="utf-8")
+
+
+def test_readme_shows_what_the_gate_says_as_it_was_measured() -> None:
+    result = json.loads((gate.RESULTS / "production.json").read_text("utf-8"))
+
+    assert gate.BEGIN + gate.markdown_table(result) + gate.END in README.read_text("utf-8")

@@ -98,6 +98,7 @@ OTHER = {
     "trainer.checkpoints": "checkpoints",
     "trainer.max_recall_drop": "1.5",
     "trainer.max_forgetting": "2.5",
+    "trainer.max_mislaid": "0.5",
     "trainer.min_item_coverage": "0.1",
     "trainer.chunk_size": "5000",
     "trainer.chunk_compression": "zstd",

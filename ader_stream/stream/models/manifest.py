@@ -18,10 +18,11 @@ from ader_stream.stream.kafka.codec import Headers, decode, encode
 from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.models.signing import Signer, TrustedKeys
 
-FORMAT = 3
+FORMAT = 4
 """Version of the artifact's format; a reader refuses a newer one and reads the one before.
 
-1 had no checksum, status or gate; 2 did not say how clicks were cut, nor which requests were known.
+1 had no checksum, status or gate; 2 did not say how clicks were cut, nor which requests were known;
+3 did not say which exemplars were mislaid.
 """
 
 CHECKSUM_HEADER = "ader-sha256"

@@ -9,11 +9,13 @@ import torch
 
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.dataset import Samples
+from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.ranking import top_k
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.state import State
 from ader_stream.registry.gate import (
     COMPARED_FROM,
+    MISLAID_FROM,
     GateRule,
     Measured,
     measure,
@@ -22,7 +24,13 @@ from ader_stream.registry.gate import (
 )
 from tests.unit.registry.conftest import SEED, walks
 
-RULE = GateRule(max_recall_drop=2.0, max_forgetting=4.0, min_item_coverage=0.1, max_bytes=1_000)
+RULE = GateRule(
+    max_recall_drop=2.0,
+    max_forgetting=4.0,
+    max_mislaid=1.0,
+    min_item_coverage=0.1,
+    max_bytes=1_000,
+)
 GOOD = Measured(
     COMPARED_FROM,
     recall20=50.0,
@@ -31,7 +39,9 @@ GOOD = Measured(
     exemplars=COMPARED_FROM,
     exemplar_recall20=60.0,
     parent_exemplar_recall20=63.0,
+    mislaid=0.9,
 )
+NONE_HELD_OUT = Samples(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def nothing() -> None:
@@ -90,8 +100,7 @@ def test_coverage_is_the_share_of_items_in_some_list(state: State, recipe: Recip
 
 
 def test_where_nothing_is_held_out_nothing_is_measured(state: State) -> None:
-    none = Samples(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    assert measure(none, None, state, nothing) == Measured(0)
+    assert measure(NONE_HELD_OUT, None, state, nothing) == Measured(0)
     assert why_rejected(RULE, Measured(0), state, 0) is None
 
 
@@ -108,6 +117,11 @@ def test_a_good_version_passes(state: State) -> None:
             replace(GOOD, exemplar_recall20=58.9),
             0,
             "on the parent's exemplars is 58.90, the parent's 63.00; trainer.max_forgetting",
+        ),
+        (
+            replace(GOOD, mislaid=1.1),
+            0,
+            "1.10% of the exemplars that the parent lists stand behind 25% of all items",
         ),
         (GOOD, 1_001, "it has 1001 bytes; models.max_bytes allows 1000"),
     ],
@@ -131,3 +145,26 @@ def test_weights_that_are_no_numbers_are_rejected(state: State, value: float) ->
     broken = replace(state, weights=state.weights | {name: torch.full((8,), value)})
     reason = why_rejected(RULE, GOOD, broken, 0)
     assert reason == f"weights are not finite: {name}; expected numbers"
+
+
+def with_exemplars(recipe: Recipe, count: int) -> State:
+    """A version of 200 items that remembers its best guess after the first one so many times."""
+    sessions = [(f"item-{n}", f"item-{n + 1}") for n in range(0, 200, 2)]
+    state, _ = train_cycle(sessions, None, replace(recipe, max_epochs=1), SEED, lambda _: None)
+    best = int(top_k(state.model(), [[1]], 1)[0][0, 0])
+    items = np.tile(np.array([1, best], np.int32), count)
+    return replace(state, exemplars=Exemplars(items, np.arange(0, 2 * count + 1, 2)))
+
+
+def test_an_item_that_was_listed_and_stands_far_behind_is_mislaid(recipe: Recipe) -> None:
+    state = with_exemplars(recipe, MISLAID_FROM)
+    table = state.weights["items.weight"].clone()
+    table[state.exemplars.items[1] - 1] *= -1
+    child = replace(state, weights=state.weights | {"items.weight": table})
+    measured = [measure(NONE_HELD_OUT, state, each, nothing) for each in (state, child)]
+    assert [each.mislaid for each in measured] == [0.0, 100.0]
+
+
+def test_few_exemplars_that_were_listed_tell_nothing_of_what_is_mislaid(recipe: Recipe) -> None:
+    state = with_exemplars(recipe, MISLAID_FROM - 1)
+    assert measure(NONE_HELD_OUT, state, state, nothing).mislaid is None

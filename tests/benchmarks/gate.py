@@ -1,0 +1,228 @@
+"""What sound and ruined versions lose where the gate looks, and on the block that comes next.
+
+    python -m tests.benchmarks.gate [--recipe paper] [--cycles 10]
+
+trains some cycles on a simulated shop and ruins one of them in every way that is known here; it
+writes ``results/gate/RECIPE.json`` and, from there, the README's table. Minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.recipes import RECIPES, Recipe
+from ader_stream.ader.state import State
+from ader_stream.datasets.shop import SimulatedShop
+from ader_stream.datasets.shop_catalogue import ShopSize
+from ader_stream.registry.gate import (
+    GateRule,
+    Measured,
+    measure,
+    validation_samples,
+    why_rejected,
+)
+from ader_stream.settings.groups import TrainerSettings
+from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+RESULTS = ROOT / "tests" / "benchmarks" / "results" / "gate"
+BEGIN, END = "<!-- gate: python -m tests.benchmarks.gate -->\n", "<!-- /gate -->\n"
+
+HEAD = (
+    "| version | block | exemplars | next block | mislaid, % | gate |\n|---|---|---|---|---|---|\n"
+)
+
+SEED = 5
+SESSIONS = 2_000
+RUINED = 3
+"""The cycle that is ruined, too."""
+
+SETTINGS = TrainerSettings()
+RULE = GateRule(
+    max_recall_drop=SETTINGS.max_recall_drop,
+    max_forgetting=SETTINGS.max_forgetting,
+    max_mislaid=SETTINGS.max_mislaid,
+    min_item_coverage=SETTINGS.min_item_coverage,
+    max_bytes=2**30,
+)
+
+Block = list[tuple[str, ...]]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Cycle:
+    """A version, what it was made of, and the block that it will be used on."""
+
+    block: Block
+    coming: Block
+    parent: State
+    child: State
+
+    def told(self, name: str, recipe: Recipe) -> Row:
+        """What it has lost, in points of Recall@20, and what the gate says."""
+        seen = self._measured(self.block, recipe)
+        unseen = self._measured(self.coming, replace(recipe, validation_share=0.0))
+        return {
+            "version": name,
+            "block": _lost(seen.parent_recall20, seen.recall20),
+            "exemplars": _lost(seen.parent_exemplar_recall20, seen.exemplar_recall20),
+            "next_block": _lost(unseen.parent_recall20, unseen.recall20),
+            "mislaid": None if seen.mislaid is None else round(seen.mislaid, 2),
+            "rejected": why_rejected(RULE, seen, self.child, 0),
+        }
+
+    def _measured(self, block: Block, recipe: Recipe) -> Measured:
+        samples = validation_samples(block, self.parent, self.child, recipe, SEED)
+        return measure(samples, self.parent, self.child, lambda: None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", choices=list(RECIPES), default="production")
+    parser.add_argument("--cycles", type=int, default=10)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    recipe = replace(RECIPES[given.recipe], hidden=32, exemplars=3_000)
+    rows = []
+    for row in measured_rows(recipe, given.cycles):
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    result = {"recipe": given.recipe, "sessions": SESSIONS, "seed": SEED, "rows": rows}
+    (RESULTS / f"{given.recipe}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_table()
+
+
+def measured_rows(recipe: Recipe, cycles: int) -> Iterator[Row]:
+    """Train one version after another; measure each, and one in all its ruins."""
+    first, *blocks = simulated(cycles)
+    parent = train(first, None, recipe)
+    for number, (block, coming) in enumerate(pairwise(blocks), start=2):
+        cycle = Cycle(block, coming, parent, train(block, parent, recipe))
+        yield cycle.told("sound", recipe)
+        if number == RUINED:
+            for name, other in ruined(cycle, recipe):
+                yield other.told(name, recipe)
+        parent = cycle.child
+
+
+def simulated(cycles: int) -> list[Block]:
+    """Visits to a shop that changes, block by block: one more than cycles."""
+    shop = SimulatedShop(
+        BlockRule(0, DAY_MS), 30 * MINUTE_MS, ShopSize(cycles + 1, sessions=SESSIONS), SEED
+    )
+    blocks = []
+    for _, clicks in shop.blocks():
+        visits: dict[str, list[str]] = {}
+        for click in clicks:
+            visits.setdefault(click.key, []).append(click.item)
+        blocks.append([tuple(visit) for visit in visits.values()])
+    return blocks
+
+
+def train(block: Block, parent: State | None, recipe: Recipe) -> State:
+    return train_cycle(block, parent, recipe, SEED, lambda _: None)[0]
+
+
+def ruined(cycle: Cycle, recipe: Recipe) -> Iterator[tuple[str, Cycle]]:
+    """The same cycle with a version that nobody should be served."""
+    for share in (0.01, 0.02, 0.05, 0.2, 1.0):
+        name = f"{share:.0%} of the items have changed places"
+        yield name, replace(cycle, child=scrambled(cycle.child, share))
+    for times in (10, 100, 1_000):
+        faster = replace(recipe, learning_rate=times * recipe.learning_rate)
+        child = train(cycle.block, cycle.parent, faster)
+        yield f"learning rate × {times:,}", replace(cycle, child=child)
+    for share in (0.2, 0.5, 1.0):
+        block = poisoned(cycle.block, share)
+        child = train(block, cycle.parent, recipe)
+        yield f"{share:.0%} of the visits at random", replace(cycle, block=block, child=child)
+
+
+def scrambled(child: State, share: float) -> State:
+    """A share of the items have changed places."""
+    rows = torch.from_numpy(np.random.default_rng(1).permutation(len(child.vocabulary)))
+    rows = rows[: int(share * len(rows))]
+    table = child.weights["items.weight"].clone()
+    table[rows] = table[rows.roll(1)]
+    return replace(child, weights=child.weights | {"items.weight": table})
+
+
+def poisoned(block: Block, share: float) -> Block:
+    """A share of the visits went to items at random."""
+    rng, items = np.random.default_rng(1), sorted({item for visit in block for item in visit})
+    return [
+        tuple(rng.choice(items, len(visit)).tolist()) if rng.random() < share else visit
+        for visit in block
+    ]
+
+
+def _lost(parents: float | None, ours: float | None) -> float | None:
+    return None if parents is None or ours is None else round(parents - ours, 1)
+
+
+# --- the README's table
+
+
+def markdown_table(result: Mapping[str, Any]) -> str:
+    """One row for all sound versions, from the least to the most, and one for each ruin."""
+    sound = [row for row in result["rows"] if row["version"] == "sound"]
+    others = [row for row in result["rows"] if row["version"] != "sound"]
+    name = f"{len(sound)} sound versions, each after the other"
+    rows = [_line(name, sound), *(_line(row["version"], [row]) for row in others)]
+    return HEAD + "".join(rows)
+
+
+def _line(name: str, rows: Sequence[Row]) -> str:
+    columns = ("block", "exemplars", "next_block", "mislaid")
+    cells = [_range([row[column] for row in rows if row[column] is not None]) for column in columns]
+    reasons = {_reason(row["rejected"]) for row in rows}
+    return f"| {' | '.join([name, *cells, ', '.join(sorted(reasons))])} |\n"
+
+
+def _range(numbers: Sequence[float]) -> str:
+    """From the least to the most.
+
+    >>> _range([1.25, -3.0]), _range([0.5, 0.5]), _range([])
+    ('−3 … 1.25', '0.5', '')
+    """
+    ends = sorted({min(numbers), max(numbers)}) if numbers else []
+    return " … ".join(f"{number:g}".replace("-", "−") for number in ends)
+
+
+def _reason(rejected: str | None) -> str:
+    """Name the setting that a version fails by."""
+    if rejected is None:
+        return "passes"
+    [setting] = [word for word in rejected.split() if word.startswith(("trainer.", "models."))]
+    return f"`{setting}`"
+
+
+def with_table(readme: str, table: str) -> str:
+    """Replace the table between its marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + table + END + after
+
+
+def write_table() -> None:
+    """Make the README's table anew."""
+    result = json.loads((RESULTS / "production.json").read_text("utf-8"))
+    text = README.read_text("utf-8")
+    README.write_text(with_table(text, markdown_table(result)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import Any
+
+from tests.benchmarks.gate import HEAD, markdown_table, with_table
+
+
+def row(version: str, rejected: str | None = None, **other: float | None) -> dict[str, Any]:
+    lost = {"block": -7.0, "exemplars": 2.0, "next_block": 0.5, "mislaid": 0.0}
+    return {"version": version, "rejected": rejected, **lost, **other}
+
+
+def rows(*told: dict[str, Any]) -> list[str]:
+    table = markdown_table({"rows": told})
+    assert table.startswith(HEAD)
+    return table.removeprefix(HEAD).splitlines()
+
+
+def test_sound_versions_share_a_row_from_the_least_to_the_most() -> None:
+    found = rows(row("sound"), row("ruin"), row("sound", block=-2.5, mislaid=None))
+    assert (
+        found[0] == "| 2 sound versions, each after the other | −7 … −2.5 | 2 | 0.5 | 0 | passes |"
+    )
+
+
+def test_a_version_that_is_rejected_names_the_setting_that_it_fails_by() -> None:
+    [_, ruin] = rows(row("sound"), row("ruin", "1.2% is too much; trainer.max_mislaid allows 1%"))
+    assert ruin.endswith("| `trainer.max_mislaid` |")
+
+
+def test_a_sound_version_that_fails_is_not_hidden_among_the_others() -> None:
+    [line] = rows(row("sound"), row("sound", "trainer.max_forgetting allows 1"))
+    assert line.endswith("| `trainer.max_forgetting`, passes |")
+
+
+def test_the_table_takes_the_place_of_the_old_one_and_nothing_else() -> None:
+    begin, end = "<!-- gate: python -m tests.benchmarks.gate -->\n", "<!-- /gate -->\n"
+    assert with_table(f"a\n{begin}old\n{end}b\n", "new\n") == f"a\n{begin}new\n{end}b\n"
