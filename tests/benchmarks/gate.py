@@ -33,11 +33,10 @@ from ader_stream.registry.gate import (
 )
 from ader_stream.settings.groups import TrainerSettings
 from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule
+from tests.benchmarks.readme_table import ReadmeTable
 
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-RESULTS = ROOT / "tests" / "benchmarks" / "results" / "gate"
-BEGIN, END = "<!-- gate: python -m tests.benchmarks.gate -->\n", "<!-- /gate -->\n"
+RESULTS = Path(__file__).parent / "results" / "gate"
+TABLE = ReadmeTable("gate", "python -m tests.benchmarks.gate")
 
 HEAD = (
     "| version | block | exemplars | next block | mislaid, % | gate |\n|---|---|---|---|---|---|\n"
@@ -210,18 +209,9 @@ def _reason(rejected: str | None) -> str:
     return f"`{setting}`"
 
 
-def with_table(readme: str, table: str) -> str:
-    """Replace the table between its marks."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + table + END + after
-
-
 def write_table() -> None:
     """Make the README's table anew."""
-    result = json.loads((RESULTS / "production.json").read_text("utf-8"))
-    text = README.read_text("utf-8")
-    README.write_text(with_table(text, markdown_table(result)), encoding="utf-8")
+    TABLE.write(markdown_table(json.loads((RESULTS / "production.json").read_text("utf-8"))))
 
 
 if __name__ == "__main__":

@@ -3,18 +3,21 @@
     python -m tests.benchmarks.publish_to_live HOST:PORT [--workers 8] [--jitter 2s] [--out FILE]
 
 publishes versions of a model of DIGINETICA's size one after another, each as soon as every worker
-serves the one before. ``--items 1600000 --versions 2`` is a model of 1 GB.
+serves the one before. ``--items 1600000 --versions 2`` is a model of 1 GB. What ``--out`` has left
+in ``results/speed/publish_to_live-*.json`` is the README's table (``--table`` writes it).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
 import torch
 
@@ -25,9 +28,21 @@ from ader_stream.ader.state import State, untrained
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.machine import describe_machine
 from ader_stream.stream.models.model_log import ModelPublisher
+from tests.benchmarks.readme_table import ReadmeTable
 from tests.benchmarks.resident import peak_mib, reset_peak, resident_mib
 from tests.fakes import example_manifest
 from tests.integration.system import System, Worker
+
+RESULTS = Path(__file__).parent / "results" / "speed"
+TABLE = ReadmeTable("benchmark", "publish_to_live")
+
+HEAD = (
+    "| workers | cores | MiB served | `inference.jitter` | swaps | live: median, worst | between "
+    "the workers: median, worst | memory, MiB: one version, highest in a swap, in the end |\n"
+    "|---|---|---|---|---|---|---|---|\n"
+)
+
+Result = Mapping[str, Any]
 
 
 def main() -> None:
@@ -115,5 +130,47 @@ def random_state(items: int) -> State:
     return State(weights, steps, Exemplars.none(), vocabulary, PRODUCTION.architecture)
 
 
+# --- the README's table
+
+
+def read_results() -> list[Result]:
+    """Read what was measured, the smaller model and the fewer workers first."""
+    files = RESULTS.glob("publish_to_live-*.json")
+    results = [json.loads(file.read_text("utf-8")) for file in files]
+    return sorted(results, key=lambda r: (r["items"], r["workers"], r["jitter"]))
+
+
+def markdown_table(results: Iterable[Result]) -> str:
+    """One row for each result."""
+    return HEAD + "".join(map(_row, results))
+
+
+def _row(result: Result) -> str:
+    memory = result["memory_mib"]
+    memories = (
+        memory["with_one_version"],
+        memory["at_its_peak_while_swapping"],
+        memory["after_each_swap"][-1],
+    )
+    cells = (
+        result["workers"],
+        result["machine"]["cores"],
+        result["served_mib"],
+        f"`{result['jitter']}`",
+        result["versions"],
+        _seconds(result["live_seconds"]),
+        _seconds(result["spread_seconds"]) if result["workers"] > 1 else "",
+        ", ".join(f"{mib:,}" for mib in memories),
+    )
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def _seconds(told: Mapping[str, float]) -> str:
+    return f"{told['median']:.2f}, {told['worst']:.2f} s"
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--table"]:
+        TABLE.write(markdown_table(read_results()))
+    else:
+        main()

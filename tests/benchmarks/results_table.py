@@ -16,13 +16,10 @@ from typing import Any
 from ader_stream.ader.methods import METHODS
 from ader_stream.cli.evaluate_result import mean_scores
 from ader_stream.published import Published, published_results
+from tests.benchmarks.readme_table import ReadmeTable
 
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-RESULTS = ROOT / "tests" / "benchmarks" / "results"
-
-BEGIN = "<!-- results: python -m tests.benchmarks.results_table -->\n"
-END = "<!-- /results -->\n"
+RESULTS = Path(__file__).parent / "results"
+TABLE = ReadmeTable("results", "python -m tests.benchmarks.results_table")
 
 HEAD = (
     "| method | seeds | cycles | Recall@20 | paper | MRR@20 | paper | samples/s | minutes |\n"
@@ -84,17 +81,9 @@ def _costs(runs: Sequence[Result]) -> tuple[str, str]:
     return f"{speed:,.0f}", f"{seconds / 60 / len(runs):.0f}"
 
 
-def with_table(readme: str, table: str) -> str:
-    """Replace the table between its marks."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + table + END + after
-
-
 def write_table() -> None:
     """Make the README's table anew."""
-    text = README.read_text("utf-8")
-    README.write_text(with_table(text, markdown_table(read_results(RESULTS))), encoding="utf-8")
+    TABLE.write(markdown_table(read_results(RESULTS)))
 
 
 if __name__ == "__main__":

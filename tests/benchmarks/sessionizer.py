@@ -29,12 +29,12 @@ from platformdirs import user_cache_path
 from ader_stream.local_kafka import Guard, start_kafka, stop_kafka
 from ader_stream.local_kafka.ports import free_port
 from ader_stream.resources import resource
+from tests.benchmarks.readme_table import ReadmeTable
 from tests.benchmarks.session_clicks import write_clicks
 from tests.benchmarks.session_latency import measure_latency
 
 RESULTS = Path(__file__).parent / "results" / "speed" / "sessionizer.json"
-README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- benchmark: sessionizer -->\n", "<!-- /benchmark -->\n"
+TABLE = ReadmeTable("benchmark", "sessionizer")
 
 CASES = [
     (1, 2_000, 100_000, 400_000),
@@ -67,7 +67,7 @@ def main() -> None:
             measure(kafka.bootstrap_servers, chosen)
         finally:
             stop_kafka(kafka)
-    write_table(json.loads(RESULTS.read_text("utf-8")))
+    TABLE.write(markdown_table(json.loads(RESULTS.read_text("utf-8"))))
 
 
 def measure(address: str, chosen: argparse.Namespace) -> None:
@@ -214,13 +214,6 @@ def of_many(row: Row) -> tuple[str, str]:
     if row["open_sessions"] < 100_000:
         return "", ""
     return f"{row['bytes_an_open_session']:,}", f"{row['restore_seconds']:.1f} s"
-
-
-def write_table(result: Row) -> None:
-    """Put the results between the marks in the README."""
-    head, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    README.write_text(head + BEGIN + markdown_table(result) + END + tail, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from click.testing import CliRunner
 
 from ader_stream.cli.main import COMMANDS
 from ader_stream.cli.settings import settings
-from tests.benchmarks import gate, sessionizer
-from tests.benchmarks.results_table import BEGIN, END, RESULTS, markdown_table, read_results
+from tests.benchmarks import gate, publish_to_live, results_table, sessionizer
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -28,19 +27,24 @@ def test_readme_names_no_command_that_is_not_there() -> None:
 
 
 def test_readme_shows_the_results_as_they_are() -> None:
-    table = markdown_table(read_results(RESULTS))
+    table = results_table.markdown_table(results_table.read_results(results_table.RESULTS))
 
-    assert BEGIN + table + END in README.read_text(encoding="utf-8")
+    assert results_table.TABLE.marked(table) in README.read_text(encoding="utf-8")
 
 
 def test_readme_shows_what_a_click_costs_as_it_was_measured() -> None:
     table = sessionizer.markdown_table(json.loads(sessionizer.RESULTS.read_text("utf-8")))
 
-    shown = sessionizer.BEGIN + table + sessionizer.END
-    assert shown in README.read_text(encoding="utf-8")
+    assert sessionizer.TABLE.marked(table) in README.read_text(encoding="utf-8")
 
 
 def test_readme_shows_what_the_gate_says_as_it_was_measured() -> None:
     result = json.loads((gate.RESULTS / "production.json").read_text("utf-8"))
 
-    assert gate.BEGIN + gate.markdown_table(result) + gate.END in README.read_text("utf-8")
+    assert gate.TABLE.marked(gate.markdown_table(result)) in README.read_text("utf-8")
+
+
+def test_readme_shows_from_publishing_to_live_as_it_was_measured() -> None:
+    table = publish_to_live.markdown_table(publish_to_live.read_results())
+
+    assert publish_to_live.TABLE.marked(table) in README.read_text("utf-8")

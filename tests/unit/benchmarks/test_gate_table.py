@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.benchmarks.gate import HEAD, markdown_table, with_table
+from tests.benchmarks.gate import HEAD, markdown_table
 
 
 def row(version: str, rejected: str | None = None, **other: float | None) -> dict[str, Any]:
@@ -31,8 +31,3 @@ def test_a_version_that_is_rejected_names_the_setting_that_it_fails_by() -> None
 def test_a_sound_version_that_fails_is_not_hidden_among_the_others() -> None:
     [line] = rows(row("sound"), row("sound", "trainer.max_forgetting allows 1"))
     assert line.endswith("| `trainer.max_forgetting`, passes |")
-
-
-def test_the_table_takes_the_place_of_the_old_one_and_nothing_else() -> None:
-    begin, end = "<!-- gate: python -m tests.benchmarks.gate -->\n", "<!-- /gate -->\n"
-    assert with_table(f"a\n{begin}old\n{end}b\n", "new\n") == f"a\n{begin}new\n{end}b\n"

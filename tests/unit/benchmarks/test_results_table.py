@@ -5,14 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ader_stream.published import DIGINETICA, published_results
-from tests.benchmarks.results_table import (
-    BEGIN,
-    END,
-    HEAD,
-    markdown_table,
-    read_results,
-    with_table,
-)
+from tests.benchmarks.results_table import HEAD, markdown_table, read_results
 
 FINGERPRINT = "1c6f7164ad544a483804fc0324a2023801537e5e5db9af0a76d04eca2b83ec86"
 
@@ -78,11 +71,6 @@ def test_methods_stand_in_their_own_order(tmp_path: Path) -> None:
         (tmp_path / f"{method}.json").write_text(json.dumps(result(method, [49.0])))
     found = rows(*read_results(tmp_path))  # type: ignore[arg-type]
     assert [row[0] for row in found] == ["`ader`", "`finetune`", "`joint`"]
-
-
-def test_the_table_takes_the_place_of_the_old_one_and_nothing_else() -> None:
-    readme = f"# Title\n{BEGIN}old\n{END}after\n"
-    assert with_table(readme, "new\n") == f"# Title\n{BEGIN}new\n{END}after\n"
 
 
 def test_the_fingerprint_here_is_that_of_the_papers_data() -> None:
