@@ -6,12 +6,12 @@ or ``ader-stream run sessionizer``; start as many as there are partitions to sha
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from ader_stream import metrics as m
+from ader_stream.cycles import CycleCollector
 from ader_stream.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
@@ -21,9 +21,6 @@ from ader_stream.stream.kafka.topics import check_topics, grow_topics
 from ader_stream.stream.models.registry import Registry, commands_reader
 from ader_stream.stream.sessions.sessionizing import Idling, SessionizerRules, SessionizerTask
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
-
-GC_ALLOCATIONS = 100_000
-"""Objects that come into being between two looks for cycles; Python's default is 700."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +34,6 @@ def run(settings: Settings) -> None:
         If Kafka, the topics or the clicks are not as the settings say.
     """
     clients, topics = settings.clients, settings.topics
-    look_for_cycles_less_often()
     decoder = ClickDecoder(settings.click_format)
     rules = SessionizerRules(
         settings.block_rule,
@@ -72,8 +68,11 @@ def run(settings: Settings) -> None:
             decoder.check_readable,
         )
 
+        cycles = CycleCollector()
+
         def after_round() -> None:
             metrics[m.WAITING].set(loop.waiting)
+            cycles.collect_if_due()
             forgetting.apply(loop.partitions)
             if hints:
                 hints.hear()
@@ -84,11 +83,6 @@ def run(settings: Settings) -> None:
         forgetting.close()
         if hints:
             hints.close()
-
-
-def look_for_cycles_less_often() -> None:
-    """A collection walks every open session, none of them a cycle: a fifth of the CPU time."""
-    gc.set_threshold(GC_ALLOCATIONS, *gc.get_threshold()[1:])
 
 
 class _Forgetting:
@@ -112,7 +106,13 @@ class _Forgetting:
         return opened
 
     def apply(self, partitions: Sequence[int]) -> None:
-        """Learn of requests; apply them to tasks that have not heard of them."""
+        """Learn of requests; apply them to tasks that have not heard of them.
+
+        Tasks of other partitions are let go, and what is open there with them.
+        """
+        for partition in self._tasks.keys() - partitions:
+            del self._tasks[partition]
+            self._done.pop(partition, None)
         if self._reader.poll():
             self._done.clear()
         forgotten = Forgotten.of(self._registry.commands)

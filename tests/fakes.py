@@ -246,11 +246,11 @@ class FakeProducer:
         topic: str,
         value: bytes | None,
         key: bytes | str | None,
-        *,
         partition: int,
-        headers: Headers | None = None,
+        callback: None = None,
         on_delivery: Callable[[None, FakeRecord], None] | None = None,
         timestamp: int = 0,
+        headers: Headers | None = None,
     ) -> None:
         if len(self._queue) == self.room:
             raise BufferError

@@ -15,6 +15,7 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
+from ader_stream.cycles import CycleCollector
 from ader_stream.metrics import CLICKS, OPEN_SESSIONS, Metrics
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
@@ -23,7 +24,6 @@ from ader_stream.stream.kafka.clients import READ_MESSAGES
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.topics import create_topics
 from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTask
-from consumers.sessionizer import look_for_cycles_less_often
 from tests.benchmarks.session_clicks import settings_of
 
 Result = dict[str, float]
@@ -45,9 +45,9 @@ def consume(settings: Settings, ends: Ends, warm_up: int) -> Result:
 def sessionize(settings: Settings, ends: Ends, warm_up: int) -> Result:
     """Run the sessionizer to the topic's end; the cost is taken from `warm_up` clicks on."""
     create_topics(settings.clients.admin(), settings.topics, len(ends))
-    look_for_cycles_less_often()
+    CycleCollector()
     decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
-    open_task = tasks(settings, decoder, metrics)
+    open_task = keeping(tasks(settings, decoder, metrics))
     loop = ExactlyOnceLoop(
         settings.clients,
         LoopConfig(settings.topics.clicks, settings.topics.group("sessionizer")),
@@ -74,7 +74,7 @@ def sessionize(settings: Settings, ends: Ends, warm_up: int) -> Result:
 
 def restore(settings: Settings, ends: Ends, warm_up: int) -> Result:
     """Take the partitions over from the changelog."""
-    look_for_cycles_less_often()
+    CycleCollector()
     decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
     open_task = tasks(settings, decoder, metrics)
     kept = [open_task(partition) for partition in ends]
@@ -90,6 +90,17 @@ def restore(settings: Settings, ends: Ends, warm_up: int) -> Result:
         "restore_cpu_seconds": cpu,
         "bytes_an_open_session": (resident() - memory) / open_sessions,
     }
+
+
+def keeping(open_task: Callable[[int], SessionizerTask]) -> Callable[[int], SessionizerTask]:
+    """Return the same, but that no task goes: the end of one that leaves is no part of a click."""
+    tasks = []
+
+    def opened(partition: int) -> SessionizerTask:
+        tasks.append(open_task(partition))
+        return tasks[-1]
+
+    return opened
 
 
 def tasks(

@@ -140,7 +140,7 @@ def require_writable_click(click: Click) -> None:
     assert not click.key.startswith(RESERVED_KEY)
     assert click.item
     assert 0 <= click.time <= 253_402_300_799_999
-    session = OpenSession(click.key, 0, [click.time], [click.item], {}, {0: click.extra})
+    session = OpenSession.of(click.key, 0, [click.time], [click.item], {}, {0: click.extra})
     list(encode_keys([(click.key, [session])], {}))
     encode_click(click, OWN)
 

@@ -81,7 +81,7 @@ def open_sessions(draw: st.DrawFn) -> OpenSession:
     moments = sorted(draw(st.lists(times, min_size=1, max_size=4)))
     positions = st.sets(st.sampled_from(range(len(moments))))
     fields = st.dictionaries(texts, texts, min_size=1, max_size=2)
-    return OpenSession(
+    return OpenSession.of(
         draw(texts),
         draw(st.integers(-2, 2)),
         moments,

@@ -29,7 +29,7 @@ def open_sessions(draw: st.DrawFn, key: str = "") -> OpenSession:
     many = draw(st.sampled_from([1, 1, 1, 20, 300]))
     carried = draw(st.dictionaries(positions, numbers, max_size=2))
     extra = draw(st.dictionaries(positions, st.dictionaries(texts, texts, max_size=2), max_size=2))
-    session = OpenSession(
+    session = OpenSession.of(
         key or draw(texts),
         draw(numbers),
         [time for time, _ in clicks] * many,
@@ -43,7 +43,7 @@ def open_sessions(draw: st.DrawFn, key: str = "") -> OpenSession:
 
 def columns(session: OpenSession) -> dict[str, Any]:
     return {
-        "times": session.times,
+        "times": session.times.tolist(),
         "items": session.items,
         "carried": [{"position": at, "time": time} for at, time in session.carried.items()],
         "extra": [{"position": at, "fields": fields} for at, fields in session.extra.items()],

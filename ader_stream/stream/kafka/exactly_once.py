@@ -45,6 +45,13 @@ BEHIND_FACTOR = 10
 """A worker that is behind commits so much less often: a commit writes what is open, and it costs
 less to write a session when it has closed than each time that it has grown."""
 
+LINGER_MS = 50
+"""Records wait so long for others to go with: a commit sends what waits at once."""
+
+MOST_RECORDS = 1_000_000
+"""Room in a producer's queue. A transaction's records are in memory anyway, and to make room for
+one after the other costs more than to hand them over."""
+
 OFFSETS_TIMEOUT = 10.0
 """Seconds that adding offsets may take: the broker aborts a transaction after about as long."""
 
@@ -304,9 +311,11 @@ class ExactlyOnceLoop:
 
     def _begin_again(self, partition: int) -> None:
         """Drop a partition's memory, restore it, and read from its committed offset again."""
-        before = self._held[partition]
-        held = self._hold(partition, before.producer)
-        held.aborts = before.aborts
+        before = self._held.pop(partition)
+        producer, aborts = before.producer, before.aborts
+        del before  # as much is about to be restored
+        held = self._hold(partition, producer)
+        held.aborts = aborts
         self._consumer.seek(TopicPartition(self._config.topic, partition, held.next_offset))
 
     def _transact(self, partitions: Iterable[int]) -> dict[int, KafkaException]:
@@ -376,7 +385,10 @@ class ExactlyOnceLoop:
 
     def _fenced_producer(self, partition: int) -> Producer:
         """Producer of a partition; earlier owners are fenced and their transactions aborted."""
-        producer = self._clients.producer(f"{self._config.group}.{partition}")
+        transactional_id = f"{self._config.group}.{partition}"
+        producer = self._clients.producer(
+            transactional_id, linger_ms=LINGER_MS, queue_buffering_max_messages=MOST_RECORDS
+        )
         retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
         return producer
 

@@ -161,7 +161,7 @@ class PrefixFollower:
     def _drop_outputs(self) -> None:
         """Drop what only the sessionizer needs."""
         self._window.take_output()
-        self._window.take_touched()
+        self._window.take_changed()
         self._intake.take_refused()
         self._intake.event_ids.drop_changes()
 

@@ -21,7 +21,7 @@ class OldestFirst:
         ms of a bucket.
 
     >>> order = OldestFirst(width=100)
-    >>> shoe, hat = OpenSession("a", 0, [10], ["shoe"]), OpenSession("b", 0, [20], ["hat"])
+    >>> shoe, hat = OpenSession.of("a", 0, [10], ["shoe"]), OpenSession.of("b", 0, [20], ["hat"])
     >>> order.add(shoe), order.add(hat), shoe.times.append(500)
     (None, None, None)
     >>> order.oldest() is hat, order.take_before(500) == [hat]

@@ -14,15 +14,22 @@ from typing import Any
 from ader_stream.stream.clicks.decoder import RESERVED_KEY
 from ader_stream.stream.kafka.codec import Headers, decode, decode_as, encode, headers_for
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.sessions.avro_bytes import count_bytes, long_bytes
 from ader_stream.stream.sessions.event_ids import Segment
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.session_bytes import array_bytes, clicks_bytes, long_bytes
+from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.stream.sessions.session_records import carried_of, extra_of
 from ader_stream.stream.sessions.window import BlockCounts, WindowState
 from ader_stream.types import Click
 
 PARTITION_KEY = RESERVED_KEY.encode()
 """Changelog key of the partition's own state."""
+
+KEYS_AT_ONCE = 1_000
+"""So many stay in the processor's caches from one step of writing them to the next."""
+
+FLAGS = (b"\0", b"\1")
+"""Avro's boolean."""
 
 Change = tuple[bytes, bytes | None, Headers]
 """Key, value (None: a tombstone) and headers of a changelog record."""
@@ -49,8 +56,6 @@ class PartitionState:
         Offset of the clicks topic up to which all this is true; -1 before the first commit.
     topic_id
         Kafka's id of the clicks topic.
-    keys
-        Session keys that have a record.
     """
 
     window: WindowState = field(default_factory=WindowState)
@@ -60,7 +65,6 @@ class PartitionState:
     segments: list[Segment] = field(default_factory=list)
     next_offset: int = -1
     topic_id: str = ""
-    keys: set[str] = field(default_factory=set)
 
 
 def decode_partition_state(changelog: Iterable[Record]) -> PartitionState:
@@ -89,19 +93,22 @@ def encode_keys(
     keys: Sequence[tuple[str, list[OpenSession]]], capped_until: Mapping[str, int]
 ) -> Iterator[Change]:
     """Yield the records of keys with their open sessions: a tombstone where nothing is to know."""
-    clicks = clicks_bytes([session for _, sessions in keys for session in sessions])
     headers, block_bytes = headers_for("OpenSessions"), cache(long_bytes)
-    for key, sessions in keys:
-        until = capped_until.get(key)
-        if not sessions and until is None:
-            yield key.encode(), None, []
-            continue
-        columns = [
-            b"%b%b%c" % (block_bytes(session.block), next(clicks), session.is_full)
-            for session in sessions
-        ]
-        capped = b"\0" if until is None else b"\2" + long_bytes(until)
-        yield key.encode(), array_bytes(columns) + capped, headers
+    for begin in range(0, len(keys), KEYS_AT_ONCE):
+        some = keys[begin : begin + KEYS_AT_ONCE]
+        clicks = clicks_pieces([session for _, sessions in some for session in sessions])
+        for key, sessions in some:
+            until = capped_until.get(key)
+            if not sessions and until is None:
+                yield key.encode(), None, []
+                continue
+            pieces = [count_bytes(len(sessions))] if sessions else []
+            for session in sessions:
+                pieces.append(block_bytes(session.block))
+                pieces.extend(next(clicks))
+                pieces.append(FLAGS[session.is_full])
+            pieces.append(b"\0\0" if until is None else b"\0\2" + long_bytes(until))
+            yield key.encode(), b"".join(pieces), headers
 
 
 def encode_partition(window: WindowState, next_offset: int, topic_id: str) -> Change:
@@ -152,11 +159,11 @@ def _own_key(kind: str, number: int) -> bytes:
 
 
 def _take_key(state: PartitionState, key: str, value: dict[str, Any]) -> None:
-    state.keys.add(key)
     if value["capped_until"] is not None:
         state.window.capped_until[key] = value["capped_until"]
     for s in value["sessions"]:
-        session = OpenSession(key, s["block"], s["times"], s["items"], carried_of(s), extra_of(s))
+        columns = s["block"], s["times"], s["items"], carried_of(s), extra_of(s)
+        session = OpenSession.of(key, *columns)
         session.is_full = s["is_full"]
         state.sessions.append(session)
 

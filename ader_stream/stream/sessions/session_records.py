@@ -6,13 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ader_stream.stream.kafka.codec import Headers, encode, headers_for
+from ader_stream.stream.sessions.avro_bytes import array_bytes, long_bytes, text_bytes
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.session_bytes import (
-    array_bytes,
-    clicks_bytes,
-    long_bytes,
-    text_bytes,
-)
+from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.stream.sessions.window import BlockEnd, Output
 from ader_stream.types import Session
 
@@ -82,8 +78,8 @@ def _encode_block_end(partition: int, end: BlockEnd) -> tuple[bytes, Headers]:
 
 def _encode_batch(partition: int, batch: list[OpenSession]) -> tuple[bytes, Headers]:
     sessions = [
-        text_bytes(session.key) + clicks
-        for session, clicks in zip(batch, clicks_bytes(batch), strict=True)
+        b"".join((text_bytes(session.key), *clicks))
+        for session, clicks in zip(batch, clicks_pieces(batch), strict=True)
     ]
     head = long_bytes(partition) + long_bytes(batch[0].block)
     return head + array_bytes(sessions), headers_for("SessionBatch")

@@ -22,6 +22,7 @@ from ader_stream.stream.kafka.codec import Headers, encode
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.kafka.topics import Topics, topic_id
+from ader_stream.stream.sessions.avro_bytes import each_text_bytes
 from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import OpenSession
@@ -127,7 +128,6 @@ class SessionizerTask:
         )
         self._letters = state.letters  # of the clicks that are held
         self._logged_held = set(state.held)
-        self._logged_keys = state.keys
 
     def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
         """Read the changelog, which knows as well as the group where reading goes on.
@@ -226,8 +226,7 @@ class SessionizerTask:
         outputs = self._window.take_output()
         for value, headers in encode_outputs(partition, outputs):
             transaction.produce(self._topics.sessions, str(partition), value, headers, partition)
-        for key, change, headers in self._changes(next_offset):
-            transaction.produce(self._topics.sessionizer_state, key, change, headers, partition)
+        transaction.extend(self._topics.sessionizer_state, self._changes(next_offset), partition)
         for key_, letter in self._dead_letters:
             value, headers = encode("DeadLetter", letter)
             transaction.produce(self._topics.dead_letters, key_, value, headers, partition)
@@ -253,13 +252,14 @@ class SessionizerTask:
         """Take records in order; few of them need to be looked at one by one."""
         keys, items, times = self._decoder.decode_plain(records)
         offsets = iter([record.offset() for record in records])
-        clicks = zip(keys, items, times, offsets, strict=True)
+        clicks = zip(keys, each_text_bytes(items), times, offsets, strict=True)
         taken = 0
         while other := self._intake.observe_plain(clicks):
             position = len(records) - length_hint(offsets) - 1
             self._refusals.accepted += position - taken
-            key, item, at, _ = other
-            self._take(records[position], None if at == NOT_PLAIN else Click(key, item, at))
+            key, _, at, _ = other
+            click = None if at == NOT_PLAIN else Click(key, items[position], at)
+            self._take(records[position], click)
             taken = position + 1
         self._refusals.accepted += len(records) - taken
 
@@ -301,26 +301,11 @@ class SessionizerTask:
     def _changes(self, next_offset: int) -> Iterator[Change]:
         """Yield what differs from the changelog so far."""
         window = self._window
-        changed = self._changed_keys()
-        yield from encode_keys(changed, window.state.capped_until)
+        capped_until = window.state.capped_until
+        yield from encode_keys(window.take_changed(), capped_until)
         yield from self._held_changes()
         yield from encode_segments(self._intake.event_ids.take_segments())
         yield encode_partition(window.state, next_offset, self._topic_id)
-
-    def _changed_keys(self) -> list[tuple[str, list[OpenSession]]]:
-        """The keys whose records have to change, with their open sessions."""
-        window, logged = self._window, self._logged_keys
-        capped_until, changed = window.state.capped_until, []
-        for key in window.take_touched():
-            sessions = window.sessions_of(key)
-            if sessions or key in capped_until:
-                logged.add(key)
-            elif key in logged:
-                logged.remove(key)
-            else:  # it has come and gone since the last commit
-                continue
-            changed.append((key, sessions))
-        return changed
 
     def _held_changes(self) -> Iterator[Change]:
         held = self._intake.held

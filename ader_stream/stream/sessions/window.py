@@ -7,15 +7,20 @@ blocks come out of `take_output` in the order in which they must be published. N
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, KeysView
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ader_stream.errors import ClickError
+from ader_stream.stream.sessions.avro_bytes import text_bytes
 from ader_stream.stream.sessions.oldest_first import OldestFirst
-from ader_stream.stream.sessions.open_session import OpenSession, Place
+from ader_stream.stream.sessions.open_session import NONE, OpenSession, Place
 from ader_stream.types import BlockRule, Click, SessionRule
+
+NO_TIMES = array("q")
+"""To be copied: an array of one time takes five times as long to be made from a list."""
 
 AT_ONCE = -(2**63)
 """A watermark (ms) that every other one has passed."""
@@ -26,8 +31,8 @@ ENDLESS = 2**63
 BUCKETS_IN_GAP = 256
 """Parts of the gap in which sessions are looked at together to see whether they are over."""
 
-PlainClick = tuple[str, str, int, int]
-"""Key, item, event time (ms) and offset of a click without anything else."""
+PlainClick = tuple[str, bytes, int, int]
+"""Key, item (its `text_bytes`), event time (ms) and offset of a click with nothing else."""
 
 
 @dataclass(slots=True)
@@ -131,7 +136,8 @@ class SessionWindow:
         self._blocks = blocks
         self._rule = rule
         self._counts = state.counts
-        self._touched: dict[str, None] = {}  # a set that keeps the order
+        self._changed: list[OpenSession] = []  # each once
+        self._left: dict[str, bool] = {}  # keys that a session has left → whether that is known
         self._open: dict[str, OpenSession] = {}  # of keys that have one
         self._several: dict[str, tuple[OpenSession, ...]] = {}  # of keys that have more
         self._open_count = 0  # with those that are over
@@ -145,6 +151,7 @@ class SessionWindow:
         self._output: list[Output] = []
         heapq.heapify(self._capped)
         for session in open_sessions:
+            session.is_known = True
             self._add(session)
 
     @property
@@ -187,11 +194,11 @@ class SessionWindow:
         before_last = rule.max_clicks - 1
         begins_after = block_begins - 1 if self._evicted_until is None else self._evicted_until
         most_open = rule.max_open if before_last > 0 and rule.max_age > 0 else 0
-        several, capped, touched = self._several, self._capped_until, self._touched
+        several, capped, changed = self._several, self._capped_until, self._changed
         session_of = self._open.get
         try:
             for click in clicks:
-                key, item, time, offset = click
+                key, text, time, offset = click
                 lead = time - watermark
                 if lead > lateness and (lead > max_lead or time - lateness >= turn):
                     return click
@@ -207,7 +214,7 @@ class SessionWindow:
                     ):
                         return click
                     times.append(time)
-                    session.items.append(item)
+                    session.texts += text
                 elif (
                     -gap <= lead
                     and begins_after < time < block_ends
@@ -217,12 +224,16 @@ class SessionWindow:
                     and key not in capped
                 ):
                     place = Place(offset, watermark, open_block)
-                    session = OpenSession(key, open_block, [time], [item], reads_from=place)
+                    times = NO_TIMES.__copy__()
+                    times.append(time)
+                    session = OpenSession(key, open_block, times, text, NONE, NONE, place)
                     session.ends_at = min(block_ends, time + rule.max_age)
                     self._add(session)
                 else:
                     return click
-                touched[key] = None
+                if not session.has_changed:
+                    session.has_changed = True
+                    changed.append(session)
                 if lead > lateness:
                     watermark = time - lateness
         finally:
@@ -244,10 +255,9 @@ class SessionWindow:
             If it is late and late clicks are refused. It moves no watermark.
         """
         key, item, time, _, extra = click
-        if self.observe_plain(iter([(key, item, time, offset)]), ENDLESS) is not None:
+        if self.observe_plain(iter([(key, text_bytes(item), time, offset)]), ENDLESS) is not None:
             self._close_over()
             joined = self._join(click, offset)
-            self._touched[key] = None
             self.advance(time - self._rule.lateness)
             return joined
         session = self._open[key]
@@ -280,7 +290,6 @@ class SessionWindow:
         dropped = [s for s in self.open_sessions() if covers(s.key, s.began)]
         for session in dropped:
             self._remove(session)
-            self._touched[session.key] = None
         return sorted({session.key for session in dropped})
 
     def note(self, advance: IdleAdvance) -> None:
@@ -294,11 +303,15 @@ class SessionWindow:
         output, self._output = self._output, []
         return output
 
-    def take_touched(self) -> KeysView[str]:
-        """Return the keys of which sessions or `capped_until` have changed since the last call."""
+    def take_changed(self) -> list[tuple[str, list[OpenSession]]]:
+        """Return the keys of which sessions or `capped_until` have changed since the last call.
+
+        Each with its open sessions; a key that has come and gone meanwhile is left out.
+        """
         self._close_over()
-        touched, self._touched = self._touched, {}
-        return touched.keys()
+        changed, self._changed = self._changed, []
+        left, self._left = self._left, {}
+        return [*self._grown(changed, left), *self._left_by(left)]
 
     def sessions_of(self, key: str) -> list[OpenSession]:
         """Return the open sessions of a key, in order of their first clicks.
@@ -348,6 +361,7 @@ class SessionWindow:
         position = session.insert(time, click.item, original, click.extra)
         if not touching:
             self._add(session)
+        self._note_change(session)
         session.ends_at = min(
             self._blocks.start(session.block + 1), session.times[0] + self._rule.max_age
         )
@@ -398,12 +412,43 @@ class SessionWindow:
     def _begin_session(self, key: str, time: int, offset: int) -> OpenSession:
         """A session without a click yet."""
         place = self.reads_from or Place(offset, self.watermark, self.open_block)
-        session = OpenSession(key, self._blocks.block_of(time), [], [], reads_from=place)
+        session = OpenSession(key, self._blocks.block_of(time), array("q"), b"", reads_from=place)
         for other in self.sessions_of(key):
             session.read_from(other.reads_from)
         if key in self._capped_from:
             session.read_from(self._capped_from[key])
         return session
+
+    # --- what has changed
+
+    def _note_change(self, session: OpenSession) -> None:
+        if not session.has_changed:
+            session.has_changed = True
+            self._changed.append(session)
+
+    def _grown(
+        self, changed: Iterable[OpenSession], left: dict[str, bool]
+    ) -> Iterator[tuple[str, list[OpenSession]]]:
+        """Yield the keys with one session alone; add the others to those that were left."""
+        for session in changed:
+            session.has_changed = False
+            if session.is_closed:
+                continue
+            key = session.key
+            if key in left or key in self._several:
+                left.setdefault(key, False)
+            else:
+                session.is_known = True
+                yield key, [session]
+
+    def _left_by(self, left: Mapping[str, bool]) -> Iterator[tuple[str, list[OpenSession]]]:
+        """Yield keys that a session has left, but for those of which nobody has known."""
+        for key, is_known in left.items():
+            sessions = self.sessions_of(key)
+            for session in sessions:
+                session.is_known = True
+            if sessions or is_known or key in self._capped_until:
+                yield key, sessions
 
     # --- bounds
 
@@ -447,7 +492,7 @@ class SessionWindow:
             if self._capped_until.get(key) == until:
                 del self._capped_until[key]
                 self._capped_from.pop(key, None)
-                self._touched[key] = None
+                self._left[key] = True
 
     # --- sessions close
 
@@ -465,10 +510,11 @@ class SessionWindow:
         self._order.add(session)
 
     def _remove(self, session: OpenSession) -> None:
+        key = session.key
         session.is_closed = True
+        self._left[key] = session.is_known or self._left.get(key, False)
         self._open_count -= 1
         self._open_in[session.block] -= 1
-        key = session.key
         if key in self._open:
             del self._open[key]
             return
@@ -525,5 +571,4 @@ class SessionWindow:
             counts.sessions += 1
             counts.clicks += len(session.times)
             counts.late += len(session.carried)
-            self._touched[session.key] = None
             self._output.append(session)

@@ -45,7 +45,7 @@ def end(block: int) -> BlockEnd:
 
 def session(key: str, block: int, *times: int) -> OpenSession:
     at = [*times] or [block * 100]
-    return OpenSession(key, block, at, [f"at {time}" for time in at])
+    return OpenSession.of(key, block, at, [f"at {time}" for time in at])
 
 
 def keys(block: TrainingBlock | None) -> list[str]:

@@ -14,7 +14,7 @@ Output = OpenSession | BlockEnd
 
 
 def session(key: str, block: int = 0, clicks: int = 2) -> OpenSession:
-    return OpenSession(key, block, [*range(clicks)], [f"i{i}" for i in range(clicks)])
+    return OpenSession.of(key, block, [*range(clicks)], [f"i{i}" for i in range(clicks)])
 
 
 def encoded(outputs: list[Output], partition: int = 3) -> list[tuple[str, dict[str, object]]]:
@@ -65,7 +65,7 @@ def test_records_say_partition_block_and_counts() -> None:
 
 
 def test_a_session_comes_back_with_what_was_late_and_what_passes_through() -> None:
-    opened = OpenSession("a", 0, [10, 20], ["shoe", "hat"], {1: 5}, {1: {"price": "1"}})
+    opened = OpenSession.of("a", 0, [10, 20], ["shoe", "hat"], {1: 5}, {1: {"price": "1"}})
     [(_, batch)] = encoded([opened])
     [back] = decode_sessions(batch)
     assert back == Session("a", ("shoe", "hat"), (10, 20), {1: 5}, {1: {"price": "1"}})

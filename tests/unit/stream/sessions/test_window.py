@@ -4,7 +4,12 @@ import pytest
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.open_session import OpenSession, Place
-from ader_stream.stream.sessions.window import BlockCounts, BlockEnd, SessionWindow
+from ader_stream.stream.sessions.window import (
+    BlockCounts,
+    BlockEnd,
+    SessionWindow,
+    WindowState,
+)
 from ader_stream.types import BlockRule, Click, SessionRule
 
 BLOCKS = BlockRule(origin=0, length=1000)
@@ -31,7 +36,7 @@ def output(window: SessionWindow) -> list[Output]:
 
 
 def times(session: OpenSession) -> list[int]:
-    return session.times
+    return session.times.tolist()
 
 
 def test_neighbours_exactly_the_gap_apart_are_one_session() -> None:
@@ -183,19 +188,34 @@ def test_a_block_end_counts_clicks_sessions_and_late_ones() -> None:
     assert end == BlockEnd(0, BlockCounts(clicks=4, sessions=3, late=1))
 
 
-def test_output_and_touched_keys_are_handed_out_once() -> None:
+def test_output_and_what_has_changed_are_handed_out_once() -> None:
     cut = window()
     observe(cut, ("a", 10))
-    assert (output(cut), cut.take_touched()) == ([-1], {"a"})
-    assert (output(cut), cut.take_touched()) == ([], set())
+    [session] = cut.sessions_of("a")
+    assert (output(cut), cut.take_changed()) == ([-1], [("a", [session])])
+    assert (output(cut), cut.take_changed()) == ([], [])
 
 
-def test_a_closed_session_leaves_its_key_touched() -> None:
+def test_a_session_that_closes_changes_its_key() -> None:
     cut = window()
     observe(cut, ("a", 10))
-    cut.take_touched()
+    cut.take_changed()
     cut.advance(500)
-    assert cut.take_touched() == {"a"}
+    assert cut.take_changed() == [("a", [])]
+
+
+def test_a_key_that_has_come_and_gone_has_not_changed() -> None:
+    cut = window()
+    observe(cut, ("a", 10))
+    cut.advance(500)
+    assert cut.take_changed() == []
+
+
+def test_a_session_that_was_given_to_the_window_changes_its_key_when_it_closes() -> None:
+    given = OpenSession.of("a", 0, [10], ["shoe"])
+    cut = SessionWindow(BLOCKS, SessionRule(GAP), WindowState(10, 0), [given])
+    cut.advance(500)
+    assert cut.take_changed() == [("a", [])]
 
 
 def test_extra_fields_pass_through() -> None:
@@ -271,7 +291,7 @@ def test_what_a_bound_has_closed_is_forgotten_when_the_watermark_has_passed_it()
     cut = window(max_clicks=1)
     observe(cut, ("bot", 10))
     assert cut.state.capped_until == {"bot": 10}
-    cut.take_touched()
+    cut.take_changed()
     cut.advance(10 + GAP + 1)
     assert cut.state.capped_until == {}
-    assert cut.take_touched() == {"bot"}
+    assert cut.take_changed() == [("bot", [])]

@@ -1,0 +1,70 @@
+"""Avro's bytes of single values: what its writers make of a number, a text, an array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def long_bytes(number: int) -> bytes:
+    r"""Avro's int or long.
+
+    >>> long_bytes(0), long_bytes(-1), long_bytes(64)
+    (b'\x00', b'\x01', b'\x80\x01')
+    """
+    left = number << 1 if number >= 0 else ~(number << 1)
+    found = bytearray()
+    while left > 127:
+        found.append(left & 127 | 128)
+        left >>= 7
+    found.append(left)
+    return bytes(found)
+
+
+COUNTS = [long_bytes(count) for count in range(1_001)]
+
+
+def count_bytes(count: int) -> bytes:
+    """Avro's long, of a number that is no less than 0 and small as a rule."""
+    return COUNTS[count] if count < len(COUNTS) else long_bytes(count)
+
+
+def text_bytes(text: str) -> bytes:
+    """Avro's string."""
+    data = text.encode()
+    return count_bytes(len(data)) + data
+
+
+def each_text_bytes(texts: Sequence[str]) -> list[bytes]:
+    """`text_bytes` of many texts.
+
+    >>> each_text_bytes(["shoe", "é"]) == [text_bytes("shoe"), text_bytes("é")]
+    True
+    """
+    try:
+        return [COUNTS[len(data)] + data for data in map(str.encode, texts)]
+    except IndexError:  # a very long one
+        return list(map(text_bytes, texts))
+
+
+def texts_in(data: bytes) -> list[str]:
+    r"""Return the strings that stand one after the other.
+
+    >>> texts_in(text_bytes("shoe") + text_bytes("hat"))
+    ['shoe', 'hat']
+    """
+    found, at = [], 0
+    while at < len(data):
+        length, shift = data[at] & 127, 7
+        while data[at] > 127:
+            at += 1
+            length |= (data[at] & 127) << shift
+            shift += 7
+        begin = at + 1
+        at = begin + (length >> 1)
+        found.append(data[begin:at].decode())
+    return found
+
+
+def array_bytes(items: Sequence[bytes]) -> bytes:
+    """Avro's array of items."""
+    return count_bytes(len(items)) + b"".join(items) + b"\0" if items else b"\0"
