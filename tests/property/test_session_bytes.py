@@ -7,10 +7,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.kafka.codec import decode_as, encode
+from ader_stream.stream.sessions.open_columns import read_plain
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.partition_state import encode_keys
+from ader_stream.stream.sessions.partition_state import decode_partition_state, encode_keys
 from ader_stream.stream.sessions.session_records import encode_outputs
+from tests.fakes import FakeRecord
 
 texts = st.text(max_size=4) | st.text("ab", min_size=60, max_size=140)
 times = (
@@ -77,3 +79,64 @@ def test_open_sessions_are_what_fastavro_writes(
             assert (value, headers) == (None, [])
         else:
             assert (value, headers) == encode("OpenSessions", expected)
+
+
+@st.composite
+def plain_sessions(draw: st.DrawFn) -> OpenSession:
+    session = draw(open_sessions())
+    return OpenSession.of(session.key, session.block, session.times, session.items)
+
+
+every_session = st.lists(plain_sessions(), min_size=1, max_size=1) | st.lists(
+    open_sessions(), max_size=2
+)
+
+
+def state_of(session: OpenSession) -> tuple[Any, ...]:
+    return session.key, session.block, session.is_full, *columns(session).values()
+
+
+@given(st.dictionaries(texts, every_session, max_size=6), st.data())
+def test_what_is_written_of_keys_comes_back(
+    keys: dict[str, list[OpenSession]], data: st.DataObject
+) -> None:
+    capped = data.draw(st.dictionaries(st.sampled_from(["", *keys]), numbers, max_size=1))
+    changelog = [
+        FakeRecord(value, key, headers=headers)
+        for key, value, headers in encode_keys([*keys.items()], capped)
+    ]
+    for key, sessions in keys.items():
+        for session in sessions:
+            session.key = key
+    state = decode_partition_state(changelog)
+    expected = [state_of(session) for sessions in keys.values() for session in sessions]
+    assert sorted(map(state_of, state.sessions)) == sorted(expected)
+    assert state.window.capped_until == {key: capped[key] for key in keys if key in capped}
+
+
+@given(plain_sessions())
+def test_a_session_of_which_there_is_no_more_to_say_is_read_side_by_side(
+    session: OpenSession,
+) -> None:
+    [(key, value, _)] = encode_keys([(session.key, [session])], {})
+    [found] = read_plain([key], [value or b""])
+    assert found is None or state_of(found) == state_of(session)
+    assert (found is None) == (len(session.times) > 100)
+
+
+@given(st.lists(every_session, min_size=1, max_size=3), st.data())
+def test_damaged_records_are_read_as_fastavro_reads_them_or_left_to_it(
+    keys: list[list[OpenSession]], data: st.DataObject
+) -> None:
+    values = []
+    for _, value, _ in encode_keys([("a", sessions) for sessions in keys], {}):
+        damaged = bytearray(value or b"")
+        for _ in range(data.draw(st.integers(0, 3))):
+            at = data.draw(st.integers(0, len(damaged)))
+            damaged[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+        values.append(bytes(damaged))
+    for value, found in zip(values, read_plain([b"a"] * len(values), values), strict=True):
+        if found is not None:
+            [session] = decode_as("OpenSessions", value)["sessions"]
+            assert columns(found) == {name: session[name] for name in columns(found)}
+            assert found.block == session["block"]

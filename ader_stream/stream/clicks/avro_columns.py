@@ -10,6 +10,7 @@ which knows all of Avro and says what is wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,31 +77,49 @@ class Cursor:
 
     Attributes
     ----------
-    at
-        Its next byte, within all of them.
+    data
+        All values, joined.
+    at, ends
+        Its next byte, and the end of each, within all of them.
     is_plain
         Whether all of it, so far, was understood.
     """
 
     def __init__(self, values: Sequence[bytes]) -> None:
-        joined = b"".join(values)
+        self.data = joined = b"".join(values)
         ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
         self.at: Longs = np.concatenate((np.zeros(1, np.int64), ends[:-1]))
         self.is_plain: Flags = np.ones(len(values), np.bool_)
-        self._ends = ends
+        self.ends = ends
         self._last = len(joined)
         self._bytes = np.frombuffer(joined + bytes(MOST_VARINT_BYTES), np.uint8)
         self._text = joined.decode("latin-1")
 
     def left_out(self) -> list[int]:
         """Positions of values that were not understood, or not to their ends."""
-        found: list[int] = np.flatnonzero(~self.is_plain | (self.at != self._ends)).tolist()
+        found: list[int] = np.flatnonzero(~self.is_plain | (self.at != self.ends)).tolist()
         return found
+
+    def part(self, rows: Longs) -> Cursor:
+        """Return a cursor that stands where this one does in some of the values."""
+        part = copy(self)
+        part.at, part.is_plain, part.ends = self.at[rows], self.is_plain[rows], self.ends[rows]
+        return part
+
+    def follow(self, part: Cursor, rows: Longs) -> None:
+        """Go to where a `part` has come."""
+        self.at, self.is_plain = self.at.copy(), self.is_plain.copy()
+        self.at[rows], self.is_plain[rows] = part.at, part.is_plain
+
+    def expect(self, number: Longs | int) -> None:
+        """Read a whole number of each value that has to be this one."""
+        found = self.longs()
+        self.is_plain = self.is_plain & (found == number)
 
     def move(self, by: Longs | int) -> None:
         """Pass over bytes of each value."""
         self.at = self.at + by
-        self.is_plain = self.is_plain & (self.at <= self._ends)
+        self.is_plain = self.is_plain & (self.at <= self.ends)
         np.minimum(self.at, self._last, out=self.at)
 
     def longs(self) -> Longs:
@@ -189,7 +208,7 @@ def _column(type_: Any) -> Callable[[Cursor], list[Any]]:
         index, column = type_.index(other), _column(_bare(other))
 
         def step(cursor: Cursor) -> list[Any]:
-            _expect(cursor, index)
+            cursor.expect(index)
             return column(cursor)
 
         return step
@@ -200,12 +219,6 @@ def _column(type_: Any) -> Callable[[Cursor], list[Any]]:
     raise _TooRichError
 
 
-def _expect(cursor: Cursor, number: int) -> None:
-    """Read a whole number that has to be this one."""
-    found = cursor.longs()
-    cursor.is_plain = cursor.is_plain & (found == number)
-
-
 def _passing(type_: Any) -> Step:
     if isinstance(type_, list):
         return _passing_one_of([_passing(_bare(branch)) for branch in type_])
@@ -213,7 +226,7 @@ def _passing(type_: Any) -> Step:
     if name in FIXED_BYTES:
         return lambda cursor: cursor.move(FIXED_BYTES[name])
     if name in ("array", "map"):
-        return lambda cursor: _expect(cursor, 0)  # no item follows
+        return lambda cursor: cursor.expect(0)  # no item follows
     if name == "fixed":
         return lambda cursor: cursor.move(type_["size"])
     if name in PASSING:

@@ -16,6 +16,7 @@ from ader_stream.stream.kafka.codec import Headers, decode, decode_as, encode, h
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.avro_bytes import count_bytes, long_bytes
 from ader_stream.stream.sessions.event_ids import Segment
+from ader_stream.stream.sessions.open_columns import read_plain
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.stream.sessions.session_records import carried_of, extra_of
@@ -24,6 +25,9 @@ from ader_stream.types import Click
 
 PARTITION_KEY = RESERVED_KEY.encode()
 """Changelog key of the partition's own state."""
+
+READ_AT_ONCE = 20_000
+"""Keys that are read side by side."""
 
 KEYS_AT_ONCE = 1_000
 """So many stay in the processor's caches from one step of writing them to the next."""
@@ -69,23 +73,25 @@ class PartitionState:
 
 def decode_partition_state(changelog: Iterable[Record]) -> PartitionState:
     """Return what a changelog, read to its end, comes to."""
-    newest: dict[bytes | None, Record] = {}
+    state, opened, others = PartitionState(), dict[bytes, bytes](), dict[bytes, Record]()
+    headers_today = headers_for("OpenSessions")
     for record in changelog:
-        if record.value() is None:
-            newest.pop(record.key(), None)
+        key, value = record.key() or b"", record.value()
+        if value is not None and record.headers() == headers_today:
+            opened[key] = value
+            continue
+        opened.pop(key, None)
+        if value is None:
+            others.pop(key, None)
         else:
-            newest[record.key()] = record
-    state = PartitionState()
-    for record in newest.values():
-        type_name, value = decode(record.value(), record.headers())
-        if type_name == "OpenSessions":
-            _take_key(state, (record.key() or b"").decode(), value)
-        elif type_name == "PartitionState":
-            _take_partition(state, value)
-        elif type_name == "HeldClick":
-            _take_held(state, value)
-        elif type_name == "EventIds":
-            state.segments.append(Segment(**value))
+            others[key] = record
+    keys, values = list(opened), list(opened.values())
+    for begin in range(0, len(keys), READ_AT_ONCE):
+        some = slice(begin, begin + READ_AT_ONCE)
+        _take_opened(state, keys[some], values[some])
+    for key, record in others.items():
+        if key not in opened:
+            _take(state, key, *decode(record.value(), record.headers()))
     return state
 
 
@@ -156,6 +162,26 @@ def encode_segments(segments: Iterable[tuple[int, Segment | None]]) -> Iterator[
 
 def _own_key(kind: str, number: int) -> bytes:
     return b"%s/%s/%d" % (PARTITION_KEY, kind.encode(), number)
+
+
+def _take_opened(state: PartitionState, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+    """Take OpenSessions that are written as they are today."""
+    for key, value, session in zip(keys, values, read_plain(keys, values), strict=True):
+        if session:
+            state.sessions.append(session)
+        else:
+            _take(state, key, "OpenSessions", decode_as("OpenSessions", value))
+
+
+def _take(state: PartitionState, key: bytes, type_name: str, value: dict[str, Any]) -> None:
+    if type_name == "OpenSessions":
+        _take_key(state, key.decode(), value)
+    elif type_name == "PartitionState":
+        _take_partition(state, value)
+    elif type_name == "HeldClick":
+        _take_held(state, value)
+    elif type_name == "EventIds":
+        state.segments.append(Segment(**value))
 
 
 def _take_key(state: PartitionState, key: str, value: dict[str, Any]) -> None:

@@ -16,11 +16,8 @@ from typing import NamedTuple
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.avro_bytes import text_bytes
 from ader_stream.stream.sessions.oldest_first import OldestFirst
-from ader_stream.stream.sessions.open_session import NONE, OpenSession, Place
+from ader_stream.stream.sessions.open_session import NO_TIMES, NONE, OpenSession, Place
 from ader_stream.types import BlockRule, Click, SessionRule
-
-NO_TIMES = array("q")
-"""To be copied: an array of one time takes five times as long to be made from a list."""
 
 AT_ONCE = -(2**63)
 """A watermark (ms) that every other one has passed."""
