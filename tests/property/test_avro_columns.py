@@ -152,12 +152,13 @@ def test_a_field_that_is_not_there_is_not_read_side_by_side() -> None:
 
 
 click_values = st.binary(max_size=12) | st.builds(
-    lambda key, item, time: written(
-        CLICK, {"session": key, "item": item, "time": time, "event_id": None, "extra": {}}
+    lambda key, item, time, event_id: written(
+        CLICK, {"session": key, "item": item, "time": time, "event_id": event_id, "extra": {}}
     ),
     st.text(max_size=3) | st.sampled_from(["", "__partition__", "__partition__/x"]),
     st.text(max_size=3),
     st.integers(-5, 5) | st.integers(253_402_300_799_998, 253_402_300_800_001),
+    st.none() | st.text(max_size=2),
 )
 CLICK = {
     "type": "record",
@@ -172,16 +173,27 @@ CLICK = {
 }
 
 
-@given(st.lists(click_values, min_size=16, max_size=20), st.sampled_from(["avro", "avro-registry"]))
-def test_many_clicks_are_decoded_as_each_of_them(values: list[bytes], encoding: str) -> None:
+@given(
+    st.lists(click_values, min_size=16, max_size=20),
+    st.sampled_from(["avro", "avro-registry"]),
+    st.sampled_from(["", "event_id"]),
+)
+def test_many_clicks_are_decoded_as_each_of_them(
+    values: list[bytes], encoding: str, event_id: str
+) -> None:
     head = b"\0\0\0\0\1" if encoding == "avro-registry" else b""
     records = [FakeRecord(head + value, b"k") for value in values]
-    decoder = ClickDecoder(ClickFormat(encoding))
-    keys, items, times = decoder.decode_plain(records)
-    for record, key, item, time in zip(records, keys, items, times, strict=True):
+    decoder = ClickDecoder(ClickFormat(encoding, event_id=event_id))
+    keys, items, times, event_ids = decoder.decode_plain(records)
+    event_ids = event_ids or [None] * len(records)
+    assert [
+        id_ for id_, time in zip(event_ids, times, strict=True) if time == NOT_PLAIN and id_
+    ] == []
+    columns = zip(keys, items, times, event_ids, strict=True)
+    for record, (key, item, time, id_) in zip(records, columns, strict=True):
         try:
             click = decoder.decode(record)
         except ClickError:
             assert time == NOT_PLAIN
         else:
-            assert time == NOT_PLAIN or (key, item, time) == click[:3]
+            assert time == NOT_PLAIN or (key, item, time, id_) == click[:4]

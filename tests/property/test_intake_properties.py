@@ -85,13 +85,18 @@ class Run:
         """Take records as a worker does: the plain clicks of a batch together."""
         rows = [
             (r.key, text_bytes(r.item), r.time, at)
-            if isinstance(r, Click) and r.event_id is None
+            if isinstance(r, Click)
             else ("", b"", -(2**63), at)
             for at, r in enumerate(log, start)
         ]
-        clicks = iter(rows)
+        ids = [r.event_id if isinstance(r, Click) else None for r in log]
+        clicks = self.intake.new_clicks(rows, ids)
         while other := self.intake.observe_plain(clicks):
-            self.take([log[other[3] - start]], other[3])
+            record = log[other[3] - start]
+            if isinstance(record, Click):
+                self.intake.observe(record, other[3], is_new=True)
+            else:
+                self.intake.advance(record, other[3])
         return self.take([])
 
     @property
@@ -186,7 +191,9 @@ def test_cuts_and_restarts_change_nothing(
 def test_many_clicks_at_once_are_taken_as_one_after_the_other(
     log: Log, session_rule: SessionRule, rule: IntakeRule, data: st.DataObject
 ) -> None:
-    log = [r._replace(event_id=None) if isinstance(r, Click) and r.time % 3 else r for r in log]
+    log = [
+        r._replace(event_id=None) if isinstance(r, Click) and r.time % 3 == 0 else r for r in log
+    ]
     many, start = Run(opened(session_rule, rule)), 0
     for cut in sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=3))):
         many.take_many(log[start:cut], start)
@@ -196,6 +203,8 @@ def test_many_clicks_at_once_are_taken_as_one_after_the_other(
     assert (many.outputs, many.refused) == (one.outputs, one.refused)
     assert state_of(many.intake) == state_of(one.intake)
     assert changed(many.intake) == changed(one.intake)
+    assert many.intake.duplicates == one.intake.duplicates
+    assert [*many.intake.event_ids.take_segments()] == [*one.intake.event_ids.take_segments()]
     assert many.intake.needed_from() == one.intake.needed_from()
 
 

@@ -60,7 +60,7 @@ RECORD_TIME = "$timestamp"
 """Stands for the record's own timestamp in place of a field's name."""
 
 NOT_PLAIN = -(2**63)
-"""In place of an event time: the record is no click, or it has more than key, item and time."""
+"""In place of an event time: the record is no click, or it has fields that pass through."""
 
 FEW_RECORDS = 16
 """So many are decoded one by one in the time that side by side takes to begin."""
@@ -115,17 +115,26 @@ class ClickFormat:
         return [name for name in names if name]
 
     @property
+    def plain(self) -> list[str]:
+        """Names of the fields that a click has of which nothing passes through."""
+        return [name for name in (self.session, self.item, self.time, self.event_id) if name]
+
+    @property
     def plain_time(self) -> str:
         """Name of the field whose number is the event time itself; empty where there is none."""
         return self.time if self.time_format == "ms" and self.time != RECORD_TIME else ""
 
 
 class PlainClicks(NamedTuple):
-    """What records say, as columns of equal length; a time of `NOT_PLAIN` stands for `decode`."""
+    """What records say, as columns of equal length; a time of `NOT_PLAIN` stands for `decode`.
+
+    There are event ids where the format names their field, None where `decode` is to say one.
+    """
 
     keys: list[str]
     items: list[str]
     times: list[int]
+    event_ids: list[str | None] | None
 
 
 class ClickDecoder:
@@ -248,7 +257,7 @@ def _fields_reader(format: ClickFormat, read_value: ReadValue) -> ReadFields:  #
 def _value_readers(format: ClickFormat) -> tuple[ValueReaders, CheckReadable]:  # noqa: A002
     def readers(schema: Any) -> ValueReaders:
         slim = without_needless_types(schema, format.used, format.plain_time)
-        return avro_readers(slim, (format.session, format.item, format.time))
+        return avro_readers(slim, format.plain)
 
     if format.encoding == "json":
         return ValueReaders(read_json), _always_readable
@@ -268,7 +277,8 @@ def _plain_decoder(
 ) -> Callable[[Sequence[Record]], PlainClicks]:
     def one_by_one(records: Sequence[Record]) -> PlainClicks:
         clicks = [_plain(decode, record) for record in records]
-        return PlainClicks(*map(list, zip(*clicks, strict=True)))
+        keys, items, times, event_ids = map(list, zip(*clicks, strict=True))
+        return PlainClicks(keys, items, times, event_ids if format.event_id else None)
 
     def side_by_side(records: Sequence[Record]) -> PlainClicks:
         columns = None
@@ -276,44 +286,52 @@ def _plain_decoder(
             columns = readers.many([record.value() or b"" for record in records])
         if columns is None:
             return one_by_one(records)
-        keys, items, times = (list(column) for column in columns.fields)
-        for position in columns.left_out:
+        keys, items, times, *event_ids = (list(column) for column in columns.fields)
+        _make_texts(keys, items, *event_ids)
+        for position in (*columns.left_out, *_refusable(times, keys, items, *event_ids)):
             times[position] = NOT_PLAIN
-        return _checked(keys, items, times)
+            for ids in event_ids:
+                ids[position] = None
+        return PlainClicks(keys, items, times, event_ids[0] if event_ids else None)
 
     def none_plain(records: Sequence[Record]) -> PlainClicks:
         no_texts = [""] * len(records)
-        return PlainClicks(no_texts, no_texts, [NOT_PLAIN] * len(records))
+        return PlainClicks(no_texts, no_texts, [NOT_PLAIN] * len(records), None)
 
-    if format.event_id or format.extra:
+    if format.extra:
         return none_plain
     return side_by_side if format.time_format == "ms" else one_by_one
 
 
-def _plain(decode: Callable[[Record], Click], record: Record) -> tuple[str, str, int]:
+def _plain(decode: Callable[[Record], Click], record: Record) -> tuple[str, str, int, str | None]:
     try:
-        key, item, time, _, _ = decode(record)
+        key, item, time, event_id, _ = decode(record)
     except ClickError:
-        return "", "", NOT_PLAIN
-    return key, item, time
+        return "", "", NOT_PLAIN, None
+    return key, item, time, event_id
 
 
-def _checked(keys: list[Any], items: list[Any], times: list[int]) -> PlainClicks:
-    """Make texts of whole numbers, and leave to `decode` what it may refuse."""
-    for column in (keys, items):
+def _make_texts(*columns: list[Any]) -> None:
+    """Make texts of whole numbers."""
+    for column in columns:
         if column and type(column[0]) is int:
             column[:] = map(str, column)
+
+
+def _refusable(times: list[int], keys: list[str], *others: list[str]) -> list[int]:
+    """Return positions of what `decode` may refuse: only few batches have one."""
     if (
-        min(times) < 0
-        or max(times) > MAX_TIME
-        or "" in keys
-        or "" in items
-        or RESERVED_KEY in "\n".join(keys)
+        min(times) >= 0
+        and max(times) <= MAX_TIME
+        and not any("" in column for column in (keys, *others))
+        and RESERVED_KEY not in "\n".join(keys)
     ):
-        for position, (key, item, time) in enumerate(zip(keys, items, times, strict=True)):
-            if not (key and item and 0 <= time <= MAX_TIME) or key.startswith(RESERVED_KEY):
-                times[position] = NOT_PLAIN
-    return PlainClicks(keys, items, times)
+        return []
+    return [
+        position
+        for position, (time, key, *texts) in enumerate(zip(times, keys, *others, strict=True))
+        if not (0 <= time <= MAX_TIME and key and all(texts)) or key.startswith(RESERVED_KEY)
+    ]
 
 
 def _always_readable(_: Iterable[Record]) -> None:

@@ -45,6 +45,7 @@ class EventIds:
         self._limit = limit
         self._seen: OrderedDict[str, int] = OrderedDict()  # id → offset
         self._newest = Segment(0)
+        self._newest_end = 0  # offset; 0 where it is not among the changed ones yet
         self._kept: deque[int] = deque()  # numbers of segments, oldest first
         self._changed: dict[int, Segment] = {}
         for segment in sorted(segments, key=lambda segment: segment.number):
@@ -52,13 +53,17 @@ class EventIds:
 
     def add(self, event_id: str, offset: int) -> bool:
         """Remember an id; whether it was not known."""
-        self._note(event_id, offset)
+        segment = self._newest if offset < self._newest_end else self._change(offset)
+        segment.ids.append(event_id)
+        segment.offsets.append(offset)
         return self._see(event_id, offset)
 
     def forget(self, event_id: str, offset: int) -> None:
         """Forget an id, at an offset that is not below the last one."""
-        segment = self._note(event_id, offset)
-        segment.forgotten.append(len(segment.ids) - 1)
+        segment = self._change(offset)
+        segment.forgotten.append(len(segment.ids))
+        segment.ids.append(event_id)
+        segment.offsets.append(offset)
         self._seen.pop(event_id, None)
 
     @property
@@ -75,11 +80,13 @@ class EventIds:
             yield number, None
         yield from self._changed.items()
         self._changed = {}
+        self._newest_end = 0
 
     def drop_changes(self) -> None:
         """Give up what `take_segments` would yield: whoever reads the log again needs none."""
         self._kept.clear()
         self._changed.clear()
+        self._newest_end = 0
 
     def _see(self, event_id: str, offset: int) -> bool:
         seen = self._seen
@@ -92,15 +99,15 @@ class EventIds:
             seen.popitem(last=False)
         return True
 
-    def _note(self, event_id: str, offset: int) -> Segment:
+    def _change(self, offset: int) -> Segment:
+        """Return the segment of an offset, which is about to change."""
         number = offset // SEGMENT_OFFSETS
         if number != self._newest.number or not self._kept:
             self._newest = Segment(number)
             self._kept.append(number)
-        segment = self._changed[number] = self._newest
-        segment.ids.append(event_id)
-        segment.offsets.append(offset)
-        return segment
+        self._changed[number] = self._newest
+        self._newest_end = (number + 1) * SEGMENT_OFFSETS
+        return self._newest
 
     def _replay(self, segment: Segment) -> None:
         self._newest = segment

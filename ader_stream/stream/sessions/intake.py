@@ -8,7 +8,7 @@ another; one clock that is years ahead finds nobody to do so. All of it is a fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.event_ids import EventIds
@@ -60,7 +60,7 @@ class Intake:
         self.refused: list[tuple[int, ClickError]] = []
 
     def observe_plain(self, clicks: Iterator[PlainClick]) -> PlainClick | None:
-        """Take clicks without event ids up to one that needs more than the window's plain way.
+        """Take clicks that are new up to one that needs more than the window's plain way.
 
         Returns
         -------
@@ -71,10 +71,24 @@ class Intake:
             return next(clicks, None)
         return self.window.observe_plain(clicks, self._reach)
 
-    def observe(self, click: Click, offset: int) -> None:
-        """Take a click in, hold it, or pass over a duplicate; see `take_refused` afterwards."""
+    def new_clicks(
+        self, clicks: Iterable[PlainClick], event_ids: Iterable[str | None]
+    ) -> Iterator[PlainClick]:
+        """Yield clicks, but for duplicates; the id of each is remembered when it is drawn."""
+        add = self.event_ids.add
+        for click, event_id in zip(clicks, event_ids, strict=True):
+            if event_id is None or add(event_id, click[-1]):
+                yield click
+            else:
+                self.duplicates += 1
+
+    def observe(self, click: Click, offset: int, *, is_new: bool = False) -> None:
+        """Take a click in, hold it, or pass over a duplicate; see `take_refused` afterwards.
+
+        `is_new` where `new_clicks` has yielded it.
+        """
         event_id, watermark = click.event_id, self.window.watermark
-        if event_id is not None and not self.event_ids.add(event_id, offset):
+        if not (is_new or event_id is None or self.event_ids.add(event_id, offset)):
             self.duplicates += 1
             return
         if self.held:

@@ -250,15 +250,17 @@ class SessionizerTask:
 
     def _take_all(self, records: list[Record]) -> None:
         """Take records in order; few of them need to be looked at one by one."""
-        keys, items, times = self._decoder.decode_plain(records)
+        keys, items, times, event_ids = self._decoder.decode_plain(records)
         offsets = iter([record.offset() for record in records])
-        clicks = zip(keys, each_text_bytes(items), times, offsets, strict=True)
+        rows = zip(keys, each_text_bytes(items), times, offsets, strict=True)
+        clicks = self._intake.new_clicks(rows, event_ids) if event_ids else rows
         taken = 0
         while other := self._intake.observe_plain(clicks):
             position = len(records) - length_hint(offsets) - 1
             self._refusals.accepted += position - taken
             key, _, at, _ = other
-            click = None if at == NOT_PLAIN else Click(key, items[position], at)
+            event_id = event_ids[position] if event_ids else None
+            click = None if at == NOT_PLAIN else Click(key, items[position], at, event_id)
             self._take(records[position], click)
             taken = position + 1
         self._refusals.accepted += len(records) - taken
@@ -266,7 +268,7 @@ class SessionizerTask:
     def _take(self, record: Record, click: Click | None) -> None:
         """Take a click or a heartbeat, and refuse what comes of it that cannot be taken.
 
-        `click` is what the record was decoded to; None where it is still to be decoded.
+        `click` is what the record was decoded to, if it is new; None where that is to be found out.
         """
         value, offset, intake = record.value(), record.offset(), self._intake
         headers = headers_of(record) if value is None else None
@@ -274,7 +276,8 @@ class SessionizerTask:
             if headers is not None and (watermark := decode_heartbeat(headers)) is not None:
                 intake.advance(watermark, offset)
             else:
-                intake.observe(click or self._decoder.decode(record), offset)
+                is_new = click is not None
+                intake.observe(click or self._decoder.decode(record), offset, is_new=is_new)
                 self._refusals.accepted += 1
         except ClickError as error:
             self._refuse(dead_letter(record, headers), error)
