@@ -18,7 +18,7 @@ from ader_stream.stream.kafka.topics import Topics, partition_counts
 from ader_stream.stream.models.manifest import Trust
 from ader_stream.stream.models.registry import Registry
 from ader_stream.stream.scores.score_log import Score, ScoreKey, decode_score
-from ader_stream.stream.sessions.window import BlockCounts
+from ader_stream.stream.sessions.outputs import BlockCounts
 
 log = structlog.get_logger(__name__)
 

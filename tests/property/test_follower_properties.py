@@ -11,7 +11,8 @@ from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, Cl
 from ader_stream.stream.scores.idle_advances import LoggedAdvance
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.window import IdleAdvance, SessionWindow
+from ader_stream.stream.sessions.outputs import IdleAdvance
+from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 from tests.fakes import FakeRecord
 from tests.property.plain_sessions import Log

@@ -10,13 +10,8 @@ from ader_stream.stream.sessions.avro_bytes import text_bytes
 from ader_stream.stream.sessions.event_ids import EventIds, Segment
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.window import (
-    BlockEnd,
-    IdleAdvance,
-    Output,
-    SessionWindow,
-    WindowState,
-)
+from ader_stream.stream.sessions.outputs import BlockEnd, IdleAdvance, Output
+from ader_stream.stream.sessions.window import SessionWindow, WindowState
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 from tests.property.plain_intake import PlainIntake
 from tests.property.plain_sessions import Log, PlainSession

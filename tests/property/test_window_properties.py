@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.window import BlockEnd, SessionWindow, WindowState
+from ader_stream.stream.sessions.outputs import BlockEnd
+from ader_stream.stream.sessions.window import SessionWindow, WindowState
 from ader_stream.types import BlockRule, Click, SessionRule
 from tests.property.plain_sessions import Log, PlainSession, PlainSessions
 

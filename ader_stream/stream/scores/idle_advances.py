@@ -22,7 +22,7 @@ from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.sessions.window import IdleAdvance
+from ader_stream.stream.sessions.outputs import IdleAdvance
 
 log = structlog.get_logger(__name__)
 

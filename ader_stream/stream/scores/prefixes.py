@@ -16,7 +16,8 @@ from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.scores.idle_advances import LoggedAdvance
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.window import IdleAdvance, SessionWindow, WindowState
+from ader_stream.stream.sessions.outputs import IdleAdvance
+from ader_stream.stream.sessions.window import SessionWindow, WindowState
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.open_session import OpenSession, Place
-from ader_stream.stream.sessions.window import ENDLESS, IdleAdvance, PlainClick, SessionWindow
+from ader_stream.stream.sessions.outputs import IdleAdvance
+from ader_stream.stream.sessions.window import ENDLESS, PlainClick, SessionWindow
 from ader_stream.types import Click, IntakeRule
 
 

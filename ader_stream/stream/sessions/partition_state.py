@@ -18,9 +18,10 @@ from ader_stream.stream.sessions.avro_bytes import count_bytes, long_bytes
 from ader_stream.stream.sessions.event_ids import Segment
 from ader_stream.stream.sessions.open_columns import read_plain
 from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.outputs import BlockCounts
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.stream.sessions.session_records import carried_of, extra_of
-from ader_stream.stream.sessions.window import BlockCounts, WindowState
+from ader_stream.stream.sessions.window import WindowState
 from ader_stream.types import Click
 
 PARTITION_KEY = RESERVED_KEY.encode()

@@ -8,8 +8,8 @@ from typing import Any
 from ader_stream.stream.kafka.codec import Headers, encode, headers_for
 from ader_stream.stream.sessions.avro_bytes import array_bytes, long_bytes, text_bytes
 from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.outputs import BlockEnd, Output
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
-from ader_stream.stream.sessions.window import BlockEnd, Output
 from ader_stream.types import Session
 
 BATCH_CLICKS = 5_000

@@ -26,6 +26,7 @@ from ader_stream.stream.sessions.avro_bytes import each_text_bytes
 from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.outputs import BlockEnd, IdleAdvance, Output
 from ader_stream.stream.sessions.partition_state import (
     Change,
     DeadLetter,
@@ -39,7 +40,7 @@ from ader_stream.stream.sessions.partition_state import (
 )
 from ader_stream.stream.sessions.session_records import encode_outputs
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
-from ader_stream.stream.sessions.window import BlockEnd, IdleAdvance, Output, SessionWindow
+from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 
 log = structlog.get_logger(__name__)

@@ -6,17 +6,17 @@ blocks come out of `take_output` in the order in which they must be published. N
 
 from __future__ import annotations
 
-import heapq
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.avro_bytes import text_bytes
-from ader_stream.stream.sessions.oldest_first import OldestFirst
+from ader_stream.stream.sessions.capped_keys import CappedKeys
 from ader_stream.stream.sessions.open_session import NO_TIMES, NONE, OpenSession, Place
+from ader_stream.stream.sessions.open_sessions import KeySessions, OpenSessions
+from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd, IdleAdvance, Output
 from ader_stream.types import BlockRule, Click, SessionRule
 
 AT_ONCE = -(2**63)
@@ -30,35 +30,6 @@ BUCKETS_IN_GAP = 256
 
 PlainClick = tuple[str, bytes, int, int]
 """Key, item (its `text_bytes`), event time (ms) and offset of a click with nothing else."""
-
-
-@dataclass(slots=True)
-class BlockCounts:
-    """Sessions of a block that have closed on one partition, their clicks, the late ones of them.
-
-    When the block ends, its sessions are closed: then these are all.
-    """
-
-    clicks: int = 0
-    sessions: int = 0
-    late: int = 0
-
-
-class BlockEnd(NamedTuple):
-    """Nothing of this block, or of one before, follows on this partition."""
-
-    block: int
-    counts: BlockCounts
-
-
-class IdleAdvance(NamedTuple):
-    """The watermark (ms) has followed other partitions' before the click at `next_offset`."""
-
-    next_offset: int
-    watermark: int
-
-
-Output = OpenSession | BlockEnd | IdleAdvance
 
 
 @dataclass
@@ -133,37 +104,25 @@ class SessionWindow:
         self._blocks = blocks
         self._rule = rule
         self._counts = state.counts
-        self._changed: list[OpenSession] = []  # each once
-        self._left: dict[str, bool] = {}  # keys that a session has left → whether that is known
-        self._open: dict[str, OpenSession] = {}  # of keys that have one
-        self._several: dict[str, tuple[OpenSession, ...]] = {}  # of keys that have more
-        self._open_count = 0  # with those that are over
-        self._open_in: Counter[int] = Counter()  # by block
-        self._order = OldestFirst(max(1, rule.gap // BUCKETS_IN_GAP))
+        self._open = OpenSessions(max(1, rule.gap // BUCKETS_IN_GAP), open_sessions)
         self._evicted_until = state.evicted_until
-        self._capped_until = state.capped_until
-        self._capped = [(until, key) for key, until in self._capped_until.items()]  # heap
-        self._capped_from: dict[str, Place] = {}
+        self._capped = CappedKeys(state.capped_until)
         self._turn = AT_ONCE  # below this watermark (ms), no block ends and nothing is forgotten
         self._output: list[Output] = []
-        heapq.heapify(self._capped)
-        for session in open_sessions:
-            session.is_known = True
-            self._add(session)
 
     @property
     def state(self) -> WindowState:
         """What must be kept beside the open sessions."""
         self._close_over()
         return WindowState(
-            self.watermark, self.open_block, self._evicted_until, self._capped_until, self._counts
+            self.watermark, self.open_block, self._evicted_until, self._capped.until, self._counts
         )
 
     @property
     def open_count(self) -> int:
         """The open sessions."""
         self._close_over()
-        return self._open_count
+        return self._open.count
 
     def observe_plain(self, clicks: Iterator[PlainClick], max_lead: int) -> PlainClick | None:
         """Take clicks while each joins its key's only session behind the last click, or begins one.
@@ -191,8 +150,8 @@ class SessionWindow:
         before_last = rule.max_clicks - 1
         begins_after = block_begins - 1 if self._evicted_until is None else self._evicted_until
         most_open = rule.max_open if before_last > 0 and rule.max_age > 0 else 0
-        several, capped, changed = self._several, self._capped_until, self._changed
-        session_of = self._open.get
+        opened, capped = self._open, self._capped.until
+        session_of, several, changed = opened.alone.get, opened.several, opened.changed
         try:
             for click in clicks:
                 key, text, time, offset = click
@@ -216,7 +175,7 @@ class SessionWindow:
                     -gap <= lead
                     and begins_after < time < block_ends
                     and block_begins <= time
-                    and self._open_count < most_open
+                    and opened.count < most_open
                     and key not in several
                     and key not in capped
                 ):
@@ -225,7 +184,7 @@ class SessionWindow:
                     times.append(time)
                     session = OpenSession(key, open_block, times, text, NONE, NONE, place)
                     session.ends_at = min(block_ends, time + rule.max_age)
-                    self._add(session)
+                    opened.add(session)
                 else:
                     return click
                 if not session.has_changed:
@@ -257,7 +216,7 @@ class SessionWindow:
             joined = self._join(click, offset)
             self.advance(time - self._rule.lateness)
             return joined
-        session = self._open[key]
+        session = self._open.alone[key]
         position = len(session.times) - 1
         if extra:
             session.add_extra(position, extra)
@@ -276,7 +235,8 @@ class SessionWindow:
         self._end_blocks(watermark)
         self._close_over()
         self._evict_surplus()
-        self._forget_capped(watermark)
+        for key in self._capped.take_before(watermark - self._rule.gap):
+            self._open.note_left(key, is_known=True)
         self._turn = self._next_turn()
 
     def forget(self, covers: Callable[[str, int], bool]) -> list[str]:
@@ -286,7 +246,7 @@ class SessionWindow:
         """
         dropped = [s for s in self.open_sessions() if covers(s.key, s.began)]
         for session in dropped:
-            self._remove(session)
+            self._open.remove(session)
         return sorted({session.key for session in dropped})
 
     def note(self, advance: IdleAdvance) -> None:
@@ -300,23 +260,20 @@ class SessionWindow:
         output, self._output = self._output, []
         return output
 
-    def take_changed(self) -> list[tuple[str, list[OpenSession]]]:
+    def take_changed(self) -> list[KeySessions]:
         """Return the keys of which sessions or `capped_until` have changed since the last call.
 
         Each with its open sessions; a key that has come and gone meanwhile is left out.
         """
         self._close_over()
-        changed, self._changed = self._changed, []
-        left, self._left = self._left, {}
-        return [*self._grown(changed, left), *self._left_by(left)]
+        return self._open.take_changed(self._capped.until)
 
     def sessions_of(self, key: str) -> list[OpenSession]:
         """Return the open sessions of a key, in order of their first clicks.
 
         May be called from another thread.
         """
-        session, watermark = self._open.get(key), self.watermark
-        sessions = self._several.get(key, ()) if session is None else (session,)
+        sessions, watermark = self._open.of(key), self.watermark
         open_ = [s for s in sessions if watermark is None or s.last + self._rule.gap >= watermark]
         if len(open_) > 1:
             open_.sort(key=lambda s: s.first)
@@ -325,12 +282,12 @@ class SessionWindow:
     def open_sessions(self) -> Iterator[OpenSession]:
         """Every open session."""
         self._close_over()
-        yield from self._all()
+        yield from self._open
 
     def needed_from(self) -> Place | None:
         """Where the log must be read from to see again what is open or capped; None: nowhere."""
         places = [session.reads_from for session in self.open_sessions()]
-        places += self._capped_from.values()
+        places += self._capped.places
         return min(places, key=lambda place: place.offset, default=None)
 
     # --- a click joins
@@ -352,13 +309,13 @@ class SessionWindow:
             session, *others = touching
             for other in others:  # the click bridges them
                 session.append(other)
-                self._remove(other)
+                self._open.remove(other)
         else:
             session = self._begin_session(click.key, time, offset)
         position = session.insert(time, click.item, original, click.extra)
         if not touching:
-            self._add(session)
-        self._note_change(session)
+            self._open.add(session)
+        self._open.note_change(session)
         session.ends_at = min(
             self._blocks.start(session.block + 1), session.times[0] + self._rule.max_age
         )
@@ -392,7 +349,7 @@ class SessionWindow:
 
     def _closed_early_until(self, key: str) -> int | None:
         """Up to this time (ms), sessions of the key may have closed before the watermark came."""
-        evicted, capped = self._evicted_until, self._capped_until.get(key)
+        evicted, capped = self._evicted_until, self._capped.until.get(key)
         return capped if evicted is None else evicted if capped is None else max(evicted, capped)
 
     def _touching(self, key: str, time: int) -> list[OpenSession]:
@@ -412,40 +369,8 @@ class SessionWindow:
         session = OpenSession(key, self._blocks.block_of(time), array("q"), b"", reads_from=place)
         for other in self.sessions_of(key):
             session.read_from(other.reads_from)
-        if key in self._capped_from:
-            session.read_from(self._capped_from[key])
+        self._capped.carry_over(session)
         return session
-
-    # --- what has changed
-
-    def _note_change(self, session: OpenSession) -> None:
-        if not session.has_changed:
-            session.has_changed = True
-            self._changed.append(session)
-
-    def _grown(
-        self, changed: Iterable[OpenSession], left: dict[str, bool]
-    ) -> Iterator[tuple[str, list[OpenSession]]]:
-        """Yield the keys with one session alone; add the others to those that were left."""
-        for session in changed:
-            session.has_changed = False
-            if session.is_closed:
-                continue
-            key = session.key
-            if key in left or key in self._several:
-                left.setdefault(key, False)
-            else:
-                session.is_known = True
-                yield key, [session]
-
-    def _left_by(self, left: Mapping[str, bool]) -> Iterator[tuple[str, list[OpenSession]]]:
-        """Yield keys that a session has left, but for those of which nobody has known."""
-        for key, is_known in left.items():
-            sessions = self.sessions_of(key)
-            for session in sessions:
-                session.is_known = True
-            if sessions or is_known or key in self._capped_until:
-                yield key, sessions
 
     # --- bounds
 
@@ -460,11 +385,7 @@ class SessionWindow:
     def _cap(self, session: OpenSession, bound: str) -> None:
         """Close a session that has reached a bound of its own."""
         self.early[bound] += 1
-        key, until = session.key, self._capped_until
-        until[key] = max(session.last, until.get(key, session.last))
-        session.read_from(self._capped_from.get(key, session.reads_from))
-        self._capped_from[key] = session.reads_from
-        heapq.heappush(self._capped, (until[key], key))
+        self._capped.add(session)
         self._turn = AT_ONCE
         if session.block == self.open_block:
             self._close([session])
@@ -474,94 +395,44 @@ class SessionWindow:
 
     def _evict_surplus(self) -> None:
         """Close the oldest sessions. Those of a block that is not open yet must wait for it."""
-        while self._open_count > self._rule.max_open:
-            session = self._order.oldest()
+        while self._open.count > self._rule.max_open:
+            session = self._open.oldest()
             if session is None or session.block != self.open_block:
                 return
             self.early["open"] += 1
             self._evicted_until = session.last
             self._close([session])
 
-    def _forget_capped(self, watermark: int) -> None:
-        """Forget what the watermark has passed: clicks of that time are late as they are."""
-        while self._capped and self._capped[0][0] + self._rule.gap < watermark:
-            until, key = heapq.heappop(self._capped)
-            if self._capped_until.get(key) == until:
-                del self._capped_until[key]
-                self._capped_from.pop(key, None)
-                self._left[key] = True
-
     # --- sessions close
-
-    def _add(self, session: OpenSession) -> None:
-        key = session.key
-        if key in self._several:
-            self._several[key] += (session,)
-        elif key in self._open:
-            self._several[key] = (self._open[key], session)
-            del self._open[key]
-        else:
-            self._open[key] = session
-        self._open_count += 1
-        self._open_in[session.block] += 1
-        self._order.add(session)
-
-    def _remove(self, session: OpenSession) -> None:
-        key = session.key
-        session.is_closed = True
-        self._left[key] = session.is_known or self._left.get(key, False)
-        self._open_count -= 1
-        self._open_in[session.block] -= 1
-        if key in self._open:
-            del self._open[key]
-            return
-        left = tuple(other for other in self._several[key] if other is not session)
-        if len(left) > 1:
-            self._several[key] = left
-        else:
-            [self._open[key]] = left
-            del self._several[key]
-
-    def _all(self) -> Iterator[OpenSession]:
-        """Every session that has not closed, be it over or not."""
-        yield from self._open.values()
-        for sessions in self._several.values():
-            yield from sessions
 
     def _close_over(self) -> None:
         """Close the sessions whose last click lies more than the gap behind the watermark."""
         if self.watermark is not None and (
-            over := self._order.take_before(self.watermark - self._rule.gap)
+            over := self._open.last_before(self.watermark - self._rule.gap)
         ):
             self._close(over)
 
     def _next_turn(self) -> int:
         assert self.open_block is not None
         turn = self._blocks.start(self.open_block + 1)
-        if self._capped:
-            turn = min(turn, self._capped[0][0] + self._rule.gap + 1)
+        if (capped := self._capped.first) is not None:
+            turn = min(turn, capped + self._rule.gap + 1)
         return turn
 
     def _end_blocks(self, watermark: int) -> None:
         assert self.open_block is not None
         while watermark >= self._blocks.start(self.open_block + 1):
             ended = self.open_block
-            self._close(self._open_of(ended))
-            del self._open_in[ended]
+            self._close(self._open.of_block(ended))
             self._output.append(BlockEnd(ended, self._counts.pop(ended, BlockCounts())))
             self.open_block = ended + 1
-            self._close([session for session in self._open_of(ended + 1) if session.is_full])
-
-    def _open_of(self, block: int) -> list[OpenSession]:
-        if not self._open_in[block]:
-            return []
-        return [session for session in self._all() if session.block == block]
+            self._close([s for s in self._open.of_block(ended + 1) if s.is_full])
 
     def _close(self, sessions: list[OpenSession]) -> None:
         if len(sessions) > 1:
             sessions.sort(key=lambda closed: (closed.last, closed.key, closed.first))
         for session in sessions:
-            self._remove(session)
+            self._open.remove(session)
             counts = self._counts.get(session.block)
             if counts is None:
                 counts = self._counts[session.block] = BlockCounts()

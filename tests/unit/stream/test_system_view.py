@@ -10,8 +10,8 @@ from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import encode_manifest
 from ader_stream.stream.models.serving_log import ServingLog
 from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score
+from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
 from ader_stream.stream.sessions.session_records import encode_outputs
-from ader_stream.stream.sessions.window import BlockCounts, BlockEnd
 from ader_stream.stream.system_view import SystemView
 from tests.fakes import FakeKafka, complete_manifest, example
 

@@ -7,7 +7,7 @@ from ader_stream.errors import NotYetError
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.idle_advances import PATIENCE_SECONDS, IdleAdvances
-from ader_stream.stream.sessions.window import IdleAdvance
+from ader_stream.stream.sessions.outputs import IdleAdvance
 from tests.fakes import FakeKafka, FakeRecord
 
 TOPICS = Topics("ader")

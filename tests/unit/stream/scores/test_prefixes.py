@@ -6,7 +6,7 @@ from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, Cl
 from ader_stream.stream.forgetting import Forgotten, forget_request
 from ader_stream.stream.scores.idle_advances import LoggedAdvance
 from ader_stream.stream.scores.prefixes import PrefixFollower
-from ader_stream.stream.sessions.window import IdleAdvance
+from ader_stream.stream.sessions.outputs import IdleAdvance
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeRecord
 

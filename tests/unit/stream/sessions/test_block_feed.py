@@ -6,8 +6,8 @@ from ader_stream.errors import OffsetError
 from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
 from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
 from ader_stream.stream.sessions.session_records import encode_outputs
-from ader_stream.stream.sessions.window import BlockCounts, BlockEnd
 from tests.fakes import FakeKafka
 
 TOPIC = "sessions"

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from ader_stream.stream.kafka.codec import decode
 from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
 from ader_stream.stream.sessions.session_records import (
     BATCH_CLICKS,
     decode_sessions,
     encode_outputs,
 )
-from ader_stream.stream.sessions.window import BlockCounts, BlockEnd
 from ader_stream.types import Session
 
 Output = OpenSession | BlockEnd

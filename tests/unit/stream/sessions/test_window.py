@@ -4,12 +4,8 @@ import pytest
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.open_session import OpenSession, Place
-from ader_stream.stream.sessions.window import (
-    BlockCounts,
-    BlockEnd,
-    SessionWindow,
-    WindowState,
-)
+from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
+from ader_stream.stream.sessions.window import SessionWindow, WindowState
 from ader_stream.types import BlockRule, Click, SessionRule
 
 BLOCKS = BlockRule(origin=0, length=1000)

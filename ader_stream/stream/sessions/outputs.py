@@ -1,0 +1,37 @@
+"""What a session window puts out: sessions that have closed, blocks that have ended, advances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ader_stream.stream.sessions.open_session import OpenSession
+
+
+@dataclass(slots=True)
+class BlockCounts:
+    """Sessions of a block that have closed on one partition, their clicks, the late ones of them.
+
+    When the block ends, its sessions are closed: then these are all.
+    """
+
+    clicks: int = 0
+    sessions: int = 0
+    late: int = 0
+
+
+class BlockEnd(NamedTuple):
+    """Nothing of this block, or of one before, follows on this partition."""
+
+    block: int
+    counts: BlockCounts
+
+
+class IdleAdvance(NamedTuple):
+    """The watermark (ms) has followed other partitions' before the click at `next_offset`."""
+
+    next_offset: int
+    watermark: int
+
+
+Output = OpenSession | BlockEnd | IdleAdvance
