@@ -27,6 +27,7 @@ from ader_stream.registry.describe import Making, describe_inputs, describe_vers
 from ader_stream.registry.folder import import_version, read_folder
 from ader_stream.registry.gate import GateRule, measure, validation_samples, why_rejected
 from ader_stream.registry.load import load_state
+from ader_stream.registry.trainer_metrics import TrainerMetrics, told
 from ader_stream.settings import Settings
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.changelog import offset_range
@@ -102,7 +103,7 @@ class _Leader:
             settings.models.max_bytes,
         )
         self._process = process
-        self._metrics = process.metrics
+        self._shown = TrainerMetrics(process.metrics, settings.blocks.length)
         self._leadership = leadership
         clients, topics = settings.clients, settings.topics
         self._publisher = ModelPublisher(
@@ -147,7 +148,7 @@ class _Leader:
                 if self._reader.poll():
                     self._prune()
                 self._feed.poll(POLL_SECONDS)
-                self._show_backlog()
+                self._shown.show_backlog(self._feed.waiting())
                 block = self._feed.next_block(rule.min_sessions, all_waiting=trainer.join_waiting)
                 if block is not None:
                     self._train_and_publish(block)
@@ -197,8 +198,7 @@ class _Leader:
         except TrainingError as error:
             return describe(rejection=str(error)), None
         seconds = time.perf_counter() - started
-        self._metrics[m.CYCLE_SECONDS].set(seconds)
-        self._metrics[m.CYCLES].inc()
+        self._shown.show_trained(seconds)
         validation = validation_samples(sessions, parent, state, recipe_, seed)
         measured = measure(validation, parent, state, self._stay)
         rejection = why_rejected(self._gate, measured, state, state_bytes(state))
@@ -206,21 +206,14 @@ class _Leader:
 
     def _publish(self, manifest: Manifest, state: State | None) -> None:
         parts = encode_parts(state) if state else {}
-        self._metrics[m.VERSION_TRAINED].set(manifest["version"])
-        self._hear_all()
-        manifest["run"]["control_offset"] = self._registry.control_offset
+        self._shown.show_publishing(manifest["version"])
         publishing = time.perf_counter()
-        published = self._publisher.publish(manifest, parts)
-        self._metrics[m.PUBLISH_SECONDS].set(time.perf_counter() - publishing)
-        self._metrics[m.VERSION_PUBLISHED].set(manifest["version"])
+        published = self._publisher.publish(manifest, parts, self._hear_all)
+        self._shown.show_published(published, time.perf_counter() - publishing)
         self._registry.manifests[manifest["version"]] = published
         self._checkpoint.remove()
-        if manifest["rejection"]:
-            self._metrics[m.VERSIONS_REJECTED].inc()
-            log.warning("version rejected", **_told(published), reason=manifest["rejection"])
-        else:
+        if not manifest["rejection"]:
             self._known = (manifest["version"], state)
-            log.info("version published", **_told(published))
 
     def _checkpoint_of(self, block: TrainingBlock, parent: int | None) -> Checkpoint:
         """Return where the cycle of this block is left, and may have been left before."""
@@ -237,7 +230,7 @@ class _Leader:
         first = import_version(self._publisher, manifest, parts)
         self._registry.manifests[first["version"]] = first
         self._known = (first["version"], state)
-        log.info("beginning with an exported version", folder=str(folder), **_told(first))
+        log.info("beginning with an exported version", folder=str(folder), **told(first))
 
     def _recorded(self, dataset: Path) -> TrainingBlock:
         """Read the data set that the first version is made of."""
@@ -258,7 +251,7 @@ class _Leader:
         number = self._parent
         if number != self._known[0]:
             self._known = (number, self._load(number) if number else None)
-        self._metrics[m.VERSION_PARENT].set(number or 0)
+        self._shown.show_parent(number)
         return self._known[1]
 
     def _load(self, number: int) -> State:
@@ -285,14 +278,6 @@ class _Leader:
             self._has_trimmed = True
             trim_sessions(self._settings.clients, self._settings.topics, self._registry)
 
-    def _show_backlog(self) -> None:
-        waiting = self._feed.waiting()
-        span = max(waiting) - min(waiting) + 1 if waiting else 0
-        self._metrics[m.BLOCKS_WAITING].set(len(waiting))
-        self._metrics[m.BACKLOG].set(span * self._settings.blocks.length / 1000)
-        if len(waiting) > 1:
-            log.info("blocks wait", blocks=len(waiting), backlog_blocks=span)
-
     def _stay(self) -> None:
         """Stay a member of the group; learn of commands.
 
@@ -312,8 +297,14 @@ class _Leader:
             if self._reader.poll():
                 self._require_same_inputs()
 
-    def _hear_all(self) -> None:
-        """Learn of every command that was acknowledged so far; raises as `_stay` does."""
+    def _hear_all(self) -> int:
+        """Learn of every command that was acknowledged so far; raises as `_stay` does.
+
+        Returns
+        -------
+        int
+            The offset of `control` below which all of them are known.
+        """
         clients, control = self._settings.clients, self._settings.topics.control
         _, end = offset_range(clients, control, 0)
         while self._registry.control_offset < end:
@@ -321,6 +312,7 @@ class _Leader:
             self._stay()
         self._leadership.require()
         self._require_same_inputs()
+        return self._registry.control_offset
 
     def _require_same_inputs(self) -> None:
         if self._parent != self._training_from:
@@ -332,23 +324,7 @@ class _Leader:
     def _show(self, progress: Progress) -> None:
         """Show progress, and stay."""
         self._stay()
-        self._show_metrics(progress)
-        if progress.ends_epoch:
-            log.info(
-                "epoch",
-                epoch=progress.epoch,
-                loss=round(progress.loss, 4),
-                validation_recall20=progress.validation_recall20,
-                samples_per_second=round(progress.samples_per_second),
-            )
-
-    def _show_metrics(self, progress: Progress) -> None:
-        self._metrics[m.CYCLE_EPOCH].set(progress.epoch)
-        self._metrics[m.CYCLE_PROGRESS].set(progress.step / max(1, progress.steps))
-        self._metrics[m.CYCLE_LOSS].set(progress.loss)
-        self._metrics[m.CYCLE_SPEED].set(progress.samples_per_second)
-        if progress.validation_recall20 is not None:
-            self._metrics[m.CYCLE_VALIDATION].set(progress.validation_recall20 / 100)
+        self._shown.show_progress(progress)
 
 
 def _offsets(manifest: Manifest | None) -> dict[int, int]:
@@ -358,18 +334,6 @@ def _offsets(manifest: Manifest | None) -> dict[int, int]:
 
 def _number(manifest: Manifest | None) -> int | None:
     return manifest["version"] if manifest else None
-
-
-def _told(manifest: Manifest) -> dict[str, object]:
-    """What the log says of a version."""
-    return {
-        "version": manifest["version"],
-        "parent": manifest["parent"],
-        "blocks": manifest["blocks"],
-        "epochs": manifest["report"]["epochs"],
-        "seconds": round(manifest["run"]["train_seconds"], 1),
-        "digest": manifest["digest"][:12],
-    }
 
 
 if __name__ == "__main__":

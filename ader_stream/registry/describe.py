@@ -67,8 +67,6 @@ def describe_version(
 ) -> Manifest:
     """Return the manifest of version `previous` + 1, without what its publisher fills in.
 
-    `run.control_offset` is filled in by who has read `control`.
-
     Parameters
     ----------
     previous

@@ -114,7 +114,7 @@ def import_version(
 
     The digest stays what it is.
     """
-    run = manifest["run"] | {"offsets": [], "control_offset": None}
+    run = manifest["run"] | {"offsets": []}
     first = {"version": 1, "parent": None, "predecessor": None, "run": run}
     return publisher.publish(manifest | first, parts)
 

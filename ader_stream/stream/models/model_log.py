@@ -104,10 +104,21 @@ class ModelPublisher:
         except KafkaException as exception:
             raise FencedError(f"publisher: {exception.args[0].str()}") from None
 
-    def publish(self, manifest: Manifest, parts: Mapping[str, bytes]) -> Manifest:
+    def publish(
+        self,
+        manifest: Manifest,
+        parts: Mapping[str, bytes],
+        last_look: Callable[[], int | None] = lambda: None,
+    ) -> Manifest:
         """Send the chunks, then commit the manifest; return it with what describes them filled in.
 
-        `parts` has every kind, or none at all: a version that came to nothing is rejected.
+        Parameters
+        ----------
+        parts
+            Every kind, or none at all: a version that came to nothing is rejected.
+        last_look
+            Called when every chunk is sent: returns the offset of `control` below which commands
+            are known by then. What it raises ends the publishing, and nobody sees the version.
 
         Raises
         ------
@@ -124,7 +135,7 @@ class ModelPublisher:
         ]
         for group in full:
             self._transact(lambda g=group: self._produce_chunks(g))  # type: ignore[misc]
-        return self._transact(lambda: self._finish(manifest, parts, last))
+        return self._transact(lambda: self._finish(manifest, parts, last, last_look))
 
     def prune(self, manifests: Sequence[Manifest]) -> None:
         """Delete versions by tombstones: the manifest first, so that nobody looks for chunks.
@@ -161,7 +172,11 @@ class ModelPublisher:
             sent.sha256 = sha256(chunk.data)
 
     def _finish(
-        self, manifest: Manifest, parts: Mapping[str, bytes], chunks: Sequence[Chunk]
+        self,
+        manifest: Manifest,
+        parts: Mapping[str, bytes],
+        chunks: Sequence[Chunk],
+        last_look: Callable[[], int | None],
     ) -> Manifest:
         """Produce the last chunks and, where all of them lie is known, the manifest."""
         self._produce_chunks(chunks)
@@ -174,6 +189,7 @@ class ModelPublisher:
         }
         complete["run"] = manifest["run"] | {
             "places": [self._place(manifest["version"], part) for part in described],
+            "control_offset": last_look(),
             "published_at": time.time_ns() // 1_000_000,
         }
         value, headers = encode_manifest(complete, self._signer)

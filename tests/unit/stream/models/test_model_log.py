@@ -131,6 +131,39 @@ def test_a_manifest_that_cannot_be_written_leaves_no_transaction_open(kafka: Fak
     assert manifests(kafka) == [published]
 
 
+def test_the_last_look_comes_when_all_chunks_are_sent_and_the_manifest_says_what_it_knew(
+    kafka: FakeKafka,
+) -> None:
+    publishing = publisher(kafka)
+    sent: list[int] = []
+
+    def look() -> int:
+        sent.append(sum(kafka.producers[-1].committed))
+        assert not manifests(kafka)
+        return 7
+
+    published = publishing.publish(example_manifest(), PARTS, look)
+    assert sent == [8]  # the ninth chunk goes with the manifest
+    assert manifests(kafka) == [published]
+    assert published["run"]["control_offset"] == 7
+
+
+def test_what_the_last_look_finds_ends_the_publishing_and_nobody_sees_the_version(
+    kafka: FakeKafka,
+) -> None:
+    publishing = publisher(kafka)
+
+    def look() -> int:
+        raise FencedError("a key is to be forgotten")
+
+    with pytest.raises(FencedError, match="forgotten"):
+        publishing.publish(example_manifest(), PARTS | {"weights": b"of the key" * 3}, look)
+    assert manifests(kafka) == []
+    published = publishing.publish(example_manifest(), PARTS)
+    assert manifests(kafka) == [published]
+    assert reader(kafka).fetch(published, KINDS) == PARTS
+
+
 def test_a_chunk_that_is_not_delivered_is_sent_again(kafka: FakeKafka) -> None:
     publishing = publisher(kafka)
     kafka.producers[-1].undelivered = 3

@@ -1,0 +1,88 @@
+"""What the leading trainer shows of itself: metrics, and a line of its log for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from ader_stream import metrics as m
+from ader_stream.ader.pace import Progress
+from ader_stream.metrics import Metrics
+from ader_stream.stream.models.manifest import Manifest
+
+log = structlog.get_logger(__name__)
+
+
+class TrainerMetrics:
+    """Shows blocks that wait, the cycle that runs, and versions that were published.
+
+    Parameters
+    ----------
+    block_length
+        Event time in a block, ms.
+    """
+
+    def __init__(self, metrics: Metrics, block_length: int) -> None:
+        self._metrics = metrics
+        self._block_length = block_length
+
+    def show_backlog(self, waiting: Sequence[int]) -> None:
+        """Show which blocks wait to be trained."""
+        span = max(waiting) - min(waiting) + 1 if waiting else 0
+        self._metrics[m.BLOCKS_WAITING].set(len(waiting))
+        self._metrics[m.BACKLOG].set(span * self._block_length / 1000)
+        if len(waiting) > 1:
+            log.info("blocks wait", blocks=len(waiting), backlog_blocks=span)
+
+    def show_progress(self, progress: Progress) -> None:
+        """Show how far a cycle is."""
+        self._metrics[m.CYCLE_EPOCH].set(progress.epoch)
+        self._metrics[m.CYCLE_PROGRESS].set(progress.step / max(1, progress.steps))
+        self._metrics[m.CYCLE_LOSS].set(progress.loss)
+        self._metrics[m.CYCLE_SPEED].set(progress.samples_per_second)
+        if progress.validation_recall20 is not None:
+            self._metrics[m.CYCLE_VALIDATION].set(progress.validation_recall20 / 100)
+        if progress.ends_epoch:
+            log.info(
+                "epoch",
+                epoch=progress.epoch,
+                loss=round(progress.loss, 4),
+                validation_recall20=progress.validation_recall20,
+                samples_per_second=round(progress.samples_per_second),
+            )
+
+    def show_parent(self, version: int | None) -> None:
+        """Show what the next version is trained from."""
+        self._metrics[m.VERSION_PARENT].set(version or 0)
+
+    def show_trained(self, seconds: float) -> None:
+        """Show how long a cycle took."""
+        self._metrics[m.CYCLE_SECONDS].set(seconds)
+        self._metrics[m.CYCLES].inc()
+
+    def show_publishing(self, version: int) -> None:
+        """Show that a version is on its way."""
+        self._metrics[m.VERSION_TRAINED].set(version)
+
+    def show_published(self, manifest: Manifest, seconds: float) -> None:
+        """Show a version that is in the log, and how long sending it took."""
+        self._metrics[m.PUBLISH_SECONDS].set(seconds)
+        self._metrics[m.VERSION_PUBLISHED].set(manifest["version"])
+        if manifest["rejection"]:
+            self._metrics[m.VERSIONS_REJECTED].inc()
+            log.warning("version rejected", **told(manifest), reason=manifest["rejection"])
+        else:
+            log.info("version published", **told(manifest))
+
+
+def told(manifest: Manifest) -> dict[str, object]:
+    """What the log says of a version."""
+    return {
+        "version": manifest["version"],
+        "parent": manifest["parent"],
+        "blocks": manifest["blocks"],
+        "epochs": manifest["report"]["epochs"],
+        "seconds": round(manifest["run"]["train_seconds"], 1),
+        "digest": manifest["digest"][:12],
+    }
