@@ -26,9 +26,7 @@ def roles(registry: Registry, version: int) -> list[str]:
         "canary": version == standing.candidate,
         "parent": version == standing.parent,
         "rejected": manifest["status"] == REJECTED,
-        "rolled back": manifest["status"] != REJECTED
-        and version not in standing.line
-        and version > (standing.parent or 0),
+        "rolled back": manifest["status"] != REJECTED and _is_passed_over(registry, version),
     }
     return [role for role, holds in found.items() if holds]
 
@@ -47,6 +45,14 @@ def differences(one: Manifest, other: Manifest) -> list[tuple[str, Any, Any]]:
 def size_of(manifest: Manifest) -> int:
     """Bytes of a version, all parts together."""
     return sum(part["size"] for part in manifest["parts"])
+
+
+def _is_passed_over(registry: Registry, version: int) -> bool:
+    """Whether a rollback has led the line past a version, now or before a later one was made."""
+    standing, manifests = registry.standing, registry.manifests
+    return version > (standing.parent or 0) or any(
+        (manifests[child]["parent"] or 0) < version < child for child in standing.line
+    )
 
 
 def _row(registry: Registry, manifest: Manifest) -> dict[str, Any]:

@@ -37,6 +37,25 @@ def test_the_history_shows_a_rollback() -> None:
     }
 
 
+def test_the_history_shows_a_rollback_for_good() -> None:
+    later = registry(Command("rollback", 1, newest=4))
+    later.manifests[5] = example_manifest(5, parent=1)
+    later.manifests[6] = example_manifest(6, parent=5)
+    assert {v: roles(later, v) for v in (1, 2, 4, 5, 6)} == {
+        1: [],
+        2: ["rolled back"],
+        4: ["rolled back"],
+        5: [],
+        6: ["serving", "parent"],
+    }
+
+
+def test_what_stays_of_a_pruned_chain_was_not_rolled_back() -> None:
+    pruned = registry(Command("pin", 1))
+    del pruned.manifests[2]
+    assert {v: roles(pruned, v) for v in (1, 4)} == {1: ["serving"], 4: ["parent"]}
+
+
 def test_a_version_is_as_large_as_its_parts(published: Manifest) -> None:
     found = Registry(Trust())
     found.manifests[1] = published
