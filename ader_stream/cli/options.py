@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -13,11 +13,19 @@ from ader_stream.settings import Settings, load_settings
 Command = Callable[..., Any]
 
 
+def kafka_flags(command: Command) -> Command:
+    """Add ``--bootstrap-servers`` and ``--prefix``."""
+    add_servers = click.option(
+        "--bootstrap-servers", metavar="HOST:PORT", help="Address of the cluster."
+    )
+    add_prefix = click.option("--prefix", help="Start of the names of our topics and groups.")
+    return add_servers(add_prefix(command))
+
+
 def kafka_options(command: Command) -> Command:
     """Add ``--bootstrap-servers`` and ``--prefix``; the command gets `settings` instead."""
 
-    @click.option("--bootstrap-servers", metavar="HOST:PORT", help="Address of the cluster.")
-    @click.option("--prefix", help="Start of the names of our topics and groups.")
+    @kafka_flags
     @functools.wraps(command)
     def with_settings(
         bootstrap_servers: str | None, prefix: str | None, **arguments: object
@@ -27,10 +35,13 @@ def kafka_options(command: Command) -> Command:
     return with_settings
 
 
-def settings_with(bootstrap_servers: str | None, prefix: str | None) -> Settings:
-    """Settings in which the command line wins."""
+def settings_with(
+    bootstrap_servers: str | None, prefix: str | None, **groups: Mapping[str, object]
+) -> Settings:
+    """Settings in which the command line wins; `groups` are more of it, group → name → value."""
     given = {"bootstrap_servers": bootstrap_servers, "prefix": prefix}
-    return load_settings(kafka={name: value for name, value in given.items() if value})
+    kafka = {name: value for name, value in given.items() if value}
+    return load_settings(kafka=kafka, **groups)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

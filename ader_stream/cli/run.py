@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import click
 
-from ader_stream.cli.options import kafka_options
-from ader_stream.settings import Settings
+from ader_stream.cli.options import kafka_flags, settings_with
+
+TRAINER = "trainer"
 
 
 @click.command()
-@click.argument("worker", type=click.Choice(["sessionizer", "trainer", "inference"]))
-@kafka_options
-def run(worker: str, settings: Settings) -> None:
+@click.argument("worker", type=click.Choice(["sessionizer", TRAINER, "inference"]))
+@click.option(
+    "--bootstrap-dataset",
+    type=click.Path(path_type=Path),
+    help="Trainer: make version 1 of a data set's clicks, where there is no version.",
+)
+@kafka_flags
+def run(
+    worker: str, bootstrap_dataset: Path | None, bootstrap_servers: str | None, prefix: str | None
+) -> None:
     """Run one worker until SIGTERM; its settings come from ADER_… variables or a TOML file."""
+    if bootstrap_dataset and worker != TRAINER:
+        raise click.UsageError(f"--bootstrap-dataset is for the trainer, not for {worker}")
+    given = {"bootstrap_dataset": bootstrap_dataset} if bootstrap_dataset else {}
+    settings = settings_with(bootstrap_servers, prefix, trainer=given)
     importlib.import_module(f"consumers.{worker}").run(settings)

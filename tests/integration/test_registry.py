@@ -97,8 +97,8 @@ def test_a_rollback_serves_and_trains_from_an_older_version_while_reading_goes_o
     assert fourth["digest"] == digest_from(shop, 1, block=3)
     assert {version: row["roles"] for version, row in shop.rows().items()} == {
         1: [],
-        2: [],
-        3: [],
+        2: ["rolled back"],
+        3: ["rolled back"],
         4: ["serving", "parent"],
     }
 
@@ -188,6 +188,25 @@ def test_a_trainer_starts_with_an_export_and_keeps_as_many_versions_as_it_is_tol
         other.wait_until(lambda: set(other.view.manifests) == {2, 3}, "two versions are kept")
         second, third = other.view.manifests[2], other.view.manifests[3]
         assert (second["parent"], third["parent"]) == (1, 2)
+        assert [place["first_offset"] for place in second["run"]["offsets"]] == [0, 0, 0]
+
+
+def test_a_trainer_starts_with_recorded_clicks(shop: Shop, tmp_path: Path) -> None:
+    recorded = "".join(f"{click.key} {click.item}\n" for click in shop.blocks[0])
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "period_0.txt").write_text(recorded)
+    warm = {"trainer": {"bootstrap_dataset": str(tmp_path / "shop")}}
+    with System(shop.system.bootstrap_servers, tmp_path, warm) as other:
+        for name in ("trainer", "sessionizer", "inference"):
+            other.start(name)
+        other.wait_until_served(0)
+        other.send(shop.blocks[1])
+        other.end_block(1)
+        other.wait_until_served(1)
+        first, second = other.manifests()
+        assert first["report"]["clicks"] == len(shop.blocks[0])
+        assert (first["blocks"], first["run"]["offsets"]) == ([0], [])
+        assert (second["blocks"], second["parent"], second["predecessor"]) == ([1], 1, 1)
         assert [place["first_offset"] for place in second["run"]["offsets"]] == [0, 0, 0]
 
 

@@ -135,6 +135,21 @@ def test_a_wrong_setting_is_one_line_before_anything_is_asked_of_kafka(
     assert expected in ended.err
 
 
+def test_a_data_set_to_begin_with_is_for_the_trainer_alone(command_line: CommandLine) -> None:
+    ended = command_line("run", "inference", "--bootstrap-dataset", "clicks")
+    assert ended.code == 2
+    assert "--bootstrap-dataset is for the trainer, not for inference" in ended.err
+
+
+def test_a_data_set_to_begin_with_wins_over_the_setting_and_is_checked_like_one(
+    monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
+) -> None:
+    monkeypatch.setenv("ADER_TRAINER_BOOTSTRAP_FOLDER", "export")
+    ended = command_line("run", "trainer", "--bootstrap-dataset", "clicks")
+    assert ended.code == 2
+    assert "trainer.bootstrap_dataset = clicks and trainer.bootstrap_folder" in ended.err
+
+
 def test_a_data_set_that_is_not_there_is_one_line(
     command_line: CommandLine, tmp_path: Path
 ) -> None:
