@@ -279,7 +279,7 @@ class _Leader:
             trim_sessions(self._settings.clients, self._settings.topics, self._registry)
 
     def _stay(self) -> None:
-        """Stay a member of the group; learn of commands.
+        """Stay a member of the group; learn of commands, and of blocks that begin to wait.
 
         Raises
         ------
@@ -294,6 +294,8 @@ class _Leader:
         if now - self._last_poll >= POLL_SECONDS:
             self._last_poll = now
             self._leadership.require()
+            self._feed.read()
+            self._shown.show_backlog(self._feed.waiting())
             if self._reader.poll():
                 self._require_same_inputs()
 

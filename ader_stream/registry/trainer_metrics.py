@@ -26,14 +26,16 @@ class TrainerMetrics:
     def __init__(self, metrics: Metrics, block_length: int) -> None:
         self._metrics = metrics
         self._block_length = block_length
+        self._waiting: Sequence[int] = ()
 
     def show_backlog(self, waiting: Sequence[int]) -> None:
-        """Show which blocks wait to be trained."""
+        """Show which blocks wait to be trained; the log says so once, not at every look."""
         span = max(waiting) - min(waiting) + 1 if waiting else 0
         self._metrics[m.BLOCKS_WAITING].set(len(waiting))
         self._metrics[m.BACKLOG].set(span * self._block_length / 1000)
-        if len(waiting) > 1:
+        if len(waiting) > 1 and waiting != self._waiting:
             log.info("blocks wait", blocks=len(waiting), backlog_blocks=span)
+        self._waiting = waiting
 
     def show_progress(self, progress: Progress) -> None:
         """Show how far a cycle is."""

@@ -109,6 +109,10 @@ class BlockFeed:
         """Read what is there, waiting up to `timeout` seconds for the first record."""
         if time.monotonic() >= self._looks_again_at:
             self.grow()
+        self.read(timeout)
+
+    def read(self, timeout: float = 0.0) -> None:
+        """Read as `poll` does, and ask the broker for nothing else."""
         for record in checked(self._consumer.consume(BATCHES_AT_ONCE, timeout)):
             self._take(record)
 

@@ -103,6 +103,15 @@ def test_short_blocks_are_joined_until_they_have_enough_sessions(kafka: FakeKafk
     assert waiting.waiting() == [3]
 
 
+def test_all_blocks_that_wait_can_be_had_as_one(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1), session("c", 2))
+    write(kafka, 0, end(2), end(3), session("d", 4))
+    waiting = feed(kafka, partitions=1)
+    block = waiting.next_block(1, all_waiting=True)
+    assert (block.blocks, keys(block)) == ((0, 1, 2), ["a", "b", "c"])
+    assert waiting.next_block(1, all_waiting=True) is None
+
+
 def test_sessions_are_sorted_by_last_time_first_time_and_key(kafka: FakeKafka) -> None:
     write(kafka, 0, end(-1), session("d", 0, 10, 50), session("c", 0, 20, 50), end(0))
     write(kafka, 1, end(-1), session("b", 0, 20, 50), session("e", 0, 5, 40), end(0))

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from ader_stream.ader.pace import Progress
+from ader_stream.metrics import Metrics
+from ader_stream.registry.trainer_metrics import TrainerMetrics
+from ader_stream.types import DAY_MS
+from tests.fakes import example_manifest
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def shown(registry: CollectorRegistry) -> TrainerMetrics:
+    return TrainerMetrics(Metrics(registry), DAY_MS)
+
+
+def value(registry: CollectorRegistry, name: str) -> float | None:
+    return registry.get_sample_value(f"ader_{name}")
+
+
+def test_a_backlog_is_told_in_blocks_and_in_seconds(
+    registry: CollectorRegistry, shown: TrainerMetrics
+) -> None:
+    shown.show_backlog([3, 4, 6])  # nobody came in block 5
+    assert value(registry, "blocks_waiting") == 3
+    assert value(registry, "backlog_seconds") == 4 * 86_400
+    shown.show_backlog([])
+    assert (value(registry, "blocks_waiting"), value(registry, "backlog_seconds")) == (0, 0)
+
+
+def test_the_log_says_once_that_blocks_wait_and_of_one_nothing(shown: TrainerMetrics) -> None:
+    with capture_logs() as logs:
+        for waiting in ([1], [1, 2], [1, 2], [1, 2, 3], [3]):
+            shown.show_backlog(waiting)
+    assert [entry["blocks"] for entry in logs] == [2, 3]
+
+
+def test_a_running_cycle_is_shown_and_each_of_its_epochs_logged(
+    registry: CollectorRegistry, shown: TrainerMetrics
+) -> None:
+    with capture_logs() as logs:
+        shown.show_progress(Progress(2, 5, 10, 4.5, 1_000.0))
+        shown.show_progress(Progress(2, 10, 10, 4.0, 1_000.0, 50.0, ends_epoch=True))
+    assert value(registry, "cycle_epoch") == 2
+    assert value(registry, "cycle_epoch_progress_ratio") == 1
+    assert value(registry, "cycle_loss") == 4.0
+    assert value(registry, "cycle_validation_recall20_ratio") == 0.5
+    assert [entry["epoch"] for entry in logs] == [2]
+
+
+def test_a_rejected_version_is_counted_and_its_reason_logged(
+    registry: CollectorRegistry, shown: TrainerMetrics
+) -> None:
+    with capture_logs() as logs:
+        shown.show_published(example_manifest(4), 0.5)
+        shown.show_published(example_manifest(5, status="rejected", rejection="worse"), 0.5)
+    assert value(registry, "version_published") == 5
+    assert value(registry, "versions_rejected_total") == 1
+    assert [entry["event"] for entry in logs] == ["version published", "version rejected"]
+    assert logs[1]["reason"] == "worse"
