@@ -30,7 +30,7 @@ from ader_stream.ader.model import Architecture, SessionModel
 from ader_stream.ader.state import MOMENTS, STEPS, State
 from ader_stream.ader.tensors import Blob, read_tensors
 from ader_stream.ader.texts import Texts
-from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.ader.vocabulary import PADDING, Vocabulary
 from ader_stream.errors import ArtifactError
 
 KINDS = ("weights", "vocabulary", "exemplars", "optimizer")
@@ -143,8 +143,12 @@ def _decode_model(
     tensors, metadata = read_tensors("weights", weights)
     architecture = _read_architecture(metadata, len(tensors))
     items = _decode_vocabulary(vocabulary)
-    shapes = _expected_shapes(architecture, len(items))
-    _require_shapes("weights", tensors, shapes)
+    model = _without_memory(architecture, len(items))
+    expected = model.state_dict()
+    for name in model.later_additions:  # a version from before them says nothing of them
+        tensors.setdefault(name, torch.zeros_like(expected[name], device="cpu"))
+    _require_like("weights", tensors, expected)
+    _require_item_indices(tensors, len(items))
     return tensors, items, architecture
 
 
@@ -163,21 +167,16 @@ def _read_architecture(metadata: Mapping[str, str], n_tensors: int) -> Architect
     return architecture
 
 
-def _expected_shapes(architecture: Architecture, n_items: int) -> dict[str, tuple[int, ...]]:
-    model = _without_memory(architecture, n_items)
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-
-
 def _require_moments(
     optimizer: Mapping[str, Tensor], architecture: Architecture, n_items: int
 ) -> None:
     carried = MOMENTS if any(name.endswith(".exp_avg") for name in optimizer) else STEPS
-    shapes = {
-        f"{name}.{moment}": () if moment == "step" else tuple(weight.shape)
+    expected = {
+        f"{name}.{moment}": weight.sum() if moment == "step" else weight
         for name, weight in _without_memory(architecture, n_items).named_parameters()
         for moment in carried
     }
-    _require_shapes("optimizer", optimizer, shapes)
+    _require_like("optimizer", optimizer, expected)
 
 
 def _without_memory(architecture: Architecture, n_items: int) -> SessionModel:
@@ -188,19 +187,31 @@ def _without_memory(architecture: Architecture, n_items: int) -> SessionModel:
         raise ArtifactError(f"weights name an impossible architecture: {error!r:.300}") from None
 
 
-def _require_shapes(
-    kind: str, tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
-) -> None:
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+def _require_like(kind: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    found, wanted = ({name: _form(t) for name, t in some.items()} for some in (tensors, expected))
     wrong = sorted(
-        f"{name}: {found.get(name, 'missing')} instead of {expected.get(name, 'nothing')}"
-        for name in found.keys() | expected.keys()
-        if found.get(name) != expected.get(name)
+        f"{name}: {found.get(name, 'missing')} instead of {wanted.get(name, 'nothing')}"
+        for name in found.keys() | wanted.keys()
+        if found.get(name) != wanted.get(name)
     )
     if wrong:
         raise ArtifactError(f"{kind} do not fit the other parts: {'; '.join(wrong)}")
-    if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
-        raise ArtifactError(f"{kind} hold tensors that are no float32")
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _require_item_indices(tensors: Mapping[str, Tensor], n_items: int) -> None:
+    """Whole numbers among the weights are item indices, or padding."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() and tensor.numel():
+            lowest, highest = tensor.min().item(), tensor.max().item()
+            if not PADDING <= lowest <= highest <= n_items:
+                raise ArtifactError(
+                    f"weights hold item indices {lowest} … {highest} in {name}; "
+                    f"the vocabulary has 1 … {n_items}"
+                )
 
 
 def _require_offsets(kind: str, offsets: Int64, end: int) -> None:

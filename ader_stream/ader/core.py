@@ -5,7 +5,10 @@ Consistent Representation Space, SIGIR 2022, arXiv 2204.11067): a session is a w
 own items, and scores are cosines over a temperature. There the weights come from a transformer,
 which overfits blocks of a week; here they are learnt from no more than each click's age and its
 likeness to the last one. A cosine of sums is as large from b to a as from a to b: one linear map,
-the same for all sessions, lets the model tell which way people go.
+the same for all sessions, lets the model tell which way people go. When it ranks, an item answers
+for those that people clicked next to it as well: their counts remember what the table has lost, and
+lend rare items the places of their company (as label propagation does, and graph convolutions that
+learn nothing: SGC, Wu et al., ICML 2019, arXiv 1902.07153).
 
 B sessions, N positions, D width, I items.
 """
@@ -13,14 +16,16 @@ B sessions, N positions, D width, I items.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ader_stream.ader.dataset import Batch
+from ader_stream.ader.companions import COMPANIONS, Companions, company
+from ader_stream.ader.dataset import Batch, Samples
 from ader_stream.ader.layers import Dropout, random_mask
 from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
 from ader_stream.ader.pieces import Pieces
@@ -30,6 +35,7 @@ from ader_stream.ader.returns import (
     add_gains,
     best_gains,
     first_gains,
+    hits,
     observe_returns,
     reciprocal_ranks,
 )
@@ -50,6 +56,12 @@ PULLS = (0.0, 0.1, 0.2, 0.3, 0.4)
 FIRST_PULL = 0.1
 """Where nothing was ever ranked: about the best on DIGINETICA's first cycles."""
 
+BLENDS = (0.0, 0.4, 0.8)
+"""Weights of an item's companions in its direction that are tried; at first there are none."""
+
+BLENDED_ROWS = 2**16
+"""Items whose directions are blended at a time."""
+
 
 class Core(SessionModel):
     """A session is the direction of the weighted sum of its items' directions, turned onward.
@@ -59,6 +71,8 @@ class Core(SessionModel):
     architecture, n_items, dropped
         See `SessionModel`.
     """
+
+    later_additions = ("companions", "together", "blend")
 
     def __init__(
         self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
@@ -74,6 +88,12 @@ class Core(SessionModel):
         self.register_buffer("pull", torch.tensor(FIRST_PULL))
         self.clicks: Tensor
         self.register_buffer("clicks", torch.zeros(n_items))
+        self.companions: Tensor
+        self.register_buffer("companions", torch.zeros(n_items, COMPANIONS, dtype=torch.int32))
+        self.together: Tensor
+        self.register_buffer("together", torch.zeros(n_items, COMPANIONS))
+        self.blend: Tensor
+        self.register_buffer("blend", torch.zeros(()))
 
     def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
         """Represent sessions, 1 / temperature long (`SessionModel.represent`)."""
@@ -103,44 +123,70 @@ class Core(SessionModel):
         directions: Tensor = _Directions.apply(table, dropped)
         return directions
 
-    def item_scales(self) -> Tensor:
-        """Scale rows to length 1 (`SessionModel.item_scales`)."""
-        return _scales(self.items.weight)[:, 0]
+    def ranked_table(self) -> Tensor:
+        """Blend each item's direction with its companions' (`SessionModel.ranked_table`)."""
+        table = self.items.weight
+        scales = _scales(table)  # (I, 1)
+        companions = (self.companions.long() - 1).clamp(min=0)  # (I, K): padding has no share
+        shares = self.blend * company(self.companions, self.together) * scales[companions, 0]
+        layer = []
+        for first in range(0, len(table), BLENDED_ROWS):
+            rows = slice(first, first + BLENDED_ROWS)
+            blended = table[rows] * scales[rows]
+            for companion, share in zip(companions[rows].T, shares[rows].T, strict=True):
+                blended = blended.addcmul(table[companion], share[:, None])
+            layer.append(blended * _scales(blended))
+        return torch.cat(layer)
 
-    def scores(self, inputs: Tensor, scales: Tensor) -> Tensor:
+    def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
         """Score sessions (`SessionModel.scores`).
 
         Items gain by how often the last block's sessions clicked them, and a session's own items
         by how readily people return.
         """
-        scores: Tensor = super().scores(inputs, scales)
+        scores: Tensor = super().scores(inputs, layer)
         return add_gains(scores.add_(self.pull * self._popularity()), inputs, self.gains)
 
-    def meet(self, clicks: Tensor) -> None:
-        """Keep the block's clicks of each item (`SessionModel.meet`)."""
-        self.clicks = clicks.float()
+    def meet(self, block: Samples) -> None:
+        """Keep each item's clicks in the block, and its companions (`SessionModel.meet`)."""
+        clicks = np.bincount(block.items, minlength=self.n_items + 1)[1:]
+        self.clicks = torch.from_numpy(clicks).float()
+        known = Companions(self.companions.numpy(), self.together.numpy())
+        found = known.after(block, self.n_items)
+        self.companions, self.together = map(torch.from_numpy, (found.items, found.counts))
 
     @torch.no_grad()
     def calibrate(self, unseen: Iterable[Batch]) -> None:
-        """Find pull and gains of the best MRR on these clicks (`SessionModel.calibrate`)."""
-        batches, layer, popularity = list(unseen), self.item_table(), self._popularity()
+        """Find blend, pull and gains that rank these clicks best (`SessionModel.calibrate`)."""
+        batches = list(unseen)
+        if not batches:
+            return
 
-        def scores(batch: Batch, pull: float) -> Tensor:
-            plain: Tensor = self(batch.inputs) @ layer.T
-            return plain.add_(popularity, alpha=pull)
+        def listed(blend: float) -> float:
+            self.blend.fill_(blend)
+            ranks = self._ranks(batches, self.ranked_table(), self.pull.item())
+            return hits(ranks) + reciprocal_ranks(ranks)
 
-        def merit(pull: float) -> float:
-            ranks = [
-                ranks_of(add_gains(scores(b, pull), b.inputs, self.gains), b.targets)
-                for b in batches
-            ]
-            return reciprocal_ranks(torch.cat(ranks))
+        self.blend.fill_(max(BLENDS, key=listed))
+        layer = self.ranked_table()
+        pull = max(PULLS, key=lambda pull: reciprocal_ranks(self._ranks(batches, layer, pull)))
+        self.pull.fill_(pull)
+        scored = zip(batches, self._without_gains(batches, layer, pull), strict=True)
+        observed = [observe_returns(scores, b.inputs, b.targets) for b, scores in scored]
+        self.gains.copy_(best_gains(observed, self.gains))
 
-        if batches:
-            pull = max(PULLS, key=merit)
-            self.pull.fill_(pull)
-            observed = [observe_returns(scores(b, pull), b.inputs, b.targets) for b in batches]
-            self.gains.copy_(best_gains(observed, self.gains))
+    def _ranks(self, batches: Sequence[Batch], layer: Tensor, pull: float) -> Tensor:
+        """Zero-based ranks of all the batches' targets (S,)."""
+        scored = zip(batches, self._without_gains(batches, layer, pull), strict=True)
+        ranks = [ranks_of(add_gains(s, b.inputs, self.gains), b.targets) for b, s in scored]
+        return torch.cat(ranks)
+
+    def _without_gains(
+        self, batches: Sequence[Batch], layer: Tensor, pull: float
+    ) -> Iterator[Tensor]:
+        popularity = self._popularity()
+        for batch in batches:
+            yield super().scores(batch.inputs, layer).add_(popularity, alpha=pull)
 
     def _popularity(self) -> Tensor:
         """Logarithm of each item's clicks in the last block (I,), those never clicked below all."""
@@ -149,8 +195,11 @@ class Core(SessionModel):
     @torch.no_grad()
     def grow(self, n_items: int, generator: torch.Generator, item_bound: float) -> None:
         """Append rows for new items (`SessionModel.grow`); none of them was clicked yet."""
+        new = n_items - self.n_items
         super().grow(n_items, generator, item_bound)
-        self.clicks = functional.pad(self.clicks, (0, n_items - len(self.clicks)))
+        self.clicks = functional.pad(self.clicks, (0, new))
+        self.companions = functional.pad(self.companions, (0, 0, 0, new))
+        self.together = functional.pad(self.together, (0, 0, 0, new))
 
     def anticipate(self, block: Iterable[Batch]) -> None:
         """Guess the gains of a first model (`SessionModel.anticipate`)."""

@@ -144,7 +144,7 @@ def train_cycle(
         model.anticipate(_drawn(block, rng))
     model.grow(len(vocabulary), generator, recipe.item_bound)
     clicks = torch.from_numpy(np.bincount(block.items, minlength=len(vocabulary) + 1)[1:])
-    model.meet(clicks)
+    model.meet(block)
     moments = before.optimizer if recipe.carry_moments else {}
     adam = resumed_adam(model, moments, recipe.learning_rate, recipe.adam_epsilon)
     old = before.exemplars.samples()

@@ -36,11 +36,11 @@ def describe_lists(model: SessionModel, samples: Samples, k: int = 20) -> dict[s
     """
     k = min(k, model.n_items)
     shown = np.zeros(model.n_items, dtype=np.int64)
-    scales = model.item_scales()
+    layer = model.ranked_table()
     directions = functional.normalize(model.item_table())  # (I, D)
     cosines = 0.0
     for rows in by_length(samples.lengths, chunk_rows(model)):
-        columns, _ = best_of(model.scores(pack(samples, rows).inputs, scales), k)  # (B, k)
+        columns, _ = best_of(model.scores(pack(samples, rows).inputs, layer), k)  # (B, k)
         shown += np.bincount(columns.flatten().numpy(), minlength=len(shown))
         together = directions[columns].sum(1).square().sum(1)  # (B,) Σ_ij cos(i, j)
         cosines += float((together - k).sum()) / max(1, k * (k - 1))

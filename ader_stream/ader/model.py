@@ -8,12 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ader_stream.ader.dataset import Batch
+from ader_stream.ader.dataset import Batch, Samples
 from ader_stream.ader.pieces import Pieces
 
 
@@ -90,7 +90,14 @@ class SessionModel(nn.Module, ABC):
         Items known: item i is row i − 1 of `items.weight`, and padding has no row.
     dropped
         Shares that training drops.
+
+    Attributes
+    ----------
+    later_additions
+        Buffers that older versions do not have: zeros stand for them.
     """
+
+    later_additions: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
@@ -139,25 +146,22 @@ class SessionModel(nn.Module, ABC):
         """Return the output layer (I, D); column i of the scores belongs to item index i + 1."""
         return self.output_layer(self.items.weight)
 
-    def item_scales(self) -> Tensor:
-        """Return by what scores over the item table are multiplied (I,), or () for all alike.
+    def ranked_table(self) -> Tensor:
+        """Return the output layer (I, D) of rankings: what `scores` reads and a teacher teaches."""
+        return self.item_table()
 
-        They take the place of an output layer of its own wherever items are only ranked.
-        """
-        return torch.ones(())
-
-    def scores(self, inputs: Tensor, scales: Tensor) -> Tensor:
+    def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
         """Score every item (B, I) after left-padded item indices (B, T), for ranking.
 
         Parameters
         ----------
         inputs
             Sessions.
-        scales
-            What `item_scales` returned.
+        layer
+            What `ranked_table` returned.
         """
-        scores: Tensor = self(inputs) @ self.items.weight.T
-        return scores.mul_(scales)
+        scores: Tensor = self(inputs) @ layer.T
+        return scores
 
     def look_up(self, lessons: Sequence[Pieces]) -> tuple[Tensor, list[Tensor]]:
         """Read the item table for a training step.
@@ -175,14 +179,8 @@ class SessionModel(nn.Module, ABC):
     def calibrate(self, unseen: Iterable[Batch]) -> None:
         """Find out from clicks not trained on yet what training cannot learn; here: nothing."""
 
-    def meet(self, clicks: Tensor) -> None:
-        """Keep what ranking needs of the block that is trained on; here: nothing.
-
-        Parameters
-        ----------
-        clicks
-            In the block, of each item (I,).
-        """
+    def meet(self, block: Samples) -> None:
+        """Keep what ranking needs of the block that is trained on; here: nothing."""
 
     def anticipate(self, block: Iterable[Batch]) -> None:
         """Guess from the first block what `calibrate` finds out later; here: nothing."""

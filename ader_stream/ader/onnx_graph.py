@@ -44,7 +44,7 @@ class _BestItems(nn.Module):
     def forward(self, session: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Return items (B, k) and scores (B, k) of sessions (B, maxlen)."""
         inputs = session - NO_ITEM  # padding is 0, and item i is row i − 1
-        scores = self.model.scores(inputs, self.model.item_scales())  # (B, I)
+        scores = self.model.scores(inputs, self.model.ranked_table())  # (B, I)
         count: Any = k.clamp(max=self.model.n_items).item()  # a symbol while it is traced
         torch._check(count >= 0)  # noqa: SLF001 - documented for torch.export
         torch._check(count <= self.model.n_items)  # noqa: SLF001

@@ -61,14 +61,14 @@ def rank_samples(
     model: SessionModel,
     samples: Samples,
     between: Callable[[], None] = nothing,
-    scales: Tensor | None = None,
+    layer: Tensor | None = None,
 ) -> Int64:
     """Rank the samples' targets: zero-based (S,); `between` is called after every chunk."""
     ranks = np.zeros(len(samples), dtype=np.int64)
-    scales = model.item_scales() if scales is None else scales
+    layer = model.ranked_table() if layer is None else layer
     for rows in by_length(samples.lengths, chunk_rows(model)):
         batch = pack(samples, rows)
-        ranks[rows] = ranks_of(model.scores(batch.inputs, scales), batch.targets).numpy()
+        ranks[rows] = ranks_of(model.scores(batch.inputs, layer), batch.targets).numpy()
         between()
     return ranks
 
@@ -77,7 +77,7 @@ def rank_targets(
     model: SessionModel,
     prefixes: Sequence[Sequence[int]],
     targets: Sequence[int],
-    scales: Tensor | None = None,
+    layer: Tensor | None = None,
 ) -> Int64:
     """Rank each target among all known items, given the clicks before it.
 
@@ -89,8 +89,8 @@ def rank_targets(
         Known item indices, oldest first, none of them empty; the last maxlen count.
     targets
         One item index a prefix, 1 … I.
-    scales
-        What `model.item_scales` has returned, where it is at hand.
+    layer
+        What `model.ranked_table` has returned, where it is at hand.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def rank_targets(
     items, offsets = flatten(sequences)
     ends = offsets[1:] - 1
     starts = np.maximum(offsets[:-1], ends - model.architecture.maxlen)
-    return rank_samples(model, Samples(items, starts, ends), scales=scales)
+    return rank_samples(model, Samples(items, starts, ends), layer=layer)
 
 
 @torch.no_grad()
@@ -111,7 +111,7 @@ def top_k(
     model: SessionModel,
     prefixes: Sequence[Sequence[int]],
     k: int,
-    scales: Tensor | None = None,
+    layer: Tensor | None = None,
 ) -> tuple[Int64, npt.NDArray[np.float32]]:
     """List the k best items after each prefix.
 
@@ -123,8 +123,8 @@ def top_k(
         Known item indices, oldest first, none of them empty; the last maxlen count.
     k
         Length of the lists; all known items where there are fewer.
-    scales
-        What `model.item_scales` has returned, where it is at hand.
+    layer
+        What `model.ranked_table` has returned, where it is at hand.
 
     Returns
     -------
@@ -135,10 +135,10 @@ def top_k(
     k = min(k, model.n_items)
     indices = np.zeros((len(prefixes), k), dtype=np.int64)
     scores = np.zeros((len(prefixes), k), dtype=np.float32)
-    scales = model.item_scales() if scales is None else scales
+    layer = model.ranked_table() if layer is None else layer
     for rows in _chunks(len(prefixes), chunk_rows(model)):
         inputs = pack_prefixes(prefixes[rows], model.architecture.maxlen)
-        columns, values = best_of(model.scores(inputs, scales), k)
+        columns, values = best_of(model.scores(inputs, layer), k)
         indices[rows], scores[rows] = columns.numpy() + 1, values.numpy()
     return indices, scores
 

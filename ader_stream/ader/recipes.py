@@ -138,6 +138,7 @@ class Recipe:
 PAPER = Recipe()
 
 PRODUCTION = Recipe(
+    hidden=256,
     encoder="core",
     blocks=0,
     maxlen=20,
@@ -150,9 +151,10 @@ PRODUCTION = Recipe(
     adam_epsilon=3e-4,
     carry_moments=False,
     batch_size=512,
-    max_epochs=6,
+    max_epochs=8,
     validation_share=0.0,
     lambda_base=4.0,
+    negatives=2_000,
 )
 
 RECIPES = {"paper": PAPER, "production": PRODUCTION}

@@ -161,7 +161,7 @@ class DistilledReplay(ExemplarReplay):
         self.weight = weight
         represented = represent_samples(teacher, batches.exemplars)
         self.represented = torch.from_numpy(represented).to(precision)  # (|E|, D)
-        self.table = teacher.item_table().detach().to(precision)  # (I', D)
+        self.table = teacher.ranked_table().detach().to(precision)  # (I', D)
         self.scratch = Scratch(precision)
 
     def draw(self) -> list[Lesson]:

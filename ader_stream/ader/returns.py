@@ -150,6 +150,11 @@ def first_gains(inputs_and_targets: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     return torch.where(returned < RARE * samples, CANDIDATES[0], FIRST_GAINS)
 
 
+def hits(ranks: Tensor) -> int:
+    """Count zero-based ranks within the list."""
+    return int((ranks < LIST).sum())
+
+
 def reciprocal_ranks(ranks: Tensor) -> float:
     """Add up 1 / (rank + 1) of zero-based ranks within the list."""
     listed = ranks[ranks < LIST]

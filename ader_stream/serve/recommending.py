@@ -16,7 +16,7 @@ def recommend(version: Version, sessions: Sequence[Sequence[str]], k: int) -> li
     """Recommend `k` items for each session; unknown items are dropped from it."""
     encoded = [version.vocabulary.encode(items) for items in sessions]
     known = [prefix for prefix in encoded if prefix]
-    indices, scores = top_k(version.model, known, k, version.scales) if known else ((), ())
+    indices, scores = top_k(version.model, known, k, version.layer) if known else ((), ())
     ranked = iter(zip(indices, scores, strict=True))
     return [
         _ranked(version, *next(ranked)) if prefix else _fallback(version, k) for prefix in encoded
@@ -39,7 +39,7 @@ def score_targets(version: Version, targets: Sequence[Target]) -> Counts:
             indices.append(index)
     if not prefixes:
         return Counts(unknown=unknown)
-    ranks = rank_targets(version.model, prefixes, indices, version.scales)
+    ranks = rank_targets(version.model, prefixes, indices, version.layer)
     return _counts(ranks) + Counts(unknown=unknown)
 
 

@@ -29,8 +29,8 @@ class Version:
         When its manifest was produced, ms.
     frequent_items
         What a session of unknown items gets, best first.
-    scales
-        Of the model's items: made here, once, for no request should wait for them.
+    layer
+        What sessions are ranked with (I, D): made here, once, for no request should wait for it.
     """
 
     number: int
@@ -39,11 +39,11 @@ class Version:
     model: SessionModel
     vocabulary: Vocabulary
     frequent_items: tuple[str, ...]
-    scales: Tensor = field(init=False)
+    layer: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         with torch.no_grad():
-            object.__setattr__(self, "scales", self.model.item_scales())
+            object.__setattr__(self, "layer", self.model.ranked_table())
 
 
 class Versions:

@@ -68,7 +68,7 @@ def main() -> None:
     recipes = {
         "paper": PAPER,
         "paper, not fused": replace(PAPER, fused=False),
-        "production": PRODUCTION,
+        "production": replace(PRODUCTION, negatives=0),
     }
     results = []
     for items in CATALOGUES:

@@ -20,8 +20,9 @@ from ader_stream.ader.artifact import (
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.ranking import top_k
-from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.recipes import PRODUCTION, Recipe
 from ader_stream.ader.state import State
+from ader_stream.ader.tensors import read_tensors
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.errors import ArtifactError
 
@@ -118,8 +119,44 @@ def test_truncated_part_is_refused(parts: dict[str, bytes], kind: str) -> None:
 def test_vocabulary_of_another_version_is_refused(parts: dict[str, bytes], state: State) -> None:
     shorter = replace(state, vocabulary=Vocabulary.of(list(state.vocabulary.items)[:-1]))
     other = encode_parts(shorter)["vocabulary"]
-    with pytest.raises(ArtifactError, match=r"items.weight: \(14, 16\) instead of \(13, 16\)"):
+    with pytest.raises(
+        ArtifactError, match=r"items.weight: \(14, 16\) of float32 instead of \(13, 16\)"
+    ):
         decode_serving(parts["weights"], other)
+
+
+@pytest.fixture(scope="module")
+def with_companions(tiny: Recipe, block: Callable[[int, int], list[tuple[str, ...]]]) -> State:
+    recipe = replace(
+        PRODUCTION, hidden=tiny.hidden, maxlen=tiny.maxlen, exemplars=tiny.exemplars, max_epochs=1
+    )
+    return train_cycle(block(0, 12), None, recipe, 0, lambda _: None)[0]
+
+
+def test_companions_survive(with_companions: State) -> None:
+    weights = decode_state(encode_parts(with_companions)).weights
+    assert weights["companions"].any()
+    assert torch.equal(weights["companions"], with_companions.weights["companions"])
+
+
+@pytest.mark.parametrize("index", [-1, 13])
+def test_companions_that_are_no_items_are_refused(with_companions: State, index: int) -> None:
+    parts = encode_parts(with_companions)
+    companions = with_companions.weights["companions"].clone()
+    companions[3, 0] = index
+    wrong = changed(parts["weights"], companions=companions)
+    with pytest.raises(ArtifactError, match=rf"indices .*{index}.* in companions; .* 1 … 12"):
+        decode_serving(wrong, parts["vocabulary"])
+
+
+def test_a_version_from_before_companions_has_none(with_companions: State) -> None:
+    parts = encode_parts(with_companions)
+    weights, metadata = read_tensors("weights", parts["weights"])
+    for name in ("companions", "together", "blend"):
+        del weights[name]
+    again = decode_state(parts | {"weights": save(weights, metadata)})
+    assert not again.weights["companions"].any()
+    assert again.model().ranked_table().shape == with_companions.weights["items.weight"].shape
 
 
 def test_optimizer_of_another_shape_is_refused(parts: dict[str, bytes]) -> None:

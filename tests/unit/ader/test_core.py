@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ader_stream.ader.companions import KEPT
 from ader_stream.ader.core import RECENCY, TURN_RATE, Core
 from ader_stream.ader.cycle import train_cycle
-from ader_stream.ader.dataset import Batch
+from ader_stream.ader.dataset import Batch, Samples, split_sessions
 from ader_stream.ader.model import Architecture, Dropped
 from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.ranking import rank_targets, top_k
@@ -29,6 +30,11 @@ def core() -> Core:
     core.grow(9, generator, item_bound=0.5)
     core.pull.zero_()
     return core.eval()
+
+
+def clicked(times: dict[int, int]) -> Samples:
+    """A block of sessions of one click."""
+    return split_sessions([[item] for item, count in times.items() for _ in range(count)], 6)
 
 
 def unit(core: Core, item: int) -> torch.Tensor:
@@ -74,7 +80,7 @@ def test_training_learns_which_way_people_go(block: Callable[[int, int, int], Bl
 
 
 def test_scores_are_cosines_over_the_temperature(core: Core) -> None:
-    scores = core.scores(torch.tensor([[2]]), core.item_scales())
+    scores = core.scores(torch.tensor([[2]]), core.ranked_table())
     cosines = functional.cosine_similarity(core.items.weight[1:2], core.items.weight)
     torch.testing.assert_close(scores[0], cosines / 0.1)  # the last click itself gains nothing
 
@@ -101,18 +107,18 @@ def test_calibration_without_samples_keeps_the_gains(core: Core) -> None:
 
 
 def test_items_gain_by_their_clicks_in_the_last_block(core: Core) -> None:
-    scales, inputs = core.item_scales(), torch.tensor([[2]])
-    before = core.scores(inputs, scales)
-    core.meet(torch.tensor([0, 0, 0, 20, 0, 0, 0, 0, 1]))
+    layer, inputs = core.ranked_table(), torch.tensor([[2]])
+    before = core.scores(inputs, layer)
+    core.meet(clicked({4: 20, 9: 1}))
     core.pull.fill_(0.2)
-    gained = core.scores(inputs, scales) - before
+    gained = core.scores(inputs, layer) - before
     expected = torch.full((1, 9), 0.2 * math.log(0.5))
     expected[0, 3], expected[0, 8] = 0.2 * math.log(20.5), 0.2 * math.log(1.5)
     torch.testing.assert_close(gained, expected)
 
 
 def test_calibration_finds_out_whether_popularity_tells(core: Core) -> None:
-    core.meet(torch.tensor([0, 0, 0, 50, 0, 0, 0, 0, 0]))
+    core.meet(clicked({4: 50}))
     inputs = torch.tensor([[1], [2], [3], [5]])
     core.calibrate([Batch(inputs, torch.full((4,), 4))])
     popular = core.pull.item()
@@ -121,9 +127,46 @@ def test_calibration_finds_out_whether_popularity_tells(core: Core) -> None:
 
 
 def test_new_items_have_no_clicks(core: Core) -> None:
-    core.meet(torch.ones(9))
+    core.meet(clicked(dict.fromkeys(range(1, 10), 1)))
     core.grow(11, torch.Generator().manual_seed(0), item_bound=0.5)
     assert core.clicks.tolist() == [1.0] * 9 + [0.0, 0.0]
+
+
+def test_items_answer_for_the_company_that_they_kept(core: Core) -> None:
+    core.meet(split_sessions([[1, 2], [2, 1, 2], [2, 3], [4]], 6))  # 1–2 thrice, 2–3 once
+    core.blend.fill_(0.5)
+    layer = core.ranked_table()
+    alone = functional.normalize(unit(core, 1) + 0.5 * 3 / math.sqrt(3 * 4) * unit(core, 2), dim=0)
+    both = 3 / math.sqrt(4 * 3) * unit(core, 1) + 1 / math.sqrt(4 * 1) * unit(core, 3)
+    between = functional.normalize(unit(core, 2) + 0.5 * both, dim=0)
+    torch.testing.assert_close(layer[:2], torch.stack([alone, between]))
+    torch.testing.assert_close(layer[3:], functional.normalize(core.items.weight[3:]))
+
+
+def test_company_fades_with_every_block(core: Core) -> None:
+    core.meet(split_sessions([[1, 2], [1, 2]], 6))
+    core.meet(split_sessions([[1, 3]], 6))
+    assert core.companions[0, :3].tolist() == [2, 3, 0]
+    assert core.together[0, :3].tolist() == pytest.approx([2 * KEPT, 1, 0])
+
+
+def test_calibration_finds_out_whether_company_tells(core: Core) -> None:
+    """Item 9 is like none, and stood next to 1: all who see 1 go on to it, or nobody does."""
+    with torch.no_grad():
+        core.items.weight.copy_(torch.eye(9, 16))
+    core.meet(split_sessions([[1, 9]], 6))
+    inputs = torch.tensor([[1], [1]])
+    core.calibrate([Batch(inputs, torch.tensor([9, 9]))])
+    together = core.blend.item()
+    core.calibrate([Batch(inputs, torch.tensor([2, 3]))])
+    assert together > core.blend.item() == 0
+
+
+def test_new_items_have_no_company(core: Core) -> None:
+    core.meet(split_sessions([[1, 2]], 6))
+    core.grow(11, torch.Generator().manual_seed(0), item_bound=0.5)
+    assert core.companions[0, 0] == 2
+    assert not core.companions[9:].any() and not core.together[9:].any()
 
 
 def test_what_the_first_block_never_returns_to_is_in_no_list(core: Core) -> None:

@@ -49,6 +49,16 @@ def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
+def blended(directions, weights):
+    """Each item's direction with those of the items that people clicked next to it."""
+    companions, counts = weights["companions"] - 1, weights["together"]
+    sums = counts.sum(1)
+    shares = counts / np.maximum(np.sqrt(sums[:, None] * sums[companions]), 1e-9)
+    return unit(
+        directions + weights["blend"] * np.einsum("ik,ikd->id", shares, directions[companions])
+    )
+
+
 def core(rows, weights, architecture):
     """Scores of all items, by the model of recipe `production`."""
     directions = unit(weights["items.weight"])
@@ -57,7 +67,9 @@ def core(rows, weights, architecture):
     shares = np.exp(logits - logits.max())
     session = unit(shares @ seen)
     session = unit(session + 0.1 * session @ weights["turn"]) / architecture["temperature"]
-    scores = directions @ session + weights["pull"] * np.log(weights["clicks"] + 0.5)
+    scores = blended(directions, weights) @ session + weights["pull"] * np.log(
+        weights["clicks"] + 0.5
+    )
     kinds = {row: min(age, 2) for age, row in reversed(list(enumerate(reversed(rows))))}
     for row, kind in kinds.items():
         scores[row] += weights["gains"][kind]

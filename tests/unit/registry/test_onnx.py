@@ -61,6 +61,9 @@ def exported(
     weights["items.weight"][ALIKE] = weights["items.weight"][ALIKE[0]].clone()
     if "clicks" in weights:
         weights["clicks"][ALIKE] = 7.0
+        for name in ("companions", "together"):
+            weights[name][ALIKE] = weights[name][ALIKE[0]].clone()
+        weights["blend"].fill_(0.4)
     return Exported(replace(state, weights=weights), tmp_path_factory.mktemp("exported"))
 
 
@@ -108,6 +111,7 @@ def test_what_ranking_alone_knows_is_in_the_graph(
         "gains": torch.tensor([-8.0, 6.0, 6.0]),
         "pull": torch.tensor(3.0),
         "clicks": torch.arange(24.0),
+        "blend": torch.tensor(2.0),
     }
     exported = Exported(replace(state, weights=state.weights | known), tmp_path)
     items, _ = exported.best(sessions, 20)
@@ -149,9 +153,9 @@ def test_a_large_model_is_not_copied_into_the_graph(
 ) -> None:
     state, _ = second_cycle
     model = state.model()
-    model.grow(5_000, torch.Generator().manual_seed(0), item_bound=0.5)
+    model.grow(20_000, torch.Generator().manual_seed(0), item_bound=0.5)
     weights = {name: weight.detach() for name, weight in model.state_dict().items()}
-    large = state.vocabulary.extended([[f"new-{n}" for n in range(5_000 - len(ITEMS))]], 1)
+    large = state.vocabulary.extended([[f"new-{n}" for n in range(20_000 - len(ITEMS))]], 1)
     exported = Exported(replace(state, weights=weights, vocabulary=large), tmp_path)
     table = weights["items.weight"].nbytes
     assert (tmp_path / "model.onnx").stat().st_size < table / 4

@@ -1,0 +1,108 @@
+"""Which items are clicked one after the other: what exemplars are too few to remember.
+
+Thirty thousand exemplars tell hardly one thing about each of as many items. How often two items
+stood next to each other takes a few numbers an item, and fades with every block.
+
+I items, K companions of each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ader_stream.ader.dataset import Int32, Int64, Samples
+
+COMPANIONS = 8
+"""K: with four or sixty-four of them, lists are as good."""
+
+KEPT = 0.8
+"""Of every count, when a block is over."""
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Companions:
+    """The K items that each item stood next to most often.
+
+    Parameters
+    ----------
+    items
+        Item indices (I, K), the most frequent first; padding where there are fewer.
+    counts
+        How often (I, K), older blocks counting less; 0 for padding.
+    """
+
+    items: Int32
+    counts: Float32
+
+    def after(self, block: Samples, n_items: int) -> Companions:
+        """Let what is known fade, and count the block's neighbours, either way alike.
+
+        Parameters
+        ----------
+        block
+            Its sub-sequences: each target stands next to the click before it.
+        n_items
+            Items known afterwards.
+
+        >>> block = Samples(np.array([1, 2, 1], np.int32), np.zeros(2, int), np.array([1, 2]))
+        >>> first = Companions.nobody().after(block, 2)
+        >>> first.items[:, :2].tolist(), first.counts[:, :2].tolist()
+        ([[2, 0], [1, 0]], [[2.0, 0.0], [2.0, 0.0]])
+        """
+        before, clicked = block.items[block.targets - 1], block.labels
+        moves = before != clicked
+        before, clicked = before[moves], clicked[moves]
+        rows, places = np.nonzero(self.counts)
+        return _most_frequent(
+            np.concatenate([rows + 1, before, clicked]),
+            np.concatenate([self.items[rows, places], clicked, before]),
+            np.concatenate([KEPT * self.counts[rows, places], np.ones(2 * len(clicked))]),
+            n_items,
+        )
+
+    @classmethod
+    def nobody(cls) -> Companions:
+        """Know no item."""
+        return cls(np.zeros((0, COMPANIONS), np.int32), np.zeros((0, COMPANIONS), np.float32))
+
+
+def _most_frequent(items: Int64, others: Int64, counts: Float64, n_items: int) -> Companions:
+    """Add up the counts of each pair, and keep the K highest of an item; of equal ones, the first.
+
+    Items, the others and counts are side by side (P,).
+    """
+    pairs, which = np.unique(items.astype(np.int64) * (n_items + 1) + others, return_inverse=True)
+    items, others = np.divmod(pairs, n_items + 1)
+    added = np.bincount(which, counts).astype(np.float64)
+    order = np.lexsort((others, -added, items))
+    items, others, added = items[order], others[order], added[order]
+    _, starts, sizes = np.unique(items, return_index=True, return_counts=True)
+    places = np.arange(len(items)) - np.repeat(starts, sizes)
+    kept = places < COMPANIONS
+    found = Companions(
+        np.zeros((n_items, COMPANIONS), np.int32), np.zeros((n_items, COMPANIONS), np.float32)
+    )
+    where = items[kept] - 1, places[kept]
+    found.items[where], found.counts[where] = others[kept], added[kept]
+    return found
+
+
+def company(items: Tensor, counts: Tensor) -> Tensor:
+    """How much each companion says of an item (I, K): its count, against both items' counts.
+
+    Parameters
+    ----------
+    items, counts
+        Of `Companions`.
+    """
+    sums = counts.sum(1)  # (I,)
+    theirs = sums[(items.long() - 1).clamp(min=0)]  # (I, K)
+    return counts / torch.sqrt(sums[:, None] * theirs).clamp(min=1e-9)
