@@ -19,9 +19,17 @@ from ader_stream.cycles import CycleCollector
 from ader_stream.metrics import CLICKS, OPEN_SESSIONS, Metrics
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
-from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES
-from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.codec import Headers, headers_for
+from ader_stream.stream.kafka.exactly_once import (
+    LINGER_MS,
+    MOST_RECORDS,
+    ExactlyOnceLoop,
+    LoopConfig,
+)
+from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import create_topics
 from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTask
 from tests.benchmarks.session_clicks import settings_of
@@ -30,6 +38,9 @@ Result = dict[str, float]
 Ends = dict[int, int]
 
 PAGE_BYTES = 4_096
+
+COMMIT_CLICKS = 100_000
+HEADERS = headers_for("OpenSessions")
 
 
 def consume(settings: Settings, ends: Ends, warm_up: int) -> Result:
@@ -40,6 +51,38 @@ def consume(settings: Settings, ends: Ends, warm_up: int) -> Result:
     while left:
         left -= sum(message.error() is None for message in reader.consume(READ_MESSAGES, 0.1))
     return {"clicks_per_cpu_second": sum(ends.values()) / (time.process_time() - started)}
+
+
+def write(settings: Settings, ends: Ends, warm_up: int) -> Result:
+    """Read the topic, and write a record for each click as the changelog has them, in transactions.
+
+    The least that a sessionizer can cost where each click of a commit touches another session.
+    """
+    create_topics(settings.clients.admin(), settings.topics, len(ends))
+    reader = settings.clients.group_consumer(settings.topics.group("bare"))
+    reader.assign([TopicPartition(settings.topics.clicks, p, 0) for p in ends])
+    producer = settings.clients.producer(
+        settings.topics.group("bare"),
+        linger_ms=LINGER_MS,
+        queue_buffering_max_messages=MOST_RECORDS,
+    )
+    producer.init_transactions(REQUEST_TIMEOUT)
+    left, started = sum(ends.values()), time.process_time()
+    while left:
+        transaction, most = Transaction(), max(0, left - COMMIT_CLICKS)
+        while left > most:
+            records = checked(reader.consume(READ_MESSAGES, 0.1))
+            transaction.extend(settings.topics.sessionizer_state, map(changed, records), 0)
+            left -= len(records)
+        producer.begin_transaction()
+        transaction.send(producer)
+        producer.commit_transaction(REQUEST_TIMEOUT)
+    return {"clicks_per_cpu_second": sum(ends.values()) / (time.process_time() - started)}
+
+
+def changed(record: Record) -> tuple[bytes | None, bytes, Headers]:
+    """A record of some two clicks."""
+    return record.key(), 2 * (record.value() or b""), HEADERS
 
 
 def sessionize(settings: Settings, ends: Ends, warm_up: int) -> Result:
@@ -116,7 +159,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
 
 
-WAYS = {"consume": consume, "sessionize": sessionize, "restore": restore}
+WAYS = {"consume": consume, "write": write, "sessionize": sessionize, "restore": restore}
 
 
 def main() -> None:

@@ -152,6 +152,7 @@ class SessionWindow:
         most_open = rule.max_open if before_last > 0 and rule.max_age > 0 else 0
         opened, capped = self._open, self._capped.until
         session_of, several, changed = opened.alone.get, opened.several, opened.changed
+        place: Place | None = None  # one for all that begin here: each takes 144 bytes
         try:
             for click in clicks:
                 key, text, time, offset = click
@@ -179,7 +180,7 @@ class SessionWindow:
                     and key not in several
                     and key not in capped
                 ):
-                    place = Place(offset, watermark, open_block)
+                    place = place or Place(offset, watermark, open_block)
                     times = NO_TIMES.__copy__()
                     times.append(time)
                     session = OpenSession(key, open_block, times, text, NONE, NONE, place)
