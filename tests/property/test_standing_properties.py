@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ader_stream.stream.control import Command, last_of_each
@@ -79,7 +79,16 @@ def test_after_a_rollback_only_its_descendants_take_over(log: Log, data: st.Data
     assert standing(child, commands).served == newest + 2
 
 
+def rolled_back_and_pinned() -> Log:
+    """Version 1 is held while three versions come of a rollback to it."""
+    manifests = {1: example_manifest(1, parent=None)}
+    for version in (2, 3, 4):
+        manifests[version] = example_manifest(version, parent=version - 1)
+    return manifests, [Command("rollback", 1, 1), Command("pin", 1)]
+
+
 @given(log=logs(), keep=st.integers(2, 5))
+@example(log=rolled_back_and_pinned(), keep=2)
 def test_pruning_changes_neither_who_serves_nor_who_is_the_next_parent(log: Log, keep: int) -> None:
     registry = Registry(Trust())
     registry.manifests, registry.commands = dict(log[0]), log[1]

@@ -77,9 +77,13 @@ def _parent(manifests: Manifests, commands: Sequence[Command]) -> int | None:
     rollback = _last(commands, ("rollback",))
     if rollback is None or not _is_accepted(manifests, rollback.version):
         return max((v for v in manifests if _is_accepted(manifests, v)), default=None)
+    newest = rollback.newest or 0
     valid = {rollback.version}
-    for version in sorted(v for v in manifests if v > (rollback.newest or 0)):
-        if _is_accepted(manifests, version) and manifests[version]["parent"] in valid:
+    for version in sorted(v for v in manifests if v > newest):
+        parent = manifests[version]["parent"]
+        # One that was pruned since had become a parent after the rollback: the line led over it.
+        is_pruned = parent is not None and parent > newest and parent not in manifests
+        if _is_accepted(manifests, version) and (parent in valid or is_pruned):
             valid.add(version)
     return max(v for v in valid if v is not None) if len(valid) > 1 else rollback.version
 
