@@ -126,17 +126,16 @@ class Core(SessionModel):
     def ranked_table(self) -> Tensor:
         """Blend each item's direction with its companions' (`SessionModel.ranked_table`)."""
         table = self.items.weight
-        scales = _scales(table)  # (I, 1)
+        scales, layer = _scales(table), torch.empty_like(table)  # (I, 1), (I, D)
         companions = (self.companions.long() - 1).clamp(min=0)  # (I, K): padding has no share
         shares = self.blend * company(self.companions, self.together) * scales[companions, 0]
-        layer = []
         for first in range(0, len(table), BLENDED_ROWS):
             rows = slice(first, first + BLENDED_ROWS)
             blended = table[rows] * scales[rows]
             for companion, share in zip(companions[rows].T, shares[rows].T, strict=True):
                 blended = blended.addcmul(table[companion], share[:, None])
-            layer.append(blended * _scales(blended))
-        return torch.cat(layer)
+            layer[rows] = blended * _scales(blended)
+        return layer
 
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
         """Score sessions (`SessionModel.scores`).
