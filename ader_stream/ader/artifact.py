@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ader_stream.ader.dataset import Int64
+from ader_stream.ader.arrays import Int64
 from ader_stream.ader.encoders import ENCODERS, model_of
 from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.model import Architecture, SessionModel

@@ -11,20 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ader_stream.ader.dataset import Int32, Int64, Samples
+from ader_stream.ader.arrays import Float32, Float64, Int32, Int64
+from ader_stream.ader.dataset import Samples
 
 COMPANIONS = 8
 """K: with four or sixty-four of them, lists are as good."""
 
 KEPT = 0.8
 """Of every count, when a block is over."""
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,6 +123,7 @@ class Core(SessionModel):
         directions: Tensor = _Directions.apply(table, dropped)
         return directions
 
+    @torch.no_grad()
     def ranked_table(self) -> Tensor:
         """Blend each item's direction with its companions' (`SessionModel.ranked_table`)."""
         table = self.items.weight

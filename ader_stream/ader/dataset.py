@@ -12,14 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ader_stream.ader.arrays import Int32, Int64
 from ader_stream.ader.vocabulary import PADDING
-
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
 
 LENGTHS = (1, 2, 4, 8, 16)
 """Inputs up to each of these lengths, and longer ones, are padded by themselves: a piece costs a

@@ -9,8 +9,9 @@ from functools import partial
 
 import numpy as np
 
+from ader_stream.ader.arrays import Int64
 from ader_stream.ader.cycle import CycleReport, train_cycle
-from ader_stream.ader.dataset import Int64, Samples, split_sessions
+from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.lists import describe_lists
 from ader_stream.ader.methods import ADER, Method, Sessions
 from ader_stream.ader.model import SessionModel

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ader_stream.ader.dataset import Int32, Int64, Samples, by_length, pack
-from ader_stream.ader.herding import Float32, herd
+from ader_stream.ader.arrays import Float32, Int32, Int64
+from ader_stream.ader.dataset import Samples, by_length, pack
+from ader_stream.ader.herding import herd
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import chunk_rows, nothing
 from ader_stream.ader.vocabulary import PADDING

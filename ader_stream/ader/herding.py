@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ader_stream.ader.dataset import Int32, Int64
+from ader_stream.ader.arrays import Float32, Int32, Int64
 from ader_stream.disk import disk_array
 
-Float32 = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
 
 ROWS_AT_ONCE = 8_192

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from ader_stream.ader.dataset import Int64, Samples
+from ader_stream.ader.arrays import Int64
+from ader_stream.ader.dataset import Samples
 from ader_stream.ader.losses import Loss
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.recipes import Recipe

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ader_stream.ader.dataset import Int64, Samples, by_length, flatten, pack, pack_prefixes
+from ader_stream.ader.arrays import Float32, Int64
+from ader_stream.ader.dataset import Samples, by_length, flatten, pack, pack_prefixes
 from ader_stream.ader.model import SessionModel
 from ader_stream.errors import InputError
 
@@ -112,7 +112,7 @@ def top_k(
     prefixes: Sequence[Sequence[int]],
     k: int,
     layer: Tensor | None = None,
-) -> tuple[Int64, npt.NDArray[np.float32]]:
+) -> tuple[Int64, Float32]:
     """List the k best items after each prefix.
 
     Parameters

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ader_stream.ader.dataset import Int64, Samples, pack_by_length, shuffled_batches
+from ader_stream.ader.arrays import Int64
+from ader_stream.ader.dataset import Samples, pack_by_length, shuffled_batches
 from ader_stream.ader.exemplars import represent_samples
 from ader_stream.ader.losses import Labels, Target, Taught
 from ader_stream.ader.model import SessionModel

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ader_stream.ader.dataset import Int64, Samples, by_length, left_padded
+from ader_stream.ader.arrays import Int64
+from ader_stream.ader.dataset import Samples, by_length, left_padded
 from ader_stream.types import Counts
 
 COMPARED_ROWS = 8_192

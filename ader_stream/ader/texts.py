@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
+from ader_stream.ader.arrays import Int32, Int64, UInt8
 
 AT_ONCE = 2**16
 """Texts that are found a slot for together."""
@@ -38,7 +37,7 @@ class Texts:
     (1, None, 'hat')
     """
 
-    def __init__(self, utf8: npt.NDArray[np.uint8], offsets: Int64) -> None:
+    def __init__(self, utf8: UInt8, offsets: Int64) -> None:
         self.utf8, self.offsets = utf8, offsets
         self._bytes, self._starts = utf8.data, offsets.data
         hashes = np.fromiter(map(hash, self), np.int64, len(self))
@@ -85,7 +84,7 @@ class Texts:
             raise ValueError(f"{twice} of {len(self)} texts stand there twice")
 
 
-def _filled_slots(hashes: Int64) -> npt.NDArray[np.int32]:
+def _filled_slots(hashes: Int64) -> Int32:
     """Give each text the first free slot from its hash on: there its number stands, from 1 on."""
     slots = np.zeros(2 ** (2 * len(hashes)).bit_length(), np.int32)
     for first in range(0, len(hashes), AT_ONCE):

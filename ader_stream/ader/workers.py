@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
-from ader_stream.ader.dataset import Int64
+from ader_stream.ader.arrays import Int64
 
 
 @dataclass(frozen=True, slots=True)

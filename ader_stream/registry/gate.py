@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
+from ader_stream.ader.arrays import Int64
 from ader_stream.ader.cycle import held_out_samples
-from ader_stream.ader.dataset import Int64, Samples, split_sessions
+from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.methods import Sessions
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import rank_samples, top_k

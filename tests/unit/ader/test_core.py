@@ -143,6 +143,10 @@ def test_items_answer_for_the_company_that_they_kept(core: Core) -> None:
     torch.testing.assert_close(layer[3:], functional.normalize(core.items.weight[3:]))
 
 
+def test_a_table_to_rank_with_keeps_nothing_for_a_gradient(core: Core) -> None:
+    assert not core.ranked_table().requires_grad
+
+
 def test_company_fades_with_every_block(core: Core) -> None:
     core.meet(split_sessions([[1, 2], [1, 2]], 6))
     core.meet(split_sessions([[1, 3]], 6))
