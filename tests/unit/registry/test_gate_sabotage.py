@@ -102,9 +102,10 @@ def diverged(cycle: Cycle) -> Cycle:
 
 
 def poisoned(cycle: Cycle) -> Cycle:
-    """Every click of the block went to an item at random."""
+    """A flood of visits that clicked at random, and nothing held the model to what it knew."""
     rng, items = np.random.default_rng(1), sorted({item for s in cycle.block for item in s})
-    return train([tuple(rng.choice(items, len(s)).tolist()) for s in cycle.block], cycle.parent)
+    flood = [tuple(rng.choice(items, len(s)).tolist()) for s in cycle.block * 10]
+    return train(flood, cycle.parent, replace(RECIPE, lambda_base=0.0))
 
 
 @pytest.mark.parametrize(
