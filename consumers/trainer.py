@@ -36,7 +36,7 @@ from ader_stream.stream.kafka.topics import check_topics
 from ader_stream.stream.models.manifest import Manifest
 from ader_stream.stream.models.model_log import ModelPublisher
 from ader_stream.stream.models.model_reader import ModelReader
-from ader_stream.stream.models.pruning import prunable, trim_sessions
+from ader_stream.stream.models.pruning import Pruner
 from ader_stream.stream.models.registry import Registry, registry_reader
 from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
 
@@ -116,6 +116,8 @@ class _Leader:
         self._models = ModelReader(clients, topics, settings.trust)
         self._registry = Registry(settings.trust)
         self._reader = registry_reader(clients, topics, self._registry)
+        keep = settings.models.keep
+        self._pruner = Pruner(clients, topics, self._registry, self._publisher, keep)
         self._feed = BlockFeed(
             clients,
             topics.sessions,
@@ -126,7 +128,6 @@ class _Leader:
         self._training_from: int | None = None
         self._training_on: TrainingBlock | None = None
         self._cleaned_at = 0
-        self._has_trimmed = False
         self._checkpoint: Checkpoint = NOWHERE
         self._last_poll = 0.0
         log.info("leading", newest=_number(self._registry.newest), parent=self._parent)
@@ -140,19 +141,20 @@ class _Leader:
         """Train and publish until SIGTERM or until another trainer leads."""
         rule, trainer = self._settings.blocks, self._settings.trainer
         try:
+            self._pruner.delete_orphans(self._remain)
             if not self._registry.newest:
                 self._begin_warm()
-            self._prune()
+            self._pruner.prune()
             while not self._process.should_stop():
                 self._leadership.require()
                 if self._reader.poll():
-                    self._prune()
+                    self._pruner.prune()
                 self._feed.poll(POLL_SECONDS)
                 self._shown.show_backlog(self._feed.waiting())
                 block = self._feed.next_block(rule.min_sessions, all_waiting=trainer.join_waiting)
                 if block is not None:
                     self._train_and_publish(block)
-                    self._prune()
+                    self._pruner.prune()
         finally:
             self._feed.close()
             self._reader.close()
@@ -172,6 +174,7 @@ class _Leader:
                 self._publish(*self._train(self._without_forgotten(block)))
             except _InputsChangedError as change:
                 log.info("the block is trained again", reason=str(change))
+                self._pruner.delete_orphans(self._remain)  # what was sent of the version
             else:
                 return
 
@@ -264,27 +267,27 @@ class _Leader:
                 error.reason,
             ) from None
 
-    def _prune(self) -> None:
-        """Delete what nobody keeps or needs: versions, and the sessions that only they need."""
-        asked = {v for c in self._registry.commands if c.command == "prune" for v in c.versions}
-        doomed = asked & set(prunable(self._registry))
-        if keep := self._settings.models.keep:
-            doomed |= set(prunable(self._registry, keep))
-        manifests = [self._registry.manifests.pop(version) for version in sorted(doomed)]
-        if manifests:
-            self._publisher.prune(manifests)
-            log.info("versions pruned", versions=sorted(doomed))
-        if manifests or not self._has_trimmed:  # a leader may have died between the two
-            self._has_trimmed = True
-            trim_sessions(self._settings.clients, self._settings.topics, self._registry)
+    def _remain(self) -> None:
+        """Stay a member of the group.
+
+        Raises
+        ------
+        FencedError
+            Another trainer leads.
+        _StopAskedError
+            SIGTERM has come.
+        """
+        if self._process.should_stop():
+            raise _StopAskedError
+        self._leadership.require()
 
     def _stay(self) -> None:
         """Stay a member of the group; learn of commands, and of blocks that begin to wait.
 
         Raises
         ------
-        FencedError
-            Another trainer leads.
+        FencedError, _StopAskedError
+            As `_remain` does.
         _InputsChangedError
             A rollback has changed what is trained from, or a key of the block is to be forgotten.
         """
@@ -293,7 +296,7 @@ class _Leader:
         now = time.monotonic()
         if now - self._last_poll >= POLL_SECONDS:
             self._last_poll = now
-            self._leadership.require()
+            self._remain()
             self._feed.read()
             self._shown.show_backlog(self._feed.waiting())
             if self._reader.poll():

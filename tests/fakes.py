@@ -147,6 +147,12 @@ class FakeAdmin:
         described.set_result(SimpleNamespace(topic_id=self.kafka.topic_ids.get(name, name)))
         return {name: described}
 
+    def delete_records(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, Future[Any]]:
+        done: Future[Any] = Future()
+        done.set_result(None)
+        self.kafka.trimmed |= {(at.topic, at.partition): at.offset for at in places}
+        return dict.fromkeys(places, done)
+
 
 class FakeReader:
     """A consumer without a group; says where a partition ends, as ours is configured to."""

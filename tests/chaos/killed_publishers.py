@@ -1,7 +1,7 @@
 """Kills publishers at random moments; no reader may ever meet a part of a version.
 
 ``python -m tests.chaos.killed_publishers HOST:PORT 100`` does so a hundred times, on topics of its
-own. ``python -m tests.chaos.killed_publishers HOST:PORT publish PREFIX`` is what is killed.
+own. ``python -m tests.chaos.killed_publishers HOST:PORT publish PREFIX BYTES`` is what is killed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from ader_stream.settings import Settings, load_settings
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.topics import create_topics
 from ader_stream.stream.models.manifest import KINDS, Manifest, decode_manifest
-from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.stream.models.model_log import ModelPublisher, chunk_keys
 from ader_stream.stream.models.model_reader import ModelReader
+from ader_stream.stream.models.pruning import Pruner
 from ader_stream.stream.models.registry import read_registry
 from tests.fakes import example_manifest
 
-CHUNK_SIZE = 1_000
 PART_BYTES = 100_000
-"""A hundred chunks a part: publishing takes several transactions and most of the time."""
+CHUNK_SIZES = (1_000, 1_600, 700)
+"""A hundred chunks a part, or so: publishing takes several transactions and most of the time."""
 
 LONGEST_LIFE = 1.0
 """Seconds that a publisher lives at most, from its first version on."""
@@ -32,7 +33,15 @@ LONGEST_LIFE = 1.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was left in the end: versions, and orphaned chunks of publishers that were killed."""
+    """What was left in the end: versions, and chunks of publishers that were killed.
+
+    Parameters
+    ----------
+    versions
+        Each of them whole.
+    orphans
+        Keys of chunks that no version names, found by who came after a kill, and deleted.
+    """
 
     versions: int
     orphans: int
@@ -41,25 +50,36 @@ class Outcome:
 def kill_many(bootstrap_servers: str, kills: int, seed: int = 0) -> Outcome:
     """Kill publishers one after another, and look at the log after each as a reader would.
 
-    Raises AssertionError where a version is not whole, a number is missing, or stands twice.
+    Each publisher cuts versions into chunks of another size. Raises AssertionError where a version
+    is not whole, a number is missing or stands twice, or a chunk is left that no version names.
     """
     rng = random.Random(seed)
     settings = settings_of(bootstrap_servers, f"killed-{uuid.uuid4().hex[:8]}")
     create_topics(settings.clients.admin(), settings.topics, 1)
     seen: list[Manifest] = []
-    for _ in range(kills):
-        with start(bootstrap_servers, settings.kafka.prefix) as publisher:
+    orphans = 0
+    for life in [rng.uniform(0, LONGEST_LIFE) for _ in range(kills)] + [0.0]:
+        with start(bootstrap_servers, settings.kafka.prefix, rng.choice(CHUNK_SIZES)) as publisher:
             wait_for_line(publisher)
-            time.sleep(rng.uniform(0, LONGEST_LIFE))
+            time.sleep(life)
             publisher.kill()
         seen = look(settings, seen)
-    with start(bootstrap_servers, settings.kafka.prefix) as last:
-        wait_for_line(last)
-        last.kill()
-    versions = look(settings, seen)
-    chunks = list(read_to_end(settings.clients, settings.topics.model_chunks))
-    named = sum(len(part["chunks"]) for manifest in versions for part in manifest["parts"])
-    return Outcome(len(versions), len(chunks) - named)
+        orphans += len(set(held(settings)) - named(seen))
+    lead(settings, CHUNK_SIZES[0])
+    assert set(held(settings)) == named(seen), "a chunk that no version names"
+    return Outcome(len(look(settings, seen)), orphans)
+
+
+def held(settings: Settings) -> list[str]:
+    """Keys of the chunks that compaction leaves."""
+    records = read_to_end(settings.clients, settings.topics.model_chunks)
+    last = {(r.key() or b"").decode(): r.value() is not None for r in records}
+    return [key for key, is_there in last.items() if is_there]
+
+
+def named(manifests: list[Manifest]) -> set[str]:
+    """Keys of the chunks that versions name."""
+    return {key for manifest in manifests for key in chunk_keys(manifest)}
 
 
 def look(settings: Settings, before: list[Manifest]) -> list[Manifest]:
@@ -75,12 +95,17 @@ def look(settings: Settings, before: list[Manifest]) -> list[Manifest]:
     return found
 
 
-def publish_for_good(bootstrap_servers: str, prefix: str) -> None:
+def lead(settings: Settings, chunk_size: int) -> tuple[ModelPublisher, int]:
+    """Begin as a leading trainer does; return what publishes, and the newest version's number."""
+    publisher = ModelPublisher(settings.clients, settings.topics, chunk_size)
+    registry = read_registry(settings.clients, settings.topics, settings.trust)
+    Pruner(settings.clients, settings.topics, registry, publisher).delete_orphans()
+    return publisher, registry.newest["version"] if registry.newest else 0
+
+
+def publish_for_good(bootstrap_servers: str, prefix: str, chunk_size: int) -> None:
     """Go on from the newest version, as a trainer does, and say each number once committed."""
-    settings = settings_of(bootstrap_servers, prefix)
-    publisher = ModelPublisher(settings.clients, settings.topics, CHUNK_SIZE)
-    newest = read_registry(settings.clients, settings.topics, settings.trust).newest
-    version = newest["version"] if newest else 0
+    publisher, version = lead(settings_of(bootstrap_servers, prefix), chunk_size)
     while True:
         version += 1
         publisher.publish(example_manifest(version), parts_of(version))
@@ -96,10 +121,13 @@ def settings_of(bootstrap_servers: str, prefix: str) -> Settings:
     return load_settings(kafka={"bootstrap_servers": bootstrap_servers, "prefix": prefix})
 
 
-def start(bootstrap_servers: str, prefix: str) -> subprocess.Popen[str]:
+def start(bootstrap_servers: str, prefix: str, chunk_size: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.chaos.killed_publishers", bootstrap_servers]
     return subprocess.Popen(
-        [*command, "publish", prefix], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [*command, "publish", prefix, str(chunk_size)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
 
 
@@ -112,11 +140,11 @@ def wait_for_line(publisher: subprocess.Popen[str]) -> None:
 def main(bootstrap_servers: str, *rest: str) -> None:
     """Be what is killed, or kill."""
     if rest[0] == "publish":
-        publish_for_good(bootstrap_servers, rest[1])
+        publish_for_good(bootstrap_servers, rest[1], int(rest[2]))
     outcome = kill_many(bootstrap_servers, int(rest[0]))
     print(
         f"{rest[0]} publishers killed: {outcome.versions} versions, each of them whole, without a "
-        f"hole or a twin; {outcome.orphans} chunks of versions that never came to be"
+        f"hole or a twin; {outcome.orphans} chunks that no version names were left, and deleted"
     )
 
 

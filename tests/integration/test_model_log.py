@@ -11,6 +11,8 @@ from ader_stream.errors import ArtifactError, FencedError
 from ader_stream.stream.models.manifest import KINDS, sha256
 from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION, Chunk, ModelPublisher
 from ader_stream.stream.models.model_reader import ModelReader
+from ader_stream.stream.models.pruning import Pruner
+from ader_stream.stream.models.registry import read_registry
 from ader_stream.types import Click
 from tests.chaos.killed_publishers import kill_many
 from tests.integration.artifacts import manifest_of, tiny_parts
@@ -129,6 +131,23 @@ def test_an_older_publisher_is_fenced_and_nothing_of_it_is_seen(
     assert {key.split(b"/")[0] for key in keys if key} == {b"1"}
 
 
+def test_a_fenced_leader_deletes_no_chunk_of_its_successor(
+    system: System, reader: ModelReader, parts: dict[str, bytes]
+) -> None:
+    """What it takes for orphans are the keys of the version that the successor has published."""
+    older = publisher(system)
+    registry = read_registry(system.clients, system.topics, system.settings.trust)
+    pruner = Pruner(system.clients, system.topics, registry, older)
+    with pytest.raises(TypeError, match="seed"):
+        older.publish(manifest_of(1, parts) | {"seed": "unwritable"}, parts)
+    publisher(system).publish(manifest_of(1, parts), parts)
+    with pytest.raises(FencedError):
+        pruner.delete_orphans()
+    [found] = system.manifests()
+    assert reader.fetch(found, KINDS) == parts
+    assert all(record.value() for record in system.records(system.topics.model_chunks))
+
+
 def test_inference_keeps_the_old_version_where_the_new_one_is_damaged(
     system: System, parts: dict[str, bytes]
 ) -> None:
@@ -162,3 +181,4 @@ def test_a_damaged_version_scores_nothing_and_stops_nobody(
 def test_killed_publishers_leave_whole_versions_and_no_hole(kafka: Kafka) -> None:
     outcome = kill_many(kafka.bootstrap_servers, kills=4, seed=5)
     assert outcome.versions >= 5
+    assert outcome.orphans > 0, "killed too early or too late to prove anything"

@@ -3,13 +3,13 @@
 An artifact is a few parts (bytes by kind), each cut into chunks of less than 1 MB in
 `model-chunks`; its manifest is one record in `models`. They go out in as many transactions as it
 takes; the last one holds the manifest, too. What a manifest does not name does not exist: chunks of
-a publishing that died are orphans.
+a publishing that died are orphans, and the next leader deletes them (`pruning`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -41,6 +41,9 @@ QUEUED_CHUNKS = 8
 
 CHUNKS_A_TRANSACTION = 64
 """A transaction stays far shorter than its timeout, whatever the size of the model."""
+
+TOMBSTONES_A_TRANSACTION = 1_000
+"""Of chunks that no version names, which are as many as have been left: they need no unity."""
 
 ATTEMPTS = 5
 """Aborted transactions in a row after which publishing gives up."""
@@ -146,18 +149,19 @@ class ModelPublisher:
             As `publish` does.
         """
         for manifest in manifests:
-            version = manifest["version"]
-            keys = [
-                _key(version, part["kind"], number)
-                for part in manifest["parts"]
-                for number in range(len(part["chunks"]))
-            ]
-            self._transact(
-                lambda v=version, k=keys: self._produce_tombstones(v, k)  # type: ignore[misc]
-            )
+            self._transact(lambda m=manifest: self._produce_tombstones(m))  # type: ignore[misc]
 
-    def _produce_tombstones(self, version: int, keys: Sequence[str]) -> None:
-        produce(self._producer, self._topics.models, str(version), None)
+    def delete_chunks(self, keys: Sequence[bytes]) -> None:
+        """Delete chunks that no version names; raises as `publish` does."""
+        for first in range(0, len(keys), TOMBSTONES_A_TRANSACTION):
+            group = keys[first : first + TOMBSTONES_A_TRANSACTION]
+            self._transact(lambda g=group: self._produce_chunk_tombstones(g))  # type: ignore[misc]
+
+    def _produce_tombstones(self, manifest: Manifest) -> None:
+        produce(self._producer, self._topics.models, str(manifest["version"]), None)
+        self._produce_chunk_tombstones(chunk_keys(manifest))
+
+    def _produce_chunk_tombstones(self, keys: Iterable[str | bytes]) -> None:
         for key in keys:
             produce(self._producer, self._topics.model_chunks, key, None)
 
@@ -254,6 +258,15 @@ def _cut(version: int, parts: Mapping[str, bytes], size: int) -> list[Chunk]:
         for kind in KINDS
         if kind in parts
         for number, start in enumerate(range(0, max(1, len(parts[kind])), size))
+    ]
+
+
+def chunk_keys(manifest: Manifest) -> list[str]:
+    """Keys of the chunks that a manifest names."""
+    return [
+        _key(manifest["version"], part["kind"], number)
+        for part in manifest["parts"]
+        for number in range(len(part["chunks"]))
     ]
 
 

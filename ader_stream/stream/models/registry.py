@@ -49,7 +49,8 @@ class Registry:
     commands
         The last of each, in the order of the log.
     signers
-        Version → id of the key that its manifest says it is signed by; None where it is not signed.
+        Of the same versions: id of the key that the manifest says it is signed by; None where it is
+        not signed.
     control_offset
         Behind the last record of `control` that was read.
     """
@@ -76,7 +77,7 @@ class Registry:
         """Take a record of the models topic."""
         key = (record.key() or b"").decode(errors="replace")
         if record.value() is None:
-            self.manifests.pop(int(key) if key.isdecimal() else 0, None)
+            self.remove(int(key) if key.isdecimal() else 0)
             return
         try:
             manifest = decode_manifest(record, self._trust)
@@ -89,6 +90,11 @@ class Registry:
         else:
             self.manifests[manifest["version"]] = manifest
             self.signers[manifest["version"]] = signer_of(dict(headers_of(record)))
+
+    def remove(self, version: int) -> None:
+        """Know a version no more: it was pruned."""
+        self.manifests.pop(version, None)
+        self.signers.pop(version, None)
 
     def take_command(self, record: Record) -> None:
         """Take a record of the control topic; one that cannot be read is passed over."""

@@ -12,7 +12,6 @@ from ader_stream.stream.control import Command, ask, decode_command, last_of_eac
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Trust, encode_manifest
 from ader_stream.stream.models.model_log import ModelPublisher
-from ader_stream.stream.models.pruning import needed_offsets, prunable
 from ader_stream.stream.models.registry import (
     Registry,
     RegistryFollower,
@@ -193,60 +192,6 @@ def test_an_error_of_any_kind_in_the_thread_is_raised_where_it_is_asked_for(
             follower.check()
 
 
-# --- pruning
-
-
-def registry_of(*versions: int, commands: tuple[Command, ...] = ()) -> Registry:
-    registry = Registry(Trust())
-    registry.manifests |= {v: example_manifest(v) for v in versions}
-    registry.commands += commands
-    return registry
-
-
-def test_the_newest_versions_of_the_line_stay() -> None:
-    assert prunable(registry_of(1, 2, 3, 4, 5), keep=3) == [1, 2]
-    assert prunable(registry_of(1, 2, 3), keep=1) == [1]
-    assert prunable(registry_of(), keep=2) == []
-
-
-def test_what_is_pinned_or_rolled_back_to_stays_as_long_as_it_counts() -> None:
-    pinned = registry_of(*range(1, 8), commands=(Command("pin", 2, share=0.1),))
-    assert prunable(pinned, keep=2) == [1, 3, 4, 5]
-    pinned.commands.append(Command("unpin"))
-    assert prunable(pinned, keep=2) == [1, 2, 3, 4, 5]
-    rolled_back = registry_of(*range(1, 8), commands=(Command("rollback", 3, newest=7),))
-    assert prunable(rolled_back, keep=2) == [1, 4, 5, 6]
-    for version, parent in ((8, 3), (9, 8), (10, 9)):
-        rolled_back.manifests[version] = example_manifest(version, parent=parent)
-    assert prunable(rolled_back, keep=2) == [1, 2, 3, 4, 5, 6, 7, 8]
-
-
-def test_a_rollback_counts_as_long_as_the_newest_version_is_one_that_it_has_passed_over() -> None:
-    raced = registry_of(1, 2, 3, 4, commands=(Command("rollback", 1, newest=4),))
-    raced.manifests[5] = example_manifest(5, parent=1)
-    raced.manifests[6] = example_manifest(6, parent=5)
-    raced.manifests[7] = example_manifest(7, parent=4)
-    assert prunable(raced, keep=2) == [2, 3, 4]
-
-
-def test_the_newest_version_stays_be_it_rejected() -> None:
-    registry = registry_of(1, 2, 3)
-    registry.manifests[4] = example_manifest(4, status="rejected")
-    assert prunable(registry, keep=2) == [1]
-
-
-def test_sessions_are_needed_from_the_oldest_versions_first_one_on() -> None:
-    registry = registry_of(2, 3)
-    for version, places in ((2, [(0, 10), (1, 7)]), (3, [(0, 20), (1, None), (2, 5)])):
-        run = registry.manifests[version]["run"]
-        registry.manifests[version]["run"] = run | {
-            "offsets": [
-                {"partition": p, "first_offset": first, "next_offset": 99} for p, first in places
-            ]
-        }
-    assert needed_offsets(registry) == {0: 10, 2: 5}
-
-
 # --- signatures
 
 
@@ -254,4 +199,9 @@ def test_the_registry_says_who_has_signed_a_version(kafka: FakeKafka) -> None:
     signer = Signer(Ed25519PrivateKey.generate())
     publish(kafka, 1)
     ModelPublisher(kafka, TOPICS, 100, signer).publish(example_manifest(2), PARTS)
-    assert read_registry(kafka, TOPICS, Trust()).signers == {1: None, 2: signer.key_id}
+    registry = read_registry(kafka, TOPICS, Trust())
+    assert registry.signers == {1: None, 2: signer.key_id}
+    kafka.append(TOPICS.models, None, "2")
+    assert read_registry(kafka, TOPICS, Trust()).signers == {1: None}
+    registry.remove(1)
+    assert (sorted(registry.manifests), registry.signers) == ([2], {2: signer.key_id})

@@ -1,4 +1,4 @@
-"""Three trainers; the leader freezes while it publishes, and wakes while its successor does."""
+"""Leaders that freeze or die while they publish, and what their successors make of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.models.manifest import KINDS
 from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION
 from ader_stream.stream.models.model_reader import ModelReader
+from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Kafka, System, Worker
 
@@ -19,6 +20,7 @@ SLOW_TO_PUBLISH = {"trainer": {"chunk_size": 1_000}}
 def test_a_frozen_publisher_wakes_to_a_history_that_has_gone_on_without_it(
     kafka: Kafka, tmp_path: Path
 ) -> None:
+    """Three trainers: the leader wakes while its successor publishes."""
     with System(kafka.bootstrap_servers, tmp_path, SLOW_TO_PUBLISH) as system:
         blocks = simulated_clicks(system.settings.block_rule, blocks=3, walks=60)
         overrides = dict(system.settings.trainer.overrides) | {"hidden": 512, "max_epochs": 1}
@@ -60,6 +62,34 @@ def test_a_frozen_publisher_wakes_to_a_history_that_has_gone_on_without_it(
         assert [m["blocks"] for m in history] == [[0], [1], [2]]
         reader = ModelReader(system.clients, system.topics)
         assert all(reader.fetch(manifest, KINDS) for manifest in history)
+        assert set(held(system.settings)) == named(history)
+
+
+def test_what_a_killed_publisher_has_sent_is_deleted_by_the_next_leader(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    """The next one cuts the same version into a few chunks: hundreds of keys stand for nothing."""
+    with System(kafka.bootstrap_servers, tmp_path, SLOW_TO_PUBLISH) as system:
+        blocks = simulated_clicks(system.settings.block_rule, blocks=2, walks=60)
+        overrides = dict(system.settings.trainer.overrides) | {"hidden": 512, "max_epochs": 1}
+        system.start("sessionizer")
+        first = system.start("trainer", trainer={"overrides": overrides})
+        system.send(blocks[0])
+        system.end_block(0)
+        wait_until_published(system, 1)
+        system.send(blocks[1])
+        system.end_block(1)
+        wait_for_more_chunks(system)
+        first.kill()
+        assert not is_published(system, 2), "killed too late to prove anything"
+
+        next_ = {"overrides": overrides, "chunk_size": 900_000}
+        second = system.start("trainer", trainer=next_)
+        wait_until_published(system, 2)
+        assert second.logged("orphaned chunks deleted") == 1
+        assert set(held(system.settings)) == named(system.manifests())
+        reader = ModelReader(system.clients, system.topics)
+        assert all(reader.fetch(manifest, KINDS) for manifest in system.manifests())
 
 
 def leads(trainers: list[Worker]) -> list[Worker]:
