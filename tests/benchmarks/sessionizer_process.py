@@ -22,14 +22,10 @@ from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES
 from ader_stream.stream.kafka.codec import Headers, headers_for
-from ader_stream.stream.kafka.exactly_once import (
-    LINGER_MS,
-    MOST_RECORDS,
-    ExactlyOnceLoop,
-    LoopConfig,
-)
+from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.taking import LINGER_MS, MOST_RECORDS
 from ader_stream.stream.kafka.topics import create_topics
 from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTask
 from tests.benchmarks.session_clicks import settings_of

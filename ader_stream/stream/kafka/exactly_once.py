@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from operator import methodcaller
-from typing import Protocol, cast
+from typing import cast
 
 import structlog
 from confluent_kafka import (
@@ -22,15 +22,18 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    Producer,
     TopicPartition,
 )
 
-from ader_stream.errors import FencedError, NotYetError, TopicError
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range
+from ader_stream.errors import FencedError, NotYetError
+from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
-from ader_stream.stream.kafka.producing import Transaction, abort, back_off, retried, side_by_side
+from ader_stream.stream.kafka.commit_pace import CommitPace
+from ader_stream.stream.kafka.partition_task import Held, PartitionTask
+from ader_stream.stream.kafka.producing import abort, back_off
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.taking import Taking
+from ader_stream.stream.kafka.transacting import abort_failed, commit_side_by_side
 from ader_stream.stream.kafka.waiting import WaitingPartitions
 
 log = structlog.get_logger(__name__)
@@ -38,75 +41,6 @@ log = structlog.get_logger(__name__)
 PARTITION = methodcaller("partition")
 POLL_SECONDS = 0.1
 REJOIN_SECONDS = 1.0
-MOST_ABORTS = 10
-"""After so many aborts in a row a partition's worker ends: about half a minute of trying."""
-
-BEHIND_FACTOR = 10
-"""A worker that is behind commits so much less often: a commit writes what is open, and it costs
-less to write a session when it has closed than each time that it has grown."""
-
-LINGER_MS = 50
-"""Records wait so long for others to go with: a commit sends what waits at once."""
-
-MOST_RECORDS = 1_000_000
-"""Room in a producer's queue. A transaction's records are in memory anyway, and to make room for
-one after the other costs more than to hand them over."""
-
-OFFSETS_TIMEOUT = 10.0
-"""Seconds that adding offsets may take: the broker aborts a transaction after about as long."""
-
-HANG_SECONDS = 5.0
-"""What a request may take beyond its time-out before it is given up."""
-
-
-class PartitionTask(Protocol):
-    """The state of one input partition, and what is made of its records."""
-
-    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
-        """Bring the state to `next_offset`; return the offset to read from, at most that.
-
-        `metadata` is what `write` returned for the last commit, empty before the first. Where the
-        group knows of none, `is_committed` is false, `next_offset` is where the settings say that
-        reading starts, and a task that knows better may return an offset beyond it.
-        Records below `next_offset` come to `process` again: they rebuild state and must not be
-        counted. Called once, before anything else, after earlier owners have been fenced.
-        """
-
-    def process(self, records: list[Record]) -> None:
-        """Take records in offset order. May raise `AderError`: the process stops, uncommitted."""
-
-    def tick(self, *, is_at_end: bool) -> None:
-        """Called between batches, at least every 100 ms: the place for what needs no record.
-
-        `is_at_end`: the last record of the log, so far, has been processed.
-        """
-
-    def is_dirty(self) -> bool:
-        """Whether there is something to write although no record has come."""
-
-    def write(self, transaction: Transaction, next_offset: int) -> str:
-        """Produce what has come since the last call; return the offset's metadata."""
-
-    def committed(self) -> None:
-        """Called after the transaction of the last `write` is committed."""
-
-
-@dataclass
-class _Held:
-    """A partition that this process owns."""
-
-    task: PartitionTask
-    producer: Producer
-    next_offset: int
-    committed_offset: int
-    is_at_end: bool = False
-    aborts: int = 0  # in a row
-
-    def note_commit(self) -> None:
-        """The transaction of all up to `next_offset` is committed."""
-        self.committed_offset = self.next_offset
-        self.aborts = 0
-        self.task.committed()
 
 
 @dataclass(frozen=True)
@@ -145,7 +79,7 @@ class ExactlyOnceLoop:
     open_task
         Makes the task of a partition, fresh.
     on_lag
-        Called with partition and records left to read, after each round of commits.
+        Called with partition and records left to read, before each round of commits.
     check_readable
         Raises `NotYetError` where a record needs what does not answer; the records from there on
         come again.
@@ -161,10 +95,10 @@ class ExactlyOnceLoop:
     ) -> None:
         self._clients = clients
         self._config = config
-        self._open_task = open_task
+        self._taking = Taking(clients, config.topic, config.group, config.start, open_task)
         self._on_lag = on_lag
         self._check_readable = check_readable
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         self._consumer: Consumer
         self._waiting: WaitingPartitions
         self._is_leaving = False
@@ -209,12 +143,11 @@ class ExactlyOnceLoop:
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,
         )
-        interval = self._config.commit_interval / 1000
-        next_commit = time.monotonic()
+        pace = CommitPace(self._config.commit_interval, READ_MESSAGES)
         while not should_stop():
             for partition in self._waiting.due():
                 self._waiting.resume(partition, self._held[partition].next_offset)
-            messages = self._consumer.consume(READ_MESSAGES, POLL_SECONDS)
+            messages = self._consumer.consume(READ_MESSAGES, _poll_seconds(pace))
             records = checked(messages)
             self._process(records)
             if len(records) < len(messages):
@@ -222,9 +155,9 @@ class ExactlyOnceLoop:
             for held in self._held.values():
                 held.task.tick(is_at_end=held.is_at_end)
             on_round()
-            if time.monotonic() >= next_commit:
-                is_behind = self._commit_all() > READ_MESSAGES
-                next_commit = time.monotonic() + interval * (BEHIND_FACTOR if is_behind else 1)
+            if pace.seconds_to_next() <= 0 and pace.is_due(self._left()):
+                self._commit_all()
+                pace.note_commit()
         self._commit_all()
 
     def _process(self, records: Iterable[Record]) -> None:
@@ -260,99 +193,40 @@ class ExactlyOnceLoop:
                 if (message.offset() or 0) >= held.next_offset:
                     held.is_at_end = True
 
-    def _commit_all(self) -> int:
-        """Commit what the partitions have done; restore those whose transaction failed.
-
-        Returns
-        -------
-        int
-            Records that are left to be read.
-        """
-        failed = self._transact(self.partitions)
-        for partition, exception in failed.items():
-            self._abort(partition, exception)
-        if failed:
-            time.sleep(max(back_off(self._held[partition].aborts) for partition in failed))
-        for partition in failed:
-            self._begin_again(partition)
+    def _left(self) -> int:
+        """Records that are left to be read, but for those that wait; tells each partition's."""
         left = 0
         for partition, held in self._held.items():
             where = TopicPartition(self._config.topic, partition)
             _, end = self._consumer.get_watermark_offsets(where, cached=True)
             lag = max(0, end - held.next_offset)
             self._on_lag(partition, lag)
-            left += lag
+            left += 0 if partition in self._waiting else lag
         return left
 
-    def _abort(self, partition: int, exception: KafkaException) -> None:
-        """Abort a transaction that has failed.
-
-        Raises
-        ------
-        FencedError
-            If the producer is lost.
-        TopicError
-            If too many in a row have failed: no waiting seems to mend that.
-        """
-        error, held = exception.args[0], self._held[partition]
-        if error.fatal():
-            raise FencedError(f"producer of partition {partition}: {error.str()}") from None
-        held.aborts += 1
-        log.warning(
-            "transaction aborted", partition=partition, aborts=held.aborts, error=error.str()
-        )
-        if held.aborts > MOST_ABORTS:
-            raise TopicError(
-                f"{self._config.topic}/{partition}: {held.aborts} transactions in a row were "
-                f"aborted, the last one because of {error.name()}: {error.str()}; nothing of them "
-                "is committed. Look at the brokers' logs, and start this worker again"
-            ) from None
-        abort(held.producer)
+    def _commit_all(self) -> None:
+        """Commit what the partitions have done; restore those whose transaction failed."""
+        failed = self._commit(self.partitions)
+        for partition, exception in failed.items():
+            abort_failed(self._config.topic, partition, self._held[partition], exception)
+        if failed:
+            time.sleep(max(back_off(self._held[partition].aborts) for partition in failed))
+        for partition in failed:
+            self._begin_again(partition)
 
     def _begin_again(self, partition: int) -> None:
         """Drop a partition's memory, restore it, and read from its committed offset again."""
         before = self._held.pop(partition)
         producer, aborts = before.producer, before.aborts
         del before  # as much is about to be restored
-        held = self._hold(partition, producer)
+        held = self._held[partition] = self._taking.restored(self._consumer, partition, producer)
         held.aborts = aborts
         self._consumer.seek(TopicPartition(self._config.topic, partition, held.next_offset))
 
-    def _transact(self, partitions: Iterable[int]) -> dict[int, KafkaException]:
-        """Commit what partitions have done, side by side; return why those failed that did."""
-        failed: dict[int, KafkaException] = {}
-        offsets: dict[int, TopicPartition] = {}
-        for partition in partitions:
-            try:
-                if offset := self._begin(partition, self._held[partition]):
-                    offsets[partition] = offset
-            except KafkaException as exception:
-                failed[partition] = exception
-        group = self._consumer.consumer_group_metadata() if offsets else None
-
-        def send_offset(partition: int) -> None:
-            producer = self._held[partition].producer
-            producer.send_offsets_to_transaction([offsets[partition]], group, OFFSETS_TIMEOUT)
-
-        def commit(partition: int) -> None:
-            self._held[partition].producer.commit_transaction(REQUEST_TIMEOUT)
-
-        failed |= side_by_side(send_offset, offsets.keys(), OFFSETS_TIMEOUT + HANG_SECONDS)
-        failed |= side_by_side(commit, offsets.keys() - failed.keys())
-        for partition in offsets.keys() - failed.keys():
-            self._held[partition].note_commit()
-        return failed
-
-    def _begin(self, partition: int, held: _Held) -> TopicPartition | None:
-        """Open a transaction and fill it; return the offset to commit, None for nothing to do."""
-        ahead = held.next_offset - held.committed_offset
-        if ahead < 0 or (ahead == 0 and not held.task.is_dirty()):
-            return None  # below the committed offset, a restored task only reads its state again
-        transaction = Transaction()
-        metadata = held.task.write(transaction, held.next_offset)
-        held.producer.begin_transaction()
-        transaction.send(held.producer)
-        return TopicPartition(self._config.topic, partition, held.next_offset, metadata=metadata)
+    def _commit(self, partitions: Iterable[int]) -> dict[int, KafkaException]:
+        """Commit what partitions have done; return why those failed that did."""
+        group = self._consumer.consumer_group_metadata
+        return commit_side_by_side(self._config.topic, self._held, partitions, group)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True
@@ -363,14 +237,15 @@ class ExactlyOnceLoop:
             return
         taken = []
         for given in partitions:
-            held = self._hold(given.partition, self._fenced_producer(given.partition))
+            held = self._taking.take(consumer, given.partition)
+            self._held[given.partition] = held
             taken.append(TopicPartition(given.topic, given.partition, held.next_offset))
         consumer.incremental_assign(taken)
         log.info("partitions taken", topic=self._config.topic, partitions=self.partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         leaving = [given.partition for given in partitions if given.partition in self._held]
-        for partition, exception in self._transact(leaving).items():
+        for partition, exception in self._commit(leaving).items():
             # What fails here, the next owner does again.
             log.warning("last commit failed", partition=partition, error=exception.args[0].str())
             abort(self._held[partition].producer)
@@ -383,30 +258,8 @@ class ExactlyOnceLoop:
         consumer.incremental_unassign(partitions)
         log.info("partitions given up", topic=self._config.topic, left=self.partitions)
 
-    def _fenced_producer(self, partition: int) -> Producer:
-        """Producer of a partition; earlier owners are fenced and their transactions aborted."""
-        transactional_id = f"{self._config.group}.{partition}"
-        producer = self._clients.producer(
-            transactional_id, linger_ms=LINGER_MS, queue_buffering_max_messages=MOST_RECORDS
-        )
-        retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
-        return producer
 
-    def _hold(self, partition: int, producer: Producer) -> _Held:
-        """Restore a partition's task at its committed offset."""
-        where = TopicPartition(self._config.topic, partition)
-        [committed] = self._consumer.committed([where], timeout=REQUEST_TIMEOUT)
-        if committed.error:  # its offset would look as if none was ever committed
-            raise KafkaException(committed.error)
-        next_offset, metadata = committed.offset, committed.metadata or ""
-        if next_offset < 0:
-            next_offset, metadata = self._first_offset(partition), ""
-        task = self._open_task(partition)
-        read_from = task.restore(next_offset, metadata, is_committed=committed.offset >= 0)
-        held = _Held(task, producer, read_from, next_offset)
-        self._held[partition] = held
-        return held
-
-    def _first_offset(self, partition: int) -> int:
-        first, end = offset_range(self._clients, self._config.topic, partition)
-        return first if self._config.start == "earliest" else end
+def _poll_seconds(pace: CommitPace) -> float:
+    """How long to wait for records: not beyond the next commit, unless that is put off."""
+    to_next = pace.seconds_to_next()
+    return min(POLL_SECONDS, to_next) if to_next > 0 else POLL_SECONDS

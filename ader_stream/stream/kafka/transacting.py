@@ -1,0 +1,102 @@
+"""One transaction for each partition: outputs, changelog and next offset, or none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException, TopicPartition
+
+from ader_stream.errors import FencedError, TopicError
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.partition_task import Held
+from ader_stream.stream.kafka.producing import Transaction, abort, side_by_side
+
+log = structlog.get_logger(__name__)
+
+MOST_ABORTS = 10
+"""After so many aborts in a row a partition's worker ends: about half a minute of trying."""
+
+OFFSETS_TIMEOUT = 10.0
+"""Seconds that adding offsets may take: the broker aborts a transaction after about as long."""
+
+HANG_SECONDS = 5.0
+"""What a request may take beyond its time-out before it is given up."""
+
+
+def commit_side_by_side(
+    topic: str, held: Mapping[int, Held], partitions: Iterable[int], group: Callable[[], Any]
+) -> dict[int, KafkaException]:
+    """Commit what partitions have done, of those `held`; return why those failed that did.
+
+    What is returned keeps no partition's memory: it is looked up in `held` each time.
+
+    Parameters
+    ----------
+    topic
+        Their topic, the input.
+    group
+        Returns the metadata of the consumer group that their offsets belong to.
+    """
+    failed: dict[int, KafkaException] = {}
+    offsets: dict[int, TopicPartition] = {}
+    for partition in partitions:
+        try:
+            if begun := _begin(held[partition]):
+                next_offset, metadata = begun
+                where = TopicPartition(topic, partition, next_offset, metadata=metadata)
+                offsets[partition] = where
+        except KafkaException as exception:
+            failed[partition] = exception
+    metadata_of_group = group() if offsets else None
+
+    def send_offset(partition: int) -> None:
+        held[partition].producer.send_offsets_to_transaction(
+            [offsets[partition]], metadata_of_group, OFFSETS_TIMEOUT
+        )
+
+    def commit(partition: int) -> None:
+        held[partition].producer.commit_transaction(REQUEST_TIMEOUT)
+
+    failed |= side_by_side(send_offset, offsets.keys(), OFFSETS_TIMEOUT + HANG_SECONDS)
+    failed |= side_by_side(commit, offsets.keys() - failed.keys())
+    for partition in offsets.keys() - failed.keys():
+        held[partition].note_commit()
+    return failed
+
+
+def _begin(held: Held) -> tuple[int, str] | None:
+    """Open a transaction and fill it; return offset and metadata, None for nothing to commit."""
+    ahead = held.next_offset - held.committed_offset
+    if ahead < 0 or (ahead == 0 and not held.task.is_dirty()):
+        return None  # below the committed offset, a restored task only reads its state again
+    transaction = Transaction()
+    metadata = held.task.write(transaction, held.next_offset)
+    held.producer.begin_transaction()
+    transaction.send(held.producer)
+    return held.next_offset, metadata
+
+
+def abort_failed(topic: str, partition: int, held: Held, exception: KafkaException) -> None:
+    """Abort a transaction that has failed.
+
+    Raises
+    ------
+    FencedError
+        If the producer is lost.
+    TopicError
+        If too many in a row have failed: no waiting seems to mend that.
+    """
+    error = exception.args[0]
+    if error.fatal():
+        raise FencedError(f"producer of partition {partition}: {error.str()}") from None
+    held.aborts += 1
+    log.warning("transaction aborted", partition=partition, aborts=held.aborts, error=error.str())
+    if held.aborts > MOST_ABORTS:
+        raise TopicError(
+            f"{topic}/{partition}: {held.aborts} transactions in a row were "
+            f"aborted, the last one because of {error.name()}: {error.str()}; nothing of them "
+            "is committed. Look at the brokers' logs, and start this worker again"
+        ) from None
+    abort(held.producer)
