@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from dataclasses import dataclass, field
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from ader_stream.errors import FencedError, TopicError
-from ader_stream.stream.kafka.producing import produce, retried, side_by_side
+from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.partition_task import Held
+from ader_stream.stream.kafka.producing import Transaction, produce, retried, side_by_side
+from ader_stream.stream.kafka.transacting import commit_side_by_side
 from tests.fakes import FakeKafka, FakeProducer
 
 RETRIABLE = KafkaError(KafkaError._TIMED_OUT, retriable=True)
@@ -104,3 +108,74 @@ def test_a_request_of_one_partition_is_repeated_while_that_may_help() -> None:
 
     assert [*side_by_side(request, [0, 1, 2])] == [2]
     assert sorted(asked) == [0, 1, 1, 1, 2, 2]
+
+
+class FakeTask:
+    """Has something to write."""
+
+    commits = 0
+
+    def write(self, transaction: Transaction, next_offset: int) -> str:
+        return f"up to {next_offset}"
+
+    def committed(self) -> None:
+        self.commits += 1
+
+
+@dataclass
+class CommittingProducer:
+    """Commits unless that fails."""
+
+    error: KafkaError | None = None
+    offsets: list[TopicPartition] = field(default_factory=list)
+
+    def begin_transaction(self) -> None:
+        pass
+
+    def produce(self, *_: object) -> None:
+        pass
+
+    def send_offsets_to_transaction(
+        self, offsets: list[TopicPartition], group: str, timeout: float
+    ) -> None:
+        self.offsets += offsets
+
+    def commit_transaction(self, timeout: float) -> None:
+        if self.error:
+            raise KafkaException(self.error)
+
+
+def test_each_partition_commits_its_own_offset() -> None:
+    held = {p: Held(FakeTask(), CommittingProducer(), 5 + p, p) for p in (0, 1)}
+    held[2] = Held(FakeTask(), CommittingProducer(), 4, 9)  # restored: reads its state again
+    assert commit_side_by_side("clicks", held, held, lambda: "group") == {}
+    offsets = [
+        (o.partition, o.offset, o.metadata) for h in held.values() for o in h.producer.offsets
+    ]
+    assert offsets == [(0, 5, "up to 5"), (1, 6, "up to 6")]
+    assert [(h.committed_offset, h.task.commits) for h in held.values()] == [(5, 1), (6, 1), (9, 0)]
+
+
+def test_a_failed_commit_keeps_no_memory_of_the_partition() -> None:
+    held = {p: Held(FakeTask(), CommittingProducer(FINAL), 5, 0) for p in (0, 1)}
+    tasks = [weakref.ref(one.task) for one in held.values()]
+    failed = commit_side_by_side("clicks", held, list(held), lambda: "group")
+    assert failed.keys() == {0, 1}
+    held.clear()
+    assert [task() for task in tasks] == [None, None]
+
+
+def test_clicks_that_wait_are_told_but_are_no_backlog() -> None:
+    class Consumer:
+        def get_watermark_offsets(self, where: TopicPartition, *, cached: bool) -> tuple[int, int]:
+            return 0, 100
+
+    lag: dict[int, int] = {}
+    loop = ExactlyOnceLoop(
+        FakeKafka(), LoopConfig("clicks", "group"), FakeTask, lag.__setitem__, list
+    )
+    loop._consumer = Consumer()
+    loop._held = {p: Held(FakeTask(), CommittingProducer(), at, at) for p, at in ((0, 40), (1, 90))}
+    loop._waiting = {1}
+    assert loop._left() == 60
+    assert lag == {0: 60, 1: 10}
