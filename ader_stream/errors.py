@@ -15,6 +15,7 @@
     ├── TopicError            a topic is missing, or has not the partitions or settings needed
     ├── OffsetError           the log no longer holds an offset that is needed
     ├── FencedError           another process has taken over; this one must stand back
+    ├── NameInUseError        a group still has a member of this one's name
     ├── ArtifactError         a model artifact is damaged, incomplete, unsigned or too new
     ├── TrainingError         an update cycle cannot go on (no targets, not-finite loss)
     └── DemoError             a process of the demo ended early or made no progress
@@ -101,6 +102,10 @@ class OffsetError(AderError):
 
 class FencedError(AderError):
     """Another process has taken over; this one must stand back."""
+
+
+class NameInUseError(AderError):
+    """A group still has a member of this one's name: a dead one, until it is given up."""
 
 
 class ArtifactError(AderError):

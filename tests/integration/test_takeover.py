@@ -162,6 +162,24 @@ def test_a_worker_in_whose_name_another_joins_ends_and_says_so(system: System) -
     assert second.process.poll() is None
 
 
+def test_a_worker_waits_until_the_group_has_given_up_its_dead_namesake(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    named = {"group_protocol": "consumer", "librdkafka": {"group.instance.id": "the-only-one"}}
+    with System(kafka.bootstrap_servers, tmp_path, {"kafka": named}) as system:
+        first = system.start("sessionizer")
+        system.wait_until_holding(first)
+        first.kill()
+        second = system.start("sessionizer")
+        system.wait_until(lambda: second.logged("gives up this name's last owner"), "it waits")
+        rule = system.settings.block_rule
+        clicks = [click for block in simulated_clicks(rule, 1, 30) for click in block]
+        system.send(clicks)
+        system.wait_until_holding(second)
+        finish(system, clicks)
+        assert system.sessions() == expected_sessions(rule, clicks)
+
+
 # --- trainers of which one leads
 
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ader_stream.errors import AderError, OffsetError, TopicError
+from ader_stream.errors import AderError, NameInUseError, OffsetError, TopicError
 from ader_stream.stream.kafka.clients import READ_AHEAD_KIB, READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.records import Record
 
@@ -24,6 +24,9 @@ _LEADER_IS_COMING = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_
 
 _DEAD_CLIENT = (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID)  # noqa: SLF001
 """What a client says before it falls silent for good."""
+
+_NAME_IN_USE = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
+"""What it says besides where its name is taken (`consumer` protocol): there is no code for it."""
 
 
 def read_to_end(
@@ -96,6 +99,8 @@ def checked(records: Sequence[Message]) -> Sequence[Record]:
     ------
     OffsetError, TopicError
         If an offset or the topic is gone.
+    NameInUseError
+        If the group has another member of this one's name, be it dead or alive.
     AderError
         If the client can do nothing more: another has joined the group in its name.
     """
@@ -125,7 +130,8 @@ def _ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int
 
 def _raise_if_final(error: KafkaError, topic: str | None) -> None:
     if error.code() in _DEAD_CLIENT:
-        raise AderError(
+        kind = NameInUseError if _NAME_IN_USE in error.str() else AderError
+        raise kind(
             f"{error.str()}; expected that no other worker joins with this one's "
             "group.instance.id (kafka.librdkafka): give each its own, or let this one end"
         )

@@ -25,7 +25,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from ader_stream.errors import FencedError, NotYetError
+from ader_stream.errors import FencedError, NameInUseError, NotYetError
 from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.commit_pace import CommitPace
@@ -41,6 +41,10 @@ log = structlog.get_logger(__name__)
 PARTITION = methodcaller("partition")
 POLL_SECONDS = 0.1
 REJOIN_SECONDS = 1.0
+
+RELEASE_SECONDS = 120.0
+"""A name that is in use for longer is no dead member's: brokers let none be silent for so long
+(`group.consumer.max.session.timeout.ms`, a minute)."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class ExactlyOnceLoop:
         self._consumer: Consumer
         self._waiting: WaitingPartitions
         self._is_leaving = False
+        self._refused_since: float | None = None
         self.has_joined = False
 
     @property
@@ -120,7 +125,13 @@ class ExactlyOnceLoop:
         `on_round` is called after each round of reading. A producer that was fenced ends the
         membership, not the process: the group alone says who owns a partition, so a worker that
         was away for too long must ask again instead of taking its old partitions back. So does a
-        request that failed while partitions were taken: brokers come back.
+        request that failed while partitions were taken: brokers come back. So does a group that
+        has not yet given up the one whose place this worker takes.
+
+        Raises
+        ------
+        NameInUseError
+            If another worker has this one's ``group.instance.id``.
         """
         while not should_stop():
             self._consumer = self._clients.group_consumer(self._config.group)
@@ -128,6 +139,9 @@ class ExactlyOnceLoop:
             self._is_leaving = False
             try:
                 self._run_as_member(should_stop, on_round)
+            except NameInUseError as error:
+                self._note_name_in_use(error)
+                time.sleep(REJOIN_SECONDS)
             except (FencedError, KafkaException) as error:
                 log.warning("leaving the group and joining anew", reason=str(error))
                 time.sleep(REJOIN_SECONDS)
@@ -135,6 +149,14 @@ class ExactlyOnceLoop:
                 self._held.clear()  # nothing left to commit: leaving must not try again
                 self._is_leaving = True
                 self._consumer.close()
+
+    def _note_name_in_use(self, error: NameInUseError) -> None:
+        now = time.monotonic()
+        if self._refused_since is None:
+            self._refused_since = now
+            log.warning("waiting until the group gives up this name's last owner")
+        elif now - self._refused_since > RELEASE_SECONDS:
+            raise error
 
     def _run_as_member(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
         self._consumer.subscribe(
@@ -230,6 +252,7 @@ class ExactlyOnceLoop:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True
+        self._refused_since = None
         if self._is_leaving:
             # The rebalance was under way when `close` began. What it brings goes back at once:
             # a consumer that closes answers no request, and taking a partition would wait for one.

@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from ader_stream.errors import FencedError, TopicError
+from ader_stream.errors import FencedError, NameInUseError, TopicError
+from ader_stream.stream.kafka import exactly_once
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.partition_task import Held
 from ader_stream.stream.kafka.producing import Transaction, produce, retried, side_by_side
 from ader_stream.stream.kafka.transacting import commit_side_by_side
-from tests.fakes import FakeKafka, FakeProducer
+from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 
 RETRIABLE = KafkaError(KafkaError._TIMED_OUT, retriable=True)
 FINAL = KafkaError(KafkaError._TIMED_OUT, txn_requires_abort=True)
@@ -179,3 +183,53 @@ def test_clicks_that_wait_are_told_but_are_no_backlog() -> None:
     loop._waiting = {1}
     assert loop._left() == 60
     assert lag == {0: 60, 1: 10}
+
+
+class RefusedConsumer:
+    """Is not let into its group, as a member has its name."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.closed = 0
+
+    def subscribe(self, topics: list[str], **_: object) -> None:
+        pass
+
+    def consume(self, count: int, timeout: float) -> list[FakeRecord]:
+        self.times -= 1
+        in_use = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
+        error = KafkaError(KafkaError._FATAL, f"Fatal error: {in_use}")
+        return [FakeRecord(error=error)] if self.times >= 0 else []
+
+    def consumer_group_metadata(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], tuple[ExactlyOnceLoop, Any]]:
+    monkeypatch.setattr(exactly_once, "REJOIN_SECONDS", 0.01)
+
+    def make(times: int) -> tuple[ExactlyOnceLoop, RefusedConsumer]:
+        consumer = RefusedConsumer(times)
+        clients = SimpleNamespace(group_consumer=lambda _: consumer)
+        config = LoopConfig("clicks", "group")
+        return ExactlyOnceLoop(clients, config, FakeTask, print, list), consumer
+
+    return make
+
+
+def test_a_worker_asks_again_while_a_dead_member_has_its_name(refused) -> None:
+    loop, consumer = refused(3)
+    loop.run(lambda: consumer.times < -1, lambda: None)
+    assert consumer.closed == 4
+
+
+def test_a_worker_whose_name_stays_in_use_ends(refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exactly_once, "RELEASE_SECONDS", 0.02)
+    loop, consumer = refused(10**9)
+    with pytest.raises(NameInUseError, match="give each its own"):
+        loop.run(lambda: False, lambda: None)
+    assert consumer.closed > 1
