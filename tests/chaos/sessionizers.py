@@ -130,7 +130,7 @@ class Chaos:
         for number, action in enumerate(todo):
             piece = clicks[number * size : (number + 1) * size]
             self._bring_back()
-            self._replace_who_found_no_broker()
+            self._replace_who_gave_up()
             if action == "kill" and self._actions["kill"] % MEASURED_KILLS == 0:
                 self._measure_kill(piece)
             else:
@@ -220,9 +220,9 @@ class Chaos:
             kafka["bootstrap_servers"] = self._ways[place].address
         self._running[place] = self._system.start("sessionizer", kafka=kafka)
 
-    def _replace_who_found_no_broker(self) -> bool:
-        """Do what an orchestrator does: a worker that starts while no broker answers ends."""
-        gone = {p: w for p, w in self._running.items() if w.has_died() and found_no_broker(w)}
+    def _replace_who_gave_up(self) -> bool:
+        """Do what an orchestrator does: tell whether there was nobody to replace."""
+        gone = {p: w for p, w in self._running.items() if w.has_died() and gave_up(w)}
         for place, worker in gone.items():
             worker.may_end = True
             del self._running[place]
@@ -249,7 +249,7 @@ class Chaos:
         evicted_after: list[float] = []
 
         def has_recovered() -> bool:
-            self._replace_who_found_no_broker()
+            self._replace_who_gave_up()
             if not evicted_after and member not in {m.member_id for m in self._members().values()}:
                 evicted_after.append(time.monotonic() - killed_at)
             return bool(evicted_after) and self._is_all_committed()
@@ -260,7 +260,7 @@ class Chaos:
 
     def _holders(self) -> dict[int, str]:
         """Place → member id of the running workers that the group has given partitions."""
-        self._replace_who_found_no_broker()
+        self._replace_who_gave_up()
         members = self._members()
         named = {place: members.get(self._names[place]) for place in self._running}
         return {p: m.member_id for p, m in named.items() if m and m.assignment.topic_partitions}
@@ -296,7 +296,7 @@ class Chaos:
             self._system.end_block(block)
         self._system.wait_until(
             lambda: (
-                self._replace_who_found_no_broker()
+                self._replace_who_gave_up()
                 and self._system.clicks_in_blocks() >= len(clicks)
             ),
             "every click is in a session",
@@ -305,8 +305,13 @@ class Chaos:
         self.report.actions = dict(sorted(self._actions.items()))
 
 
-def found_no_broker(worker: Worker) -> bool:
-    return bool(worker.logged("no Kafka answers"))
+def gave_up(worker: Worker) -> bool:
+    """Whether a worker ended for the broker's restart, as it should.
+
+    It finds none while it starts. Or, with static membership, the new broker does not know who has
+    taken whose name since the last rebalance was done, and refuses those who have (`classic`).
+    """
+    return bool(worker.logged("no Kafka answers") or worker.logged("Static consumer fenced"))
 
 
 def cause_chaos(

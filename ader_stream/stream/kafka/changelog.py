@@ -18,8 +18,13 @@ BATCH_SECONDS = 0.02
 REQUEST_TIMEOUT = 30.0
 """Seconds that one request to the broker may take."""
 
-_LEADER_IS_COMING = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
-"""What a partition answers for a moment when it is new or its leader has changed."""
+_PASSES_WITHIN = {
+    KafkaError.LEADER_NOT_AVAILABLE: REQUEST_TIMEOUT,
+    KafkaError.NOT_LEADER_FOR_PARTITION: REQUEST_TIMEOUT,
+    KafkaError._UNKNOWN_PARTITION: 5.0,  # noqa: SLF001 - or there is none
+}
+"""Seconds for which a partition may say so: when it is new, when its leader has changed, when its
+broker has just begun."""
 
 
 _DEAD_CLIENT = (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID)  # noqa: SLF001
@@ -113,13 +118,13 @@ def checked(records: Sequence[Message]) -> Sequence[Record]:
 
 
 def _ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int]:
-    deadline = time.monotonic() + REQUEST_TIMEOUT
+    began_at = time.monotonic()
     while True:
         try:
             first, end = reader.get_watermark_offsets(where, timeout=REQUEST_TIMEOUT)
         except KafkaException as exception:
             error = exception.args[0]
-            if error.code() not in _LEADER_IS_COMING or time.monotonic() > deadline:
+            if time.monotonic() - began_at > _PASSES_WITHIN.get(error.code(), 0.0):
                 raise TopicError(
                     f"cannot read {where.topic}/{where.partition}: {error.str()}"
                 ) from None

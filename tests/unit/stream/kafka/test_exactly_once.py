@@ -12,11 +12,12 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from ader_stream.errors import FencedError, NameInUseError, TopicError
 from ader_stream.stream.kafka import exactly_once
+from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.partition_task import Held
 from ader_stream.stream.kafka.producing import Transaction, produce, retried, side_by_side
 from ader_stream.stream.kafka.transacting import commit_side_by_side
-from tests.fakes import FakeKafka, FakeProducer, FakeRecord
+from tests.fakes import FakeKafka, FakeProducer, FakeReader, FakeRecord
 
 RETRIABLE = KafkaError(KafkaError._TIMED_OUT, retriable=True)
 FINAL = KafkaError(KafkaError._TIMED_OUT, txn_requires_abort=True)
@@ -233,3 +234,22 @@ def test_a_worker_whose_name_stays_in_use_ends(refused, monkeypatch: pytest.Monk
     with pytest.raises(NameInUseError, match="give each its own"):
         loop.run(lambda: False, lambda: None)
     assert consumer.closed > 1
+
+
+class ShyReader(FakeReader):
+    """Knows no partition at first, as a broker that has just begun."""
+
+    shy = 3
+
+    def get_watermark_offsets(self, where: TopicPartition, timeout: float) -> tuple[int, int]:
+        self.shy -= 1
+        if self.shy >= 0:
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
+        return 2, 7
+
+
+def test_a_broker_that_has_just_begun_is_asked_again_for_a_partition() -> None:
+    kafka = FakeKafka()
+    reader = ShyReader(kafka)
+    kafka.reader = lambda **_: reader
+    assert offset_range(kafka, "control", 0) == (2, 7)
