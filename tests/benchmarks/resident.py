@@ -1,7 +1,8 @@
-"""Resident memory of a process (Linux), MiB."""
+"""Resident memory (MiB) and CPU time of a process (Linux)."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 SELF = "self"
@@ -20,6 +21,13 @@ def peak_mib(process: int | str = SELF) -> float:
 def reset_peak(process: int | str = SELF) -> None:
     """Let the peak begin anew."""
     Path(f"/proc/{process}/clear_refs").write_text("5")
+
+
+def cpu_seconds(process: int | str = SELF) -> float:
+    """CPU time of all of its threads so far."""
+    _, _, after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")
+    user, system = after_name.split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _status(process: int | str, name: str) -> float:

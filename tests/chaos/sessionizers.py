@@ -295,10 +295,7 @@ class Chaos:
         for block in range(BLOCKS):
             self._system.end_block(block)
         self._system.wait_until(
-            lambda: (
-                self._replace_who_gave_up()
-                and self._system.clicks_in_blocks() >= len(clicks)
-            ),
+            lambda: self._replace_who_gave_up() and self._system.clicks_in_blocks() >= len(clicks),
             "every click is in a session",
         )
         self.report.sessions = compare(expected_sessions(rule, clicks), self._system.sessions())

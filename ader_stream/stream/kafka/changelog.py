@@ -21,7 +21,7 @@ REQUEST_TIMEOUT = 30.0
 _PASSES_WITHIN = {
     KafkaError.LEADER_NOT_AVAILABLE: REQUEST_TIMEOUT,
     KafkaError.NOT_LEADER_FOR_PARTITION: REQUEST_TIMEOUT,
-    KafkaError._UNKNOWN_PARTITION: 5.0,  # noqa: SLF001 - or there is none
+    KafkaError._UNKNOWN_PARTITION: 15.0,  # noqa: SLF001 - or there is none
 }
 """Seconds for which a partition may say so: when it is new, when its leader has changed, when its
 broker has just begun."""
