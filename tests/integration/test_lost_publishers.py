@@ -9,6 +9,7 @@ from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.models.manifest import KINDS
 from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION
 from ader_stream.stream.models.model_reader import ModelReader
+from tests.chaos import killed_trainers
 from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Kafka, System, Worker
@@ -90,6 +91,12 @@ def test_what_a_killed_publisher_has_sent_is_deleted_by_the_next_leader(
         assert set(held(system.settings)) == named(system.manifests())
         reader = ModelReader(system.clients, system.topics)
         assert all(reader.fetch(manifest, KINDS) for manifest in system.manifests())
+
+
+def test_killed_leaders_leave_the_versions_of_one_that_lives(kafka: Kafka, tmp_path: Path) -> None:
+    outcome = killed_trainers.kill_many(kafka.bootstrap_servers, tmp_path, kills=3, seed=2)
+    assert outcome.versions >= 2
+    assert outcome.halves > 0, "killed too early or too late to prove anything"
 
 
 def leads(trainers: list[Worker]) -> list[Worker]:
