@@ -99,6 +99,7 @@ class _Leader:
             settings.trainer.max_recall_drop,
             settings.trainer.max_forgetting,
             settings.trainer.max_mislaid,
+            settings.trainer.max_displaced,
             settings.trainer.min_item_coverage,
             settings.models.max_bytes,
         )

@@ -42,7 +42,7 @@ def list_(as_json: bool, settings: Settings) -> None:
         click.echo("\n".join(json.dumps(row) for row in rows))
         return
     shown = ("version", "parent", "blocks", "roles", "items", "recall20", "published")
-    table = Table(*shown, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(*shown, box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     for row in rows:
         recalls = [_cell(row[name]) for name in ("recall20", "parent_recall20")]
         published = row["published"].replace("T", " ")[: len("2026-01-31 09:00")]

@@ -5,7 +5,8 @@ out, else samples that it was trained on, on which no sound version is worse tha
 saw them. And on its parent's exemplars, which both were trained on: a version that learnt nonsense,
 be it from a sound block or by heart from a poisoned one, has lost what its parent knew. Forgetting
 lets an item slip out of a list; one that is suddenly among the last has been mislaid, and few of
-those show what a recall would not.
+those show what a recall would not. Fewer still show in the item table itself: training turns a row,
+and does not put another one in its place.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from ader_stream.ader.arrays import Int64
 from ader_stream.ader.cycle import held_out_samples
@@ -42,6 +44,17 @@ MISLAID = 0.25
 MISLAID_FROM = 500
 """Listed exemplars from which the mislaid ones are counted: one in a hundred must be several."""
 
+DISPLACED_FROM = 500
+"""Items with exemplars from which the displaced ones are counted, for the same reason."""
+
+DISPLACED = 0.25
+"""Cosine with the parent's row below which a row is displaced. Rows of two items lie around 0, and in
+sound cycles of recipe `production` a row that its parent knows from exemplars keeps 0.5."""
+
+SETTLED = 0.5
+"""Cosine that all but one row in twenty must keep. Where more have turned farther, as when a recipe
+learns fast or its parent has learnt little, it cannot be told which of them are displaced."""
+
 NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -57,6 +70,8 @@ class GateRule:
         Percentage points that its Recall@20 on its parent's exemplars may lie below the parent's.
     max_mislaid
         Percent of the exemplars listed by its parent that it may rank behind a quarter of all.
+    max_displaced
+        Percent of the items with exemplars whose row may be nothing like its parent's.
     min_item_coverage
         Share of the items that must stand in some validation sample's list of 20.
     max_bytes
@@ -66,6 +81,7 @@ class GateRule:
     max_recall_drop: float
     max_forgetting: float
     max_mislaid: float
+    max_displaced: float
     min_item_coverage: float
     max_bytes: int
 
@@ -89,6 +105,9 @@ class Measured:
     mislaid
         Of those that the parent lists, percent that this version ranks behind a quarter of all
         items.
+    displaced
+        Of the items that the parent has exemplars of, percent whose row in the item table is
+        nothing like the parent's.
     """
 
     samples: int
@@ -99,6 +118,7 @@ class Measured:
     exemplar_recall20: float | None = None
     parent_exemplar_recall20: float | None = None
     mislaid: float | None = None
+    displaced: float | None = None
 
     def avro(self) -> dict[str, object]:
         """Return the Avro value."""
@@ -136,6 +156,7 @@ def measure(
         exemplar_recall20=_recall20(now),
         parent_exemplar_recall20=_recall20(then),
         mislaid=_mislaid(then, now, model.n_items),
+        displaced=displaced(parent, state) if parent else None,
     )
 
 
@@ -173,6 +194,12 @@ def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iter
             f"{measured.mislaid:.2f}% of the exemplars that the parent lists stand behind "
             f"{MISLAID:.0%} of all items; trainer.max_mislaid allows {rule.max_mislaid:g}%"
         )
+    if measured.displaced is not None and measured.displaced > rule.max_displaced:
+        yield (
+            f"{measured.displaced:.2f}% of the items that the parent has exemplars of have a row "
+            f"that is nothing like the parent's; trainer.max_displaced allows "
+            f"{rule.max_displaced:g}%"
+        )
 
 
 def _drop(samples: int, recall: float | None, parents: float | None) -> float:
@@ -209,6 +236,18 @@ def _mislaid(then: Int64, now: Int64, n_items: int) -> float | None:
     if listed.sum() < MISLAID_FROM:
         return None
     return 100 * float(np.mean(now[listed] >= max(2 * LIST, MISLAID * n_items)))
+
+
+def displaced(parent: State, state: State) -> float | None:
+    """Percent of the rows that have left their place; None where that cannot be told."""
+    rows = torch.from_numpy(np.unique(parent.exemplars.samples().labels)).long() - 1
+    if len(rows) < DISPLACED_FROM:
+        return None
+    then, now = (each.weights["items.weight"][rows] for each in (parent, state))  # (E, D)
+    kept = functional.cosine_similarity(then, now).numpy()
+    if not np.quantile(kept, 0.05) >= SETTLED:
+        return None
+    return 100 * float(np.mean(kept < DISPLACED))
 
 
 def _coverage(model: SessionModel, samples: Samples) -> float | None:

@@ -230,6 +230,13 @@ class TrainerSettings(_Group):
         description="A version that ranks more percent of the exemplars that its parent lists "
         "behind a quarter of all items is rejected.",
     )
+    max_displaced: float = Field(
+        0.5,
+        ge=0,
+        le=100,
+        description="A version is rejected if, of the items that its parent has exemplars of, more "
+        "percent have a row in the item table that is nothing like the parent's.",
+    )
     min_item_coverage: float = Field(
         0.001,
         ge=0,

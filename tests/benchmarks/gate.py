@@ -42,7 +42,8 @@ RESULTS = Path(__file__).parent / "results" / "gate"
 TABLE = ReadmeTable("gate", "python -m tests.benchmarks.gate")
 
 HEAD = (
-    "| version | block | exemplars | next block | mislaid, % | gate |\n|---|---|---|---|---|---|\n"
+    "| version | block | exemplars | next block | mislaid, % | displaced, % | gate |\n"
+    "|---|---|---|---|---|---|---|\n"
 )
 
 SEED = 5
@@ -58,6 +59,7 @@ RULE = GateRule(
     max_recall_drop=SETTINGS.max_recall_drop,
     max_forgetting=SETTINGS.max_forgetting,
     max_mislaid=SETTINGS.max_mislaid,
+    max_displaced=SETTINGS.max_displaced,
     min_item_coverage=SETTINGS.min_item_coverage,
     max_bytes=2**30,
 )
@@ -83,7 +85,8 @@ class Cycle:
             "block": _lost(seen.parent_recall20, seen.recall20),
             "exemplars": _lost(seen.parent_exemplar_recall20, seen.exemplar_recall20),
             "next_block": _lost(unseen.parent_recall20, unseen.recall20),
-            "mislaid": None if seen.mislaid is None else round(seen.mislaid, 2),
+            "mislaid": _rounded(seen.mislaid),
+            "displaced": _rounded(seen.displaced),
             "rejected": why_rejected(RULE, seen, self.child, 0),
         }
 
@@ -198,6 +201,10 @@ def _lost(parents: float | None, ours: float | None) -> float | None:
     return None if parents is None or ours is None else round(parents - ours, 1)
 
 
+def _rounded(percent: float | None) -> float | None:
+    return None if percent is None else round(percent, 2)
+
+
 # --- the README's table
 
 
@@ -211,7 +218,7 @@ def markdown_table(result: Mapping[str, Any]) -> str:
 
 
 def _line(name: str, rows: Sequence[Row]) -> str:
-    columns = ("block", "exemplars", "next_block", "mislaid")
+    columns = ("block", "exemplars", "next_block", "mislaid", "displaced")
     cells = [_range([row[column] for row in rows if row[column] is not None]) for column in columns]
     reasons = {_reason(row["rejected"]) for row in rows}
     return f"| {' | '.join([name, *cells, ', '.join(sorted(reasons))])} |\n"

@@ -99,6 +99,7 @@ OTHER = {
     "trainer.max_recall_drop": "1.5",
     "trainer.max_forgetting": "2.5",
     "trainer.max_mislaid": "0.5",
+    "trainer.max_displaced": "0.2",
     "trainer.min_item_coverage": "0.1",
     "trainer.chunk_size": "5000",
     "trainer.chunk_compression": "zstd",

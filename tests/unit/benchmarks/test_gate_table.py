@@ -6,7 +6,7 @@ from tests.benchmarks.gate import HEAD, markdown_table
 
 
 def row(version: str, rejected: str | None = None, **other: float | None) -> dict[str, Any]:
-    lost = {"block": -7.0, "exemplars": 2.0, "next_block": 0.5, "mislaid": 0.0}
+    lost = {"block": -7.0, "exemplars": 2.0, "next_block": 0.5, "mislaid": 0.0, "displaced": 0.0}
     return {"version": version, "rejected": rejected, **lost, **other}
 
 
@@ -19,7 +19,8 @@ def rows(*told: dict[str, Any]) -> list[str]:
 def test_sound_versions_share_a_row_from_the_least_to_the_most() -> None:
     found = rows(row("sound"), row("ruin"), row("sound", block=-2.5, mislaid=None))
     assert (
-        found[0] == "| 2 sound versions, each after the other | −7 … −2.5 | 2 | 0.5 | 0 | passes |"
+        found[0]
+        == "| 2 sound versions, each after the other | −7 … −2.5 | 2 | 0.5 | 0 | 0 | passes |"
     )
 
 

@@ -10,14 +10,18 @@ import torch
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.dataset import Samples
 from ader_stream.ader.exemplars import Exemplars
+from ader_stream.ader.model import Architecture
 from ader_stream.ader.ranking import top_k
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.state import State
+from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.registry.gate import (
     COMPARED_FROM,
+    DISPLACED_FROM,
     MISLAID_FROM,
     GateRule,
     Measured,
+    displaced,
     measure,
     validation_samples,
     why_rejected,
@@ -28,6 +32,7 @@ RULE = GateRule(
     max_recall_drop=2.0,
     max_forgetting=4.0,
     max_mislaid=1.0,
+    max_displaced=0.5,
     min_item_coverage=0.1,
     max_bytes=1_000,
 )
@@ -40,6 +45,7 @@ GOOD = Measured(
     exemplar_recall20=60.0,
     parent_exemplar_recall20=63.0,
     mislaid=0.9,
+    displaced=0.4,
 )
 NONE_HELD_OUT = Samples(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
@@ -123,6 +129,11 @@ def test_a_good_version_passes(state: State) -> None:
             0,
             "1.10% of the exemplars that the parent lists stand behind 25% of all items",
         ),
+        (
+            replace(GOOD, displaced=0.6),
+            0,
+            "0.60% of the items that the parent has exemplars of have a row that is nothing like",
+        ),
         (GOOD, 1_001, "it has 1001 bytes; models.max_bytes allows 1000"),
     ],
 )
@@ -168,3 +179,33 @@ def test_an_item_that_was_listed_and_stands_far_behind_is_mislaid(recipe: Recipe
 def test_few_exemplars_that_were_listed_tell_nothing_of_what_is_mislaid(recipe: Recipe) -> None:
     state = with_exemplars(recipe, MISLAID_FROM - 1)
     assert measure(NONE_HELD_OUT, state, state, nothing).mislaid is None
+
+
+def of_rows(table: torch.Tensor, known: int) -> State:
+    """A version with exemplars of so many items, and of no other use."""
+    items = np.repeat(np.arange(1, known + 1, dtype=np.int32), 2)
+    exemplars = Exemplars(items, np.arange(0, 2 * known + 1, 2))
+    vocabulary = Vocabulary.of(f"item-{n}" for n in range(len(table)))
+    return State({"items.weight": table}, {}, exemplars, vocabulary, Architecture(8, 0, 5))
+
+
+def displaced_share(table: torch.Tensor, child: torch.Tensor, known: int) -> float | None:
+    return displaced(of_rows(table, known), of_rows(child, known))
+
+
+def test_a_row_that_another_has_taken_the_place_of_is_displaced() -> None:
+    table = torch.randn(1_000, 64, generator=torch.Generator().manual_seed(SEED))
+    child = table + 0.5 * torch.randn_like(table)
+    assert displaced_share(table, child, known=1_000) == 0.0
+    child[:10] = table[10:20]
+    assert displaced_share(table, child, known=1_000) == 1.0
+    child[-10:] = table[:10]  # of those there is no exemplar
+    assert displaced_share(table, child, known=800) == 1.25
+
+
+def test_where_the_table_has_turned_as_a_whole_or_is_small_nothing_is_told() -> None:
+    table = torch.randn(1_000, 64, generator=torch.Generator().manual_seed(SEED))
+    child = table + 3 * torch.randn_like(table)
+    assert displaced_share(table, child, known=1_000) is None
+    assert displaced_share(table, table, known=DISPLACED_FROM) == 0.0
+    assert displaced_share(table, table, known=DISPLACED_FROM - 1) is None
