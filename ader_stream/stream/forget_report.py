@@ -26,6 +26,8 @@ class Held:
         Closed, but not trained on: the trainer skips them.
     read_sessions, read_by
         Trained on already, and the versions that were.
+    held_by
+        Versions for whose sake no trim reaches them: those trained on them, and earlier ones.
     dead_letters
         Refused clicks: kept until that topic's retention deletes them.
     partitions
@@ -36,6 +38,7 @@ class Held:
     unread_sessions: int = 0
     read_sessions: int = 0
     read_by: set[int] = field(default_factory=set)
+    held_by: set[int] = field(default_factory=set)
     dead_letters: int = 0
     partitions: set[int] = field(default_factory=set)
 
@@ -55,6 +58,7 @@ def look_for(
         for offset in _offsets_of_sessions(clients, topics, partition, key):
             versions = _trained_on(registry, partition, offset)
             held.read_by |= versions
+            held.held_by |= _begun_before(registry, partition, offset)
             if versions or offset < _read_up_to(registry.newest, partition):
                 held.read_sessions += 1
             else:
@@ -80,9 +84,10 @@ def report_of(
         The setting `models.keep`.
     """
     newest = registry.newest["version"] if registry.newest else 0
-    kept = sorted(held.read_by)
-    versions = f"the versions {kept}" if kept else "the versions trained on those blocks"
+    read_by, holders = sorted(held.read_by), sorted(held.held_by)
+    next_ = " and the next ones, which pass over them," if held.unread_sessions else ""
     trim = f"the trainer does it (models.keep = {keep})" if keep else "`ader-stream models prune`"
+    when = f"{trim}, once the versions {holders}{next_} are not kept any more"
     return {
         "dropped_with_the_next_transaction": {"open_sessions": held.open_sessions},
         "skipped_by_the_trainer": {"sessions": held.unread_sessions},
@@ -90,7 +95,7 @@ def report_of(
         "goes_with_the_trim": {
             "sessions": held.read_sessions + held.unread_sessions,
             "topic": topics.sessions,
-            "when": f"{trim}, once {versions} are not kept any more",
+            "when": when if held.read_sessions or held.unread_sessions else "there are none",
         },
         "nothing_read_from_version": newest + 1,
         "unless_it_was_being_published": newest + 2,
@@ -98,7 +103,9 @@ def report_of(
         "out_of_reach": [
             f"{topics.clicks}: your own topic",
             f"{topics.dead_letters}: {held.dead_letters} of the key, until its retention",
-            f"weights of {versions}, and of what descends from them" if kept else "no weights",
+            f"weights of the versions {read_by}, and of what descends from them"
+            if read_by
+            else "no weights",
             "exemplars: they hold sequences of items, no key, no user, no time",
         ],
     }
@@ -133,6 +140,16 @@ def _trained_on(registry: Registry, partition: int, offset: int) -> set[int]:
         for place in manifest["run"]["offsets"]
         if place["partition"] == partition
         and (place["first_offset"] or 0) <= offset < place["next_offset"]
+    }
+
+
+def _begun_before(registry: Registry, partition: int, offset: int) -> set[int]:
+    """Versions that need what was read from this offset, or an earlier one, on (`pruning`)."""
+    return {
+        version
+        for version, manifest in registry.manifests.items()
+        for place in manifest["run"]["offsets"]
+        if place["partition"] == partition and (place["first_offset"] or 0) <= offset
     }
 
 

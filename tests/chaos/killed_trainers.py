@@ -51,16 +51,17 @@ def kill_many(bootstrap_servers: str, folder: Path, kills: int, seed: int = 0) -
     rng, seen, halves = random.Random(seed), list[Manifest](), 0
     with System(bootstrap_servers, folder, SLOW_TO_PUBLISH) as system:
         send_blocks(system, 2 * kills + 2)
-        standby = system.start("trainer")
+        trainers = [system.start("trainer"), system.start("trainer")]
         for _ in range(kills):
-            leader, standby = standby, system.start("trainer")
-            system.wait_until(lambda w=leader: w.metric("ader_trainer_leader"), "it leads")
+            leader = leading(system, trainers)
             wait_for_chunks(system, rng.randint(1, int(LONGEST_LIFE * CHUNKS)))
             leader.kill()
+            trainers = [*(w for w in trainers if w is not leader), system.start("trainer")]
             seen = look(system, seen)
             halves += bool(set(held(system.settings)) - named(seen))
-        system.wait_until(lambda: len(system.view.manifests) > len(seen), "the last one goes on")
-        end(standby)
+        system.wait_until(lambda: len(system.view.manifests) > len(seen), "the next one goes on")
+        for trainer in trainers:
+            end(trainer)
         seen = look(system, seen)
         assert [m["digest"] for m in seen] == untouched(system, len(seen)), "another version"
         return Outcome(len(seen), halves)
@@ -75,6 +76,18 @@ def send_blocks(system: System, count: int) -> None:
         system.end_block(block)
     system.wait_until_sessions_have(sum(map(len, blocks)))
     end(sessionizer)
+
+
+def leading(system: System, trainers: list[Worker]) -> Worker:
+    """Wait until one of the trainers leads, and return it."""
+    found: list[Worker] = []
+
+    def leads() -> bool:
+        found[:] = [trainer for trainer in trainers if trainer.metric("ader_trainer_leader")]
+        return bool(found)
+
+    system.wait_until(leads, "one leads")
+    return found[0]
 
 
 def end(worker: Worker) -> None:

@@ -37,7 +37,7 @@ def test_all_that_is_held_of_a_key_is_found() -> None:
         kafka.append(TOPICS.sessionizer_state, value, key, headers, partition=1)
     kafka.append(TOPICS.dead_letters, b"", "a", [], partition=0)
     held = look_for(kafka, TOPICS, 2, registry(next_offset=1), "a")
-    assert held == Held(1, 1, 1, {1}, 1, {0, 1})
+    assert held == Held(1, 1, 1, {1}, {1}, 1, {0, 1})
 
 
 def test_what_the_changelog_has_deleted_is_not_held() -> None:
@@ -49,7 +49,7 @@ def test_what_the_changelog_has_deleted_is_not_held() -> None:
 
 
 def test_the_report_says_what_goes_when_and_what_cannot_be_reached() -> None:
-    held, known = Held(2, 1, 3, {1}, 4, {0}), registry(next_offset=9)
+    held, known = Held(2, 1, 3, {2}, {1, 2}, 4, {0}), registry(next_offset=9)
     report = report_of(held, known, TOPICS, asked_offset=7)
     assert report["dropped_with_the_next_transaction"] == {"open_sessions": 2}
     assert report["skipped_by_the_trainer"] == {"sessions": 1}
@@ -59,12 +59,39 @@ def test_the_report_says_what_goes_when_and_what_cannot_be_reached() -> None:
     assert report["goes_with_the_trim"] == {
         "sessions": 4,
         "topic": TOPICS.sessions,
-        "when": "`ader-stream models prune`, once the versions [1] are not kept any more",
+        "when": "`ader-stream models prune`, once the versions [1, 2] and the next ones, which "
+        "pass over them, are not kept any more",
     }
     reach = str(report["out_of_reach"])
-    assert all(text in reach for text in ("your own topic", "4 of the key", "weights", "exemplars"))
+    told = ("your own topic", "4 of the key", "weights of the versions [2]", "exemplars")
+    assert all(text in reach for text in told)
 
 
 def test_where_old_versions_go_by_themselves_the_report_says_so() -> None:
-    report = report_of(Held(), registry(next_offset=9), TOPICS, asked_offset=7, keep=3)
-    assert "the trainer does it (models.keep = 3)" in str(report["goes_with_the_trim"])
+    held = Held(read_sessions=1, read_by={1}, held_by={1})
+    report = report_of(held, registry(next_offset=9), TOPICS, asked_offset=7, keep=3)
+    assert "the trainer does it (models.keep = 3), once" in str(report["goes_with_the_trim"])
+
+
+def test_of_a_key_that_nobody_knows_nothing_goes() -> None:
+    report = report_of(Held(), registry(next_offset=9), TOPICS, asked_offset=7)
+    assert report["goes_with_the_trim"] == {
+        "sessions": 0,
+        "topic": TOPICS.sessions,
+        "when": "there are none",
+    }
+
+
+def test_an_earlier_version_that_is_kept_holds_later_sessions_from_the_trim() -> None:
+    """Records are deleted from the beginning of a partition alone."""
+    kafka, known = FakeKafka(), registry(next_offset=1)
+    manifest = complete_manifest(2)
+    places = [{"partition": 1, "first_offset": 1, "next_offset": 2}]
+    known.manifests[2] = manifest | {"run": manifest["run"] | {"offsets": places}}
+    sessions(kafka, "a")
+    sessions(kafka, "b")
+    held = {key: look_for(kafka, TOPICS, 2, known, key) for key in ("a", "b")}
+    assert (held["a"].read_by, held["a"].held_by) == ({1}, {1})
+    assert (held["b"].read_by, held["b"].held_by) == ({2}, {1, 2})
+    known.remove(1)
+    assert look_for(kafka, TOPICS, 2, known, "b").held_by == {2}
