@@ -48,7 +48,7 @@ DISPLACED_FROM = 500
 """Items with exemplars from which the displaced ones are counted, for the same reason."""
 
 DISPLACED = 0.25
-"""Cosine with the parent's row below which a row is displaced. Rows of two items lie around 0, and in
+"""Cosine with the parent's row below which a row is displaced. Rows of two items lie around 0; in
 sound cycles of recipe `production` a row that its parent knows from exemplars keeps 0.5."""
 
 SETTLED = 0.5
