@@ -1,7 +1,7 @@
 """Kills publishers at random moments; no reader may ever meet a part of a version.
 
-``python -m tests.chaos.killed_publishers HOST:PORT 100`` does so a hundred times, on topics of its
-own. ``python -m tests.chaos.killed_publishers HOST:PORT publish PREFIX BYTES`` is what is killed.
+``python -m tests.chaos.killed_publishers HOST:PORT 100 [SEED]`` does so a hundred times, on topics
+of its own; ``… HOST:PORT publish PREFIX BYTES`` is what is killed.
 """
 
 from __future__ import annotations
@@ -141,10 +141,12 @@ def main(bootstrap_servers: str, *rest: str) -> None:
     """Be what is killed, or kill."""
     if rest[0] == "publish":
         publish_for_good(bootstrap_servers, rest[1], int(rest[2]))
-    outcome = kill_many(bootstrap_servers, int(rest[0]))
+    seed = int(rest[1]) if len(rest) > 1 else 0
+    outcome = kill_many(bootstrap_servers, int(rest[0]), seed)
     print(
-        f"{rest[0]} publishers killed: {outcome.versions} versions, each of them whole, without a "
-        f"hole or a twin; {outcome.orphans} chunks that no version names were left, and deleted"
+        f"{rest[0]} publishers killed (seed {seed}): {outcome.versions} versions, each of them "
+        f"whole, without a hole or a twin; {outcome.orphans} chunks that no version names were "
+        "left, and deleted"
     )
 
 

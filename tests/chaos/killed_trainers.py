@@ -1,7 +1,7 @@
 """Kills leading trainers at random moments of publishing; standbys go on with the right block.
 
-``python -m tests.chaos.killed_trainers HOST:PORT FOLDER 100`` does so a hundred times, on topics of
-its own; the logs are in the folder.
+``python -m tests.chaos.killed_trainers HOST:PORT FOLDER 100 [SEED]`` does so a hundred times, on
+topics of its own; the logs are in the folder.
 """
 
 from __future__ import annotations
@@ -137,13 +137,13 @@ def untouched(system: System, count: int) -> list[str]:
     return digests
 
 
-def main(bootstrap_servers: str, folder: str, kills: str) -> None:
+def main(bootstrap_servers: str, folder: str, kills: str, seed: str = "0") -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
-    outcome = kill_many(bootstrap_servers, Path(folder), int(kills))
+    outcome = kill_many(bootstrap_servers, Path(folder), int(kills), int(seed))
     print(
-        f"{kills} leading trainers killed, {outcome.halves} of them in the midst of a version: "
-        f"{outcome.versions} versions, each of the block that was its turn, and the same, byte for "
-        "byte, as those of a trainer that nobody has killed"
+        f"{kills} leading trainers killed (seed {seed}), {outcome.halves} of them in the midst of "
+        f"a version: {outcome.versions} versions, each of the block that was its turn, and the "
+        "same, byte for byte, as those of a trainer that nobody has killed"
     )
 
 

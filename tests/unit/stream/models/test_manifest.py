@@ -53,7 +53,21 @@ def test_a_manifest_without_a_checksum_is_refused() -> None:
     assert "no checksum" in str(refused(*encode("ModelManifest", complete_manifest())))
 
 
-def test_the_format_before_has_no_checksum_and_is_read() -> None:
+def test_the_format_before_is_read() -> None:
+    older = json.loads(resource("schemas", "older", f"ModelManifest.{FORMAT - 1}.avsc").read_text())
+    manifest = complete_manifest(2, format=FORMAT - 1)
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(older), manifest)
+    print_ = fingerprint(to_parsing_canonical_form(older), "CRC-64-AVRO").encode()
+    headers = [
+        (TYPE_HEADER, b"ModelManifest"),
+        (SCHEMA_HEADER, print_),
+        (CHECKSUM_HEADER, sha256(buffer.getvalue()).encode()),
+    ]
+    assert decode_manifest_bytes(buffer.getvalue(), headers, ANY) == manifest
+
+
+def test_the_first_format_has_no_checksum_and_is_read() -> None:
     older = json.loads(resource("schemas", "older", "ModelManifest.1.avsc").read_text())
     buffer = io.BytesIO()
     manifest = complete_manifest(2, format=1)
