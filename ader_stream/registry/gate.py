@@ -51,9 +51,9 @@ DISPLACED = 0.25
 """Cosine with the parent's row below which a row is displaced. Rows of two items lie around 0; in
 sound cycles of recipe `production` a row that its parent knows from exemplars keeps 0.5."""
 
-SETTLED = 0.5
-"""Cosine that all but one row in twenty must keep. Where more have turned farther, as when a recipe
-learns fast or its parent has learnt little, it cannot be told which of them are displaced."""
+SETTLED = 0.7
+"""Cosine that nine rows in ten must keep. Where more have turned farther, as when a recipe learns
+fast or its parent has learnt little, it cannot be told which of them are displaced."""
 
 NONE = np.zeros(0, dtype=np.int64)
 
@@ -245,7 +245,7 @@ def displaced(parent: State, state: State) -> float | None:
         return None
     then, now = (each.weights["items.weight"][rows] for each in (parent, state))  # (E, D)
     kept = functional.cosine_similarity(then, now).numpy()
-    if not np.quantile(kept, 0.05) >= SETTLED:
+    if not np.quantile(kept, 0.1) >= SETTLED:
         return None
     return 100 * float(np.mean(kept < DISPLACED))
 
