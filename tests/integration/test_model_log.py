@@ -67,16 +67,6 @@ def test_what_was_published_in_small_chunks_comes_back(
     assert reader.fetch(found, KINDS) == parts
 
 
-@pytest.mark.parametrize("compression", ["lz4", "zstd", "snappy", "gzip"])
-def test_chunks_may_be_compressed(
-    system: System, reader: ModelReader, parts: dict[str, bytes], compression: str
-) -> None:
-    publishing = ModelPublisher(system.clients, system.topics, CHUNK_SIZE, compression=compression)
-    publishing.publish(manifest_of(1, parts), parts)
-    [found] = system.manifests()
-    assert reader.fetch(found, KINDS) == parts
-
-
 def test_serving_fetches_its_parts_alone(
     system: System, reader: ModelReader, parts: dict[str, bytes]
 ) -> None:
