@@ -10,7 +10,7 @@ In the order of the paper::
     model        what session models have in common       encoders   the ones there are
     sasrec       the paper's        core     the one of recipe production
     returns      how readily people go back to what they saw    companions   what stood next to
-                 what: both are what ``core`` knows beside its weights
+                 what: both are what ``core`` knows beside its weights    members   models in one
     training     epochs, steps, early stopping
     losses       cross-entropy, distillation, the adaptive weight λ_t
     replay       the exemplars' share of each step, with the previous model as teacher

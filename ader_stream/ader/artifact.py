@@ -31,7 +31,7 @@ from ader_stream.ader.state import MOMENTS, STEPS, State
 from ader_stream.ader.tensors import Blob, read_tensors
 from ader_stream.ader.texts import Texts
 from ader_stream.ader.vocabulary import PADDING, Vocabulary
-from ader_stream.errors import ArtifactError
+from ader_stream.errors import ArtifactError, SettingsError
 
 KINDS = ("weights", "vocabulary", "exemplars", "optimizer")
 
@@ -183,7 +183,7 @@ def _without_memory(architecture: Architecture, n_items: int) -> SessionModel:
     try:
         with torch.device("meta"):
             return model_of(architecture, n_items)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, SettingsError) as error:
         raise ArtifactError(f"weights name an impossible architecture: {error!r:.300}") from None
 
 

@@ -92,14 +92,15 @@ def _most_frequent(items: Int64, others: Int64, counts: Float64, n_items: int) -
     return found
 
 
-def company(items: Tensor, counts: Tensor) -> Tensor:
+def company(rows: Tensor, counts: Tensor) -> Tensor:
     """How much each companion says of an item (I, K): its count, against both items' counts.
 
     Parameters
     ----------
-    items, counts
+    rows
+        The companions' rows (I, K); any where the count is 0.
+    counts
         Of `Companions`.
     """
     sums = counts.sum(1)  # (I,)
-    theirs = sums[(items.long() - 1).clamp(min=0)]  # (I, K)
-    return counts / torch.sqrt(sums[:, None] * theirs).clamp(min=1e-9)
+    return counts / torch.sqrt(sums[:, None] * sums[rows]).clamp(min=1e-9)

@@ -8,15 +8,16 @@ likeness to the last one. A cosine of sums is as large from b to a as from a to 
 the same for all sessions, lets the model tell which way people go. When it ranks, an item answers
 for those that people clicked next to it as well: their counts remember what the table has lost, and
 lend rare items the places of their company (as label propagation does, and graph convolutions that
-learn nothing: SGC, Wu et al., ICML 2019, arXiv 1902.07153).
+learn nothing: SGC, Wu et al., ICML 2019, arXiv 1902.07153). Of several members (`members`), each is
+such a model in its part of the width.
 
-B sessions, N positions, D width, I items.
+B sessions, N positions, D width, I items, K companions, M members.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,8 @@ FIRST_PULL = 0.1
 BLENDS = (0.0, 0.4, 0.8)
 """Weights of an item's companions in its direction that are tried; at first there are none."""
 
-BLENDED_ROWS = 2**16
-"""Items whose directions are blended at a time."""
+BLENDED_COLUMNS = 16
+"""Coordinates that are blended at a time where there is no room for a second table: 64 bytes."""
 
 
 class Core(SessionModel):
@@ -73,15 +74,18 @@ class Core(SessionModel):
     """
 
     later_additions = ("companions", "together", "blend")
+    most_members = 16
 
     def __init__(
         self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
     ) -> None:
         super().__init__(architecture, n_items, dropped)
         self.dropout = Dropout(dropped.activations)
-        self.age = nn.Parameter(torch.zeros(architecture.maxlen))
-        self.likeness = nn.Parameter(torch.zeros(()))
-        self.turn = nn.Parameter(torch.zeros(architecture.hidden, architecture.hidden))
+        members, width = architecture.members, architecture.hidden // architecture.members
+        each = () if members == 1 else (members,)  # one alone is stored as before there were more
+        self.age = nn.Parameter(torch.zeros(*each, architecture.maxlen))
+        self.likeness = nn.Parameter(torch.zeros(each))
+        self.turn = nn.Parameter(torch.zeros(*each, width, width))
         self.gains: Tensor
         self.register_buffer("gains", FIRST_GAINS.clone())
         self.pull: Tensor
@@ -96,47 +100,57 @@ class Core(SessionModel):
         self.register_buffer("blend", torch.zeros(()))
 
     def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
-        """Represent sessions, 1 / temperature long (`SessionModel.represent`)."""
-        units = functional.normalize(embedded, dim=-1)  # (N, D)
+        """Represent sessions, 1 / temperature long (`SessionModel.represent`).
+
+        With M members, each part is an M-th of that: a product with the whole is their mean.
+        """
+        members = self.architecture.members
+        age, likeness = self.age.view(members, -1), self.likeness.view(members)
+        turn = self.turn.view(members, -1, self.turn.shape[-1])
+        directions = [
+            self._direction(*own, pieces)
+            for own in zip(embedded.chunk(members, 1), age, likeness, turn, strict=True)
+        ]
+        return torch.cat(directions, 1) / (members * self.architecture.temperature)
+
+    def _direction(
+        self, embedded: Tensor, age: Tensor, likeness: Tensor, turn: Tensor, pieces: Pieces
+    ) -> Tensor:
+        """Where one member sees the sessions go (B, D / M)."""
+        units = functional.normalize(embedded, dim=-1)  # (N, D / M)
         kept = self.dropout(units)
-        by_age = AGE_RATE * self.age.index_select(0, pieces.ages)  # (N,)
+        by_age = AGE_RATE * age.index_select(0, pieces.ages)  # (N,)
         sizes = [piece.numel() for piece in pieces.inputs]
         cut = (torch.split(whole, sizes) for whole in (units, kept, by_age))
-        summed = torch.cat([self._sum(*piece) for piece in zip(pieces.inputs, *cut, strict=True)])
-        seen = functional.normalize(summed, dim=-1)  # (B, D)
-        onward = seen + TURN_RATE * (seen @ self.turn)
-        return functional.normalize(onward, dim=-1) / self.architecture.temperature
-
-    def _sum(self, inputs: Tensor, units: Tensor, kept: Tensor, by_age: Tensor) -> Tensor:
-        b, t = inputs.shape
-        units = units.view(b, t, -1)
-        likeness = (units * units[:, -1:]).sum(-1)  # (b, t)
-        logits = by_age.view(b, t) + LIKENESS_RATE * self.likeness * likeness
-        lowest = torch.finfo(logits.dtype).min
-        weights = logits.masked_fill(inputs == PADDING, lowest).softmax(-1)  # (b, t)
-        summed: Tensor = (weights[:, None] @ kept.view(b, t, -1))[:, 0]  # (b, D)
-        return summed
+        summed = [
+            _sum(LIKENESS_RATE * likeness, *piece)
+            for piece in zip(pieces.inputs, *cut, strict=True)
+        ]
+        seen = functional.normalize(torch.cat(summed), dim=-1)  # (B, D / M)
+        return functional.normalize(seen + TURN_RATE * (seen @ turn), dim=-1)
 
     def output_layer(self, table: Tensor) -> Tensor:
         """Score with the directions of the items, some of their coordinates dropped."""
         dropped = self.dropped.items if self.training else 0.0
-        directions: Tensor = _Directions.apply(table, dropped)
-        return directions
+        width = self.architecture.hidden // self.architecture.members
+        directions: Tensor = _Directions.apply(table.reshape(-1, width), dropped)
+        return directions.view_as(table)
 
     @torch.no_grad()
-    def ranked_table(self) -> Tensor:
+    def ranked_table(self, *, in_place: bool = False) -> Tensor:
         """Blend each item's direction with its companions' (`SessionModel.ranked_table`)."""
-        table = self.items.weight
-        scales, layer = _scales(table), torch.empty_like(table)  # (I, 1), (I, D)
         companions = (self.companions.long() - 1).clamp(min=0)  # (I, K): padding has no share
-        shares = self.blend * company(self.companions, self.together) * scales[companions, 0]
-        for first in range(0, len(table), BLENDED_ROWS):
-            rows = slice(first, first + BLENDED_ROWS)
-            blended = table[rows] * scales[rows]
-            for companion, share in zip(companions[rows].T, shares[rows].T, strict=True):
-                blended = blended.addcmul(table[companion], share[:, None])
-            layer[rows] = blended * _scales(blended)
-        return layer
+        shares = self.blend * company(companions, self.together)
+        tables = self.items.weight.chunk(self.architecture.members, 1)
+        if not in_place:
+            blended = [_blend(own * _scales(own), companions, shares) for own in tables]
+            return torch.cat([own.mul_(_scales(own)) for own in blended], 1)
+        for own in tables:
+            scales = _scales(own)
+            for columns in torch.split(own, BLENDED_COLUMNS, 1):  # a coordinate needs no other one
+                columns.copy_(_blend(columns * scales, companions, shares))
+            own.mul_(_scales(own))
+        return self.items.weight
 
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
         """Score sessions (`SessionModel.scores`).
@@ -144,8 +158,7 @@ class Core(SessionModel):
         Items gain by how often the last block's sessions clicked them, and a session's own items
         by how readily people return.
         """
-        scores: Tensor = super().scores(inputs, layer)
-        return add_gains(scores.add_(self.pull * self._popularity()), inputs, self.gains)
+        return add_gains(self._without_gains(inputs, layer, self.pull), inputs, self.gains)
 
     def meet(self, block: Samples) -> None:
         """Keep each item's clicks in the block, and its companions (`SessionModel.meet`)."""
@@ -171,22 +184,23 @@ class Core(SessionModel):
         layer = self.ranked_table()
         pull = max(PULLS, key=lambda pull: reciprocal_ranks(self._ranks(batches, layer, pull)))
         self.pull.fill_(pull)
-        scored = zip(batches, self._without_gains(batches, layer, pull), strict=True)
-        observed = [observe_returns(scores, b.inputs, b.targets) for b, scores in scored]
+        observed = [
+            observe_returns(self._without_gains(b.inputs, layer, pull), b.inputs, b.targets)
+            for b in batches
+        ]
         self.gains.copy_(best_gains(observed, self.gains))
 
     def _ranks(self, batches: Sequence[Batch], layer: Tensor, pull: float) -> Tensor:
         """Zero-based ranks of all the batches' targets (S,)."""
-        scored = zip(batches, self._without_gains(batches, layer, pull), strict=True)
-        ranks = [ranks_of(add_gains(s, b.inputs, self.gains), b.targets) for b, s in scored]
-        return torch.cat(ranks)
+        scored = (
+            add_gains(self._without_gains(b.inputs, layer, pull), b.inputs, self.gains)
+            for b in batches
+        )
+        return torch.cat([ranks_of(s, b.targets) for s, b in zip(scored, batches, strict=True)])
 
-    def _without_gains(
-        self, batches: Sequence[Batch], layer: Tensor, pull: float
-    ) -> Iterator[Tensor]:
-        popularity = self._popularity()
-        for batch in batches:
-            yield super().scores(batch.inputs, layer).add_(popularity, alpha=pull)
+    def _without_gains(self, inputs: Tensor, layer: Tensor, pull: Tensor | float) -> Tensor:
+        """Scores of sessions (B, I), as if nobody returned."""
+        return super().scores(inputs, layer).add_(pull * self._popularity())
 
     def _popularity(self) -> Tensor:
         """Logarithm of each item's clicks in the last block (I,), those never clicked below all."""
@@ -208,7 +222,7 @@ class Core(SessionModel):
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:  # noqa: ARG002
         """Start from weights that fall with age alone."""
-        self.age.copy_(torch.arange(len(self.age)) * (math.log(RECENCY) / AGE_RATE))
+        self.age.copy_(torch.arange(self.age.shape[-1]) * (math.log(RECENCY) / AGE_RATE))
 
 
 class _Directions(torch.autograd.Function):
@@ -230,6 +244,25 @@ class _Directions(torch.autograd.Function):
         along = torch.linalg.vecdot(upstream[0], directions)[:, None]
         gradient: Tensor = torch.addcmul(upstream[0], directions, along, value=-1).mul_(scale)
         return gradient if ctx.kept is None else gradient.mul_(ctx.kept), None
+
+
+def _sum(likeness: Tensor, inputs: Tensor, units: Tensor, kept: Tensor, by_age: Tensor) -> Tensor:
+    """Add the items of sessions (b, t) up, each by its weight: (b, D / M)."""
+    b, t = inputs.shape
+    units = units.view(b, t, -1)
+    logits = by_age.view(b, t) + likeness * (units * units[:, -1:]).sum(-1)  # (b, t)
+    lowest = torch.finfo(logits.dtype).min
+    weights = logits.masked_fill(inputs == PADDING, lowest).softmax(-1)  # (b, t)
+    summed: Tensor = (weights[:, None] @ kept.view(b, t, -1))[:, 0]
+    return summed
+
+
+def _blend(units: Tensor, companions: Tensor, shares: Tensor) -> Tensor:
+    """Add shares (I, K) of its companions' to each row: as many columns as there are in `units`."""
+    blended = units.clone()
+    for companion, share in zip(companions.T, shares.T, strict=True):
+        blended.addcmul_(units[companion], share[:, None])
+    return blended
 
 
 def _scales(rows: Tensor) -> Tensor:

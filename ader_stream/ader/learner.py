@@ -47,10 +47,11 @@ class Learner:
         """Take one gradient step: L = L_CE(new) + λ_t · L_KD(exemplars) (paper, equation 3)."""
         mine, part = self.workers.share(rows)
         lessons = [labelled(samples, mine, part), *self.replay.draw()]
-        inputs = [lesson.inputs for lesson in lessons]
-        layer, embedded = self.model.look_up(inputs)
+        inputs, targets = [lesson.inputs for lesson in lessons], [one.target for one in lessons]
+        columns = self.loss.columns(targets)
+        layer, embedded = self.model.look_up(inputs, columns)
         sessions = list(map(self.model.represent, embedded, inputs))
-        loss = self.loss(sessions, layer, [lesson.target for lesson in lessons])
+        loss = self.loss(sessions, layer, targets, columns)
         loss = loss + self.replay.penalty(self.model) / self.workers.count
         self.adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

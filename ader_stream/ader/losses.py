@@ -2,7 +2,7 @@
 
 Every loss here is a softmax over items against a distribution: the label's, or the teacher's.
 Its gradient by the scores is p − target, so one pass makes loss and gradients together, and
-no (B, I) matrix waits for a backward pass: `FusedLoss`. `plain_loss` says the same in torch's
+no (B, I) matrix waits for a backward pass: `FusedLoss`. `PlainLoss` says the same in torch's
 own words; it is there to be compared with, and to turn the other off. Over so many items that no
 step can score them all, `sampled.SampledLoss` draws some.
 """
@@ -148,8 +148,15 @@ class Taught:
 class Loss(Protocol):
     """Σ over targets of weight · mean over sessions of the cross-entropy."""
 
+    def columns(self, targets: Sequence[Target]) -> Tensor | None:
+        """Return the K items that this step scores; None for all of them."""
+
     def __call__(
-        self, sessions: Sequence[Tensor], table: Tensor, targets: Sequence[Target]
+        self,
+        sessions: Sequence[Tensor],
+        table: Tensor,
+        targets: Sequence[Target],
+        columns: Tensor | None = None,
     ) -> Tensor:
         """Compare the scores of sessions (B, D), one tensor a target, with the targets.
 
@@ -158,22 +165,40 @@ class Loss(Protocol):
         sessions
             Session representations (B, D), for each target.
         table
-            Output layer (I, D).
+            Output layer (I, D), or (K, D) of some items alone.
         targets
             As many as there are tensors of sessions.
+        columns
+            What `columns` has returned for these targets; None where the table is whole.
         """
 
 
-def plain_loss(sessions: Sequence[Tensor], table: Tensor, targets: Sequence[Target]) -> Tensor:
-    """Compute the loss in torch's own words (`Loss`)."""
-    losses = [
-        target.weight * functional.cross_entropy(rows @ table[: target.items].T, target.plain())
-        for rows, target in zip(sessions, targets, strict=True)
-    ]
-    return torch.stack(losses).sum()
+class LossOverAll:
+    """A loss that scores every item."""
+
+    def columns(self, targets: Sequence[Target]) -> None:
+        """Return no items: all of them are scored (`Loss.columns`)."""
 
 
-class FusedLoss:
+class PlainLoss(LossOverAll):
+    """The loss in torch's own words."""
+
+    def __call__(
+        self,
+        sessions: Sequence[Tensor],
+        table: Tensor,
+        targets: Sequence[Target],
+        columns: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor:
+        """Compute the loss (`Loss`)."""
+        losses = [
+            target.weight * functional.cross_entropy(rows @ table[: target.items].T, target.plain())
+            for rows, target in zip(sessions, targets, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+
+class FusedLoss(LossOverAll):
     """The loss with its gradients made in the same pass, in memory that is allocated once.
 
     Parameters
@@ -189,7 +214,11 @@ class FusedLoss:
         self.scores_at_once = scores_at_once
 
     def __call__(
-        self, sessions: Sequence[Tensor], table: Tensor, targets: Sequence[Target]
+        self,
+        sessions: Sequence[Tensor],
+        table: Tensor,
+        targets: Sequence[Target],
+        columns: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
         """Compute the loss (`Loss`)."""
         loss: Tensor = _Fused.apply(self, tuple(targets), table, *sessions)

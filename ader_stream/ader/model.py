@@ -33,6 +33,8 @@ class Architecture:
         A name in `encoders.ENCODERS`.
     temperature
         What scores are divided by; 1 where the encoder has none.
+    members
+        Models that share the width out among them, where the encoder allows several.
     """
 
     hidden: int
@@ -40,6 +42,7 @@ class Architecture:
     maxlen: int
     encoder: str = "sasrec"
     temperature: float = 1.0
+    members: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,12 @@ class SessionModel(nn.Module, ABC):
     ----------
     later_additions
         Buffers that older versions do not have: zeros stand for them.
+    most_members
+        Models that can share the width.
     """
 
     later_additions: ClassVar[tuple[str, ...]] = ()
+    most_members: ClassVar[int] = 1
 
     def __init__(
         self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
@@ -146,8 +152,15 @@ class SessionModel(nn.Module, ABC):
         """Return the output layer (I, D); column i of the scores belongs to item index i + 1."""
         return self.output_layer(self.items.weight)
 
-    def ranked_table(self) -> Tensor:
-        """Return the output layer (I, D) of rankings: what `scores` reads and a teacher teaches."""
+    @torch.no_grad()
+    def ranked_table(self, *, in_place: bool = False) -> Tensor:  # noqa: ARG002
+        """Return the output layer (I, D) of rankings: what `scores` reads and a teacher teaches.
+
+        Parameters
+        ----------
+        in_place
+            It may take the item table's place, where no session is to be read any more.
+        """
         return self.item_table()
 
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
@@ -163,18 +176,35 @@ class SessionModel(nn.Module, ABC):
         scores: Tensor = self(inputs) @ layer.T
         return scores
 
-    def look_up(self, lessons: Sequence[Pieces]) -> tuple[Tensor, list[Tensor]]:
+    def look_up(
+        self, lessons: Sequence[Pieces], columns: Tensor | None = None
+    ) -> tuple[Tensor, Sequence[Tensor]]:
         """Read the item table for a training step.
+
+        Parameters
+        ----------
+        lessons
+            What is read.
+        columns
+            The K items that are scored; None for all.
 
         Returns
         -------
         layer, embedded
-            The output layer (I, D), and `represent`'s first argument (N, D) for each of the
-            lessons.
+            The output layer of the items that are scored, (K, D) or (I, D), and `represent`'s
+            first argument (N, D) for each of the lessons.
         """
-        rows = torch.cat([pieces.rows for pieces in lessons])
-        table, embedded = _LookUp.apply(self.items.weight, rows)
-        return self.output_layer(table), embedded.split([len(p.rows) for p in lessons])
+        read = [pieces.rows for pieces in lessons]
+        sizes = list(map(len, read))
+        if columns is None:
+            table, embedded = _LookUp.apply(self.items.weight, torch.cat(read))
+            return self.output_layer(table), torch.split(embedded, sizes)
+        items, places = torch.unique(columns, return_inverse=True)
+        # At once, for each look-up's gradient is a matrix of all items.
+        rows = self.items.weight.index_select(0, torch.cat([*read, items]))
+        embedded, scored = torch.split(rows, [sum(sizes), len(items)])
+        layer = self.output_layer(scored)  # the same for an item wherever it stands in the step
+        return layer.index_select(0, places), torch.split(embedded, sizes)
 
     def calibrate(self, unseen: Iterable[Batch]) -> None:
         """Find out from clicks not trained on yet what training cannot learn; here: nothing."""

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from ader_stream.ader.losses import FusedLoss, Loss, plain_loss
+from ader_stream.ader.losses import FusedLoss, Loss, PlainLoss
+from ader_stream.ader.members import EachMember
 from ader_stream.ader.model import Architecture, Dropped
 from ader_stream.ader.sampled import SampledLoss
 from ader_stream.errors import SettingsError
@@ -40,11 +41,7 @@ class Recipe:
 
     Parameters
     ----------
-    hidden, blocks, maxlen
-        See `Architecture`.
-    encoder
-        A name in `encoders.ENCODERS`.
-    temperature
+    hidden, blocks, maxlen, encoder, temperature, members
         See `Architecture`.
     dropout, item_dropout
         Shares of activations and of the output layer that training drops.
@@ -90,6 +87,7 @@ class Recipe:
     maxlen: int = 50
     encoder: str = "sasrec"
     temperature: float = 1.0
+    members: int = 1
     dropout: float = 0.3
     item_dropout: float = 0.0
     item_bound: float = 0.01177
@@ -111,7 +109,9 @@ class Recipe:
     @property
     def architecture(self) -> Architecture:
         """The model that this recipe trains."""
-        return Architecture(self.hidden, self.blocks, self.maxlen, self.encoder, self.temperature)
+        return Architecture(
+            self.hidden, self.blocks, self.maxlen, self.encoder, self.temperature, self.members
+        )
 
     @property
     def dropped(self) -> Dropped:
@@ -130,9 +130,12 @@ class Recipe:
 
     def loss(self, clicks: Tensor) -> Loss:
         """Return what compares scores with targets; `clicks` in the block, of each item (I,)."""
+        loss: Loss
         if self.negatives:
-            return SampledLoss(self.negatives, clicks)
-        return FusedLoss(self.precision) if self.fused else plain_loss
+            loss = SampledLoss(self.negatives, clicks)
+        else:
+            loss = FusedLoss(self.precision) if self.fused else PlainLoss()
+        return loss if self.members == 1 else EachMember(self.members, loss)
 
 
 PAPER = Recipe()

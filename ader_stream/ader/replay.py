@@ -150,7 +150,7 @@ class DistilledReplay(ExemplarReplay):
     weight
         λ_t.
     teacher
-        The previous model, in eval mode.
+        The previous model, in eval mode; it reads no session afterwards.
     precision
         Of the teacher's item scores.
     """
@@ -160,9 +160,11 @@ class DistilledReplay(ExemplarReplay):
     ) -> None:
         super().__init__(batches)
         self.weight = weight
+        # Read before the table is blended in its place: from blended items, the student would
+        # learn ones that fade into one another, cycle by cycle.
         represented = represent_samples(teacher, batches.exemplars)
         self.represented = torch.from_numpy(represented).to(precision)  # (|E|, D)
-        self.table = teacher.ranked_table().detach().to(precision)  # (I', D)
+        self.table = teacher.ranked_table(in_place=True).detach().to(precision)  # (I', D)
         self.scratch = Scratch(precision)
 
     def draw(self) -> list[Lesson]:

@@ -42,18 +42,28 @@ class SampledLoss:
         drawn_at_all = -torch.expm1(negatives * torch.log1p(-shares))
         self._log_expected = drawn_at_all.log().float()  # (I,)
 
+    def columns(self, targets: Sequence[Target]) -> Tensor:
+        """Draw some items; after them come the targets' own (`losses.Loss.columns`)."""
+        return torch.cat([self._draw(), *(target.labels - 1 for target in targets)])
+
     def __call__(
-        self, sessions: Sequence[Tensor], table: Tensor, targets: Sequence[Target]
+        self,
+        sessions: Sequence[Tensor],
+        table: Tensor,
+        targets: Sequence[Target],
+        columns: Tensor | None = None,
     ) -> Tensor:
         """Compare the scores of sessions with the targets (`losses.Loss`)."""
-        drawn = self._draw()
-        owned = [target.labels - 1 for target in targets]
-        # Looked up at once, for each look-up's gradient is a matrix of all items.
-        rows = table.index_select(0, torch.cat([drawn, *owned]))
-        others, *own = torch.split(rows, [len(drawn), *map(len, owned)])
+        if columns is None:
+            columns = self.columns(targets)
+            table = table.index_select(0, columns)
+        owned = [len(target.labels) for target in targets]
+        sizes = [len(columns) - sum(owned), *owned]
+        others, *own = torch.split(table, sizes)
+        drawn, *labels = torch.split(columns, sizes)
         losses = []
-        for represented, target, mine, columns in zip(sessions, targets, own, owned, strict=True):
-            candidates = self._candidates(columns, drawn, target.items)
+        for represented, target, mine, label in zip(sessions, targets, own, labels, strict=True):
+            candidates = self._candidates(label, drawn, target.items)
             scores = candidates.scores(represented, mine, others)
             loss = functional.cross_entropy(scores, target.among(candidates))
             losses.append(target.weight * loss)

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from ader_stream.ader.model import SessionModel
@@ -42,8 +41,7 @@ class Version:
     layer: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        with torch.no_grad():
-            object.__setattr__(self, "layer", self.model.ranked_table())
+        object.__setattr__(self, "layer", self.model.ranked_table())
 
 
 class Versions:

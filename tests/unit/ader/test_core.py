@@ -12,10 +12,13 @@ from ader_stream.ader.companions import KEPT
 from ader_stream.ader.core import RECENCY, TURN_RATE, Core
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.dataset import Batch, Samples, split_sessions
+from ader_stream.ader.losses import Labels, Loss, PlainLoss
+from ader_stream.ader.members import EachMember
 from ader_stream.ader.model import Architecture, Dropped
 from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.ranking import rank_targets, top_k
 from ader_stream.ader.recipes import PRODUCTION
+from ader_stream.ader.sampled import SampledLoss
 
 Block = list[tuple[str, ...]]
 
@@ -205,5 +208,69 @@ def test_training_drops_coordinates_of_the_output_layer_before_it_scales_them(co
     assert not gradient[~kept].any()
 
 
+def test_an_item_is_dropped_alike_wherever_a_step_scores_it(core: Core) -> None:
+    columns = torch.tensor([3, 1, 3, 0, 1])
+    layer, _ = core.train().look_up([Pieces([torch.tensor([[2]])])], columns)
+    assert torch.equal(layer[0], layer[2]) and torch.equal(layer[1], layer[4])
+    assert (layer == 0).any()
+
+
 def test_evaluation_drops_nothing(core: Core) -> None:
     assert (core.item_table() != 0).all()
+
+
+# --- several members
+
+
+def halves(core: Core) -> list[Core]:
+    """The members of a core of two, each as a model of its own."""
+    architecture = replace(ARCHITECTURE, hidden=8)
+    alone = []
+    for member, table in enumerate(core.items.weight.detach().chunk(2, 1)):
+        weights = {name: weight.clone() for name, weight in core.state_dict().items()}
+        weights |= {name: weights[name][member] for name in ("age", "likeness", "turn")}
+        one = Core(architecture, core.n_items)
+        one.load_state_dict(weights | {"items.weight": table})
+        alone.append(one.eval())
+    return alone
+
+
+@pytest.fixture
+def pair() -> Core:
+    generator = torch.Generator().manual_seed(8)
+    pair = Core(replace(ARCHITECTURE, members=2), 0)
+    pair.grow(9, generator, item_bound=0.5)
+    pair.meet(split_sessions([[1, 2], [2, 1, 2], [2, 3], [4]], 6))
+    with torch.no_grad():
+        for weight in (pair.age, pair.likeness, pair.turn):
+            weight.normal_(generator=generator)
+        pair.blend.fill_(0.4)
+        pair.pull.fill_(0.2)
+    return pair.eval()
+
+
+def test_members_speak_with_the_mean_of_their_scores(pair: Core) -> None:
+    inputs = torch.tensor([[0, 3, 2], [1, 4, 4]])
+    alone = [one.scores(inputs, one.ranked_table()) for one in halves(pair)]
+    together = pair.scores(inputs, pair.ranked_table())
+    torch.testing.assert_close(together, torch.stack(alone).mean(0))
+
+
+@pytest.mark.parametrize("loss", [PlainLoss(), SampledLoss(1_000, torch.ones(9))])
+def test_members_learn_one_by_one(pair: Core, loss: Loss) -> None:
+    pieces, targets = Pieces([torch.tensor([[0, 3, 2], [1, 4, 4]])]), [Labels(torch.tensor([5, 1]))]
+
+    def of(model: Core, loss: Loss) -> torch.Tensor:
+        columns = loss.columns(targets)
+        layer, [embedded] = model.look_up([pieces], columns)
+        return loss([model.represent(embedded, pieces)], layer, targets, columns)
+
+    each = torch.stack([of(one, loss) for one in halves(pair)])
+    torch.testing.assert_close(of(pair, EachMember(2, loss)), each.mean())
+
+
+def test_a_table_blended_in_its_own_place_is_the_same(pair: Core) -> None:
+    apart = pair.ranked_table()
+    in_place = pair.ranked_table(in_place=True)
+    torch.testing.assert_close(in_place, apart)
+    assert in_place.data_ptr() == pair.items.weight.data_ptr()

@@ -59,6 +59,16 @@ def test_sessions_with_nothing_known_score_nothing(model: SASRec) -> None:
     assert score_sessions(model, NINE, [("x", "y")]) == Counts(unknown=2)
 
 
+def test_of_many_targets_some_are_drawn_the_same_each_time(model: SASRec) -> None:
+    sessions = [tuple("abcdefghi"[n % 9 :]) for n in range(40) if n % 9 < 8]
+    some, again = (score_sessions(model, NINE, sessions, most=10) for _ in range(2))
+    assert some == again
+    assert some.targets == 10
+    assert score_sessions(model, NINE, sessions, most=1_000) == score_sessions(
+        model, NINE, sessions
+    )
+
+
 def test_each_cycle_is_tested_on_the_next_block(tiny: Recipe, block: Blocks) -> None:
     blocks = [block(0, 12), block(1, 14), [("item-0", "item-1", "new")]]
     first, second = evaluate(blocks, tiny, seed=0)

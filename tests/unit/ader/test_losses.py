@@ -12,10 +12,10 @@ from ader_stream.ader.losses import (
     FusedLoss,
     Labels,
     Loss,
+    PlainLoss,
     Target,
     Taught,
     adaptive_weight,
-    plain_loss,
     softmax_,
 )
 from ader_stream.ader.scratch import Scratch
@@ -23,7 +23,7 @@ from ader_stream.ader.scratch import Scratch
 QUARTERS = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
 """What a teacher says of two sessions and two items."""
 
-both_ways = pytest.mark.parametrize("loss", [FusedLoss(torch.float32), plain_loss])
+both_ways = pytest.mark.parametrize("loss", [FusedLoss(torch.float32), PlainLoss()])
 
 
 def taught_by(probabilities: Tensor, weight: float = 1.0) -> Taught:
@@ -88,8 +88,8 @@ def gradients(loss: Loss, case: tuple[list[Tensor], Tensor, list[Target]]) -> li
 @pytest.mark.parametrize("scores_at_once", [2**26, 20, 1])
 def test_fused_and_plain_loss_agree(scores_at_once: int) -> None:
     fused = FusedLoss(torch.float32, scores_at_once)
-    torch.testing.assert_close(fused(*random_case()), plain_loss(*random_case()))
-    ours, theirs = gradients(fused, random_case()), gradients(plain_loss, random_case())
+    torch.testing.assert_close(fused(*random_case()), PlainLoss()(*random_case()))
+    ours, theirs = gradients(fused, random_case()), gradients(PlainLoss(), random_case())
     assert len(ours) == 3
     torch.testing.assert_close(ours, theirs)
 
@@ -111,7 +111,7 @@ def test_gradients_agree_with_finite_differences() -> None:
     fused, case = FusedLoss(torch.float64), random_case(torch.float64)
     sessions, table, targets = case
     for ours, place in zip(gradients(fused, case), (table, *sessions), strict=True):
-        expected = finite_differences(lambda: plain_loss(sessions, table, targets), place)
+        expected = finite_differences(lambda: PlainLoss()(sessions, table, targets), place)
         torch.testing.assert_close(ours, expected.detach(), rtol=1e-4, atol=1e-7)
 
 

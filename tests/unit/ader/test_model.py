@@ -133,6 +133,14 @@ def test_training_reads_and_teaches_the_item_table_as_embedding_and_output_do(
     torch.testing.assert_close(model.items.weight.grad, expected)
 
 
+def test_some_items_are_looked_up_with_what_is_read(model: SASRec) -> None:
+    inputs, columns = torch.tensor([[0, 3, 1], [2, 9, 9]]), torch.tensor([8, 2, 8])
+    lessons = [Pieces([inputs])]
+    layer, [embedded] = model.look_up(lessons, columns)
+    whole, [expected] = model.look_up(lessons)
+    torch.testing.assert_close((layer, embedded), (whole[columns], expected))
+
+
 def test_pieces_are_represented_as_if_each_session_stood_alone(model: SASRec) -> None:
     pieces = Pieces([torch.tensor([[5], [2]]), torch.tensor([[0, 3, 1], [4, 9, 9]])])
     together = model.represent(model.items.weight[pieces.rows], pieces)

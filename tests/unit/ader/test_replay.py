@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ader_stream.ader.dataset import Samples, split_sessions
-from ader_stream.ader.losses import plain_loss
+from ader_stream.ader.losses import PlainLoss
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import DistilledReplay, ExemplarBatches, LabelReplay, Replay
 from ader_stream.ader.sasrec import SASRec
@@ -22,7 +22,7 @@ def all_at_once(samples: Samples) -> ExemplarBatches:
 def replayed(replay: Replay, student: SASRec) -> Tensor:
     lessons = replay.draw()
     sessions = [torch.cat([student(piece) for piece in lesson.inputs.inputs]) for lesson in lessons]
-    return plain_loss(sessions, student.item_table(), [lesson.target for lesson in lessons])
+    return PlainLoss()(sessions, student.item_table(), [lesson.target for lesson in lessons])
 
 
 def test_labels_are_replayed_by_cross_entropy_over_all_items(model: SASRec) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ader_stream.ader.cycle import train_cycle
-from ader_stream.ader.losses import Labels, Target, Taught, plain_loss
+from ader_stream.ader.losses import Labels, PlainLoss, Target, Taught
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.sampled import SampledLoss
@@ -39,7 +39,7 @@ def gradients(loss: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
 def test_a_draw_of_all_items_is_the_full_softmax() -> None:
     sessions, table, targets = random_case()
     sampled = SampledLoss(EVERY_ITEM, torch.arange(ITEMS))(sessions, table, targets)
-    full = plain_loss(sessions, table, targets)
+    full = PlainLoss()(sessions, table, targets)
     torch.testing.assert_close(sampled, full)
     inputs = [table, *sessions]
     torch.testing.assert_close(gradients(sampled, inputs), gradients(full, inputs))
@@ -88,3 +88,14 @@ def test_cycles_train_with_few_negatives(tiny: Recipe) -> None:
     assert first.losses[-1] < first.losses[0]
     assert second.adaptive_weight > 0
     assert second.losses[-1] < second.losses[0]
+
+
+def test_the_rows_of_what_is_scored_are_enough() -> None:
+    sessions, table, targets = random_case()
+    loss = SampledLoss(EVERY_ITEM, torch.arange(ITEMS))
+    columns = loss.columns(targets)
+    few = loss(sessions, table.index_select(0, columns), targets, columns)
+    full = PlainLoss()(sessions, table, targets)
+    torch.testing.assert_close(few, full)
+    inputs = [table, *sessions]
+    torch.testing.assert_close(gradients(few, inputs), gradients(full, inputs))
