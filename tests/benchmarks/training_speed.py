@@ -68,7 +68,8 @@ def main() -> None:
     recipes = {
         "paper": PAPER,
         "paper, not fused": replace(PAPER, fused=False),
-        "production": replace(PRODUCTION, negatives=0),
+        "production, all items": replace(PRODUCTION, negatives=0),
+        "production": PRODUCTION,
     }
     results = []
     for items in CATALOGUES:
