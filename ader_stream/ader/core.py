@@ -60,8 +60,8 @@ FIRST_PULL = 0.1
 BLENDS = (0.0, 0.4, 0.8)
 """Weights of an item's companions in its direction that are tried; at first there are none."""
 
-BLENDED_COLUMNS = 16
-"""Coordinates that are blended at a time where there is no room for a second table: 64 bytes."""
+BLENDED_COLUMNS = 32
+"""Coordinates that are blended at a time: a table takes no second one beside it."""
 
 
 class Core(SessionModel):
@@ -141,16 +141,13 @@ class Core(SessionModel):
         """Blend each item's direction with its companions' (`SessionModel.ranked_table`)."""
         companions = (self.companions.long() - 1).clamp(min=0)  # (I, K): padding has no share
         shares = self.blend * company(companions, self.together)
-        tables = self.items.weight.chunk(self.architecture.members, 1)
-        if not in_place:
-            blended = [_blend(own * _scales(own), companions, shares) for own in tables]
-            return torch.cat([own.mul_(_scales(own)) for own in blended], 1)
-        for own in tables:
+        layer = self.items.weight if in_place else self.items.weight.clone()
+        for own in layer.chunk(self.architecture.members, 1):
             scales = _scales(own)
             for columns in torch.split(own, BLENDED_COLUMNS, 1):  # a coordinate needs no other one
                 columns.copy_(_blend(columns * scales, companions, shares))
             own.mul_(_scales(own))
-        return self.items.weight
+        return layer
 
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
         """Score sessions (`SessionModel.scores`).
@@ -192,11 +189,11 @@ class Core(SessionModel):
 
     def _ranks(self, batches: Sequence[Batch], layer: Tensor, pull: float) -> Tensor:
         """Zero-based ranks of all the batches' targets (S,)."""
-        scored = (
-            add_gains(self._without_gains(b.inputs, layer, pull), b.inputs, self.gains)
-            for b in batches
-        )
-        return torch.cat([ranks_of(s, b.targets) for s, b in zip(scored, batches, strict=True)])
+        ranks = []
+        for batch in batches:
+            scores = self._without_gains(batch.inputs, layer, pull)
+            ranks.append(ranks_of(add_gains(scores, batch.inputs, self.gains), batch.targets))
+        return torch.cat(ranks)
 
     def _without_gains(self, inputs: Tensor, layer: Tensor, pull: Tensor | float) -> Tensor:
         """Scores of sessions (B, I), as if nobody returned."""
