@@ -26,7 +26,8 @@ from ader_stream.errors import DatasetError
 from ader_stream.types import RECIPROCAL_UNIT, Counts
 
 REMEMBERED = 5_000
-"""Clicks of each earlier block that forgetting is measured by; all of them would take hours."""
+"""Clicks of each earlier block that forgetting is measured by: a recall of so many has a standard
+error of 0.7 points at most."""
 
 
 @dataclass(frozen=True, eq=False)

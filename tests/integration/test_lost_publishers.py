@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.models.manifest import KINDS
 from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION
 from ader_stream.stream.models.model_reader import ModelReader
 from tests.chaos import killed_trainers
 from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks
-from tests.integration.system import Kafka, System, Worker
+from tests.integration.system import SMALL, Kafka, SettingsGroups, System, Worker
 
-SLOW_TO_PUBLISH = {"trainer": {"chunk_size": 1_000}}
+OVERRIDES = {**SMALL["trainer"]["overrides"], "hidden": 512, "max_epochs": 1}
+SLOW_TO_PUBLISH: SettingsGroups = {"trainer": {"chunk_size": 1_000, "overrides": OVERRIDES}}
 """With a map of 512 × 512 in it, a version is over a thousand chunks: twenty transactions."""
 
 
@@ -24,9 +24,8 @@ def test_a_frozen_publisher_wakes_to_a_history_that_has_gone_on_without_it(
     """Three trainers: the leader wakes while its successor publishes."""
     with System(kafka.bootstrap_servers, tmp_path, SLOW_TO_PUBLISH) as system:
         blocks = simulated_clicks(system.settings.block_rule, blocks=3, walks=60)
-        overrides = dict(system.settings.trainer.overrides) | {"hidden": 512, "max_epochs": 1}
         system.start("sessionizer")
-        trainers = [system.start("trainer", trainer={"overrides": overrides}) for _ in range(3)]
+        trainers = [system.start("trainer") for _ in range(3)]
         system.wait_until_ready(*trainers)
         system.wait_until(lambda: leads(trainers), "one leads")
         first = leads(trainers)[0]
@@ -72,9 +71,8 @@ def test_what_a_killed_publisher_has_sent_is_deleted_by_the_next_leader(
     """The next one cuts the same version into a few chunks: hundreds of keys stand for nothing."""
     with System(kafka.bootstrap_servers, tmp_path, SLOW_TO_PUBLISH) as system:
         blocks = simulated_clicks(system.settings.block_rule, blocks=2, walks=60)
-        overrides = dict(system.settings.trainer.overrides) | {"hidden": 512, "max_epochs": 1}
         system.start("sessionizer")
-        first = system.start("trainer", trainer={"overrides": overrides})
+        first = system.start("trainer")
         system.send(blocks[0])
         system.end_block(0)
         wait_until_published(system, 1)
@@ -84,8 +82,7 @@ def test_what_a_killed_publisher_has_sent_is_deleted_by_the_next_leader(
         first.kill()
         assert not is_published(system, 2), "killed too late to prove anything"
 
-        next_ = {"overrides": overrides, "chunk_size": 900_000}
-        second = system.start("trainer", trainer=next_)
+        second = system.start("trainer", trainer={"chunk_size": 900_000})
         wait_until_published(system, 2)
         assert second.logged("orphaned chunks deleted") == 1
         assert set(held(system.settings)) == named(system.manifests())
@@ -107,16 +104,9 @@ def times_led(trainer: Worker) -> int:
     return trainer.logged("newest=")
 
 
-def chunks_sent(system: System) -> int:
-    """Records in model-chunks, committed or not."""
-    return offset_range(system.clients, system.topics.model_chunks, 0)[1]
-
-
 def wait_for_more_chunks(system: System) -> None:
     """Wait until a version is being published: its first transaction is done."""
-    before = chunks_sent(system)
-    enough = before + CHUNKS_A_TRANSACTION
-    system.wait_until(lambda: chunks_sent(system) > enough, "chunks come")
+    killed_trainers.wait_for_chunks(system, CHUNKS_A_TRANSACTION + 1)
 
 
 def is_published(system: System, version: int) -> bool:

@@ -81,7 +81,7 @@ class Pruner:
         Parameters
         ----------
         between
-            Called after every few chunks; what it raises goes through.
+            Called after each chunk that was read; what it raises goes through.
 
         Raises
         ------
