@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 
 from ader_stream.stream.clicks.decoder import encode_click
 from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.partition_task import Held
+from ader_stream.stream.kafka.taking import Taking
 from ader_stream.stream.kafka.topics import partition_counts
 from ader_stream.types import DAY_MS, HOUR_MS, Click
 from tests.integration.system import WAIT_SECONDS, Kafka, System
@@ -111,3 +116,44 @@ def test_a_topic_that_was_deleted_and_made_anew_says_so(system: System) -> None:
     assert successor.wait() == 1
     assert successor.logged("was deleted and made anew")
     assert not system.sessions()
+
+
+class NoTask:
+    """Reads, and makes nothing of it."""
+
+    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
+        return next_offset
+
+    def tick(self, *, is_at_end: bool) -> None:
+        pass
+
+    def is_dirty(self) -> bool:
+        return False
+
+
+def test_a_request_that_fails_while_partitions_are_taken_is_made_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the client's C code raises in a callback is an exception once it comes out."""
+    took, failed = Taking.restored, list[int]()
+
+    def impatient(taking: Taking, consumer: Consumer, partition: int, producer: Producer) -> Held:
+        if not failed:
+            failed.append(partition)
+            consumer.committed([TopicPartition(taking.topic, partition)], timeout=1e-6)
+        return took(taking, consumer, partition, producer)
+
+    monkeypatch.setattr(Taking, "restored", impatient)
+    config = LoopConfig(system.topics.clicks, system.topics.group("sessionizer"))
+    loop = ExactlyOnceLoop(
+        system.clients, config, lambda _: NoTask(), lambda *_: None, lambda _: None
+    )
+    gives_up_at = time.monotonic() + WAIT_SECONDS
+    held: list[int] = []
+
+    def should_stop() -> bool:
+        held[:] = held or loop.partitions
+        return bool(held) or time.monotonic() > gives_up_at
+
+    loop.run(should_stop, lambda: None)
+    assert (len(failed), held) == (1, [0, 1, 2])

@@ -17,18 +17,13 @@ from operator import methodcaller
 from typing import cast
 
 import structlog
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ader_stream.errors import FencedError, NameInUseError, NotYetError
 from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.commit_pace import CommitPace
+from ader_stream.stream.kafka.membership import subscribe
 from ader_stream.stream.kafka.partition_task import Held, PartitionTask
 from ader_stream.stream.kafka.producing import abort, back_off
 from ader_stream.stream.kafka.records import Record
@@ -159,8 +154,9 @@ class ExactlyOnceLoop:
             raise error
 
     def _run_as_member(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
-        self._consumer.subscribe(
-            [self._config.topic],
+        subscribe(
+            self._consumer,
+            self._config.topic,
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,

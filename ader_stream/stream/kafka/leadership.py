@@ -7,6 +7,7 @@ from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 from ader_stream.errors import FencedError
 from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.membership import subscribe
 
 
 class Leadership:
@@ -18,7 +19,7 @@ class Leadership:
     def __init__(self, clients: KafkaClients, topic: str, group: str) -> None:
         self.holds = False
         self._consumer = clients.group_consumer(group)
-        self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
+        subscribe(self._consumer, topic, on_assign=self._on_assign, on_revoke=self._on_revoke)
 
     def poll(self, timeout: float = 0.0) -> None:
         """Stay a member, and learn of changes."""
