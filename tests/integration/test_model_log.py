@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +68,31 @@ def test_what_was_published_in_small_chunks_comes_back(
     assert found == published
     assert len(found["parts"][0]["chunks"]) > CHUNKS_A_TRANSACTION
     assert reader.fetch(found, KINDS) == parts
+
+
+@pytest.mark.parametrize(
+    ("compression", "is_smaller"),
+    [("none", False), *((codec, True) for codec in ("lz4", "zstd", "snappy", "gzip"))],
+)
+def test_chunks_are_compressed_on_their_way_as_the_setting_says(
+    system: System, reader: ModelReader, compression: str, is_smaller: bool
+) -> None:
+    told: dict[str, int] = {}
+    statistics: dict[str, Any] = {
+        "statistics.interval.ms": "50",
+        "stats_cb": lambda text: told.update(json.loads(text)),
+    }
+    clients = replace(system.clients, properties={**system.clients.properties, **statistics})
+    parts = {kind: bytes(200_000) for kind in KINDS}
+    sender = ModelPublisher(clients, system.topics, 100_000, compression=compression)
+    sender.publish(manifest_of(1, tiny_parts()), parts)
+    [found] = system.manifests()
+    assert reader.fetch(found, KINDS) == parts
+    system.wait_until(
+        lambda: sender._producer.poll(0) == 0 and told.get("txmsgs", 0) > len(parts),
+        "the producer tells what it has sent",
+    )
+    assert (told["tx_bytes"] < told["txmsg_bytes"] / 2) == is_smaller
 
 
 def test_serving_fetches_its_parts_alone(

@@ -94,7 +94,7 @@ def test_a_rollback_serves_and_trains_from_an_older_version_while_reading_goes_o
     begin = {place["partition"]: place["first_offset"] for place in fourth["run"]["offsets"]}
     end = {place["partition"]: place["next_offset"] for place in third["run"]["offsets"]}
     assert begin == end
-    assert fourth["digest"] == digest_from(shop, 1, block=3)
+    assert fourth["digest"] == digest_from(shop.system, shop.manifest(1), blocks=(3,))
     assert {version: row["roles"] for version, row in shop.rows().items()} == {
         1: [],
         2: ["rolled back"],
@@ -103,17 +103,16 @@ def test_a_rollback_serves_and_trains_from_an_older_version_while_reading_goes_o
     }
 
 
-def digest_from(shop: Shop, version: int, block: int) -> str:
-    """Train the block from a version, without Kafka: exemplars and optimizer are that one's."""
-    trainer = shop.system.settings.trainer
-    sessions = [row for row in shop.system.sessions() if row.block == block]
+def digest_from(system: System, parent: Manifest | None, blocks: tuple[int, ...]) -> str:
+    """Train blocks from a version, without Kafka: exemplars and optimizer are that one's."""
+    trainer = system.settings.trainer
+    sessions = [row for row in system.sessions() if row.block in blocks]
     sessions.sort(key=lambda row: (row.last_time, row.first_time, row.key))
     torch.set_num_threads(trainer.threads)
-    reader = ModelReader(shop.system.clients, shop.system.topics)
-    parent = load_state(reader, shop.manifest(version))
+    state = load_state(ModelReader(system.clients, system.topics), parent) if parent else None
     chosen = overridden(recipe(trainer.recipe), trainer.overrides)
     items = [row.items for row in sessions]
-    state, _ = train_cycle(items, parent, chosen, trainer.seed, lambda _: None)
+    state, _ = train_cycle(items, state, chosen, trainer.seed, lambda _: None)
     return content_digest(encode_parts(state))
 
 
@@ -208,6 +207,27 @@ def test_a_trainer_starts_with_recorded_clicks(shop: Shop, tmp_path: Path) -> No
         assert (first["blocks"], first["run"]["offsets"]) == ([0], [])
         assert (second["blocks"], second["parent"], second["predecessor"]) == ([1], 1, 1)
         assert [place["first_offset"] for place in second["run"]["offsets"]] == [0, 0, 0]
+
+
+def test_blocks_that_wait_are_trained_as_one_where_the_trainer_is_told_to(
+    shop: Shop, tmp_path: Path
+) -> None:
+    joining = {"trainer": {"join_waiting": True, "chunk_compression": "zstd"}}
+    with System(shop.system.bootstrap_servers, tmp_path, joining) as behind:
+        behind.start("sessionizer")
+        for block in range(3):
+            behind.send(shop.blocks[block])
+            behind.end_block(block)
+        behind.wait_until_sessions_have(sum(map(len, shop.blocks[:3])))
+        behind.start("trainer")
+        behind.wait_until(lambda: behind.view.manifests, "the three are trained")
+        behind.send(shop.blocks[3])
+        behind.end_block(3)
+        behind.wait_until(lambda: len(behind.view.manifests) == 2, "the fourth is trained")
+        first, second = behind.manifests()
+        assert (first["blocks"], second["blocks"]) == ([0, 1, 2], [3])
+        assert first["digest"] == digest_from(behind, None, blocks=(0, 1, 2))
+        assert second["digest"] == digest_from(behind, first, blocks=(3,))
 
 
 def test_a_block_that_cannot_be_trained_is_a_rejected_version_and_is_passed(shop: Shop) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range, read_range
@@ -69,6 +69,7 @@ class _PartitionProgress:
     """What was read of one partition of the sessions topic."""
 
     next_offset: int
+    is_at_end: bool = False
     reached: int | None = None
     ends: dict[int, int] = field(default_factory=dict)  # block → offset behind its BlockEnd
 
@@ -113,7 +114,10 @@ class BlockFeed:
 
     def read(self, timeout: float = 0.0) -> None:
         """Read as `poll` does, and ask the broker for nothing else."""
-        for record in checked(self._consumer.consume(BATCHES_AT_ONCE, timeout)):
+        messages = self._consumer.consume(BATCHES_AT_ONCE, timeout)
+        for message in messages:
+            self._note_end(message)
+        for record in checked(messages):
             self._take(record)
 
     def grow(self) -> None:
@@ -135,8 +139,10 @@ class BlockFeed:
     def next_block(self, min_sessions: int, *, all_waiting: bool = False) -> TrainingBlock | None:
         """Give out the next complete block, joined with those after it up to `min_sessions`.
 
-        `all_waiting` joins every block that waits.
+        `all_waiting` joins every block that waits, once the log was read to its end.
         """
+        if all_waiting and not all(progress.is_at_end for progress in self._progress.values()):
+            return None
         count, blocks = 0, []
         for block in self.waiting():
             if count >= min_sessions and not all_waiting:
@@ -162,6 +168,12 @@ class BlockFeed:
     def close(self) -> None:
         """Stop reading."""
         self._consumer.close()
+
+    def _note_end(self, message: Message) -> None:
+        """Take note whether a partition was read to its end, for now."""
+        error = message.error()
+        if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            self._progress[message.partition() or 0].is_at_end = error is not None
 
     def _take(self, record: Record) -> None:
         if type_of(record.headers()) == "BlockEnd":

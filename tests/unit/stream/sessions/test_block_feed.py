@@ -107,6 +107,8 @@ def test_all_blocks_that_wait_can_be_had_as_one(kafka: FakeKafka) -> None:
     write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1), session("c", 2))
     write(kafka, 0, end(2), end(3), session("d", 4))
     waiting = feed(kafka, partitions=1)
+    assert waiting.next_block(1, all_waiting=True) is None, "there may be more to read"
+    waiting.poll(0)
     block = waiting.next_block(1, all_waiting=True)
     assert (block.blocks, keys(block)) == ((0, 1, 2), ["a", "b", "c"])
     assert waiting.next_block(1, all_waiting=True) is None
