@@ -92,15 +92,16 @@ def _most_frequent(items: Int64, others: Int64, counts: Float64, n_items: int) -
     return found
 
 
-def company(rows: Tensor, counts: Tensor) -> Tensor:
-    """How much each companion says of an item (I, K): its count, against both items' counts.
+def company(rows: Tensor, counts: Tensor, sums: Tensor, all_sums: Tensor) -> Tensor:
+    """How much each companion says of some items (i, K): its count, against both items' counts.
 
     Parameters
     ----------
     rows
-        The companions' rows (I, K); any where the count is 0.
+        The companions' rows (i, K) in the table; any where the count is 0.
     counts
-        Of `Companions`.
+        Of `Companions`, those of the items (i, K).
+    sums, all_sums
+        Sums of the items' counts (i,), and of everybody's (I,).
     """
-    sums = counts.sum(1)  # (I,)
-    return counts / torch.sqrt(sums[:, None] * sums[rows]).clamp(min=1e-9)
+    return counts / torch.sqrt(sums[:, None] * all_sums[rows]).clamp(min=1e-9)

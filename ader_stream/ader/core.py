@@ -60,8 +60,8 @@ FIRST_PULL = 0.1
 BLENDS = (0.0, 0.4, 0.8)
 """Weights of an item's companions in its direction that are tried; at first there are none."""
 
-BLENDED_COLUMNS = 32
-"""Coordinates that are blended at a time: a table takes no second one beside it."""
+BLENDED_ROWS = 2**14
+"""Items that are blended at a time: what that takes does not grow with the table."""
 
 
 class Core(SessionModel):
@@ -137,16 +137,24 @@ class Core(SessionModel):
         return directions.view_as(table)
 
     @torch.no_grad()
-    def ranked_table(self, *, in_place: bool = False) -> Tensor:
+    def ranked_table(self, precision: torch.dtype = torch.float32) -> Tensor:
         """Blend each item's direction with its companions' (`SessionModel.ranked_table`)."""
-        companions = (self.companions.long() - 1).clamp(min=0)  # (I, K): padding has no share
-        shares = self.blend * company(companions, self.together)
-        layer = self.items.weight if in_place else self.items.weight.clone()
-        for own in layer.chunk(self.architecture.members, 1):
-            scales = _scales(own)
-            for columns in torch.split(own, BLENDED_COLUMNS, 1):  # a coordinate needs no other one
-                columns.copy_(_blend(columns * scales, companions, shares))
-            own.mul_(_scales(own))
+        members, sums = self.architecture.members, self.together.sum(1)
+        layer = torch.empty_like(self.items.weight, dtype=precision)
+        for own, blended in zip(
+            self.items.weight.chunk(members, 1), layer.chunk(members, 1), strict=True
+        ):
+            table, scales = own.contiguous(), _scales(own)
+            for first in range(0, self.n_items, BLENDED_ROWS):
+                rows = slice(first, first + BLENDED_ROWS)
+                companions = (self.companions[rows].long() - 1).clamp_(min=0)  # padding: no share
+                shares = self.blend * company(companions, self.together[rows], sums[rows], sums)
+                shares *= scales[:, 0][companions]
+                summed = functional.embedding_bag(
+                    companions, table, per_sample_weights=shares, mode="sum"
+                )
+                summed.addcmul_(table[rows], scales[rows])
+                blended[rows] = summed.mul_(_scales(summed))
         return layer
 
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
@@ -252,14 +260,6 @@ def _sum(likeness: Tensor, inputs: Tensor, units: Tensor, kept: Tensor, by_age: 
     weights = logits.masked_fill(inputs == PADDING, lowest).softmax(-1)  # (b, t)
     summed: Tensor = (weights[:, None] @ kept.view(b, t, -1))[:, 0]
     return summed
-
-
-def _blend(units: Tensor, companions: Tensor, shares: Tensor) -> Tensor:
-    """Add shares (I, K) of its companions' to each row: as many columns as there are in `units`."""
-    blended = units.clone()
-    for companion, share in zip(companions.T, shares.T, strict=True):
-        blended.addcmul_(units[companion], share[:, None])
-    return blended
 
 
 def _scales(rows: Tensor) -> Tensor:

@@ -153,15 +153,9 @@ class SessionModel(nn.Module, ABC):
         return self.output_layer(self.items.weight)
 
     @torch.no_grad()
-    def ranked_table(self, *, in_place: bool = False) -> Tensor:  # noqa: ARG002
-        """Return the output layer (I, D) of rankings: what `scores` reads and a teacher teaches.
-
-        Parameters
-        ----------
-        in_place
-            It may take the item table's place, where no session is to be read any more.
-        """
-        return self.item_table()
+    def ranked_table(self, precision: torch.dtype = torch.float32) -> Tensor:
+        """Return the output layer (I, D) of rankings: what `scores` reads and a teacher teaches."""
+        return self.item_table().detach().to(precision)
 
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
         """Score every item (B, I) after left-padded item indices (B, T), for ranking.

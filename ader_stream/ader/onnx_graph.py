@@ -9,18 +9,20 @@
 
 A session is as long as the model looks back, because what a model makes of the last click and of
 the one before it is a shape in its code, and a trace keeps shapes. The weights are not in the
-graph: it reads them where they stand in the safetensors file beside it.
+graph: it reads them where they stand in safetensors files beside it. One of them is the model's
+own; where it ranks with another table than it reads sessions with, that one has a file, too.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import onnx_ir as ir
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -29,6 +31,9 @@ from ader_stream.ader.tensors import Blob, byte_ranges
 
 NO_ITEM = -1
 """Stands before the first click of a session that is shorter than maxlen."""
+
+GRAPH, RANKED = "model.onnx", "ranked.safetensors"
+"""Names of the files: the graph, and the table that it ranks with."""
 
 TALKATIVE = ("torch.onnx", "torch.__trace", "onnxscript", "onnx_ir")
 """Loggers that tell every step, and warn of what is not missed here, torchvision say."""
@@ -40,11 +45,15 @@ class _BestItems(nn.Module):
     def __init__(self, model: SessionModel) -> None:
         super().__init__()
         self.model = model
+        self.layer: Tensor
+        self.register_buffer("layer", model.ranked_table())
+        self.has_own_layer = self.layer.data_ptr() != model.items.weight.data_ptr()
 
     def forward(self, session: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Return items (B, k) and scores (B, k) of sessions (B, maxlen)."""
         inputs = session - NO_ITEM  # padding is 0, and item i is row i − 1
-        scores = self.model.scores(inputs, self.model.ranked_table())  # (B, I)
+        layer = self.layer if self.has_own_layer else self.model.items.weight
+        scores = self.model.scores(inputs, layer)  # (B, I)
         count: Any = k.clamp(max=self.model.n_items).item()  # a symbol while it is traced
         torch._check(count >= 0)  # noqa: SLF001 - documented for torch.export
         torch._check(count <= self.model.n_items)  # noqa: SLF001
@@ -53,8 +62,8 @@ class _BestItems(nn.Module):
         return columns, values
 
 
-def onnx_graph(model: SessionModel, weights: Blob, location: str) -> bytes:
-    """Return an ONNX file whose weights are read from the safetensors file beside it.
+def onnx_files(model: SessionModel, weights: Blob, location: str) -> dict[str, bytes]:
+    """Return an ONNX file and what it reads beside the weights, by their names.
 
     Parameters
     ----------
@@ -65,28 +74,37 @@ def onnx_graph(model: SessionModel, weights: Blob, location: str) -> bytes:
     location
         Its name.
     """
-    example = torch.zeros(2, model.architecture.maxlen, dtype=torch.int64), torch.tensor(1)
+    traced = _BestItems(model).eval()
+    files = {RANKED: save({"layer": traced.layer})} if traced.has_own_layer else {}
+    graph = _trace(traced)
+    for name, blob in {location: weights, **files}.items():
+        _refer(graph, byte_ranges(name, blob), name)
+    _forget_how_it_was_traced(graph)
+    for output in graph.graph.outputs:
+        output.shape = ir.Shape(["batch", "k"])
+    return {GRAPH: ir.to_proto(graph).SerializeToString(deterministic=True), **files}
+
+
+def _trace(best_items: _BestItems) -> ir.Model:
+    maxlen = best_items.model.architecture.maxlen
+    example = torch.zeros(2, maxlen, dtype=torch.int64), torch.tensor(1)
     with _silenced():
         program = torch.onnx.export(
-            _BestItems(model).eval(),
+            best_items,
             example,
             dynamo=True,
             verbose=False,
+            optimize=False,  # it would put the transposed table into the graph
             input_names=["session", "k"],
             output_names=["items", "scores"],
             dynamic_shapes={"session": {0: Dim("batch")}, "k": {}},
         )
     assert program is not None  # only the older exporter returns none
-    graph: ir.Model = program.model
-    _refer(graph, byte_ranges("weights", weights), location)
-    _forget_how_it_was_traced(graph)
-    for output in graph.graph.outputs:
-        output.shape = ir.Shape(["batch", "k"])
-    file: bytes = ir.to_proto(graph).SerializeToString(deterministic=True)
-    return file
+    traced: ir.Model = program.model
+    return traced
 
 
-def _refer(model: ir.Model, places: dict[str, range], location: str) -> None:
+def _refer(model: ir.Model, places: Mapping[str, range], location: str) -> None:
     """Have the graph's weights read from a file; what is folded out of small ones stays in it."""
     for name, value in model.graph.initializers.items():
         place = places.get(name.removeprefix("model."))

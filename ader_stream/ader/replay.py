@@ -160,11 +160,11 @@ class DistilledReplay(ExemplarReplay):
     ) -> None:
         super().__init__(batches)
         self.weight = weight
-        # Read before the table is blended in its place: from blended items, the student would
-        # learn ones that fade into one another, cycle by cycle.
+        # It reads raw items and teaches blended ones: from sessions of blended ones, the student
+        # would learn items that fade into one another, cycle by cycle.
         represented = represent_samples(teacher, batches.exemplars)
         self.represented = torch.from_numpy(represented).to(precision)  # (|E|, D)
-        self.table = teacher.ranked_table(in_place=True).detach().to(precision)  # (I', D)
+        self.table = teacher.ranked_table(precision)  # (I', D)
         self.scratch = Scratch(precision)
 
     def draw(self) -> list[Lesson]:

@@ -6,7 +6,9 @@
 ``KIND.safetensors``    weights, vocabulary, exemplars, optimizer
 ``items.json``          item ids: row i of ``items.weight`` is item i of this list
 ``model.onnx``          the graph from a session to its best items (`onnx_graph`); it
-                        reads its weights from ``weights.safetensors``
+                        reads its weights from ``weights.safetensors`` and
+                        ``ranked.safetensors``
+``ranked.safetensors``  the table that it ranks with, where that is not the item table
 ======================  ==========================================================
 """
 
@@ -39,7 +41,6 @@ from ader_stream.stream.models.signing import SIGNATURE_HEADER, Signer
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 ITEMS = "items.json"
-ONNX = "model.onnx"
 
 
 def export_version(
@@ -71,13 +72,13 @@ def export_version(
     parts = reader.fetch(manifest, KINDS)
     state = decode_state(parts)
     require_counts(manifest, items=len(state.vocabulary), exemplars=len(state.exemplars))
-    graph = _graph_of(state, parts["weights"]) if with_onnx else None
+    files = _onnx_files(state, parts["weights"]) if with_onnx else {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for kind, part in parts.items():
             _file_of(folder, kind).write_bytes(part)
-        if graph:
-            (folder / ONNX).write_bytes(graph)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
         (folder / ITEMS).write_bytes(_json(list(state.vocabulary.items)))
         if signer:
             _, signature = signer.header(_json(manifest))
@@ -119,10 +120,10 @@ def import_version(
     return publisher.publish(manifest | first, parts)
 
 
-def _graph_of(state: State, weights: Blob) -> bytes:
-    from ader_stream.ader.onnx_graph import onnx_graph  # noqa: PLC0415 - needs an extra
+def _onnx_files(state: State, weights: Blob) -> dict[str, bytes]:
+    from ader_stream.ader.onnx_graph import onnx_files  # noqa: PLC0415 - needs an extra
 
-    return onnx_graph(state.model(), weights, _file_of(Path(), "weights").name)
+    return onnx_files(state.model(), weights, _file_of(Path(), "weights").name)
 
 
 def _file_of(folder: Path, kind: str) -> Path:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ader_stream.ader import core as core_module
 from ader_stream.ader.companions import KEPT
 from ader_stream.ader.core import RECENCY, TURN_RATE, Core
 from ader_stream.ader.cycle import train_cycle
@@ -269,8 +270,12 @@ def test_members_learn_one_by_one(pair: Core, loss: Loss) -> None:
     torch.testing.assert_close(of(pair, EachMember(2, loss)), each.mean())
 
 
-def test_a_table_blended_in_its_own_place_is_the_same(pair: Core) -> None:
-    apart = pair.ranked_table()
-    in_place = pair.ranked_table(in_place=True)
-    torch.testing.assert_close(in_place, apart)
-    assert in_place.data_ptr() == pair.items.weight.data_ptr()
+@pytest.mark.parametrize("rows", [1, 4, 9])
+def test_a_table_is_the_same_in_however_many_pieces_it_is_blended(
+    pair: Core, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = pair.ranked_table()
+    monkeypatch.setattr(core_module, "BLENDED_ROWS", rows)
+    torch.testing.assert_close(pair.ranked_table(), at_once, rtol=0, atol=0)
+    half = pair.ranked_table(torch.bfloat16)
+    assert torch.equal(half, at_once.to(torch.bfloat16))

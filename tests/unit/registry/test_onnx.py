@@ -10,10 +10,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import load
 
 from ader_stream.ader.artifact import encode_parts
 from ader_stream.ader.cycle import CycleReport
-from ader_stream.ader.onnx_graph import NO_ITEM, onnx_graph
+from ader_stream.ader.onnx_graph import NO_ITEM, onnx_files
 from ader_stream.ader.ranking import top_k
 from ader_stream.ader.state import State
 from tests.unit.registry.conftest import ITEMS
@@ -29,7 +30,8 @@ class Exported:
     def __init__(self, state: State, folder: Path) -> None:
         weights = encode_parts(state)["weights"]
         (folder / WEIGHTS).write_bytes(weights)
-        (folder / "model.onnx").write_bytes(onnx_graph(state.model(), weights, WEIGHTS))
+        for name, data in onnx_files(state.model(), weights, WEIGHTS).items():
+            (folder / name).write_bytes(data)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # more would only spin, for matrices this small
         self.runtime = onnxruntime.InferenceSession(folder / "model.onnx", options)
@@ -143,9 +145,22 @@ def test_the_same_model_is_the_same_file_and_names_no_place_of_this_machine(
 ) -> None:
     state, _ = cycle
     weights = encode_parts(state)["weights"]
-    graph, again = (onnx_graph(state.model(), weights, WEIGHTS) for _ in range(2))
-    assert graph == again
-    assert b".py" not in graph
+    files, again = (onnx_files(state.model(), weights, WEIGHTS) for _ in range(2))
+    assert files == again
+    assert b".py" not in files["model.onnx"]
+
+
+def test_a_table_that_ranks_alone_is_in_a_file_of_its_own(
+    cycle: tuple[State, CycleReport], second_cycle: tuple[State, CycleReport]
+) -> None:
+    paper, production = (
+        onnx_files(state.model(), encode_parts(state)["weights"], WEIGHTS)
+        for state, _ in (cycle, second_cycle)
+    )
+    assert paper.keys() == {"model.onnx"}
+    assert production.keys() == {"model.onnx", "ranked.safetensors"}
+    [ranked] = load(production["ranked.safetensors"]).values()
+    assert torch.equal(ranked, second_cycle[0].model().ranked_table())
 
 
 def test_a_large_model_is_not_copied_into_the_graph(
