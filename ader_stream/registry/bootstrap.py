@@ -35,7 +35,7 @@ def dataset_block(path: Path, blocks: BlockRule, rule: SessionRule) -> TrainingB
 
 
 def _closed(window: SessionWindow) -> list[Session]:
-    window.take_changed()
+    window.drop_changes()
     return [
         Session(closed.key, tuple(closed.items), tuple(closed.times))
         for closed in window.take_output()

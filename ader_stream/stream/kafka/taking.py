@@ -49,6 +49,7 @@ class Taking:
             f"{self.group}.{partition}",
             linger_ms=LINGER_MS,
             queue_buffering_max_messages=MOST_RECORDS,
+            delivery_report_only_error=True,  # a transaction's commit tells of all of them
         )
         retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
         return self.restored(consumer, partition, producer)

@@ -162,7 +162,7 @@ class PrefixFollower:
     def _drop_outputs(self) -> None:
         """Drop what only the sessionizer needs."""
         self._window.take_output()
-        self._window.take_changed()
+        self._window.drop_changes()
         self._intake.take_refused()
         self._intake.event_ids.drop_changes()
 

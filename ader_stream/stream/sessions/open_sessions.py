@@ -112,14 +112,17 @@ class OpenSessions:
         """Take note that something of a key has gone, and whether `take_changed` has told of it."""
         self._left[key] = is_known or self._left.get(key, False)
 
-    def take_changed(self, capped: Container[str]) -> list[KeySessions]:
-        """Return the keys of which something has changed since the last call.
+    def take_changed(self, capped: Container[str]) -> Iterator[KeySessions]:
+        """Yield the keys of which something has changed since the last call.
 
-        One that has come and gone meanwhile is left out, if it is not `capped`.
+        One that has come and gone meanwhile is left out, if it is not `capped`. Nothing else may
+        be done here before all are drawn. They are not collected first: among a million sessions,
+        each would have left the processor's caches before it is written.
         """
         changed, self.changed = self.changed, []
         left, self._left = self._left, {}
-        return [*self._grown(changed, left), *self._left_by(left, capped)]
+        yield from self._grown(changed, left)
+        yield from self._left_by(left, capped)
 
     def _grown(
         self, changed: Iterable[OpenSession], left: dict[str, bool]

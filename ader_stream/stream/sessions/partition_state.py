@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from ader_stream.stream.clicks.decoder import RESERVED_KEY
@@ -18,6 +19,7 @@ from ader_stream.stream.sessions.avro_bytes import count_bytes, long_bytes
 from ader_stream.stream.sessions.event_ids import Segment
 from ader_stream.stream.sessions.open_columns import read_plain
 from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.open_sessions import KeySessions
 from ader_stream.stream.sessions.outputs import BlockCounts
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.stream.sessions.session_records import carried_of, extra_of
@@ -30,13 +32,13 @@ PARTITION_KEY = RESERVED_KEY.encode()
 READ_AT_ONCE = 20_000
 """Keys that are read side by side."""
 
-KEYS_AT_ONCE = 1_000
+KEYS_AT_ONCE = 300
 """So many stay in the processor's caches from one step of writing them to the next."""
 
 FLAGS = (b"\0", b"\1")
 """Avro's boolean."""
 
-Change = tuple[bytes, bytes | None, Headers]
+Change = tuple[bytes | str, bytes | None, Headers]
 """Key, value (None: a tombstone) and headers of a changelog record."""
 
 DeadLetter = dict[str, Any]
@@ -96,18 +98,16 @@ def decode_partition_state(changelog: Iterable[Record]) -> PartitionState:
     return state
 
 
-def encode_keys(
-    keys: Sequence[tuple[str, list[OpenSession]]], capped_until: Mapping[str, int]
-) -> Iterator[Change]:
+def encode_keys(keys: Iterable[KeySessions], capped_until: Mapping[str, int]) -> Iterator[Change]:
     """Yield the records of keys with their open sessions: a tombstone where nothing is to know."""
     headers, block_bytes = headers_for("OpenSessions"), cache(long_bytes)
-    for begin in range(0, len(keys), KEYS_AT_ONCE):
-        some = keys[begin : begin + KEYS_AT_ONCE]
+    keys = iter(keys)
+    while some := list(islice(keys, KEYS_AT_ONCE)):
         clicks = clicks_pieces([session for _, sessions in some for session in sessions])
         for key, sessions in some:
             until = capped_until.get(key)
             if not sessions and until is None:
-                yield key.encode(), None, []
+                yield key, None, []
                 continue
             pieces = [count_bytes(len(sessions))] if sessions else []
             for session in sessions:
@@ -115,7 +115,7 @@ def encode_keys(
                 pieces.extend(next(clicks))
                 pieces.append(FLAGS[session.is_full])
             pieces.append(b"\0\0" if until is None else b"\0\2" + long_bytes(until))
-            yield key.encode(), b"".join(pieces), headers
+            yield key, b"".join(pieces), headers
 
 
 def encode_partition(window: WindowState, next_offset: int, topic_id: str) -> Change:

@@ -261,13 +261,19 @@ class SessionWindow:
         output, self._output = self._output, []
         return output
 
-    def take_changed(self) -> list[KeySessions]:
-        """Return the keys of which sessions or `capped_until` have changed since the last call.
+    def take_changed(self) -> Iterator[KeySessions]:
+        """Yield the keys of which sessions or `capped_until` have changed since the last call.
 
-        Each with its open sessions; a key that has come and gone meanwhile is left out.
+        Each with its open sessions; a key that has come and gone meanwhile is left out. Draw all of
+        them before the next click.
         """
         self._close_over()
         return self._open.take_changed(self._capped.until)
+
+    def drop_changes(self) -> None:
+        """Give up what `take_changed` would yield: nobody keeps a changelog."""
+        for _ in self.take_changed():
+            pass
 
     def sessions_of(self, key: str) -> list[OpenSession]:
         """Return the open sessions of a key, in order of their first clicks.
