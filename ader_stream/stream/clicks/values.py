@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import fastavro
 import msgspec
 from fastavro import _read_py
+from fastavro.io.binary_decoder import BinaryDecoder
 
 from ader_stream.errors import ClickError, SettingsError
 from ader_stream.stream.clicks.avro_columns import Columns, columns_reader
@@ -22,6 +23,9 @@ ReadValue = Callable[[bytes | None], Fields]
 
 HEADER_BYTES = 5
 """A zero, then the schema's id as four bytes, big endian."""
+
+VARINT_BYTES = 10
+"""The most that 64 bits take."""
 
 _decode_json = msgspec.json.Decoder().decode
 
@@ -39,15 +43,12 @@ def read_json(value: bytes | None) -> Fields:
 
 def avro_reader(schema: Any) -> ReadValue:
     """Return what reads the one record that a value holds, written with a schema."""
-    # The C reader follows a type that holds itself until the stack ends, and the process with it:
-    # a click of 40 kB is enough. The one in Python stops at its recursion limit.
-    read = (_read_py if is_recursive(schema) else fastavro).schemaless_reader
-    buffer_of, schema = io.BytesIO, fastavro.parse_schema(schema)
+    buffer_of, read = io.BytesIO, _recursive(schema) if is_recursive(schema) else _flat(schema)
 
     def read_avro(value: bytes | None) -> Fields:
         buffer = buffer_of(value or b"")
         try:
-            fields = read(buffer, schema, None)
+            fields = read(buffer)
         except Exception as error:
             raise ClickError("malformed", f"not the Avro schema's: {error!r}") from None
         if buffer.read(1) or type(fields) is not dict:
@@ -56,6 +57,39 @@ def avro_reader(schema: Any) -> ReadValue:
         return fields
 
     return read_avro
+
+
+def _flat(schema: Any) -> Callable[[io.BytesIO], Any]:
+    parsed, read = fastavro.parse_schema(schema), fastavro.schemaless_reader
+    return lambda buffer: read(buffer, parsed, None)
+
+
+def _recursive(schema: Any) -> Callable[[io.BytesIO], Any]:
+    """Return what reads a type that holds itself.
+
+    The C reader follows it until the stack ends, and the process with it: a click of 40 kB is
+    enough. The one in Python stops at its recursion limit.
+    """
+    named: dict[str, dict[str, Any]] = {"writer": {}, "reader": {}}
+    parsed = fastavro.parse_schema(schema, named["writer"])
+    read: Callable[..., Any] = _read_py.read_data
+    decoder_of: Callable[[io.BytesIO], BinaryDecoder] = _BoundedDecoder
+    return lambda buffer: read(decoder_of(buffer), parsed, named, None, {})
+
+
+class _BoundedDecoder(BinaryDecoder):
+    """Reads whole numbers of 64 bits. The one it is made from reads on while bytes say so."""
+
+    def read_long(self) -> int:
+        number = 0
+        for position in range(VARINT_BYTES):
+            byte: bytes = self.fo.read(1)
+            if not byte:
+                raise EOFError
+            number |= (byte[0] & 127) << 7 * position
+            if byte[0] < 128:
+                return (number >> 1) ^ -(number & 1)
+        raise ValueError(f"a whole number of more than {VARINT_BYTES} bytes")
 
 
 class ValueReaders(NamedTuple):

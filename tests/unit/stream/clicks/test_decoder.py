@@ -323,7 +323,8 @@ def test_a_field_that_the_schema_has_not_is_a_wrong_setting(tmp_path: Path, name
         avro_decoder(tmp_path, VISIT, time=name)
 
 
-def test_a_value_that_holds_itself_without_end_does_not_end_the_process(tmp_path: Path) -> None:
+def decoder_of_what_holds_itself(tmp_path: Path) -> tuple[ClickDecoder, bytes]:
+    """A decoder of clicks with such a type, and one of them."""
     node = {
         "type": "record",
         "name": "Node",
@@ -331,11 +332,31 @@ def test_a_value_that_holds_itself_without_end_does_not_end_the_process(tmp_path
     }
     schema = record_of("string", "string", "long")
     schema["fields"].append({"name": "trail", "type": node})
-    decoder = avro_decoder(tmp_path, schema)
-    value = avro(schema, visit("u", "s", 5) | {"trail": {"next": {"next": None}}})
+    value = visit("u", "s", 5) | {"trail": {"next": {"next": None}}}
+    return avro_decoder(tmp_path, schema), avro(schema, value)
+
+
+def test_a_value_that_holds_itself_without_end_does_not_end_the_process(tmp_path: Path) -> None:
+    decoder, value = decoder_of_what_holds_itself(tmp_path)
     assert decoder.decode(FakeRecord(value)) == Click("u", "s", 5)
     endless = value[:-2] + b"\2" * 100_000 + b"\0"
     assert reason_of(decoder, endless) == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("time", "reason"),
+    [
+        (b"\xff" * 9 + b"\x01", "bad-value"),
+        (b"\xff" * 10 + b"\x01", "malformed"),
+        (b"\xff" * 20_000 + b"\x01", "malformed"),
+    ],
+)
+def test_a_number_without_end_beside_a_type_that_holds_itself_is_malformed(
+    time: bytes, reason: str, tmp_path: Path
+) -> None:
+    """Python cannot even write a number of 14,000 bits into the letter."""
+    decoder, value = decoder_of_what_holds_itself(tmp_path)
+    assert reason_of(decoder, value.replace(b"\n", time)) == reason
 
 
 def test_avro_fields_inside_others_are_named_with_dots(tmp_path: Path) -> None:
