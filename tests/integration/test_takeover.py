@@ -152,7 +152,7 @@ def test_a_worker_in_whose_name_another_joins_ends_and_says_so(system: System) -
     first = system.start("sessionizer", kafka=kafka)
     system.wait_until_holding(first)
     second = system.start("sessionizer", kafka=kafka)
-    assert first.wait() == 1
+    assert first.wait() == 1  # it has asked once more, which the other one has, too
     assert first.logged("give each its own, or let this one end")
     clicks = [
         click for block in simulated_clicks(system.settings.block_rule, 1, 30) for click in block
@@ -171,7 +171,9 @@ def test_a_worker_waits_until_the_group_has_given_up_its_dead_namesake(
         system.wait_until_holding(first)
         first.kill()
         second = system.start("sessionizer")
-        system.wait_until(lambda: second.logged("gives up this name's last owner"), "it waits")
+        system.wait_until(
+            lambda: second.logged("has this worker's name for another one"), "it waits"
+        )
         rule = system.settings.block_rule
         clicks = [click for block in simulated_clicks(rule, 1, 30) for click in block]
         system.send(clicks)

@@ -30,8 +30,11 @@ broker has just begun."""
 _DEAD_CLIENT = (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID)  # noqa: SLF001
 """What a client says before it falls silent for good."""
 
-_NAME_IN_USE = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
-"""What it says besides where its name is taken (`consumer` protocol): there is no code for it."""
+_NAME_IN_USE = tuple(
+    KafkaError(code).str()
+    for code in (KafkaError.UNRELEASED_INSTANCE_ID, KafkaError.FENCED_INSTANCE_ID)
+)
+"""What it says besides where its name is taken: there need not be a code for it."""
 
 
 def read_to_end(
@@ -135,7 +138,8 @@ def _ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int
 
 def _raise_if_final(error: KafkaError, topic: str | None) -> None:
     if error.code() in _DEAD_CLIENT:
-        kind = NameInUseError if _NAME_IN_USE in error.str() else AderError
+        is_name = any(reason in error.str() for reason in _NAME_IN_USE)
+        kind = NameInUseError if is_name else AderError
         raise kind(
             f"{error.str()}; expected that no other worker joins with this one's "
             "group.instance.id (kafka.librdkafka): give each its own, or let this one end"

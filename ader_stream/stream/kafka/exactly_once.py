@@ -23,7 +23,7 @@ from ader_stream.errors import FencedError, NameInUseError, NotYetError
 from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.commit_pace import CommitPace
-from ader_stream.stream.kafka.membership import subscribe
+from ader_stream.stream.kafka.membership import NameClaim, subscribe
 from ader_stream.stream.kafka.partition_task import Held, PartitionTask
 from ader_stream.stream.kafka.producing import abort, back_off
 from ader_stream.stream.kafka.records import Record
@@ -36,10 +36,6 @@ log = structlog.get_logger(__name__)
 PARTITION = methodcaller("partition")
 POLL_SECONDS = 0.1
 REJOIN_SECONDS = 1.0
-
-RELEASE_SECONDS = 120.0
-"""A name that is in use for longer is no dead member's: brokers let none be silent for so long
-(`group.consumer.max.session.timeout.ms`, a minute)."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ class ExactlyOnceLoop:
         self._consumer: Consumer
         self._waiting: WaitingPartitions
         self._is_leaving = False
-        self._refused_since: float | None = None
+        self._name = NameClaim()
         self.has_joined = False
 
     @property
@@ -121,7 +117,7 @@ class ExactlyOnceLoop:
         membership, not the process: the group alone says who owns a partition, so a worker that
         was away for too long must ask again instead of taking its old partitions back. So does a
         request that failed while partitions were taken: brokers come back. So does a group that
-        has not yet given up the one whose place this worker takes.
+        has this worker's name for another one, as far as `NameClaim` goes.
 
         Raises
         ------
@@ -135,7 +131,7 @@ class ExactlyOnceLoop:
             try:
                 self._run_as_member(should_stop, on_round)
             except NameInUseError as error:
-                self._note_name_in_use(error)
+                self._name.note_refusal(error)
                 time.sleep(REJOIN_SECONDS)
             except (FencedError, KafkaException) as error:
                 log.warning("leaving the group and joining anew", reason=str(error))
@@ -144,14 +140,6 @@ class ExactlyOnceLoop:
                 self._held.clear()  # nothing left to commit: leaving must not try again
                 self._is_leaving = True
                 self._consumer.close()
-
-    def _note_name_in_use(self, error: NameInUseError) -> None:
-        now = time.monotonic()
-        if self._refused_since is None:
-            self._refused_since = now
-            log.warning("waiting until the group gives up this name's last owner")
-        elif now - self._refused_since > RELEASE_SECONDS:
-            raise error
 
     def _run_as_member(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
         subscribe(
@@ -248,7 +236,7 @@ class ExactlyOnceLoop:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True
-        self._refused_since = None
+        self._name.note_joined()
         if self._is_leaving:
             # The rebalance was under way when `close` began. What it brings goes back at once:
             # a consumer that closes answers no request, and taking a partition would wait for one.

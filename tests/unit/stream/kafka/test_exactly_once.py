@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from ader_stream.errors import FencedError, NameInUseError, TopicError
-from ader_stream.stream.kafka import exactly_once
+from ader_stream.stream.kafka import exactly_once, membership
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.partition_task import Held
@@ -229,7 +229,7 @@ def test_a_worker_asks_again_while_a_dead_member_has_its_name(refused) -> None:
 
 
 def test_a_worker_whose_name_stays_in_use_ends(refused, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exactly_once, "RELEASE_SECONDS", 0.02)
+    monkeypatch.setattr(membership, "RELEASE_SECONDS", 0.02)
     loop, consumer = refused(10**9)
     with pytest.raises(NameInUseError, match="give each its own"):
         loop.run(lambda: False, lambda: None)
