@@ -40,6 +40,7 @@ TOKENS = [
     b"__partition__",
     b"\xff" * 9 + b"\x01",
     b"\x80" * 20,
+    b"\x80" * 20_000,
     b"\x02" * 50_000,
     b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01",
     b"\0\0\0\0",
