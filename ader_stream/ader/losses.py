@@ -76,8 +76,8 @@ class Labels:
 
     def subtract_from(self, probabilities: Tensor, rows: slice) -> None:
         """Take 1 off the labels' probabilities."""
-        columns = self.labels[rows, None] - 1
-        probabilities.scatter_add_(1, columns, probabilities.new_full(columns.shape, -1.0))
+        # Not `scatter_add_`: where the precision is narrow, that copies all probabilities.
+        probabilities[torch.arange(len(probabilities)), self.labels[rows] - 1] -= 1
 
     def plain(self) -> Tensor:
         """Return the labels' columns."""

@@ -120,9 +120,9 @@ def run(asked: Request) -> None:
         require("matplotlib")  # before hours of training
     last = len(period_files(asked.dataset)) - 1 if asked.cycles is None else asked.cycles
     blocks = read_folder_sessions(asked.dataset, range(last + 1))
-    result = _result_file(asked)
     how = method(asked.method)
     hyper = overridden(recipe(asked.recipe), asked.overrides)
+    result = _result_file(asked, hyper.precision)
     finished = len(result.cycles)
     resumed = (finished, load_state(result.states, finished)) if finished else None
     work = _work(how, blocks[:last])
@@ -145,7 +145,7 @@ def _keep(
         _draw(result, asked.plots)
 
 
-def _result_file(asked: Request) -> ResultFile:
+def _result_file(asked: Request, precision: torch.dtype) -> ResultFile:
     if not asked.out.parent.is_dir():
         raise InputError(f"--out {asked.out}: its folder is not there; create it first")
     first, *_ = period_files(asked.dataset)
@@ -160,7 +160,10 @@ def _result_file(asked: Request) -> ResultFile:
             "seed": asked.seed,
             "versions": _versions(),
         },
-        machine=describe_machine(torch.get_num_threads()),
+        machine={
+            **describe_machine(torch.get_num_threads()),
+            "precision": str(precision).removeprefix("torch."),
+        },
     )
     if asked.resume:
         result.resume()

@@ -82,7 +82,8 @@ def test_result_has_what_programs_rely_on(run: Run) -> None:
         *("dataset", "fingerprint", "method", "recipe", "overrides", "seed", "versions"),
         *("machine", "cycles", "mean"),
     ]
-    assert set(result["machine"]) == {"processor", "cores", "threads", "memory_bytes"}
+    expected = {"processor", "cores", "threads", "memory_bytes", "precision"}
+    assert set(result["machine"]) == expected
     assert result["machine"]["threads"] == torch.get_num_threads()
     assert result["overrides"] == SMALL
     [cycle] = result["cycles"]

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
+import torch
 
-from ader_stream.ader.recipes import PAPER, RECIPES, recipe
+from ader_stream.ader.recipes import PAPER, PRODUCTION, RECIPES, recipe
 from ader_stream.errors import SettingsError
 
 
@@ -24,3 +25,21 @@ def test_model_is_built_as_the_recipe_says(name: str) -> None:
 def test_unknown_recipe_names_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"'papyrus' is not known; use one of: paper"):
         recipe("papyrus")
+
+
+@pytest.mark.parametrize(
+    ("unit", "precision"),
+    [
+        ("amx_bf16", torch.bfloat16),
+        ("avx512_bf16", torch.bfloat16),
+        ("avx512_f", torch.float32),
+    ],
+)
+def test_products_are_narrow_where_the_processor_multiplies_narrow_numbers(
+    unit: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True, "amx_fp16": False})
+    assert PAPER.precision == precision
+    assert PRODUCTION.precision == torch.float32, "it scores few items"
+    assert replace(PRODUCTION, output_precision="bfloat16").precision == torch.bfloat16
