@@ -25,6 +25,9 @@ from ader_stream.ader.scratch import Scratch
 SCORES_AT_ONCE = 2**26
 """Scores held at a time, 256 MiB of float32: larger catalogues go by fewer sessions."""
 
+ROWS_AT_ONCE = 2**13
+"""Rows of a narrow product that are widened together: they are still in the processor's caches."""
+
 
 class Target(Protocol):
     """What a run of sessions should say of the next item."""
@@ -298,8 +301,10 @@ def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
     """Add left @ right to `out`, which may be wider than they are."""
     if out.dtype == left.dtype:
         out.addmm_(left, right)
-    else:
-        out += left @ right
+        return
+    for first in range(0, len(out), ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        out[rows] += left[rows] @ right
 
 
 def adaptive_weight(

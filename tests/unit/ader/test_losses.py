@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ader_stream.ader import losses
 from ader_stream.ader.losses import (
     FusedLoss,
     Labels,
@@ -124,7 +125,11 @@ def test_gradients_follow_the_weight_of_what_comes_after() -> None:
     torch.testing.assert_close(twice[1].grad, 2 * once[1].grad)
 
 
-def test_bfloat16_gradient_stays_close_to_float32() -> None:
+@pytest.mark.parametrize("rows_at_once", [2, losses.ROWS_AT_ONCE])
+def test_bfloat16_gradient_stays_close_to_float32(
+    rows_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "ROWS_AT_ONCE", rows_at_once)
     exact = gradients(FusedLoss(torch.float32), random_case())
     rough = gradients(FusedLoss(torch.bfloat16), random_case())
     for ours, theirs in zip(rough, exact, strict=True):
