@@ -80,7 +80,8 @@ class Labels:
     def subtract_from(self, probabilities: Tensor, rows: slice) -> None:
         """Take 1 off the labels' probabilities."""
         # Not `scatter_add_`: where the precision is narrow, that copies all probabilities.
-        probabilities[torch.arange(len(probabilities)), self.labels[rows] - 1] -= 1
+        every = torch.arange(len(probabilities), device=probabilities.device)
+        probabilities[every, self.labels[rows] - 1] -= 1
 
     def plain(self) -> Tensor:
         """Return the labels' columns."""
