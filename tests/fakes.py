@@ -225,6 +225,8 @@ class FakeProducer:
         Flushes after which nothing was delivered.
     committed
         Records of each transaction that was committed.
+    is_settled
+        It was lost, and nothing of it is on its way.
     """
 
     kafka: FakeKafka
@@ -233,6 +235,8 @@ class FakeProducer:
     room: int = 1_000_000
     undelivered: int = 0
     committed: list[int] = field(default_factory=list)
+    is_settled: bool = False
+    _is_lost: bool = False
     _commits: int = 0
     _queue: list[tuple[Any, ...]] = field(default_factory=list)
     _sent: list[tuple[Any, ...]] = field(default_factory=list)
@@ -281,7 +285,9 @@ class FakeProducer:
 
     def flush(self, timeout: float) -> int:
         """Deliver what is queued; what is in an open transaction stays unseen."""
-        if self.undelivered:
+        if self._is_lost:
+            self.is_settled = True
+        elif self.undelivered:
             self.undelivered -= 1
         elif self._is_open:
             self.poll(0)
@@ -293,6 +299,11 @@ class FakeProducer:
             for *_, on_delivery in self._sent:
                 on_delivery(self.refusal, None)
         return 0
+
+    def purge(self, *, in_flight: bool) -> None:
+        assert not in_flight, "whose answers would come later"
+        self._queue.clear()
+        self._is_lost = True
 
     def abort_transaction(self, timeout: float) -> None:
         self._queue.clear()

@@ -21,6 +21,9 @@ Key = bytes | str | None
 Keyed = tuple[Key, bytes | None, Headers | None]
 """Key, value and headers of a record."""
 
+SETTLE_SECONDS = 5.0
+"""How long requests of a lost producer are waited for."""
+
 QUEUE_SECONDS = 0.1
 """How long a full queue is waited for at a time."""
 
@@ -191,3 +194,13 @@ def abort(producer: Producer) -> None:
         retried(lambda: producer.abort_transaction(REQUEST_TIMEOUT))
     except KafkaException as exception:
         log.warning("abort failed", error=exception.args[0].str())
+
+
+def settle(producer: Producer) -> None:
+    """Let a lost producer come to rest, so that nothing is on its way when it goes.
+
+    A process was seen to end with its heap corrupted as librdkafka gave up a fenced producer while
+    answers to its requests came in.
+    """
+    producer.purge(in_flight=False)
+    producer.flush(SETTLE_SECONDS)

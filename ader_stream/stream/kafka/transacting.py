@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.partition_task import Held
-from ader_stream.stream.kafka.producing import Transaction, abort, side_by_side
+from ader_stream.stream.kafka.producing import Transaction, abort, settle, side_by_side
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +90,7 @@ def abort_failed(topic: str, partition: int, held: Held, exception: KafkaExcepti
     """
     error = exception.args[0]
     if error.fatal():
+        settle(held.producer)
         raise FencedError(f"producer of partition {partition}: {error.str()}") from None
     held.aborts += 1
     log.warning("transaction aborted", partition=partition, aborts=held.aborts, error=error.str())

@@ -20,7 +20,7 @@ from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import CHUNK_TYPE, TYPE_HEADER
-from ader_stream.stream.kafka.producing import abort, produce, retried
+from ader_stream.stream.kafka.producing import abort, produce, retried, settle
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import (
@@ -237,6 +237,7 @@ class ModelPublisher:
             except KafkaException as exception:
                 error = exception.args[0]
                 if error.fatal():
+                    settle(self._producer)
                     raise FencedError(f"publishing: {error.str()}") from None
                 log.warning("publishing aborted", attempt=attempt, error=error.str())
                 abort(self._producer)

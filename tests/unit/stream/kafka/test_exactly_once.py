@@ -16,7 +16,7 @@ from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.partition_task import Held
 from ader_stream.stream.kafka.producing import Transaction, produce, retried, side_by_side
-from ader_stream.stream.kafka.transacting import commit_side_by_side
+from ader_stream.stream.kafka.transacting import abort_failed, commit_side_by_side
 from tests.fakes import FakeKafka, FakeProducer, FakeReader, FakeRecord
 
 RETRIABLE = KafkaError(KafkaError._TIMED_OUT, retriable=True)
@@ -100,6 +100,14 @@ def test_a_request_that_does_not_return_is_given_up() -> None:
     with pytest.raises(FencedError, match=r"partition 1 has not returned in 0.05 s"):
         side_by_side(lambda partition: partition and release.wait() and None, [0, 1], 0.05)
     release.set()
+
+
+def test_nothing_of_a_lost_producer_is_on_its_way_when_it_goes() -> None:
+    producer = FakeProducer(FakeKafka())
+    fenced = KafkaException(KafkaError(KafkaError._FENCED, "fenced by another", fatal=True))
+    with pytest.raises(FencedError, match="fenced by another"):
+        abort_failed("clicks", 1, Held(FakeTask(), producer, 0, 0), fenced)
+    assert producer.is_settled
 
 
 def test_a_request_of_one_partition_is_repeated_while_that_may_help() -> None:

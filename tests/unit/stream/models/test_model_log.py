@@ -182,6 +182,7 @@ def test_who_is_fenced_while_publishing_leaves_no_version(kafka: FakeKafka, comm
     with pytest.raises(FencedError, match="fenced by another"):
         publish(kafka, **{f"at_{commit}": FENCED})
     assert manifests(kafka) == []
+    assert kafka.producers[-1].is_settled
 
 
 def test_the_next_leader_publishes_over_what_a_dead_one_left(kafka: FakeKafka) -> None:
