@@ -324,6 +324,15 @@ class FakeProducer:
         self._told = len(self._sent)
 
 
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 def as_bytes(key: bytes | str | None) -> bytes | None:
     return key.encode() if isinstance(key, str) else key
 

@@ -44,8 +44,9 @@ CASES = [
 ]
 """Partitions, visitors at a time, clicks until all of them have come and others leave, clicks in
 all. A session stays open for half an hour after its last click: a million of them or more. One
-that is behind commits every 280,000 clicks or so: what is measured has to be several times that,
-since the first commit in it writes what came before."""
+that is behind commits every 280,000 clicks or so, and among a million sessions nearly
+each of them is a record: what is measured has to be several times that, for the first commit writes
+what came before."""
 
 QUIX = "3.28.1"
 QUIX_CLICKS = {"partition": (27_000, 27_500), "key": (27_000, 60_000)}

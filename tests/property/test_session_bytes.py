@@ -12,7 +12,7 @@ from ader_stream.stream.sessions.open_columns import read_plain
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.partition_state import decode_partition_state, encode_keys
 from ader_stream.stream.sessions.session_records import encode_outputs
-from tests.fakes import FakeRecord
+from tests.fakes import FakeRecord, as_bytes
 
 texts = st.text(max_size=4) | st.text("ab", min_size=60, max_size=140)
 times = (
@@ -102,7 +102,7 @@ def test_what_is_written_of_keys_comes_back(
 ) -> None:
     capped = data.draw(st.dictionaries(st.sampled_from(["", *keys]), numbers, max_size=1))
     changelog = [
-        FakeRecord(value, str(key).encode(), headers=headers)
+        FakeRecord(value, as_bytes(key), headers=headers)
         for key, value, headers in encode_keys(keys.items(), capped)
     ]
     for key, sessions in keys.items():
@@ -118,8 +118,8 @@ def test_what_is_written_of_keys_comes_back(
 def test_a_session_of_which_there_is_no_more_to_say_is_read_side_by_side(
     session: OpenSession,
 ) -> None:
-    [(key, value, _)] = encode_keys([(session.key, [session])], {})
-    [found] = read_plain([str(key).encode()], [value or b""])
+    [(_, value, _)] = encode_keys([(session.key, [session])], {})
+    [found] = read_plain([session.key.encode()], [value or b""])
     assert found is None or state_of(found) == state_of(session)
     assert (found is None) == (len(session.times) > 100)
 

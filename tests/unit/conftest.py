@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from tests.fakes import Clock
+
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,3 +21,8 @@ def logs_as_they_were() -> Iterator[None]:
     """A command line sets up logs for its process, with the standard error of its test."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

@@ -25,7 +25,7 @@ from ader_stream.stream.dead_letters.letters import (
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.kafka.producing import abort, produce, retried
+from ader_stream.stream.kafka.producing import abort, produce, retried, settle
 from ader_stream.stream.kafka.topics import Topics
 
 BATCH_LETTERS = 500
@@ -181,6 +181,7 @@ def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
 def _failure(producer: Producer, exception: KafkaException) -> AderError:
     error = exception.args[0]
     if error.fatal():
+        settle(producer)
         return FencedError("another replay of dead letters has started; this one has stopped")
     abort(producer)
     return AderError(

@@ -19,7 +19,7 @@ from ader_stream.stream.clicks.schema_registry import (
     SchemaRegistry,
 )
 from ader_stream.types import Click
-from tests.fakes import FakeRecord
+from tests.fakes import Clock, FakeRecord
 from tests.registry import Registry, running_registry
 
 VISIT = {
@@ -34,24 +34,10 @@ VISIT = {
 VALUE = {"user": "u", "sku": 1, "at": 5}
 
 
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
 def server() -> Iterator[Registry]:
     with running_registry() as registry:
         yield registry
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

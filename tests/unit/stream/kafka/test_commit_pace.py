@@ -3,20 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ader_stream.stream.kafka.commit_pace import CommitPace
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.fakes import Clock
 
 
 @pytest.fixture

@@ -6,20 +6,9 @@ import pytest
 
 from ader_stream.errors import NameInUseError
 from ader_stream.stream.kafka.membership import RELEASE_SECONDS, NameClaim
+from tests.fakes import Clock
 
 REFUSED = NameInUseError("taken; give each its own")
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -33,9 +22,9 @@ def claim(clock: Clock) -> NameClaim:
 def test_a_dead_members_name_is_asked_for_until_the_group_must_have_given_it_up(
     claim: NameClaim, clock: Clock
 ) -> None:
-    clock.now = RELEASE_SECONDS
+    clock.seconds = RELEASE_SECONDS
     claim.note_refusal(REFUSED)
-    clock.now += 1
+    clock.seconds += 1
     with pytest.raises(NameInUseError):
         claim.note_refusal(REFUSED)
 
@@ -44,7 +33,7 @@ def test_a_name_that_is_taken_away_again_soon_after_it_was_given_is_anothers(
     claim: NameClaim, clock: Clock
 ) -> None:
     claim.note_joined()
-    clock.now = RELEASE_SECONDS
+    clock.seconds = RELEASE_SECONDS
     with pytest.raises(NameInUseError):
         claim.note_refusal(REFUSED)
 
@@ -54,5 +43,5 @@ def test_a_broker_that_comes_back_once_in_a_while_takes_no_worker_away(
 ) -> None:
     for _ in range(3):
         claim.note_joined()
-        clock.now += RELEASE_SECONDS + 1
+        clock.seconds += RELEASE_SECONDS + 1
         claim.note_refusal(REFUSED)

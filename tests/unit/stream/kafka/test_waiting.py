@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 
 from ader_stream.errors import NotYetError
 from ader_stream.stream.kafka.waiting import WaitingPartitions
+from tests.fakes import Clock
 
 
 class FakeConsumer:
@@ -24,23 +25,9 @@ class FakeConsumer:
         self.told.append(("seek", place.partition, place.offset))
 
 
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
 def consumer() -> FakeConsumer:
     return FakeConsumer()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.idle_advances import PATIENCE_SECONDS, IdleAdvances
 from ader_stream.stream.sessions.outputs import IdleAdvance
-from tests.fakes import FakeKafka, FakeRecord
+from tests.fakes import Clock, FakeKafka, FakeRecord
 
 TOPICS = Topics("ader")
 PAUSE = 30_000
@@ -38,13 +38,6 @@ class Sessionizer:
         return self.log("IdleAdvance", next_offset=next_offset, watermark=watermark)
 
 
-class Clock:
-    seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
 def kafka() -> FakeKafka:
     return FakeKafka()
@@ -53,11 +46,6 @@ def kafka() -> FakeKafka:
 @pytest.fixture
 def sessionizer(kafka: FakeKafka) -> Sessionizer:
     return Sessionizer(kafka)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

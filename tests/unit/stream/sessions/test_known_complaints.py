@@ -13,11 +13,10 @@ from prometheus_client import CollectorRegistry
 from ader_stream.stream.kafka.codec import decode
 from ader_stream.stream.sessions.sessionizing import Idling
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
-from tests.fakes import FakeKafka, FakeRecord
+from tests.fakes import Clock, FakeKafka, FakeRecord
 from tests.unit.stream.sessions.test_sessionizing import (
     PARTITION,
     TOPICS,
-    Clock,
     Sessionizer,
     UnreadableHeaders,
     click,
@@ -50,7 +49,7 @@ def test_windows_close_on_an_idle_stream(kafka: FakeKafka) -> None:
     busy.tell(PARTITION + 1, 1500)
     busy._producer.flush(1)
     hints.hear()
-    clock.now = 60.0
+    clock.seconds = 60.0
     sessionizer.task.tick(is_at_end=True)
     sessionizer.commit()
     assert keys_of(kafka) == [["a"]]
@@ -66,7 +65,7 @@ def test_no_wall_clock_closes_a_window_so_a_replay_cuts_what_the_live_run_did(
     for offset, time in enumerate([10, 60, 110, 300, 1100]):
         sessionizer.process(click("a", time, offset))
         sessionizer.commit()
-        clock.now += seconds_between
+        clock.seconds += seconds_between
         sessionizer.task.tick(is_at_end=True)
     cut = [
         value["sessions"][0]["times"]

@@ -23,7 +23,7 @@ from ader_stream.stream.sessions.sessionizing import (
 )
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
-from tests.fakes import FakeKafka, FakeProducer, FakeRecord
+from tests.fakes import Clock, FakeKafka, FakeProducer, FakeRecord
 
 TOPICS = Topics("ader")
 PARTITION = 2
@@ -416,18 +416,6 @@ def test_a_topic_that_was_deleted_and_made_anew_is_named(
 # --- idle partitions
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 def hints(kafka: FakeKafka, clock: Clock) -> WatermarkHints:
     return WatermarkHints(kafka, TOPICS, clock)
@@ -451,7 +439,7 @@ def test_a_window_closes_on_an_idle_partition(
     idler.process(click("a", 10, offset=4))
     idler.commit()
     tell(kafka, hints, 1500)
-    clock.now = 60.0
+    clock.seconds = 60.0
     idler.task.tick(is_at_end=True)
     assert idler.task.is_dirty()
     idler.commit()
@@ -465,7 +453,7 @@ def test_an_empty_partition_ends_the_blocks_that_the_others_have_ended(
     kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
 ) -> None:
     tell(kafka, hints, 1500)
-    clock.now = 60.0
+    clock.seconds = 60.0
     idler.task.tick(is_at_end=True)
     idler.commit()
     assert [value.get("block") for _, _, value in written(kafka, TOPICS.sessions)] == [None, 0]
@@ -480,11 +468,11 @@ def test_a_partition_that_is_not_idle_follows_nobody(
     seconds: float,
     is_at_end: bool,
 ) -> None:
-    clock.now = 10.0
+    clock.seconds = 10.0
     idler.process(click("a", 10))
     idler.commit()
     tell(kafka, hints, 1500)
-    clock.now = 10.0 + seconds
+    clock.seconds = 10.0 + seconds
     idler.task.tick(is_at_end=is_at_end)
     assert not idler.task.is_dirty()
 
@@ -495,7 +483,7 @@ def test_an_idle_partition_never_goes_back(
     idler.process(click("a", 2000))
     idler.commit()
     tell(kafka, hints, 1500)
-    clock.now = 60.0
+    clock.seconds = 60.0
     idler.task.tick(is_at_end=True)
     assert not idler.task.is_dirty()
 
@@ -505,7 +493,7 @@ def test_an_advance_is_made_once_a_second(
 ) -> None:
     for now, stream_time in [(60.0, 100), (60.5, 200), (61.0, 300)]:
         tell(kafka, hints, stream_time)
-        clock.now = now
+        clock.seconds = now
         idler.task.tick(is_at_end=True)
     idler.commit()
     advances = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "IdleAdvance"]
@@ -516,7 +504,7 @@ def test_a_partition_tells_the_others_how_far_it_has_come(
     kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
 ) -> None:
     for now, time in [(10.0, 1230), (10.1, 1234), (11.0, 0)]:
-        clock.now = now
+        clock.seconds = now
         if time:
             idler.process(click("a", time))
             idler.commit()
