@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import LinearLR
 
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
@@ -21,6 +22,7 @@ from ader_stream.ader.dataset import Batch, Samples, by_length, hold_out, pack, 
 from ader_stream.ader.exemplars import select_exemplars
 from ader_stream.ader.learner import Learner
 from ader_stream.ader.methods import ADER, Method, Past, Sessions
+from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pace import Pace, Progress
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
@@ -145,22 +147,20 @@ def train_cycle(
     model.grow(len(vocabulary), generator, recipe.item_bound)
     clicks = torch.from_numpy(np.bincount(block.items, minlength=len(vocabulary) + 1)[1:])
     model.meet(block)
-    moments = before.optimizer if recipe.carry_moments else {}
-    adam = resumed_adam(model, moments, recipe.learning_rate, recipe.adam_epsilon)
     old = before.exemplars.samples()
     weight = method.weigh(
         recipe.lambda_base, len(before.vocabulary), len(vocabulary), len(old), len(training)
     )
     steps = math.ceil(len(training) / recipe.batch_size)
-    schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, steps * recipe.max_epochs)
     past = Past(before, weight, steps, recipe.precision, rng, workers)
-    replay = method.hold(past) if len(old) else Replay()
-    learner = Learner(model, adam, schedule, replay, recipe.loss(clicks), workers)
+    learner = _learner(model, past, recipe, method, clicks)
 
     pace = Pace(on_progress)
     began = time.perf_counter()
     learnt = fit(learner, training, validation, recipe, rng, pace, checkpoint)
     fitted = time.perf_counter()
+    del learner  # herding needs as much memory as Adam does
+    model.zero_grad()
     model.load_state_dict(learnt.weights)
     exemplars = select_exemplars(
         model.eval(), block + old, recipe.exemplars, rng, method.allocate, method.choose, pace.tell
@@ -186,6 +186,17 @@ def train_cycle(
         herding_seconds=herded - fitted,
     )
     return state, report
+
+
+def _learner(
+    model: SessionModel, past: Past, recipe: Recipe, method: Method, clicks: Tensor
+) -> Learner:
+    """Put together what trains the model; `clicks` in the block, of each item (I,)."""
+    moments = past.parent.optimizer if recipe.carry_moments else {}
+    adam = resumed_adam(model, moments, recipe.learning_rate, recipe.adam_epsilon)
+    schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, past.steps * recipe.max_epochs)
+    replay = method.hold(past) if len(past.parent.exemplars) else Replay()
+    return Learner(model, adam, schedule, replay, recipe.loss(clicks), past.workers)
 
 
 def _as_seen_before(before: State, sessions: Sessions, rng: np.random.Generator) -> Iterator[Batch]:

@@ -21,7 +21,7 @@ from ader_stream.ader.ranking import chunk_rows, nothing
 from ader_stream.ader.vocabulary import PADDING
 from ader_stream.disk import disk_array
 
-REPRESENTED_ROWS = 2048
+REPRESENTED_ROWS = 512
 """Sub-sequences represented at a time."""
 
 Allocate = Callable[[Int64, int, np.random.Generator], Int64]

@@ -176,26 +176,40 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def overridden(base: Recipe, overrides: Mapping[str, float]) -> Recipe:
-    """Return the recipe with other numbers; whole ones where the recipe has whole ones.
+def overridden(base: Recipe, overrides: Mapping[str, float | str]) -> Recipe:
+    """Return the recipe with other numbers, or another precision.
 
     Raises
     ------
     SettingsError
-        If a name is no number of the recipe, or the value has a fraction that it must not have.
+        A name is nothing that can differ, a number has a fraction that it must not have, or the
+        precision is none of `PRECISIONS`.
     """
-    values = numbers_of(base)
+    values = what_can_differ(base)
     for name, value in overrides.items():
         if name not in values:
-            raise SettingsError(f"recipe has no number {name!r}; it has: {', '.join(values)}")
-        if isinstance(values[name], int) and value != int(value):
-            raise SettingsError(f"recipe: {name} = {value!r}: expected a whole number")
-        values[name] = type(values[name])(value)
+            raise SettingsError(f"recipe has no {name!r} to override; it has: {', '.join(values)}")
+        values[name] = _like(values[name], value, name)
     return replace(base, **values)  # type: ignore[arg-type]
 
 
-def numbers_of(recipe_: Recipe) -> dict[str, float]:
-    """Every hyper-parameter that is a number, by name."""
+def what_can_differ(recipe_: Recipe) -> dict[str, float | str]:
+    """Every hyper-parameter that is a number, and the precision, by name."""
     return {
-        name: value for name, value in asdict(recipe_).items() if isinstance(value, int | float)
+        name: value
+        for name, value in asdict(recipe_).items()
+        if isinstance(value, int | float) or name == "output_precision"
     }
+
+
+def _like(own: float | str, value: float | str, name: str) -> float | str:
+    """Return a value of the same type as the recipe's own."""
+    if isinstance(own, str):
+        if value not in PRECISIONS:
+            raise SettingsError(f"recipe: {name} = {value!r}: expected {', '.join(PRECISIONS)}")
+        return value
+    if isinstance(value, str):
+        raise SettingsError(f"recipe: {name} = {value!r}: expected a number")
+    if isinstance(own, int) and not float(value).is_integer():
+        raise SettingsError(f"recipe: {name} = {value!r}: expected a whole number")
+    return type(own)(value)

@@ -26,18 +26,20 @@ from ader_stream.errors import InputError
 from ader_stream.machine import describe_machine, peak_rss_bytes
 
 
-def _read_numbers(
+def _read_overrides(
     _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, float]:
-    """Read every ``NAME=NUMBER``."""
-    numbers: dict[str, float] = {}
-    for value in values:
-        name, _, number = value.partition("=")
+) -> dict[str, float | str]:
+    """Read every ``NAME=VALUE``, as a number where it is one."""
+    overrides: dict[str, float | str] = {}
+    for given in values:
+        name, is_pair, value = given.partition("=")
+        if not is_pair:
+            raise click.BadParameter(f"{given!r}: expected NAME=VALUE, max_epochs=3 say")
         try:
-            numbers[name] = float(number)
+            overrides[name] = float(value)
         except ValueError:
-            raise click.BadParameter(f"{value!r}: expected NAME=NUMBER, max_epochs=3 say") from None
-    return numbers
+            overrides[name] = value
+    return overrides
 
 
 @click.command()
@@ -58,9 +60,9 @@ def _read_numbers(
 @click.option(
     "--override",
     "overrides",
-    metavar="NAME=NUMBER",
+    metavar="NAME=VALUE",
     multiple=True,
-    callback=_read_numbers,
+    callback=_read_overrides,
     help="A hyper-parameter that differs from the recipe's; may be repeated.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -105,7 +107,7 @@ class Request:
     dataset: Path
     method: str
     recipe: str
-    overrides: dict[str, float]
+    overrides: dict[str, float | str]
     seed: int
     cycles: int | None
     resume: bool

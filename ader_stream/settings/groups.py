@@ -187,7 +187,7 @@ class TrainerSettings(_Group):
     recipe: str = Field(
         "production", description="The recipe of the update cycle; `paper` is the published one."
     )
-    overrides: dict[str, float] = Field(
+    overrides: dict[str, float | str] = Field(
         {}, description="Hyper-parameters that differ from the recipe's, a JSON object."
     )
     seed: int = Field(0, description="Of everything random in a cycle.")

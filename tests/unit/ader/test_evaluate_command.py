@@ -177,12 +177,34 @@ def test_a_file_that_is_no_result_is_not_gone_on_with(run: Run, out: Path) -> No
         run("--resume")
 
 
-def test_an_override_that_is_no_number_is_refused(run: Run, arguments: list[str]) -> None:
+def test_an_override_without_a_value_is_refused(arguments: list[str]) -> None:
     ended = CliRunner().invoke(evaluate, [*arguments, "--override", "max_epochs"])
     assert ended.exit_code == 2
-    assert "'max_epochs': expected NAME=NUMBER" in ended.output
-    with pytest.raises(SettingsError, match="recipe has no number 'epochs'"):
-        run("--override", "epochs=3")
+    assert "'max_epochs': expected NAME=VALUE" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("epochs=3", "recipe has no 'epochs' to override; it has: hidden, "),
+        ("max_epochs=three", "max_epochs = 'three': expected a number"),
+        ("max_epochs=2.5", "max_epochs = 2.5: expected a whole number"),
+        ("max_epochs=nan", "max_epochs = nan: expected a whole number"),
+        ("output_precision=float16", "'float16': expected auto, bfloat16, float32"),
+        ("output_precision=32", "32.0: expected auto, bfloat16, float32"),
+    ],
+)
+def test_an_override_that_the_recipe_cannot_have_is_refused(
+    run: Run, override: str, told: str
+) -> None:
+    with pytest.raises(SettingsError, match=told):
+        run("--override", override)
+
+
+def test_the_precision_can_be_chosen(run: Run, out: Path) -> None:
+    for precision in ("float32", "bfloat16"):
+        run("--cycles", "1", "--override", f"output_precision={precision}")
+        assert json.loads(out.read_text())["machine"]["precision"] == precision
 
 
 def test_details_cost_more_and_come_on_demand(run: Run) -> None:
