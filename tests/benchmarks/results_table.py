@@ -8,7 +8,7 @@ The paper's numbers are over the same cycles where it has a curve, else over its
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -34,13 +34,23 @@ def read_results(folder: Path) -> list[Result]:
     return [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
 
 
-def markdown_table(results: Iterable[Result]) -> str:
-    """One row for each recipe, method and number of cycles; several seeds share one."""
+def markdown_table(results: Sequence[Result]) -> str:
+    """One row for each recipe, number of cycles and method; several seeds share one."""
     rows: dict[tuple[str, int, int], list[Result]] = {}
-    for result in results:
+    for result in [*results, *_cut_short(results)]:
         place = list(METHODS).index(result["method"])
-        rows.setdefault((result["recipe"], place, len(result["cycles"])), []).append(result)
+        rows.setdefault((result["recipe"], -len(result["cycles"]), place), []).append(result)
     return HEAD + "".join(_row(rows[key]) for key in sorted(rows))
+
+
+def _cut_short(results: Sequence[Result]) -> Iterator[Result]:
+    """The first cycles of methods that ran longer than others of their recipe, to compare."""
+    for result in results:
+        others = [other for other in results if other["recipe"] == result["recipe"]]
+        own = {len(o["cycles"]) for o in others if o["method"] == result["method"]}
+        for count in {len(other["cycles"]) for other in others} - own:
+            if count < len(result["cycles"]):
+                yield {**result, "cycles": result["cycles"][:count]}
 
 
 def _row(runs: Sequence[Result]) -> str:

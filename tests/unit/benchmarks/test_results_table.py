@@ -61,6 +61,15 @@ def test_runs_of_different_length_or_recipe_do_not_share_a_row() -> None:
     assert [row[0] for row in found] == ["`ader`", "`ader`", "`ader (production)`"]
 
 
+def test_who_ran_longer_stands_beside_the_others_over_their_cycles_as_well() -> None:
+    found = rows(result("ader", [50.0, 54.0]), result("joint", [51.0]))
+    assert [row[:4] for row in found] == [
+        ["`ader`", "0", "2", "52.00"],
+        ["`ader`", "0", "1", "50.00"],
+        ["`joint`", "0", "1", "51.00"],
+    ]
+
+
 def test_a_data_set_that_the_paper_has_not_stands_alone() -> None:
     [row] = rows(result("ader", [50.0], fingerprint="0" * 64))
     assert (row[4], row[6]) == ("–", "–")
