@@ -22,7 +22,7 @@ from ader_stream.ader.vocabulary import PADDING
 from ader_stream.disk import disk_array
 
 REPRESENTED_ROWS = 512
-"""Sub-sequences represented at a time."""
+"""Sub-sequences represented at a time: of fifty clicks, four times as many take 0.4 GiB."""
 
 Allocate = Callable[[Int64, int, np.random.Generator], Int64]
 """(candidates by item index (I + 1,), N, rng) → exemplars wanted by item index (I + 1,)."""
