@@ -8,7 +8,7 @@ The paper's numbers are over the same cycles where it has a curve, else over its
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -44,17 +44,18 @@ def markdown_table(results: Sequence[Result]) -> str:
 
 
 def _cut_short(results: Sequence[Result]) -> Iterator[Result]:
-    """The first cycles of methods that ran longer than others of their recipe, to compare."""
+    """The first cycles of runs that are longer than others of their recipe, to compare."""
     for result in results:
         others = [other for other in results if other["recipe"] == result["recipe"]]
-        own = {len(o["cycles"]) for o in others if o["method"] == result["method"]}
-        for count in {len(other["cycles"]) for other in others} - own:
+        again = [o for o in others if all(o[of] == result[of] for of in ("method", "seed"))]
+        counts = {len(other["cycles"]) for other in others} - {len(o["cycles"]) for o in again}
+        for count in counts:
             if count < len(result["cycles"]):
                 yield {**result, "cycles": result["cycles"][:count]}
 
 
-def _row(runs: Sequence[Result]) -> str:
-    first = runs[0]
+def _row(of_any_seed: Iterable[Result]) -> str:
+    first, *_ = runs = sorted(of_any_seed, key=lambda run: run["seed"])
     paper = published_results(first["fingerprint"])
     count = len(first["cycles"])
     recipe = "" if first["recipe"] == "paper" else f" ({first['recipe']})"

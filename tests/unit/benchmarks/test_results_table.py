@@ -70,6 +70,11 @@ def test_who_ran_longer_stands_beside_the_others_over_their_cycles_as_well() -> 
     ]
 
 
+def test_a_longer_run_shares_a_row_with_a_shorter_one_of_another_seed() -> None:
+    found = rows(result("ewc", [46.0, 50.0]), result("ewc", [48.0], seed=1))
+    assert [row[1:4] for row in found] == [["0", "2", "48.00"], ["0, 1", "1", "47.00 ± 1.00"]]
+
+
 def test_a_data_set_that_the_paper_has_not_stands_alone() -> None:
     [row] = rows(result("ader", [50.0], fingerprint="0" * 64))
     assert (row[4], row[6]) == ("–", "–")
