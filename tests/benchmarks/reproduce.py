@@ -58,8 +58,8 @@ QUEUE = (
     Run("ader-fix", SOME),
     Run("ader", ALL, seed=1),
     Run("ader", ALL, seed=2),
-    Run("finetune", SOME, seed=1),
-    Run("ewc", SOME, seed=1),
+    Run("finetune", ALL, seed=1),
+    Run("ewc", ALL, seed=1),
     Run("ader", ALL, seed=1, recipe="production"),
     Run("ader", ALL, seed=2, recipe="production"),
 )
