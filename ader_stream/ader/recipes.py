@@ -22,13 +22,11 @@ from ader_stream.errors import SettingsError
 def fastest_precision() -> torch.dtype:
     """Return bfloat16 where a processor multiplies it, else float32.
 
-    A GPU does, and so does a CPU with AMX or AVX-512's instructions for it: four times as fast as
-    float32. One without takes nearly twice as long as with float32.
+    One with AMX, or AVX-512's instructions for it, is four times as fast as in float32; one without
+    takes nearly twice as long.
     """
     capabilities = torch.cpu.get_capabilities()
-    multiplies = torch.cuda.is_available() or any(
-        capabilities.get(unit, False) for unit in ("amx_bf16", "avx512_bf16")
-    )
+    multiplies = any(capabilities.get(unit, False) for unit in ("amx_bf16", "avx512_bf16"))
     return torch.bfloat16 if multiplies else torch.float32
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, distributed, nn
 
 from ader_stream.ader.arrays import Int64
@@ -72,7 +71,7 @@ def joined() -> Iterator[Workers]:
     if not distributed.is_torchelastic_launched():
         yield ALONE
         return
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    distributed.init_process_group("gloo")  # as all tensors are on the CPU
     try:
         yield Workers(distributed.get_rank(), distributed.get_world_size())
     finally:

@@ -38,7 +38,6 @@ def test_unknown_recipe_names_the_known_ones() -> None:
 def test_products_are_narrow_where_the_processor_multiplies_narrow_numbers(
     unit: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True, "amx_fp16": False})
     assert PAPER.precision == precision
     assert PRODUCTION.precision == torch.float32, "it scores few items"
