@@ -17,9 +17,11 @@ from ader_stream import metrics as m
 from ader_stream.ader.artifact import decode_state, encode_parts, state_bytes
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint, CheckpointFile
 from ader_stream.ader.cycle import require_same_architecture, train_cycle
+from ader_stream.ader.device import chosen_device, describe_device
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.state import State
+from ader_stream.ader.workers import Workers
 from ader_stream.errors import ArtifactError, FencedError, TrainingError
 from ader_stream.process import Process, run_worker
 from ader_stream.registry.bootstrap import dataset_block
@@ -63,6 +65,7 @@ def run(settings: Settings) -> None:
         If Kafka, the topics or the recipe are not as the settings say.
     """
     chosen = overridden(recipe(settings.trainer.recipe), settings.trainer.overrides)
+    device = chosen_device(settings.trainer.device)
     clients, topics = settings.clients, settings.topics
     clients.check_reachable()
     check_topics(clients.admin(), topics)
@@ -77,7 +80,7 @@ def run(settings: Settings) -> None:
             process.metrics[m.LEADER].set(leadership.holds)
             if leadership.holds:
                 try:
-                    _Leader(settings, chosen, process, leadership).lead()
+                    _Leader(settings, chosen, device, process, leadership).lead()
                 except FencedError as error:
                     log.warning("no longer leading", reason=str(error))
                 except _StopAskedError:
@@ -89,12 +92,23 @@ class _Leader:
     """The trainer that leads: a version for every block, from the registry's parent on."""
 
     def __init__(
-        self, settings: Settings, recipe_: Recipe, process: Process, leadership: Leadership
+        self,
+        settings: Settings,
+        recipe_: Recipe,
+        device: torch.device,
+        process: Process,
+        leadership: Leadership,
     ) -> None:
         self._settings = settings
         self._making = Making(
-            METHOD, settings.trainer.recipe, recipe_, settings.trainer.seed, settings.cut
+            METHOD,
+            settings.trainer.recipe,
+            recipe_,
+            settings.trainer.seed,
+            settings.cut,
+            describe_device(device),
         )
+        self._device = device
         self._gate = GateRule(
             settings.trainer.max_recall_drop,
             settings.trainer.max_forgetting,
@@ -197,14 +211,20 @@ class _Leader:
         started = time.perf_counter()
         try:
             state, report = train_cycle(
-                sessions, parent, recipe_, seed, self._show, checkpoint=self._checkpoint
+                sessions,
+                parent,
+                recipe_,
+                seed,
+                self._show,
+                workers=Workers(device=self._device),
+                checkpoint=self._checkpoint,
             )
         except TrainingError as error:
             return describe(rejection=str(error)), None
         seconds = time.perf_counter() - started
         self._shown.show_trained(seconds)
         validation = validation_samples(sessions, parent, state, recipe_, seed)
-        measured = measure(validation, parent, state, self._stay)
+        measured = measure(validation, parent, state, self._stay, self._device)
         rejection = why_rejected(self._gate, measured, state, state_bytes(state))
         return describe(report=report, seconds=seconds, gate=measured, rejection=rejection), state
 

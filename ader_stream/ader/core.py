@@ -168,10 +168,11 @@ class Core(SessionModel):
     def meet(self, block: Samples) -> None:
         """Keep each item's clicks in the block, and its companions (`SessionModel.meet`)."""
         clicks = np.bincount(block.items, minlength=self.n_items + 1)[1:]
-        self.clicks = torch.from_numpy(clicks).float()
-        known = Companions(self.companions.numpy(), self.together.numpy())
+        self.clicks = torch.from_numpy(clicks).to(self.clicks)
+        known = Companions(self.companions.numpy(force=True), self.together.numpy(force=True))
         found = known.after(block, self.n_items)
-        self.companions, self.together = map(torch.from_numpy, (found.items, found.counts))
+        self.companions = torch.from_numpy(found.items).to(self.companions)
+        self.together = torch.from_numpy(found.counts).to(self.together)
 
     @torch.no_grad()
     def calibrate(self, unseen: Iterable[Batch]) -> None:

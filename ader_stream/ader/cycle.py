@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim.lr_scheduler import LinearLR
 
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
 from ader_stream.ader.dataset import Batch, Samples, by_length, hold_out, pack, split_sessions
 from ader_stream.ader.exemplars import select_exemplars
 from ader_stream.ader.learner import Learner
+from ader_stream.ader.losses import Loss
 from ader_stream.ader.methods import ADER, Method, Past, Sessions
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pace import Pace, Progress
@@ -138,22 +138,23 @@ def train_cycle(
     _require_samples(block, sessions)
     training, validation = hold_out(block, recipe.validation_share, rng)
 
-    model = before.model(recipe.dropped)
+    model = before.model(recipe.dropped, workers.device)
     if before.steps:
-        model.calibrate(_as_seen_before(before, sessions, rng))
+        model.calibrate(_as_seen_before(before, sessions, rng, workers.device))
     else:
         model.initialise(generator)
-        model.anticipate(_drawn(block, rng))
+        model.anticipate(_drawn(block, rng, workers.device))
     model.grow(len(vocabulary), generator, recipe.item_bound)
-    clicks = torch.from_numpy(np.bincount(block.items, minlength=len(vocabulary) + 1)[1:])
+    clicks = np.bincount(block.items, minlength=len(vocabulary) + 1)[1:]
     model.meet(block)
     old = before.exemplars.samples()
     weight = method.weigh(
         recipe.lambda_base, len(before.vocabulary), len(vocabulary), len(old), len(training)
     )
     steps = math.ceil(len(training) / recipe.batch_size)
-    past = Past(before, weight, steps, recipe.precision, rng, workers)
-    learner = _learner(model, past, recipe, method, clicks)
+    past = Past(before, weight, steps, recipe.precision_on(workers.device), rng, workers)
+    loss = recipe.loss(torch.from_numpy(clicks).to(workers.device))
+    learner = _learner(model, past, recipe, method, loss)
 
     pace = Pace(on_progress)
     began = time.perf_counter()
@@ -189,26 +190,28 @@ def train_cycle(
 
 
 def _learner(
-    model: SessionModel, past: Past, recipe: Recipe, method: Method, clicks: Tensor
+    model: SessionModel, past: Past, recipe: Recipe, method: Method, loss: Loss
 ) -> Learner:
-    """Put together what trains the model; `clicks` in the block, of each item (I,)."""
+    """Put together what trains the model."""
     moments = past.parent.optimizer if recipe.carry_moments else {}
     adam = resumed_adam(model, moments, recipe.learning_rate, recipe.adam_epsilon)
     schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, past.steps * recipe.max_epochs)
     replay = method.hold(past) if len(past.parent.exemplars) else Replay()
-    return Learner(model, adam, schedule, replay, recipe.loss(clicks), past.workers)
+    return Learner(model, adam, schedule, replay, loss, past.workers)
 
 
-def _as_seen_before(before: State, sessions: Sessions, rng: np.random.Generator) -> Iterator[Batch]:
+def _as_seen_before(
+    before: State, sessions: Sessions, rng: np.random.Generator, device: torch.device
+) -> Iterator[Batch]:
     """The block's samples as far as the parent knows their items."""
     known = (before.vocabulary.encode(session) for session in sessions)
-    return _drawn(split_sessions(known, before.architecture.maxlen), rng)
+    return _drawn(split_sessions(known, before.architecture.maxlen), rng, device)
 
 
-def _drawn(samples: Samples, rng: np.random.Generator) -> Iterator[Batch]:
+def _drawn(samples: Samples, rng: np.random.Generator, device: torch.device) -> Iterator[Batch]:
     drawn = samples.take(rng.permutation(len(samples))[:CALIBRATED])
     for rows in by_length(drawn.lengths, CALIBRATED_AT_ONCE):
-        yield pack(drawn, rows)
+        yield pack(drawn, rows, device)
 
 
 def held_out_samples(

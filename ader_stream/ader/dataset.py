@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ader_stream.ader.arrays import Int32, Int64
+from ader_stream.ader.device import CPU
 from ader_stream.ader.vocabulary import PADDING
 
 LENGTHS = (1, 2, 4, 8, 16)
@@ -122,25 +123,27 @@ def left_padded(items: Int32, starts: Int64, ends: Int64) -> Tensor:
     return torch.from_numpy(np.where(inside, items[np.where(inside, positions, 0)], PADDING))
 
 
-def pack(samples: Samples, rows: Int64) -> Batch:
-    """Pack the samples at `rows` for the model."""
+def pack(samples: Samples, rows: Int64, device: torch.device = CPU) -> Batch:
+    """Pack the samples at `rows` for a model on a device."""
     batch = samples.take(rows)
     return Batch(
-        left_padded(batch.items, batch.starts, batch.targets).long(),
-        torch.from_numpy(batch.labels.astype(np.int64)),
+        left_padded(batch.items, batch.starts, batch.targets).to(device, torch.int64),
+        torch.from_numpy(batch.labels).to(device, torch.int64),
     )
 
 
-def pack_prefixes(prefixes: Sequence[Sequence[int]], maxlen: int) -> Tensor:
+def pack_prefixes(
+    prefixes: Sequence[Sequence[int]], maxlen: int, device: torch.device = CPU
+) -> Tensor:
     """Pack the last `maxlen` items of every prefix, left-padded: (B, T)."""
     items, offsets = flatten(prefix[-maxlen:] for prefix in prefixes)
-    return left_padded(items, offsets[:-1], offsets[1:]).long()
+    return left_padded(items, offsets[:-1], offsets[1:]).to(device, torch.int64)
 
 
-def pack_by_length(samples: Samples, rows: Int64) -> list[Batch]:
+def pack_by_length(samples: Samples, rows: Int64, device: torch.device = CPU) -> list[Batch]:
     """Pack the samples at `rows`, the shortest first, in pieces of similar length."""
     cuts = np.searchsorted(samples.lengths[rows], LENGTHS, side="right")
-    return [pack(samples, part) for part in np.split(rows, cuts) if len(part)]
+    return [pack(samples, part, device) for part in np.split(rows, cuts) if len(part)]
 
 
 def shuffled_batches(lengths: Int64, batch_size: int, rng: np.random.Generator) -> list[Int64]:

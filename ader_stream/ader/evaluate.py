@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
+import torch
 
 from ader_stream.ader.arrays import Int64
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.dataset import Samples, split_sessions
+from ader_stream.ader.device import CPU
 from ader_stream.ader.lists import describe_lists
 from ader_stream.ader.methods import ADER, Method, Sessions
 from ader_stream.ader.model import SessionModel
@@ -112,7 +114,8 @@ def evaluate(
         watch = partial(on_progress, cycle)
         state, report = train_cycle(sessions, parent, recipe, seed, watch, method, workers)
         began = time.perf_counter()
-        samples, ranks, unknown = rank_sessions(state.model(), state.vocabulary, blocks[cycle])
+        model = state.model(device=workers.device)
+        samples, ranks, unknown = rank_sessions(model, state.vocabulary, blocks[cycle])
         counts = counts_of(ranks) + Counts(unknown=unknown)
         old_items = report.items - report.new_items
         slices = slice_counts(samples, ranks, old_items, counts_of)
@@ -154,7 +157,9 @@ def _known_samples(
     return split_sessions(known, model.architecture.maxlen), unknown
 
 
-def details(state: State, blocks: Sequence[Sessions]) -> dict[str, object]:
+def details(
+    state: State, blocks: Sequence[Sessions], device: torch.device = CPU
+) -> dict[str, object]:
     """Tell what costs more than the test itself, as fields of a cycle's entry.
 
     Parameters
@@ -163,6 +168,8 @@ def details(state: State, blocks: Sequence[Sessions]) -> dict[str, object]:
         What cycle t has come to.
     blocks
         Blocks 0 … t.
+    device
+        What to compute on.
 
     Returns
     -------
@@ -171,7 +178,7 @@ def details(state: State, blocks: Sequence[Sessions]) -> dict[str, object]:
         was trained on: on `REMEMBERED` of its clicks, each time the same. ``top20``:
         `describe_lists` of block t.
     """
-    model, vocabulary = state.model(), state.vocabulary
+    model, vocabulary = state.model(device=device), state.vocabulary
     *before, tested = blocks
     known = (vocabulary.encode(session) for session in tested)
     samples = split_sessions(known, model.architecture.maxlen)

@@ -60,10 +60,11 @@ class _Pull(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, now: Tensor, before: Tensor, importance: Tensor) -> Tensor:
-        away = now[: len(before)] - before
+        known = slice(before.numel())  # rows that are new come last
+        away = now.flatten()[known] - before.flatten()
         ctx.gradient = torch.zeros_like(now)
-        pull = torch.mul(away, importance, out=ctx.gradient[: len(before)])
-        return away.view(-1).dot(pull.view(-1)) / 2
+        pull = torch.mul(away, importance.flatten(), out=ctx.gradient.view(-1)[known])
+        return away.dot(pull) / 2
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
@@ -85,7 +86,7 @@ def fisher_information(model: SessionModel, samples: Samples) -> dict[str, Tenso
     parameters = dict(model.named_parameters())
     fisher = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
     for row in range(len(samples)):
-        batch = pack(samples, np.array([row]))
+        batch = pack(samples, np.array([row]), model.device)
         scores = model(batch.inputs) @ model.item_table().T  # (1, I)
         loss = functional.cross_entropy(scores, batch.targets - 1)
         gradients = torch.autograd.grad(loss, list(parameters.values()))

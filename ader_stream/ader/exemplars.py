@@ -197,7 +197,8 @@ def represent_samples(
     """Represent the samples' inputs: (S, D)."""
     represented = disk_array((len(samples), model.architecture.hidden), np.float32)
     for rows in by_length(samples.lengths, REPRESENTED_ROWS):
-        represented[rows] = model(pack(samples, rows).inputs).numpy()
+        sessions = model(pack(samples, rows, model.device).inputs)
+        represented[rows] = sessions.numpy(force=True)
         between()
     return represented
 
@@ -210,8 +211,9 @@ def sample_losses(
     losses = np.zeros(len(samples), dtype=np.float32)
     table = model.item_table()
     for rows in by_length(samples.lengths, chunk_rows(model)):
-        batch = pack(samples, rows)
+        batch = pack(samples, rows, model.device)
         scores = model(batch.inputs) @ table.T  # (B, I)
-        losses[rows] = functional.cross_entropy(scores, batch.targets - 1, reduction="none").numpy()
+        own = functional.cross_entropy(scores, batch.targets - 1, reduction="none")
+        losses[rows] = own.numpy(force=True)
         between()
     return losses

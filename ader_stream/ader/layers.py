@@ -114,9 +114,15 @@ class Block(nn.Module):
 
 
 @torch.no_grad()
+def draw_glorot(weight: Tensor, generator: torch.Generator) -> None:
+    """Draw a weight Glorot uniform, on the CPU: so it is the same on any device."""
+    weight.copy_(nn.init.xavier_uniform_(torch.empty(weight.shape), generator=generator))
+
+
+@torch.no_grad()
 def draw_linear_layers(model: nn.Module, generator: torch.Generator) -> None:
     """Draw every linear layer of a model: Glorot uniform, biases zero."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight, generator=generator)
+            draw_glorot(module.weight, generator)
             nn.init.zeros_(module.bias)

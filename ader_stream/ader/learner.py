@@ -46,7 +46,7 @@ class Learner:
     def step(self, samples: Samples, rows: Int64) -> float:
         """Take one gradient step: L = L_CE(new) + λ_t · L_KD(exemplars) (paper, equation 3)."""
         mine, part = self.workers.share(rows)
-        lessons = [labelled(samples, mine, part), *self.replay.draw()]
+        lessons = [labelled(samples, mine, part, self.model.device), *self.replay.draw()]
         inputs, targets = [lesson.inputs for lesson in lessons], [one.target for one in lessons]
         columns = self.loss.columns(targets)
         layer, embedded = self.model.look_up(inputs, columns)

@@ -40,8 +40,9 @@ def describe_lists(model: SessionModel, samples: Samples, k: int = 20) -> dict[s
     directions = functional.normalize(model.item_table())  # (I, D)
     cosines = 0.0
     for rows in by_length(samples.lengths, chunk_rows(model)):
-        columns, _ = best_of(model.scores(pack(samples, rows).inputs, layer), k)  # (B, k)
-        shown += np.bincount(columns.flatten().numpy(), minlength=len(shown))
+        inputs = pack(samples, rows, model.device).inputs
+        columns, _ = best_of(model.scores(inputs, layer), k)  # (B, k)
+        shown += np.bincount(columns.flatten().numpy(force=True), minlength=len(shown))
         together = directions[columns].sum(1).square().sum(1)  # (B,) Σ_ij cos(i, j)
         cosines += float((together - k).sum()) / max(1, k * (k - 1))
     if not len(samples):

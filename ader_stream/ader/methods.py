@@ -38,6 +38,7 @@ from ader_stream.ader.exemplars import (
     by_loss,
 )
 from ader_stream.ader.losses import adaptive_weight
+from ader_stream.ader.model import SessionModel
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import DistilledReplay, ExemplarBatches, LabelReplay, Replay
 from ader_stream.ader.state import State
@@ -75,6 +76,10 @@ class Past:
     rng: np.random.Generator
     workers: Workers = ALONE
 
+    def teacher(self) -> SessionModel:
+        """The parent's model, where the student is."""
+        return self.parent.model(device=self.workers.device)
+
     def batches(self) -> ExemplarBatches:
         """The parent's exemplars, a batch for every step."""
         return ExemplarBatches(self.parent.exemplars.samples(), self.steps, self.rng, self.workers)
@@ -82,7 +87,7 @@ class Past:
 
 def distil(past: Past) -> Replay:
     """Hold the student to what its parent says about the exemplars (paper, section 3.2)."""
-    return DistilledReplay(past.batches(), past.weight, past.parent.model(), past.precision)
+    return DistilledReplay(past.batches(), past.weight, past.teacher(), past.precision)
 
 
 def rehearse(past: Past) -> Replay:
@@ -93,9 +98,9 @@ def rehearse(past: Past) -> Replay:
 def anchor(past: Past) -> Replay:
     """Hold the student to its parent's weights, each by its Fisher information."""
     samples = drawn(past.parent.exemplars.samples(), past.rng)
-    return Anchor(
-        past.weight, past.parent.weights, fisher_information(past.parent.model(), samples)
-    )
+    teacher = past.teacher()
+    importance = fisher_information(teacher, samples)
+    return Anchor(past.weight, teacher.state_dict(), importance)
 
 
 def fixed_weight(

@@ -114,6 +114,11 @@ class SessionModel(nn.Module, ABC):
         self.items = nn.Embedding(n_items, architecture.hidden)
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights are, and what it reads has to be."""
+        return self.items.weight.device
+
+    @property
     def n_items(self) -> int:
         """Items known."""
         return self.items.num_embeddings
@@ -146,7 +151,7 @@ class SessionModel(nn.Module, ABC):
 
     @abstractmethod
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw all weights but the items."""
+        """Draw all weights but the items, by a generator of the CPU."""
 
     def item_table(self) -> Tensor:
         """Return the output layer (I, D); column i of the scores belongs to item index i + 1."""
@@ -223,7 +228,7 @@ class SessionModel(nn.Module, ABC):
             New rows are uniform in ±item_bound.
         """
         old = self.items.weight  # (I, D)
-        new = old.new_empty(n_items - self.n_items, old.shape[1])
+        new = torch.empty(n_items - self.n_items, old.shape[1])  # drawn alike for every device
         new.uniform_(-item_bound, item_bound, generator=generator)
-        self.items.weight = nn.Parameter(torch.cat([old, new]))
+        self.items.weight = nn.Parameter(torch.cat([old, new.to(old)]))
         self.items.num_embeddings = n_items

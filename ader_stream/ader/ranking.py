@@ -36,7 +36,7 @@ def ranks_of(scores: Tensor, targets: Tensor) -> Tensor:
     ranks = (scores > own).sum(1)
     tied = (scores == own).sum(1) > 1
     if tied.any():
-        before = torch.arange(scores.shape[1]) < columns[tied]
+        before = torch.arange(scores.shape[1], device=scores.device) < columns[tied]
         ranks[tied] += ((scores[tied] == own[tied]) & before).sum(1)
     return ranks
 
@@ -67,8 +67,9 @@ def rank_samples(
     ranks = np.zeros(len(samples), dtype=np.int64)
     layer = model.ranked_table() if layer is None else layer
     for rows in by_length(samples.lengths, chunk_rows(model)):
-        batch = pack(samples, rows)
-        ranks[rows] = ranks_of(model.scores(batch.inputs, layer), batch.targets).numpy()
+        batch = pack(samples, rows, model.device)
+        ranked = ranks_of(model.scores(batch.inputs, layer), batch.targets)
+        ranks[rows] = ranked.numpy(force=True)
         between()
     return ranks
 
@@ -137,9 +138,10 @@ def top_k(
     scores = np.zeros((len(prefixes), k), dtype=np.float32)
     layer = model.ranked_table() if layer is None else layer
     for rows in _chunks(len(prefixes), chunk_rows(model)):
-        inputs = pack_prefixes(prefixes[rows], model.architecture.maxlen)
+        inputs = pack_prefixes(prefixes[rows], model.architecture.maxlen, model.device)
         columns, values = best_of(model.scores(inputs, layer), k)
-        indices[rows], scores[rows] = columns.numpy() + 1, values.numpy()
+        indices[rows] = columns.numpy(force=True) + 1
+        scores[rows] = values.numpy(force=True)
     return indices, scores
 
 

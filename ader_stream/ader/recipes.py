@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
+from ader_stream.ader.device import multiplies_bfloat16
 from ader_stream.ader.losses import FusedLoss, Loss, PlainLoss
 from ader_stream.ader.members import EachMember
 from ader_stream.ader.model import Architecture, Dropped
@@ -19,21 +20,15 @@ from ader_stream.ader.sampled import SampledLoss
 from ader_stream.errors import SettingsError
 
 
-def fastest_precision() -> torch.dtype:
-    """Return bfloat16 where a processor multiplies it, else float32.
-
-    One with AMX, or AVX-512's instructions for it, is four times as fast as in float32; one without
-    takes nearly twice as long.
-    """
-    capabilities = torch.cpu.get_capabilities()
-    multiplies = any(capabilities.get(unit, False) for unit in ("amx_bf16", "avx512_bf16"))
-    return torch.bfloat16 if multiplies else torch.float32
+def fastest_precision(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where a device multiplies it, else float32."""
+    return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
 
 
-PRECISIONS: dict[str, Callable[[], torch.dtype]] = {
+PRECISIONS: dict[str, Callable[[torch.device], torch.dtype]] = {
     "auto": fastest_precision,
-    "bfloat16": lambda: torch.bfloat16,
-    "float32": lambda: torch.float32,
+    "bfloat16": lambda _: torch.bfloat16,
+    "float32": lambda _: torch.float32,
 }
 
 
@@ -77,7 +72,7 @@ class Recipe:
         Clicks in a block from which an item is known.
     output_precision
         Of the output layer's products in training: ``bfloat16``, ``float32``, or ``auto``, which
-        is bfloat16 where the processor multiplies it and all items are scored, else float32.
+        is bfloat16 where the device multiplies it and all items are scored, else float32.
     fused
         Loss and gradients in one pass; False says the same in torch's own words, slower.
     negatives
@@ -125,12 +120,11 @@ class Recipe:
         """Epochs of a cycle with nothing held out: by choice, or for want of samples."""
         return self.patience if self.validation_share else self.max_epochs
 
-    @property
-    def precision(self) -> torch.dtype:
+    def precision_on(self, device: torch.device) -> torch.dtype:
         """Of the output layer's products in training."""
         if self.negatives and self.output_precision == "auto":
             return torch.float32  # so few items are scored that it costs nothing
-        return PRECISIONS[self.output_precision]()
+        return PRECISIONS[self.output_precision](device)
 
     def loss(self, clicks: Tensor) -> Loss:
         """Return what compares scores with targets; `clicks` in the block, of each item (I,)."""
@@ -138,7 +132,8 @@ class Recipe:
         if self.negatives:
             loss = SampledLoss(self.negatives, clicks)
         else:
-            loss = FusedLoss(self.precision) if self.fused else PlainLoss()
+            precision = self.precision_on(clicks.device)
+            loss = FusedLoss(precision) if self.fused else PlainLoss()
         return loss if self.members == 1 else EachMember(self.members, loss)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ader_stream.ader.arrays import Int64
 from ader_stream.ader.dataset import Samples, pack_by_length, shuffled_batches
+from ader_stream.ader.device import CPU
 from ader_stream.ader.exemplars import represent_samples
 from ader_stream.ader.losses import Labels, Target, Taught
 from ader_stream.ader.model import SessionModel
@@ -35,9 +36,11 @@ class Lesson:
     target: Target
 
 
-def labelled(samples: Samples, rows: Int64, weight: float = 1.0) -> Lesson:
+def labelled(
+    samples: Samples, rows: Int64, weight: float = 1.0, device: torch.device = CPU
+) -> Lesson:
     """Return the samples at `rows`, the shortest first, with their own labels."""
-    pieces = pack_by_length(samples, rows)
+    pieces = pack_by_length(samples, rows, device)
     labels = torch.cat([piece.targets for piece in pieces])
     return Lesson(Pieces([piece.inputs for piece in pieces]), Labels(labels, weight))
 
@@ -94,7 +97,7 @@ class ExemplarBatches:
     ) -> None:
         self.batch_size = max(1, len(exemplars) // steps)
         self.exemplars = exemplars
-        self._workers = workers
+        self.workers = workers
         self._rng = rng
         self._rest: deque[Int64] = deque()
 
@@ -103,7 +106,7 @@ class ExemplarBatches:
         if not self._rest:
             lengths = self.exemplars.lengths
             self._rest.extend(shuffled_batches(lengths, self.batch_size, self._rng))
-        return self._workers.share(self._rest.popleft())
+        return self.workers.share(self._rest.popleft())
 
     def rest(self) -> Int64:
         """Return the rows that are still to come in this pass, in their order."""
@@ -163,14 +166,14 @@ class DistilledReplay(ExemplarReplay):
         # It reads raw items and teaches blended ones: from sessions of blended ones, the student
         # would learn items that fade into one another, cycle by cycle.
         represented = represent_samples(teacher, batches.exemplars)
-        self.represented = torch.from_numpy(represented).to(precision)  # (|E|, D)
+        self.represented = torch.from_numpy(represented).to(teacher.device, precision)  # (|E|, D)
         self.table = teacher.ranked_table(precision)  # (I', D)
         self.scratch = Scratch(precision)
 
     def draw(self) -> list[Lesson]:
         """Draw the next exemplars and what the teacher says of them."""
         rows, part = self.batches.draw()
-        lesson = labelled(self.batches.exemplars, rows)
+        lesson = labelled(self.batches.exemplars, rows, device=self.table.device)
         represented, labels = self.represented[rows], lesson.target.labels
         taught = Taught(represented, self.table, labels, self.scratch, self.weight * part)
         return [Lesson(lesson.inputs, taught)]
@@ -196,4 +199,5 @@ class LabelReplay(ExemplarReplay):
     def draw(self) -> list[Lesson]:
         """Draw the next exemplars and their labels."""
         rows, part = self.batches.draw()
-        return [labelled(self.batches.exemplars, rows, self.weight * part)]
+        device = self.batches.workers.device
+        return [labelled(self.batches.exemplars, rows, self.weight * part, device)]

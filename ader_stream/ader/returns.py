@@ -90,7 +90,7 @@ class Returns:
         """Zero-based ranks of the targets (S,) with gains (K,), each of them a candidate."""
         gain = torch.cat([gains, gains.new_zeros(1)])  # no return gains nothing
         own = self.own + gain[self.kinds]
-        choice = torch.searchsorted(CANDIDATES, gain)[self.kinds, None]  # (S, 1)
+        choice = torch.searchsorted(CANDIDATES.to(gain), gain)[self.kinds, None]  # (S, 1)
         beaten_by = (self.session_scores + gain[self.session_kinds] > own[:, None]).sum(1)
         return self.others.gather(1, choice)[:, 0] + beaten_by
 
@@ -105,14 +105,14 @@ def observe_returns(scores: Tensor, inputs: Tensor, targets: Tensor) -> Returns:
     inputs, targets
         Item indices (B, T) and (B,).
     """
-    rows = torch.arange(len(targets))
+    rows = torch.arange(len(targets), device=targets.device)
     kind = add_gains(torch.zeros_like(scores), inputs, torch.arange(1.0, KINDS + 1)).long() - 1
     kind[kind < 0] = KINDS  # (B, I)
     own, own_kind = scores[rows, targets - 1], kind[rows, targets - 1]
     foreign = scores.masked_fill(kind != KINDS, -torch.inf)  # (B, I)
     others = (foreign > own[:, None]).sum(1, keepdim=True).repeat(1, len(CANDIDATES))  # (B, C)
     back = (own_kind != KINDS).nonzero()[:, 0]  # only these gain anything
-    for column, gain in enumerate(CANDIDATES):
+    for column, gain in enumerate(CANDIDATES.to(scores)):
         others[back, column] = (foreign[back] > (own[back] + gain)[:, None]).sum(1)
     columns = (inputs - 1).clamp(min=0)
     # An item that was clicked more than once is one item of the list: its last click stands for it.
@@ -130,7 +130,7 @@ def best_gains(observed: Iterable[Returns], gains: Tensor) -> Tensor:
         return gains
     for kind in list(range(KINDS)) * SWEEPS:
         tried = gains.repeat(len(CANDIDATES), 1)
-        tried[:, kind] = CANDIDATES
+        tried[:, kind] = CANDIDATES.to(tried)
         merits = torch.tensor(
             [sum(reciprocal_ranks(batch.ranks(g)) for batch in batches) for g in tried]
         )
@@ -145,7 +145,7 @@ def first_gains(inputs_and_targets: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     for inputs, targets in inputs_and_targets:
         hits = (inputs == targets[:, None]).flip(1)  # (B, T) from the last click on
         has, age = hits.max(1)
-        returned += torch.bincount(age[has].clamp(max=KINDS - 1), minlength=KINDS)
+        returned += torch.bincount(age[has].clamp(max=KINDS - 1), minlength=KINDS).cpu()
         samples += len(targets)
     return torch.where(returned < RARE * samples, CANDIDATES[0], FIRST_GAINS)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ader_stream.ader.candidates import Candidates
+from ader_stream.ader.device import CPU
 from ader_stream.ader.losses import Target
 
 FLATTENED = 0.75
@@ -35,12 +36,12 @@ class SampledLoss:
     """
 
     def __init__(self, negatives: int, clicks: Tensor) -> None:
-        shares = clicks.double().clamp(min=1).pow(FLATTENED)
+        shares = clicks.to(CPU, torch.float64).clamp(min=1).pow(FLATTENED)
         shares /= shares.sum()
         self.negatives = negatives
-        self._below = shares.cumsum(0)
+        self._below = shares.cumsum(0).to(clicks.device)
         drawn_at_all = -torch.expm1(negatives * torch.log1p(-shares))
-        self._log_expected = drawn_at_all.log().float()  # (I,)
+        self._log_expected = drawn_at_all.log().to(clicks.device, torch.float32)  # (I,)
 
     def columns(self, targets: Sequence[Target]) -> Tensor:
         """Draw some items; after them come the targets' own (`losses.Loss.columns`)."""

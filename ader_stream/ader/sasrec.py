@@ -15,7 +15,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ader_stream.ader.layers import LAYER_NORM_EPSILON, Block, Dropout, draw_linear_layers
+from ader_stream.ader.layers import (
+    LAYER_NORM_EPSILON,
+    Block,
+    Dropout,
+    draw_glorot,
+    draw_linear_layers,
+)
 from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
 from ader_stream.ader.pieces import Pieces
 
@@ -61,4 +67,4 @@ class SASRec(SessionModel):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all weights but the items as the authors do: Glorot uniform, biases zero."""
         draw_linear_layers(self, generator)
-        nn.init.xavier_uniform_(self.positions, generator=generator)
+        draw_glorot(self.positions, generator)

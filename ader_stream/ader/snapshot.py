@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from ader_stream.ader.checkpoint import Snapshot
+from ader_stream.ader.device import generator_state, set_generator_state
 from ader_stream.ader.learner import Fit, Learner
 from ader_stream.ader.pace import Pace
 from ader_stream.ader.state import MOMENTS, restore_moments
 
 
 def take_snapshot(learner: Learner, result: Fit, rng: np.random.Generator, pace: Pace) -> Snapshot:
-    """Take down what training has come to; the tensors are those in use, not copies."""
+    """Take down what training has come to, on the CPU: there, the tensors in use, not copies."""
     adam = learner.adam
     moments = {
         f"{name}.{moment}": adam.state[weight][moment]
@@ -32,7 +33,7 @@ def take_snapshot(learner: Learner, result: Fit, rng: np.random.Generator, pace:
         **_named("adam", moments),
         **_named("best", result.weights),
         **_named("best-adam", result.moments),
-        "dropout": torch.get_rng_state(),
+        "dropout": generator_state(learner.model.device),
         "exemplars": torch.from_numpy(learner.replay.rest()),
     }
     numbers = {
@@ -58,7 +59,7 @@ def restore_snapshot(
     learner.adam.param_groups[0]["lr"] = numbers["learning_rate"]
     learner.schedule.load_state_dict(numbers["schedule"])
     learner.replay.resume(tensors["exemplars"].numpy())
-    torch.set_rng_state(tensors["dropout"])
+    set_generator_state(learner.model.device, tensors["dropout"])
     rng.bit_generator.state = numbers["order"]
     result.weights, result.moments = _of("best", tensors), _of("best-adam", tensors)
     result.best_epoch = numbers["best_epoch"]
@@ -67,7 +68,7 @@ def restore_snapshot(
 
 
 def _named(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{group}/{name}": tensor for name, tensor in tensors.items()}
+    return {f"{group}/{name}": tensor.cpu() for name, tensor in tensors.items()}
 
 
 def _of(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

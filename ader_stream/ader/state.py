@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ader_stream.ader.device import CPU
 from ader_stream.ader.encoders import model_of
 from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
@@ -20,7 +21,7 @@ MOMENTS = (*STEPS, "exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """The result of an update cycle.
+    """The result of an update cycle, all of it on the CPU.
 
     Parameters
     ----------
@@ -48,11 +49,11 @@ class State:
         """Gradient steps along the whole chain of parents."""
         return int(self.optimizer.get("items.weight.step", 0))
 
-    def model(self, dropped: Dropped = NOTHING) -> SessionModel:
+    def model(self, dropped: Dropped = NOTHING, device: torch.device = CPU) -> SessionModel:
         """Build a model of its own with these weights, in eval mode."""
         model = model_of(self.architecture, len(self.vocabulary), dropped)
         model.load_state_dict(self.weights)
-        return model.eval()
+        return model.eval().to(device)
 
 
 def untrained(architecture: Architecture) -> State:
@@ -62,16 +63,16 @@ def untrained(architecture: Architecture) -> State:
 
 
 def copied_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Copy the parameters and buffers, by name."""
-    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
+    """Copy the parameters and buffers to the CPU, by name."""
+    return {name: _copied(weight) for name, weight in model.state_dict().items()}
 
 
 def copied_moments(
     model: nn.Module, adam: torch.optim.Adam, moments: Sequence[str] = MOMENTS
 ) -> dict[str, Tensor]:
-    """Copy Adam's state, by parameter name; `moments` names what of it."""
+    """Copy Adam's state to the CPU, by parameter name; `moments` names what of it."""
     return {
-        f"{name}.{moment}": adam.state[weight][moment].clone()
+        f"{name}.{moment}": _copied(adam.state[weight][moment])
         for name, weight in model.named_parameters()
         for moment in moments
     }
@@ -103,16 +104,18 @@ def restore_moments(
     for name, weight in model.named_parameters():
         if f"{name}.exp_avg" in moments:
             adam.state[weight] = {
-                "step": moments[f"{name}.step"].clone(),
+                "step": moments[f"{name}.step"].to(weight.device, copy=True),
                 "exp_avg": _grown(moments[f"{name}.exp_avg"], weight),
                 "exp_avg_sq": _grown(moments[f"{name}.exp_avg_sq"], weight),
             }
 
 
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(CPU, copy=True)
+
+
 def _grown(moment: Tensor, weight: Tensor) -> Tensor:
-    """Append a zero row to the moment for every row that the weight has more."""
-    if moment.shape == weight.shape:
-        return moment.clone()
+    """Copy a moment to its weight, with zeros for every row that the weight has more."""
     grown = torch.zeros_like(weight)
-    grown[: len(moment)] = moment
-    return grown.detach()
+    grown.view(-1)[: moment.numel()] = moment.flatten()  # rows that are new come last
+    return grown

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, distributed, nn
 
 from ader_stream.ader.arrays import Int64
+from ader_stream.ader.device import CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,13 @@ class Workers:
         Its number, from 0.
     count
         How many there are.
+    device
+        What it computes on: all alike CPUs, or each its own GPU.
     """
 
     rank: int = 0
     count: int = 1
+    device: torch.device = CPU
 
     @property
     def leads(self) -> bool:
@@ -64,15 +69,18 @@ class Workers:
 
 ALONE = Workers()
 
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+"""What adds up the tensors of a device."""
+
 
 @contextmanager
-def joined() -> Iterator[Workers]:
+def joined(device: torch.device = CPU) -> Iterator[Workers]:
     """Join the processes that ``torchrun`` has started together, and leave them in the end."""
     if not distributed.is_torchelastic_launched():
-        yield ALONE
+        yield Workers(device=device)
         return
-    distributed.init_process_group("gloo")  # as all tensors are on the CPU
+    distributed.init_process_group(BACKENDS[device.type])
     try:
-        yield Workers(distributed.get_rank(), distributed.get_world_size())
+        yield Workers(distributed.get_rank(), distributed.get_world_size(), device)
     finally:
         distributed.destroy_process_group()

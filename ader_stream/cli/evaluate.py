@@ -12,11 +12,12 @@ from typing import Any
 import click
 import torch
 
+from ader_stream.ader.device import CHOICES, chosen_device, describe_device
 from ader_stream.ader.evaluate import CycleResult, as_json, details
 from ader_stream.ader.evaluate import evaluate as run_cycles
 from ader_stream.ader.finished import keep_only, load_state, save_state
 from ader_stream.ader.methods import METHODS, Method, Sessions, method
-from ader_stream.ader.recipes import RECIPES, overridden, recipe
+from ader_stream.ader.recipes import RECIPES, Recipe, overridden, recipe
 from ader_stream.ader.workers import joined
 from ader_stream.cli.evaluate_progress import ProgressBar
 from ader_stream.cli.evaluate_result import ResultFile
@@ -65,6 +66,13 @@ def _read_overrides(
     callback=_read_overrides,
     help="A hyper-parameter that differs from the recipe's; may be repeated.",
 )
+@click.option(
+    "--device",
+    type=click.Choice(CHOICES),
+    default="auto",
+    show_default=True,
+    help="What computes; auto is a GPU where torch sees one, else the CPU.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--cycles",
@@ -108,6 +116,7 @@ class Request:
     method: str
     recipe: str
     overrides: dict[str, float | str]
+    device: str
     seed: int
     cycles: int | None
     resume: bool
@@ -124,30 +133,35 @@ def run(asked: Request) -> None:
     blocks = read_folder_sessions(asked.dataset, range(last + 1))
     how = method(asked.method)
     hyper = overridden(recipe(asked.recipe), asked.overrides)
-    result = _result_file(asked, hyper.precision)
+    device = chosen_device(asked.device)
+    result = _result_file(asked, hyper, device)
     finished = len(result.cycles)
     resumed = (finished, load_state(result.states, finished)) if finished else None
     work = _work(how, blocks[:last])
-    with joined() as workers, ProgressBar(work, finished, quiet=not workers.leads) as bar:
+    with joined(device) as workers, ProgressBar(work, finished, quiet=not workers.leads) as bar:
         for done in run_cycles(blocks, hyper, asked.seed, how, last, bar.show, resumed, workers):
             if workers.leads:
-                _keep(asked, result, done, blocks)
+                _keep(asked, result, done, blocks, device)
             bar.finish_cycle(done)
 
 
 def _keep(
-    asked: Request, result: ResultFile, done: CycleResult, blocks: Sequence[Sessions]
+    asked: Request,
+    result: ResultFile,
+    done: CycleResult,
+    blocks: Sequence[Sessions],
+    device: torch.device,
 ) -> None:
     """Write what a cycle has come to; a kill leaves a state that the result can go on from."""
     save_state(result.states, done.cycle, done.state)
-    result.cycles.append(_entry(asked, done, blocks))
+    result.cycles.append(_entry(asked, done, blocks, device))
     result.write()
     keep_only(result.states, done.cycle)
     if asked.plots:
         _draw(result, asked.plots)
 
 
-def _result_file(asked: Request, precision: torch.dtype) -> ResultFile:
+def _result_file(asked: Request, hyper: Recipe, device: torch.device) -> ResultFile:
     if not asked.out.parent.is_dir():
         raise InputError(f"--out {asked.out}: its folder is not there; create it first")
     first, *_ = period_files(asked.dataset)
@@ -164,7 +178,8 @@ def _result_file(asked: Request, precision: torch.dtype) -> ResultFile:
         },
         machine={
             **describe_machine(torch.get_num_threads()),
-            "precision": str(precision).removeprefix("torch."),
+            "device": describe_device(device),
+            "precision": str(hyper.precision_on(device)).removeprefix("torch."),
         },
     )
     if asked.resume:
@@ -172,8 +187,10 @@ def _result_file(asked: Request, precision: torch.dtype) -> ResultFile:
     return result
 
 
-def _entry(asked: Request, done: CycleResult, blocks: Sequence[Sessions]) -> dict[str, object]:
-    more = details(done.state, blocks[: done.cycle + 1]) if asked.with_details else {}
+def _entry(
+    asked: Request, done: CycleResult, blocks: Sequence[Sessions], device: torch.device
+) -> dict[str, object]:
+    more = details(done.state, blocks[: done.cycle + 1], device) if asked.with_details else {}
     return {**as_json(done), "peak_rss_bytes": peak_rss_bytes(), **more}
 
 

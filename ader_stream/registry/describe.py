@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ader_stream.ader.cycle import CycleReport
+from ader_stream.ader.device import CPU, describe_device
 from ader_stream.ader.recipes import Recipe
 from ader_stream.registry.gate import Measured
 from ader_stream.resources import resource
@@ -45,6 +46,8 @@ class Making:
         Of everything random in the cycle.
     cut
         How clicks became sessions and blocks.
+    device
+        What computes it (`describe_device`).
     """
 
     method: str
@@ -52,6 +55,7 @@ class Making:
     recipe: Recipe
     seed: int
     cut: Mapping[str, int] = field(default_factory=dict)
+    device: str = field(default_factory=lambda: describe_device(CPU))
 
 
 def describe_version(
@@ -98,7 +102,7 @@ def describe_version(
         "frequent_items": [item for item, _ in frequency.most_common(FREQUENT_ITEMS)],
         "report": _describe_report(report, block),
         "gate": gate.avro() if gate else None,
-        "run": _describe_run(block, report, seconds),
+        "run": _describe_run(block, making, report, seconds),
     }
 
 
@@ -162,7 +166,9 @@ def _describe_report(report: CycleReport, block: TrainingBlock) -> dict[str, obj
     }
 
 
-def _describe_run(block: TrainingBlock, report: CycleReport, seconds: float) -> dict[str, object]:
+def _describe_run(
+    block: TrainingBlock, making: Making, report: CycleReport, seconds: float
+) -> dict[str, object]:
     return {
         "offsets": _describe_offsets(block),
         "train_seconds": seconds,
@@ -170,6 +176,7 @@ def _describe_run(block: TrainingBlock, report: CycleReport, seconds: float) -> 
         "herding_seconds": report.herding_seconds,
         "skipped_sessions": block.skipped,
         "control_offset": None,
+        "device": making.device,
         **_surroundings(),
     }
 
@@ -186,11 +193,10 @@ def _describe_offsets(block: TrainingBlock) -> list[dict[str, int]]:
 
 
 def _surroundings() -> dict[str, Any]:
-    """Code, libraries and machine: with others, the same inputs may come to other bytes."""
+    """Code, libraries and threads: with others, the same inputs may come to other bytes."""
     return {
         "code_version": code_version(),
         "libraries": {name: installed(name) for name in LIBRARIES}
         | {"python": platform.python_version()},
-        "device": f"cpu {platform.machine()}",
         "threads": torch.get_num_threads(),
     }

@@ -21,6 +21,7 @@ from torch.nn import functional
 from ader_stream.ader.arrays import Int64
 from ader_stream.ader.cycle import held_out_samples
 from ader_stream.ader.dataset import Samples, split_sessions
+from ader_stream.ader.device import CPU
 from ader_stream.ader.methods import Sessions
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import rank_samples, top_k
@@ -140,10 +141,15 @@ def validation_samples(
 
 
 def measure(
-    validation: Samples, parent: State | None, state: State, between: Callable[[], None]
+    validation: Samples,
+    parent: State | None,
+    state: State,
+    between: Callable[[], None],
+    device: torch.device = CPU,
 ) -> Measured:
     """Rank validation samples and exemplars with both; `between` is called after every chunk."""
-    model, before = state.model(), parent.model() if parent else None
+    model = state.model(device=device)
+    before = parent.model(device=device) if parent else None
     known = validation.take(_known_to(validation, before.n_items)) if before else validation
     remembered = _some(parent.exemplars.samples()) if parent else known.take(NONE)
     then, now = _ranks(before, remembered, between), _ranks(model, remembered, between)

@@ -191,6 +191,9 @@ class TrainerSettings(_Group):
         {}, description="Hyper-parameters that differ from the recipe's, a JSON object."
     )
     seed: int = Field(0, description="Of everything random in a cycle.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="What computes: `auto` is a GPU where torch sees one, else the CPU."
+    )
     threads: int = Field(0, ge=0, description="CPU threads; 0 for every core.")
     bootstrap_dataset: Path | None = Field(
         None,

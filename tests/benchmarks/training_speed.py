@@ -24,6 +24,7 @@ import torch
 from torch.optim.lr_scheduler import ConstantLR
 
 from ader_stream.ader.dataset import Samples, shuffled_batches, split_sessions
+from ader_stream.ader.device import CPU
 from ader_stream.ader.encoders import model_of
 from ader_stream.ader.learner import Learner
 from ader_stream.ader.model import SessionModel
@@ -136,10 +137,10 @@ def least_work(recipe: Recipe, items: int) -> Callable[[], None]:
     """Return what makes `STEPS` times the products and the optimizer's pass, and nothing else."""
     generator = torch.Generator().manual_seed(0)
     sessions = torch.randn(recipe.batch_size, recipe.hidden, generator=generator)
-    sessions = sessions.to(recipe.precision)
+    sessions = sessions.to(recipe.precision_on(CPU))
     table = torch.nn.Parameter(torch.randn(items, recipe.hidden, generator=generator))
-    narrow = table.detach().to(recipe.precision)
-    scores = torch.empty(recipe.batch_size, items, dtype=recipe.precision)
+    narrow = table.detach().to(recipe.precision_on(CPU))
+    scores = torch.empty(recipe.batch_size, items, dtype=recipe.precision_on(CPU))
     by_sessions, by_table = torch.empty_like(sessions), torch.empty_like(narrow)
     table.grad = torch.zeros_like(table)
     adam = torch.optim.Adam([table], lr=1e-6, fused=True)

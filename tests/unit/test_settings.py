@@ -91,6 +91,7 @@ OTHER = {
     "trainer.recipe": "paper",
     "trainer.overrides": '{"hidden": 10}',
     "trainer.seed": "3",
+    "trainer.device": "cpu",
     "trainer.threads": "2",
     "trainer.bootstrap_dataset": "recorded",
     "trainer.bootstrap_folder": "exported",

@@ -82,7 +82,7 @@ def test_result_has_what_programs_rely_on(run: Run) -> None:
         *("dataset", "fingerprint", "method", "recipe", "overrides", "seed", "versions"),
         *("machine", "cycles", "mean"),
     ]
-    expected = {"processor", "cores", "threads", "memory_bytes", "precision"}
+    expected = {"processor", "cores", "threads", "memory_bytes", "device", "precision"}
     assert set(result["machine"]) == expected
     assert result["machine"]["threads"] == torch.get_num_threads()
     assert result["overrides"] == SMALL
@@ -205,6 +205,12 @@ def test_the_precision_can_be_chosen(run: Run, out: Path) -> None:
     for precision in ("float32", "bfloat16"):
         run("--cycles", "1", "--override", f"output_precision={precision}")
         assert json.loads(out.read_text())["machine"]["precision"] == precision
+
+
+def test_a_gpu_that_is_not_there_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(SettingsError, match="device 'cuda': torch sees 0 GPUs"):
+        run("--device", "cuda")
 
 
 def test_details_cost_more_and_come_on_demand(run: Run) -> None:

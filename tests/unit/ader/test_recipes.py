@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from ader_stream.ader.device import CPU
 from ader_stream.ader.recipes import PAPER, PRODUCTION, RECIPES, recipe
 from ader_stream.errors import SettingsError
 
@@ -39,6 +40,7 @@ def test_products_are_narrow_where_the_processor_multiplies_narrow_numbers(
     unit: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True, "amx_fp16": False})
-    assert PAPER.precision == precision
-    assert PRODUCTION.precision == torch.float32, "it scores few items"
-    assert replace(PRODUCTION, output_precision="bfloat16").precision == torch.bfloat16
+    assert PAPER.precision_on(CPU) == precision
+    assert PRODUCTION.precision_on(CPU) == torch.float32, "it scores few items"
+    narrow = replace(PRODUCTION, output_precision="bfloat16")
+    assert narrow.precision_on(CPU) == torch.bfloat16
