@@ -52,7 +52,14 @@ TURN_RATE = 0.1
 """How much slower than an item's coordinate the map's learn: all sessions move each of them."""
 
 PULLS = (0.0, 0.1, 0.2, 0.3, 0.4)
-"""Weights of the logarithm of an item's clicks in the last block that are tried."""
+"""Weights of the logarithm of an item's clicks that are tried."""
+
+FADED = 0.2
+"""What is left of a block's clicks when the next one is over."""
+
+NEVER_CLICKED = 0.05
+"""Clicks that an item is taken to have beside its own: so few that one falls behind block by block
+while nobody clicks it."""
 
 FIRST_PULL = 0.1
 """Where nothing was ever ranked: about the best on DIGINETICA's first cycles."""
@@ -160,15 +167,15 @@ class Core(SessionModel):
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
         """Score sessions (`SessionModel.scores`).
 
-        Items gain by how often the last block's sessions clicked them, and a session's own items
-        by how readily people return.
+        Items gain by how often sessions clicked them, in the last block above all, and a session's
+        own items by how readily people return.
         """
         return add_gains(self._without_gains(inputs, layer, self.pull), inputs, self.gains)
 
     def meet(self, block: Samples) -> None:
-        """Keep each item's clicks in the block, and its companions (`SessionModel.meet`)."""
+        """Keep each item's clicks, and its companions (`SessionModel.meet`)."""
         clicks = np.bincount(block.items, minlength=self.n_items + 1)[1:]
-        self.clicks = torch.from_numpy(clicks).to(self.clicks)
+        self.clicks = torch.from_numpy(clicks).to(self.clicks) + FADED * self.clicks
         known = Companions(self.companions.numpy(force=True), self.together.numpy(force=True))
         found = known.after(block, self.n_items)
         self.companions = torch.from_numpy(found.items).to(self.companions)
@@ -209,8 +216,8 @@ class Core(SessionModel):
         return super().scores(inputs, layer).add_(pull * self._popularity())
 
     def _popularity(self) -> Tensor:
-        """Logarithm of each item's clicks in the last block (I,), those never clicked below all."""
-        return (self.clicks + 0.5).log()
+        """Logarithm of each item's clicks (I,), older ones faded."""
+        return (self.clicks + NEVER_CLICKED).log()
 
     @torch.no_grad()
     def grow(self, n_items: int, generator: torch.Generator, item_bound: float) -> None:

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LinearLR
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
 from ader_stream.ader.dataset import Batch, Samples, by_length, hold_out, pack, split_sessions
 from ader_stream.ader.exemplars import select_exemplars
-from ader_stream.ader.learner import Learner
+from ader_stream.ader.learner import NOBODY, Learner, Newcomers
 from ader_stream.ader.losses import Loss
 from ader_stream.ader.methods import ADER, Method, Past, Sessions
 from ader_stream.ader.model import SessionModel
@@ -164,7 +164,14 @@ def train_cycle(
     model.zero_grad()
     model.load_state_dict(learnt.weights)
     exemplars = select_exemplars(
-        model.eval(), block + old, recipe.exemplars, rng, method.allocate, method.choose, pace.tell
+        model.eval(),
+        block + old,
+        recipe.exemplars,
+        rng,
+        method.allocate,
+        method.choose,
+        pace.tell,
+        recipe.allocation_power,
     )
     herded = time.perf_counter()
 
@@ -197,7 +204,15 @@ def _learner(
     adam = resumed_adam(model, moments, recipe.learning_rate, recipe.adam_epsilon)
     schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, past.steps * recipe.max_epochs)
     replay = method.hold(past) if len(past.parent.exemplars) else Replay()
-    return Learner(model, adam, schedule, replay, loss, past.workers)
+    return Learner(
+        model, adam, schedule, replay, loss, past.workers, _newcomers(past.parent, recipe)
+    )
+
+
+def _newcomers(before: State, recipe: Recipe) -> Newcomers:
+    """Return the items that the parent does not know; of a first version, none is behind others."""
+    known = len(before.vocabulary)
+    return Newcomers(known, recipe.adam_epsilon / recipe.adam_epsilon_new) if known else NOBODY
 
 
 def _as_seen_before(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ader_stream.ader.arrays import Float32, Int32, Int64
+from ader_stream.ader.arrays import Float32, Float64, Int32, Int64
 from ader_stream.ader.dataset import Samples, by_length, pack
 from ader_stream.ader.herding import herd
 from ader_stream.ader.model import SessionModel
@@ -24,8 +24,8 @@ from ader_stream.disk import disk_array
 REPRESENTED_ROWS = 512
 """Sub-sequences represented at a time: of fifty clicks, four times as many take 0.4 GiB."""
 
-Allocate = Callable[[Int64, int, np.random.Generator], Int64]
-"""(candidates by item index (I + 1,), N, rng) → exemplars wanted by item index (I + 1,)."""
+Allocate = Callable[[Float64, int, np.random.Generator], Int64]
+"""(weights by item index (I + 1,), N, rng) → exemplars wanted by item index (I + 1,)."""
 
 Choose = Callable[[SessionModel, Samples, Int64, np.random.Generator, Callable[[], None]], Int64]
 """(model, candidates, exemplars wanted by item index, rng, between) → rows chosen, at most
@@ -68,30 +68,30 @@ class Exemplars:
         return Samples(self.items, self.offsets[:-1], self.offsets[1:] - 1)
 
 
-def allocate_exemplars(counts: Int64, total: int, rng: np.random.Generator) -> Int64:
-    """Share `total` exemplars among items, in proportion to their counts as labels.
+def allocate_exemplars(weights: Float64, total: int, rng: np.random.Generator) -> Int64:
+    """Share `total` exemplars among items, in proportion to weights: their counts as labels.
 
     One multinomial draw, as in the authors' code: the sum is `total` exactly.
 
     Parameters
     ----------
-    counts
-        Candidates per item index (I + 1,), at least one in all.
+    weights
+        By item index (I + 1,), not all of them 0.
     total
         N, exemplars to share.
     rng
         Source of the draw.
     """
-    return rng.multinomial(total, counts / counts.sum())
+    return rng.multinomial(total, weights / weights.sum())
 
 
-def allocate_equally(counts: Int64, total: int, rng: np.random.Generator) -> Int64:
+def allocate_equally(weights: Float64, total: int, rng: np.random.Generator) -> Int64:
     """Share `total` exemplars among all known items alike: ADER-equal.
 
     As in the authors' code (``equal_exemplar``), what falls to an item without enough candidates
     is not shared out again.
     """
-    alike = np.ones(len(counts))
+    alike = np.ones(len(weights))
     alike[PADDING] = 0
     return rng.multinomial(total, alike / alike.sum())
 
@@ -142,6 +142,7 @@ def select_exemplars(
     allocate: Allocate = allocate_exemplars,
     choose: Choose = by_herding,
     between: Callable[[], None] = nothing,
+    power: float = 1.0,
 ) -> Exemplars:
     """Allocate and choose.
 
@@ -159,12 +160,15 @@ def select_exemplars(
         How many an item gets, and which ones.
     between
         Called after every chunk that the model has seen.
+    power
+        Of the counts that are allocated by.
     """
     if not total:
         return Exemplars.none()
     labels = candidates.labels
     counts = np.bincount(labels, minlength=model.n_items + 1)
-    quotas = allocate(counts, total, rng)
+    weights = np.where(counts, counts.astype(np.float64) ** power, 0.0)
+    quotas = allocate(weights, total, rng)
     wanted = candidates.take(np.flatnonzero(quotas[labels]))
     if not len(wanted):
         return Exemplars.none()

@@ -18,6 +18,31 @@ from ader_stream.ader.state import MOMENTS, STEPS, copied_moments, copied_weight
 from ader_stream.ader.workers import ALONE, Workers
 
 
+@dataclass(frozen=True, slots=True)
+class Newcomers:
+    """Rows of the item table that Adam moves with an ε of their own.
+
+    Parameters
+    ----------
+    first
+        The first of them; they are all that follow.
+    haste
+        Adam's ε over theirs. A gradient k times as large is a step m k / (√v k + ε), and that is
+        m / (√v + ε / k).
+    """
+
+    first: int = 0
+    haste: float = 1.0
+
+    def scale(self, table: Tensor) -> None:
+        """Scale their gradients, after a backward pass and before Adam's step."""
+        if self.haste != 1.0 and table.grad is not None:
+            table.grad[self.first :] *= self.haste
+
+
+NOBODY = Newcomers()
+
+
 @dataclass(frozen=True, eq=False)
 class Learner:
     """A model, its optimizer, and what it must not forget.
@@ -34,6 +59,8 @@ class Learner:
         Compares scores with targets.
     workers
         Among whom batches are shared; all of them train the same model.
+    newcomers
+        Items that the parent does not know.
     """
 
     model: SessionModel
@@ -42,6 +69,7 @@ class Learner:
     replay: Replay
     loss: Loss
     workers: Workers = ALONE
+    newcomers: Newcomers = NOBODY
 
     def step(self, samples: Samples, rows: Int64) -> float:
         """Take one gradient step: L = L_CE(new) + λ_t · L_KD(exemplars) (paper, equation 3)."""
@@ -56,6 +84,7 @@ class Learner:
         self.adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.workers.add_up_gradients(self.model)
+        self.newcomers.scale(self.model.items.weight)
         self.adam.step()
         self.schedule.step()
         whole = loss.detach()

@@ -54,6 +54,11 @@ class Recipe:
         Added to the root of Adam's second moment. As small as usual, an item that the block does
         not show moves as fast as one that it does, for Adam scales its small gradients up; a
         larger one leaves it where it was.
+    adam_epsilon_new
+        The same for items that the parent does not know: nobody remembers where they should be.
+    allocation_power
+        Exemplars are shared out among items in proportion to their candidates to this power:
+        below 1, more of them fall to rare items.
     carry_moments
         Adam's moments go on from cycle to cycle, and so are a part of each version: two thirds of
         its bytes.
@@ -91,6 +96,8 @@ class Recipe:
     learning_rate: float = 5e-4
     last_learning_rate: float = 1.0
     adam_epsilon: float = 1e-8
+    adam_epsilon_new: float = 1e-8
+    allocation_power: float = 1.0
     carry_moments: bool = True
     batch_size: int = 256
     max_epochs: int = 100
@@ -151,6 +158,8 @@ PRODUCTION = Recipe(
     learning_rate=2e-3,
     last_learning_rate=0.05,
     adam_epsilon=3e-4,
+    adam_epsilon_new=3e-5,
+    allocation_power=0.5,
     carry_moments=False,
     batch_size=512,
     max_epochs=8,

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ader_stream.ader import core as core_module
 from ader_stream.ader.companions import KEPT
-from ader_stream.ader.core import RECENCY, TURN_RATE, Core
+from ader_stream.ader.core import FADED, NEVER_CLICKED, RECENCY, TURN_RATE, Core
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.dataset import Batch, Samples, split_sessions
 from ader_stream.ader.losses import Labels, Loss, PlainLoss
@@ -110,15 +110,22 @@ def test_calibration_without_samples_keeps_the_gains(core: Core) -> None:
     assert core.gains.tolist() == [-1.0, 3.0, 1.0]
 
 
-def test_items_gain_by_their_clicks_in_the_last_block(core: Core) -> None:
+def test_items_gain_by_their_clicks(core: Core) -> None:
     layer, inputs = core.ranked_table(), torch.tensor([[2]])
     before = core.scores(inputs, layer)
     core.meet(clicked({4: 20, 9: 1}))
     core.pull.fill_(0.2)
     gained = core.scores(inputs, layer) - before
-    expected = torch.full((1, 9), 0.2 * math.log(0.5))
-    expected[0, 3], expected[0, 8] = 0.2 * math.log(20.5), 0.2 * math.log(1.5)
+    expected = torch.full((1, 9), 0.2 * math.log(NEVER_CLICKED))
+    expected[0, 3], expected[0, 8] = (0.2 * math.log(n + NEVER_CLICKED) for n in (20, 1))
     torch.testing.assert_close(gained, expected)
+
+
+def test_an_item_falls_behind_while_nobody_clicks_it(core: Core) -> None:
+    for block in ({4: 20}, {9: 1}, {9: 1}):
+        core.meet(clicked(block))
+    assert core.clicks[[3, 8]].tolist() == pytest.approx([20 * FADED**2, 1 + FADED])
+    assert core.clicks.count_nonzero() == 2
 
 
 def test_calibration_finds_out_whether_popularity_tells(core: Core) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ader_stream.ader.arrays import Float64, Int64
 from ader_stream.ader.dataset import split_sessions
 from ader_stream.ader.exemplars import (
     Exemplars,
@@ -39,6 +40,23 @@ def test_allocation_sums_to_the_total(total: int) -> None:
 def test_allocation_follows_the_counts() -> None:
     shares = allocate_exemplars(np.array([0, 1, 3]), 40_000, np.random.default_rng(0))
     assert shares[2] / shares[1] == pytest.approx(3, rel=0.05)
+
+
+@pytest.mark.parametrize(("power", "ratio"), [(1.0, 9.0), (0.5, 3.0), (0.0, 1.0)])
+def test_a_low_power_leaves_more_exemplars_to_rare_items(
+    model: SASRec, power: float, ratio: float
+) -> None:
+    asked: list[np.ndarray] = []
+
+    def allocate(weights: Float64, total: int, rng: np.random.Generator) -> Int64:
+        asked.append(weights)
+        return allocate_exemplars(weights, total, rng)
+
+    candidates = split_sessions([[1, 2]] * 9 + [[2, 3]], maxlen=6)
+    rng = np.random.default_rng(0)
+    select_exemplars(model, candidates, 5, rng, allocate, power=power)
+    assert asked[0][2] / asked[0][3] == pytest.approx(ratio)
+    assert asked[0][[0, 1]].tolist() == [0, 0], "padding, and what is nobody's target"
 
 
 def test_herding_takes_the_one_closest_to_the_mean_first() -> None:
