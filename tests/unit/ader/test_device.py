@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from ader_stream.ader.evaluate import details
 from ader_stream.ader.methods import METHODS, method
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.ranking import rank_targets, ranks_of, top_k
-from ader_stream.ader.recipes import PRODUCTION, Recipe
+from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
 from ader_stream.ader.state import State
 from ader_stream.ader.workers import Workers
 from ader_stream.errors import SettingsError
@@ -49,10 +50,14 @@ def two_cycles(
 ) -> State:
     """Train a block on the CPU, and the next one on a device."""
     how, blocks = method(name), [block(0, 12), block(1, 15)]
-    parent, _ = train_cycle(blocks[0], None, recipe, 0, lambda _: None, how)
-    sessions, before = how.gather(blocks, parent)
+    sessions, before = how.gather(blocks, parent_of(recipe, block, name))
     workers = Workers(device=device)
     return train_cycle(sessions, before, recipe, 0, on_progress, how, workers, checkpoint)[0]
+
+
+@functools.cache
+def parent_of(recipe: Recipe, block: Blocks, name: str) -> State:
+    return train_cycle(block(0, 12), None, recipe, 0, lambda _: None, method(name))[0]
 
 
 def assert_same(one: State, other: State) -> None:
@@ -65,22 +70,17 @@ def assert_same(one: State, other: State) -> None:
     assert np.array_equal(one.exemplars.offsets, other.exemplars.offsets)
 
 
-@pytest.fixture(
-    params=[
-        {},
-        {"fused": False, "output_precision": "float32"},
-        {"base": "production"},
-        {"base": "production", "negatives": 0, "members": 2},
-    ],
-    ids=["paper", "plain loss", "production", "members over all items"],
-)
-def recipe(request: pytest.FixtureRequest, tiny: Recipe) -> Recipe:
-    changes = dict(request.param)
-    base = PRODUCTION if changes.pop("base", None) else tiny
-    negatives = {"negatives": 8} if base is PRODUCTION else {}
-    return replace(base, **{**SMALL, **negatives, **changes})
+@pytest.fixture(params=["paper", "plain loss", "production", "members over all items"])
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    return {
+        "paper": replace(PAPER, **SMALL),
+        "plain loss": replace(PAPER, **SMALL, fused=False, output_precision="float32"),
+        "production": replace(PRODUCTION, **SMALL, negatives=8),
+        "members over all items": replace(PRODUCTION, **SMALL, negatives=0, members=2),
+    }[request.param]
 
 
+@pytest.mark.parametrize("recipe", ["paper", "production"], indirect=True)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_device_comes_to_what_the_cpu_comes_to(recipe: Recipe, block: Blocks, name: str) -> None:
     assert_same(two_cycles(recipe, block, CPU, name), two_cycles(recipe, block, FAKE, name))
