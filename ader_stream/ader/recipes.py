@@ -6,6 +6,7 @@ beside it in `RECIPES`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
@@ -32,9 +33,19 @@ PRECISIONS: dict[str, Callable[[torch.device], torch.dtype]] = {
 }
 
 
+ABOVE_ZERO = {
+    *("hidden", "maxlen", "temperature", "members", "last_learning_rate"),
+    *("adam_epsilon", "adam_epsilon_new", "batch_size", "max_epochs", "min_item_count"),
+}
+SHARES = {"dropout", "item_dropout", "validation_share"}
+"""From 0 to below 1; what stands in neither set is from 0 on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How an update cycle trains.
+
+    A number out of its range raises SettingsError.
 
     Parameters
     ----------
@@ -110,6 +121,11 @@ class Recipe:
     fused: bool = True
     negatives: int = 0
 
+    def __post_init__(self) -> None:
+        for name, value in what_can_differ(self).items():
+            if not isinstance(value, str):
+                _require_in_range(name, value)
+
     @property
     def architecture(self) -> Architecture:
         """The model that this recipe trains."""
@@ -142,6 +158,26 @@ class Recipe:
             precision = self.precision_on(clicks.device)
             loss = FusedLoss(precision) if self.fused else PlainLoss()
         return loss if self.members == 1 else EachMember(self.members, loss)
+
+
+def what_can_differ(recipe_: Recipe) -> dict[str, float | str]:
+    """Every hyper-parameter that is a number, and the precision, by name."""
+    return {
+        name: value
+        for name, value in asdict(recipe_).items()
+        if isinstance(value, int | float) or name == "output_precision"
+    }
+
+
+def _require_in_range(name: str, value: float) -> None:
+    is_high_enough = value > 0 if name in ABOVE_ZERO else value >= 0
+    is_low_enough = value < 1 if name in SHARES else math.isfinite(value)
+    if is_high_enough and is_low_enough:
+        return
+    expected = "a number above 0" if name in ABOVE_ZERO else "a number from 0 on"
+    if name in SHARES:
+        expected = "a share, from 0 to below 1"
+    raise SettingsError(f"recipe: {name} = {value!r}: expected {expected}")
 
 
 PAPER = Recipe()
@@ -184,8 +220,8 @@ def overridden(base: Recipe, overrides: Mapping[str, float | str]) -> Recipe:
     Raises
     ------
     SettingsError
-        A name is nothing that can differ, a number has a fraction that it must not have, or the
-        precision is none of `PRECISIONS`.
+        A name is nothing that can differ, a number has a fraction that it must not have or is out
+        of its range, or the precision is none of `PRECISIONS`.
     """
     values = what_can_differ(base)
     for name, value in overrides.items():
@@ -193,15 +229,6 @@ def overridden(base: Recipe, overrides: Mapping[str, float | str]) -> Recipe:
             raise SettingsError(f"recipe has no {name!r} to override; it has: {', '.join(values)}")
         values[name] = _like(values[name], value, name)
     return replace(base, **values)  # type: ignore[arg-type]
-
-
-def what_can_differ(recipe_: Recipe) -> dict[str, float | str]:
-    """Every hyper-parameter that is a number, and the precision, by name."""
-    return {
-        name: value
-        for name, value in asdict(recipe_).items()
-        if isinstance(value, int | float) or name == "output_precision"
-    }
 
 
 def _like(own: float | str, value: float | str, name: str) -> float | str:

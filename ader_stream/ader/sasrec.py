@@ -24,6 +24,7 @@ from ader_stream.ader.layers import (
 )
 from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
 from ader_stream.ader.pieces import Pieces
+from ader_stream.errors import SettingsError
 
 
 class SASRec(SessionModel):
@@ -33,12 +34,21 @@ class SASRec(SessionModel):
     ----------
     architecture, n_items, dropped
         See `SessionModel`.
+
+    Raises
+    ------
+    SettingsError
+        There is no self-attention block.
     """
 
     def __init__(
         self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
     ) -> None:
         super().__init__(architecture, n_items, dropped)
+        if architecture.blocks < 1:
+            raise SettingsError(
+                "encoder 'sasrec' has 0 blocks: expected at least one; set `blocks`"
+            )
         hidden, dropout = architecture.hidden, dropped.activations
         self.positions = nn.Parameter(torch.zeros(architecture.maxlen, hidden))
         self.dropout = Dropout(dropout)

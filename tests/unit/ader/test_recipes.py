@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ader_stream.ader.device import CPU
-from ader_stream.ader.recipes import PAPER, PRODUCTION, RECIPES, recipe
+from ader_stream.ader.encoders import model_of
+from ader_stream.ader.recipes import PAPER, PRODUCTION, RECIPES, overridden, recipe
 from ader_stream.errors import SettingsError
 
 
@@ -21,6 +22,30 @@ def test_paper_has_the_published_hyper_parameters() -> None:
 def test_model_is_built_as_the_recipe_says(name: str) -> None:
     built = asdict(recipe(name).architecture)
     assert built == {part: getattr(recipe(name), part) for part in built}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("batch_size", 0, "a number above 0"),
+        ("temperature", 0, "a number above 0"),
+        ("learning_rate", -1, "a number from 0 on"),
+        ("adam_epsilon_new", 0, "a number above 0"),
+        ("item_bound", float("inf"), "a number from 0 on"),
+        ("lambda_base", float("nan"), "a number from 0 on"),
+        ("exemplars", -5, "a number from 0 on"),
+        ("dropout", 1, "a share, from 0 to below 1"),
+        ("validation_share", -0.1, "a share, from 0 to below 1"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused(name: str, value: float, expected: str) -> None:
+    with pytest.raises(SettingsError, match=rf"recipe: {name} = \S+: expected {expected}"):
+        overridden(PAPER, {name: value})
+
+
+def test_self_attention_without_a_block_is_refused() -> None:
+    with pytest.raises(SettingsError, match="'sasrec' has 0 blocks: expected at least one"):
+        model_of(overridden(PAPER, {"blocks": 0}).architecture, n_items=3)
 
 
 def test_unknown_recipe_names_the_known_ones() -> None:
