@@ -104,7 +104,7 @@ def _compute(operation: Any, *args: Any, **kwargs: Any) -> Any:
     def leave(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        return outside.get(id(value)) if id(value) in outside else _OnDevice(value)
+        return outside[id(value)] if id(value) in outside else _OnDevice(value)
 
     result = operation(*tree_map(enter, args), **tree_map(enter, kwargs))
     goes_to_cpu = asked is not None and torch.device(asked).type == "cpu"

@@ -67,6 +67,7 @@ class Recipe:
         larger one leaves it where it was.
     adam_epsilon_new
         The same for items that the parent does not know: nobody remembers where they should be.
+        With `carry_moments`, leave both alike: a new row's moments are of scaled gradients.
     allocation_power
         Exemplars are shared out among items in proportion to their candidates to this power:
         below 1, more of them fall to rare items.
@@ -170,14 +171,14 @@ def what_can_differ(recipe_: Recipe) -> dict[str, float | str]:
 
 
 def _require_in_range(name: str, value: float) -> None:
-    is_high_enough = value > 0 if name in ABOVE_ZERO else value >= 0
-    is_low_enough = value < 1 if name in SHARES else math.isfinite(value)
-    if is_high_enough and is_low_enough:
-        return
-    expected = "a number above 0" if name in ABOVE_ZERO else "a number from 0 on"
-    if name in SHARES:
-        expected = "a share, from 0 to below 1"
-    raise SettingsError(f"recipe: {name} = {value!r}: expected {expected}")
+    if name in ABOVE_ZERO:
+        fits, expected = value > 0, "a number above 0"
+    elif name in SHARES:
+        fits, expected = 0 <= value < 1, "a share, from 0 to below 1"
+    else:
+        fits, expected = value >= 0, "a number from 0 on"
+    if not (fits and math.isfinite(value)):
+        raise SettingsError(f"recipe: {name} = {value!r}: expected {expected}")
 
 
 PAPER = Recipe()

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ader_stream.ader.checkpoint import FILE, NOWHERE, Checkpoint, CheckpointFil
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.dataset import split_sessions
 from ader_stream.ader.device import (
+    CHOICES,
     CPU,
     chosen_device,
     describe_device,
@@ -28,6 +30,7 @@ from ader_stream.ader.state import State
 from ader_stream.ader.workers import Workers
 from ader_stream.errors import SettingsError
 from ader_stream.registry.gate import measure
+from ader_stream.settings.groups import TrainerSettings
 from tests.fake_device import FAKE
 
 Block = list[tuple[str, ...]]
@@ -134,6 +137,10 @@ def test_the_fake_refuses_what_a_gpu_refuses() -> None:
     assert (there + 1).cpu().tolist() == [2.0, 2.0]
 
 
+def test_settings_offer_the_same_devices() -> None:
+    assert get_args(TrainerSettings.model_fields["device"].annotation) == CHOICES
+
+
 @pytest.mark.parametrize("choice", ["auto", "cpu"])
 def test_without_a_gpu_the_cpu_is_chosen(choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
@@ -157,6 +164,7 @@ def test_each_process_of_a_host_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *_, **__: None)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     assert chosen_device("auto") == torch.device("cuda", 1) == taken[0]
