@@ -225,6 +225,8 @@ class FakeProducer:
         Flushes after which nothing was delivered.
     committed
         Records of each transaction that was committed.
+    abort_failure
+        What aborting comes to.
     is_settled
         It was lost, and nothing of it is on its way.
     """
@@ -235,6 +237,7 @@ class FakeProducer:
     room: int = 1_000_000
     undelivered: int = 0
     committed: list[int] = field(default_factory=list)
+    abort_failure: KafkaError | None = None
     is_settled: bool = False
     _is_lost: bool = False
     _commits: int = 0
@@ -306,6 +309,8 @@ class FakeProducer:
         self._is_lost = True
 
     def abort_transaction(self, timeout: float) -> None:
+        if self.abort_failure:
+            raise KafkaException(self.abort_failure)
         self._queue.clear()
         self._sent.clear()
         self._is_open = False

@@ -25,7 +25,7 @@ from ader_stream.stream.dead_letters.letters import (
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.kafka.producing import abort, produce, retried, settle
+from ader_stream.stream.kafka.producing import abort, is_lost, produce, retried, settle
 from ader_stream.stream.kafka.topics import Topics
 
 BATCH_LETTERS = 500
@@ -100,7 +100,10 @@ class DeadLetterReplay:
             If a transaction fails; what was sent before stays sent, and is not sent again.
         """
         producer = self._clients.producer(f"{self._topics.group('dead-letters')}.replay")
-        retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
+        try:
+            retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
+        except KafkaException as exception:
+            raise _failure(producer, exception) from None
         for batch in _batches(self._sendable(wanted)):
             try:
                 producer.begin_transaction()
@@ -183,7 +186,10 @@ def _failure(producer: Producer, exception: KafkaException) -> AderError:
     if error.fatal():
         settle(producer)
         return FencedError("another replay of dead letters has started; this one has stopped")
-    abort(producer)
+    if is_lost(error):
+        settle(producer)
+    else:
+        abort(producer)
     return AderError(
         f"a transaction failed ({error.str()}); what was sent before it stays sent: run it again, "
         "and nothing is sent twice"

@@ -25,7 +25,7 @@ from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.commit_pace import CommitPace
 from ader_stream.stream.kafka.membership import NameClaim, subscribe
 from ader_stream.stream.kafka.partition_task import Held, PartitionTask
-from ader_stream.stream.kafka.producing import abort, back_off
+from ader_stream.stream.kafka.producing import abort, back_off, is_lost
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.taking import Taking
 from ader_stream.stream.kafka.transacting import abort_failed, commit_side_by_side
@@ -254,8 +254,10 @@ class ExactlyOnceLoop:
         leaving = [given.partition for given in partitions if given.partition in self._held]
         for partition, exception in self._commit(leaving).items():
             # What fails here, the next owner does again.
-            log.warning("last commit failed", partition=partition, error=exception.args[0].str())
-            abort(self._held[partition].producer)
+            error = exception.args[0]
+            log.warning("last commit failed", partition=partition, error=error.str())
+            if not is_lost(error):
+                abort(self._held[partition].producer)
         self._on_lost(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

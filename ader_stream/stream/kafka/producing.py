@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, wait
 from typing import Any, cast
@@ -20,6 +21,12 @@ Key = bytes | str | None
 
 Keyed = tuple[Key, bytes | None, Headers | None]
 """Key, value and headers of a record."""
+
+HANG_SECONDS = 5.0
+"""What a request may take beyond its time-out before it is given up."""
+
+PAUSE_SECONDS = 0.1
+"""Between two tries of a request: some errors come back at once."""
 
 SETTLE_SECONDS = 5.0
 """How long requests of a lost producer are waited for."""
@@ -108,29 +115,40 @@ def produce(
             return
 
 
-def retried(request: Callable[[], None]) -> None:
-    """Repeat a transactional request while its error says that this is safe and may help."""
+def retried(request: Callable[[], None], seconds: float = REQUEST_TIMEOUT) -> None:
+    """Repeat a transactional request while its error says that this is safe and may help.
+
+    Not for ever: when a broker restarts under it, a producer can lose sight of its coordinator for
+    good. What still fails after `seconds` is raised, retriable: the producer is lost then.
+    """
+    until = time.monotonic() + seconds
     while True:
         try:
             request()
         except KafkaException as exception:
             error = exception.args[0]
-            if not error.retriable():
+            if not error.retriable() or time.monotonic() >= until:
                 raise
             log.warning("kafka request repeated", code=error.name(), error=error.str())
+            time.sleep(PAUSE_SECONDS)
         else:
             return
 
 
+def is_lost(error: KafkaError) -> bool:
+    """Whether a producer whose request came to this error is of no more use."""
+    return bool(error.fatal() or error.retriable())  # what would help has been repeated
+
+
 def side_by_side(
-    request: Callable[[int], None], partitions: Collection[int], seconds: float | None = None
+    request: Callable[[int], None], partitions: Collection[int], seconds: float
 ) -> dict[int, KafkaException]:
     """Do a transactional request for each partition at the same time; return what failed, and why.
 
-    It is repeated while its error says that this is safe and may help. Each is done in a thread of
-    its own, and given up where it outlasts its own time-out: when a broker restarts under it,
-    librdkafka's `send_offsets_to_transaction` can wait for good. Its thread is left behind and
-    keeps the producer alive; the next owner's `init_transactions` aborts what it has begun.
+    It is repeated as by `retried`. Each is done in a thread of its own, and given up where it
+    outlasts its own time-out, `seconds` too: when a broker restarts under it, librdkafka's
+    `send_offsets_to_transaction` can wait for good. Its thread is left behind and keeps the
+    producer alive; the next owner's `init_transactions` aborts what it has begun.
 
     Raises
     ------
@@ -139,18 +157,22 @@ def side_by_side(
     """
     failed: dict[int, KafkaException] = {}
     pending: Collection[int] = partitions
+    until = time.monotonic() + seconds
     while pending:
-        tried = _attempt(request, pending, seconds)
-        pending = [p for p, exception in tried.items() if exception.args[0].retriable()]
+        tried = _attempt(request, pending, seconds + HANG_SECONDS)
+        is_over = time.monotonic() >= until
+        pending = [p for p, e in tried.items() if e.args[0].retriable() and not is_over]
         failed |= {p: exception for p, exception in tried.items() if p not in pending}
         for partition in pending:
             error = tried[partition].args[0].str()
             log.warning("kafka request repeated", partition=partition, error=error)
+        if pending:
+            time.sleep(PAUSE_SECONDS)
     return failed
 
 
 def _attempt(
-    request: Callable[[int], None], partitions: Collection[int], seconds: float | None
+    request: Callable[[int], None], partitions: Collection[int], seconds: float
 ) -> dict[int, KafkaException]:
     outcomes = {partition: Future[None]() for partition in partitions}
 
@@ -188,12 +210,17 @@ def back_off(aborts: int) -> float:
     return float(min(0.1 * 2 ** (aborts - 1), 5.0))
 
 
-def abort(producer: Producer) -> None:
-    """Abort; an error here is the next owner's `init_transactions` to mend."""
+def abort(producer: Producer) -> bool:
+    """Abort; return whether that went well.
+
+    Where not, the producer is lost, and the next owner's `init_transactions` mends it.
+    """
     try:
         retried(lambda: producer.abort_transaction(REQUEST_TIMEOUT))
     except KafkaException as exception:
         log.warning("abort failed", error=exception.args[0].str())
+        return False
+    return True
 
 
 def settle(producer: Producer) -> None:

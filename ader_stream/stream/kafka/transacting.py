@@ -11,7 +11,13 @@ from confluent_kafka import KafkaException, TopicPartition
 from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.partition_task import Held
-from ader_stream.stream.kafka.producing import Transaction, abort, settle, side_by_side
+from ader_stream.stream.kafka.producing import (
+    Transaction,
+    abort,
+    is_lost,
+    settle,
+    side_by_side,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -20,9 +26,6 @@ MOST_ABORTS = 10
 
 OFFSETS_TIMEOUT = 10.0
 """Seconds that adding offsets may take: the broker aborts a transaction after about as long."""
-
-HANG_SECONDS = 5.0
-"""What a request may take beyond its time-out before it is given up."""
 
 
 def commit_side_by_side(
@@ -59,8 +62,8 @@ def commit_side_by_side(
     def commit(partition: int) -> None:
         held[partition].producer.commit_transaction(REQUEST_TIMEOUT)
 
-    failed |= side_by_side(send_offset, offsets.keys(), OFFSETS_TIMEOUT + HANG_SECONDS)
-    failed |= side_by_side(commit, offsets.keys() - failed.keys())
+    failed |= side_by_side(send_offset, offsets.keys(), OFFSETS_TIMEOUT)
+    failed |= side_by_side(commit, offsets.keys() - failed.keys(), REQUEST_TIMEOUT)
     for partition in offsets.keys() - failed.keys():
         held[partition].note_commit()
     return failed
@@ -89,7 +92,7 @@ def abort_failed(topic: str, partition: int, held: Held, exception: KafkaExcepti
         If too many in a row have failed: no waiting seems to mend that.
     """
     error = exception.args[0]
-    if error.fatal():
+    if is_lost(error):
         settle(held.producer)
         raise FencedError(f"producer of partition {partition}: {error.str()}") from None
     held.aborts += 1
@@ -100,4 +103,6 @@ def abort_failed(topic: str, partition: int, held: Held, exception: KafkaExcepti
             f"aborted, the last one because of {error.name()}: {error.str()}; nothing of them "
             "is committed. Look at the brokers' logs, and start this worker again"
         ) from None
-    abort(held.producer)
+    if not abort(held.producer):
+        settle(held.producer)
+        raise FencedError(f"producer of partition {partition}: its transaction cannot be aborted")

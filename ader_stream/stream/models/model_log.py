@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 import structlog
@@ -20,7 +21,7 @@ from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import CHUNK_TYPE, TYPE_HEADER
-from ader_stream.stream.kafka.producing import abort, produce, retried, settle
+from ader_stream.stream.kafka.producing import abort, is_lost, produce, retried, settle
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import (
@@ -44,6 +45,9 @@ CHUNKS_A_TRANSACTION = 64
 
 TOMBSTONES_A_TRANSACTION = 1_000
 """Of chunks that no version names, which are as many as have been left: they need no unity."""
+
+COMMIT_SECONDS = 4 * REQUEST_TIMEOUT
+"""How long a commit is tried: giving up costs the training of a version, brokers come back."""
 
 ATTEMPTS = 5
 """Aborted transactions in a row after which publishing gives up."""
@@ -233,14 +237,15 @@ class ModelPublisher:
             try:
                 self._producer.begin_transaction()
                 result = produce_records()
-                retried(lambda: self._producer.commit_transaction(REQUEST_TIMEOUT))
+                commit = partial(self._producer.commit_transaction, REQUEST_TIMEOUT)
+                retried(commit, COMMIT_SECONDS)
             except KafkaException as exception:
                 error = exception.args[0]
-                if error.fatal():
+                if not is_lost(error):
+                    log.warning("publishing aborted", attempt=attempt, error=error.str())
+                if is_lost(error) or not abort(self._producer):
                     settle(self._producer)
                     raise FencedError(f"publishing: {error.str()}") from None
-                log.warning("publishing aborted", attempt=attempt, error=error.str())
-                abort(self._producer)
             except Exception:
                 abort(self._producer)  # no reader has to wait for a transaction that stays open
                 raise

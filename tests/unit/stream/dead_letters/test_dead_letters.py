@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from ader_stream.errors import AderError, FencedError, InputError
 from ader_stream.stream.clicks.decoder import RECORD_TIME, WATERMARK_HEADER, ClickFormat
@@ -18,7 +18,7 @@ from ader_stream.stream.dead_letters.sending_back import (
 )
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.topics import Topics
-from tests.fakes import FakeKafka
+from tests.fakes import FakeKafka, FakeProducer
 
 TOPICS = Topics("ader")
 EVERYTHING = LetterFilter(replayed=True)
@@ -247,3 +247,16 @@ def test_a_replay_that_another_has_fenced_says_so(kafka: FakeKafka) -> None:
         refuse(failing, GOOD)
     with pytest.raises(FencedError, match="another replay"):
         replay(failing)
+
+
+def test_a_replay_that_cannot_begin_says_so(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        error = KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        raise KafkaException(KafkaError(error, "not for you"))
+
+    monkeypatch.setattr(FakeProducer, "init_transactions", refused)
+    refuse(kafka, GOOD)
+    with pytest.raises(AderError, match="not for you"):
+        replay(kafka)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from collections.abc import Callable
@@ -11,11 +12,17 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from ader_stream.errors import FencedError, NameInUseError, TopicError
-from ader_stream.stream.kafka import exactly_once, membership
+from ader_stream.stream.kafka import exactly_once, membership, producing
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.partition_task import Held
-from ader_stream.stream.kafka.producing import Transaction, produce, retried, side_by_side
+from ader_stream.stream.kafka.producing import (
+    Transaction,
+    is_lost,
+    produce,
+    retried,
+    side_by_side,
+)
 from ader_stream.stream.kafka.transacting import abort_failed, commit_side_by_side
 from tests.fakes import FakeKafka, FakeProducer, FakeReader, FakeRecord
 
@@ -60,6 +67,14 @@ def test_a_request_that_needs_an_abort_is_not_repeated() -> None:
     assert request.asked == 1
 
 
+def test_a_request_is_not_repeated_for_ever() -> None:
+    request = Request([RETRIABLE] * 3)
+    with pytest.raises(KafkaException) as failed:
+        retried(request, 0)
+    assert request.asked == 1
+    assert is_lost(failed.value.args[0])
+
+
 def test_a_full_queue_is_waited_for() -> None:
     producer = SlowProducer(FakeKafka(), room=2)
     for number in range(5):
@@ -90,23 +105,48 @@ def test_what_fails_on_one_partition_stops_no_other() -> None:
             raise KafkaException(FINAL)
         done.append(partition)
 
-    failed = side_by_side(request, [0, 1, 2])
+    failed = side_by_side(request, [0, 1, 2], 10)
     assert [*failed] == [1]
     assert sorted(done) == [0, 2]
 
 
-def test_a_request_that_does_not_return_is_given_up() -> None:
+def test_a_request_that_does_not_return_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
+    monkeypatch.setattr(producing, "HANG_SECONDS", 0.03)
     with pytest.raises(FencedError, match=r"partition 1 has not returned in 0.05 s"):
-        side_by_side(lambda partition: partition and release.wait() and None, [0, 1], 0.05)
+        side_by_side(lambda partition: partition and release.wait() and None, [0, 1], 0.02)
     release.set()
 
 
-def test_nothing_of_a_lost_producer_is_on_its_way_when_it_goes() -> None:
+def test_what_still_fails_on_one_partition_when_time_is_over_stops_no_other() -> None:
+    done = []
+
+    def request(partition: int) -> None:
+        if partition == 1:
+            raise KafkaException(RETRIABLE)
+        done.append(partition)
+
+    failed = side_by_side(request, [0, 1, 2], 0)
+    assert {p: is_lost(exception.args[0]) for p, exception in failed.items()} == {1: True}
+    assert sorted(done) == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KafkaError(KafkaError._FENCED, "by another", fatal=True), RETRIABLE],
+    ids=["fenced", "cut off"],
+)
+def test_nothing_of_a_lost_producer_is_on_its_way_when_it_goes(error: KafkaError) -> None:
     producer = FakeProducer(FakeKafka())
-    fenced = KafkaException(KafkaError(KafkaError._FENCED, "fenced by another", fatal=True))
-    with pytest.raises(FencedError, match="fenced by another"):
-        abort_failed("clicks", 1, Held(FakeTask(), producer, 0, 0), fenced)
+    with pytest.raises(FencedError, match=re.escape(f"partition 1: {error.str()}")):
+        abort_failed("clicks", 1, Held(FakeTask(), producer, 0, 0), KafkaException(error))
+    assert producer.is_settled
+
+
+def test_a_producer_that_cannot_abort_is_lost() -> None:
+    producer = FakeProducer(FakeKafka(), abort_failure=FINAL)
+    with pytest.raises(FencedError, match="partition 1: its transaction cannot be aborted"):
+        abort_failed("clicks", 1, Held(FakeTask(), producer, 0, 0), KafkaException(FINAL))
     assert producer.is_settled
 
 
@@ -119,7 +159,7 @@ def test_a_request_of_one_partition_is_repeated_while_that_may_help() -> None:
         if errors[partition]:
             raise KafkaException(errors[partition].pop(0))
 
-    assert [*side_by_side(request, [0, 1, 2])] == [2]
+    assert [*side_by_side(request, [0, 1, 2], 10)] == [2]
     assert sorted(asked) == [0, 1, 1, 1, 2, 2]
 
 

@@ -203,6 +203,27 @@ def test_a_broker_that_goes_away_for_a_moment_costs_no_version(
     assert reader(kafka).fetch(published, KINDS) == PARTS
 
 
+@pytest.mark.parametrize("commit", range(5))
+def test_a_publisher_that_stays_cut_off_from_its_coordinator_stands_back(
+    kafka: FakeKafka, commit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_log, "COMMIT_SECONDS", 0)
+    with pytest.raises(FencedError, match="publishing"):
+        publish(kafka, **{f"at_{commit}": RETRIABLE})
+    assert manifests(kafka) == []
+    assert kafka.producers[-1].is_settled
+    published = publish(kafka)
+    assert manifests(kafka) == [published]
+
+
+def test_a_publisher_that_cannot_abort_stands_back(kafka: FakeKafka) -> None:
+    publishing = publisher(kafka, at_0=ABORTED)
+    kafka.producers[-1].abort_failure = ABORTED
+    with pytest.raises(FencedError, match="publishing: commit timed out"):
+        publishing.publish(example_manifest(), PARTS)
+    assert kafka.producers[-1].is_settled
+
+
 def test_a_broker_that_refuses_again_and_again_ends_publishing(kafka: FakeKafka) -> None:
     refused = {f"at_{commit}": ABORTED for commit in range(ATTEMPTS)}
     with pytest.raises(TopicError, match=f"failed {ATTEMPTS} times.*commit timed out"):
