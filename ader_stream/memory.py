@@ -20,5 +20,19 @@ def give_back_large_blocks() -> None:
     then, between blocks that live on, and most of such a heap stays. Other C libraries are left
     alone. For processes that swap versions: one that trains would map its buffers at every step.
     """
-    if platform.libc_ver()[0] == "glibc":
+    if _is_glibc():
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+def give_back_freed() -> None:
+    """Have the C library give back every page that holds nothing any more.
+
+    For processes that train, between two cycles: what a cycle has freed lies between blocks that
+    live on, and the next cycle, whose blocks have other sizes, would ask for more beside it.
+    """
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"

@@ -23,6 +23,7 @@ from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.state import State
 from ader_stream.ader.workers import Workers
 from ader_stream.errors import ArtifactError, FencedError, TrainingError
+from ader_stream.memory import give_back_freed
 from ader_stream.process import Process, run_worker
 from ader_stream.registry.bootstrap import dataset_block
 from ader_stream.registry.describe import Making, describe_inputs, describe_version
@@ -170,6 +171,7 @@ class _Leader:
                 if block is not None:
                     self._train_and_publish(block)
                     self._pruner.prune()
+                    give_back_freed()
         finally:
             self._feed.close()
             self._reader.close()

@@ -113,13 +113,20 @@ def evaluate(
         sessions, parent = method.gather(blocks[:cycle], state)
         watch = partial(on_progress, cycle)
         state, report = train_cycle(sessions, parent, recipe, seed, watch, method, workers)
-        began = time.perf_counter()
-        model = state.model(device=workers.device)
-        samples, ranks, unknown = rank_sessions(model, state.vocabulary, blocks[cycle])
-        counts = counts_of(ranks) + Counts(unknown=unknown)
-        old_items = report.items - report.new_items
-        slices = slice_counts(samples, ranks, old_items, counts_of)
-        yield CycleResult(cycle, counts, slices, report, time.perf_counter() - began, state)
+        yield _tested(cycle, blocks[cycle], state, report, workers.device)
+
+
+def _tested(
+    cycle: int, block: Sessions, state: State, report: CycleReport, device: torch.device
+) -> CycleResult:
+    """Test a cycle on the next block; model and ranks are gone before the next cycle begins."""
+    began = time.perf_counter()
+    model = state.model(device=device)
+    samples, ranks, unknown = rank_sessions(model, state.vocabulary, block)
+    counts = counts_of(ranks) + Counts(unknown=unknown)
+    old_items = report.items - report.new_items
+    slices = slice_counts(samples, ranks, old_items, counts_of)
+    return CycleResult(cycle, counts, slices, report, time.perf_counter() - began, state)
 
 
 def rank_sessions(

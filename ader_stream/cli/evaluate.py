@@ -25,6 +25,7 @@ from ader_stream.cli.extras import require
 from ader_stream.datasets.folder import fingerprint_of, period_files, read_folder_sessions
 from ader_stream.errors import InputError
 from ader_stream.machine import describe_machine, peak_rss_bytes
+from ader_stream.memory import give_back_freed
 
 
 def _read_overrides(
@@ -143,6 +144,7 @@ def run(asked: Request) -> None:
             if workers.leads:
                 _keep(asked, result, done, blocks, device)
             bar.finish_cycle(done)
+            give_back_freed()
 
 
 def _keep(

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
+from sys import intern
 
 from ader_stream.datasets.dataset import Block
 from ader_stream.datasets.spread import spread
@@ -96,7 +97,7 @@ def _sessions(lines: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
     """Sessions by their last line; no two share it, so first line and key never decide."""
     items: dict[str, list[str]] = {}
     for key, item in lines:
-        items.setdefault(key, []).append(item)
+        items.setdefault(key, []).append(intern(item))  # most clicks are on items seen before
     last = {key: line for line, (key, _) in enumerate(lines)}
     return [tuple(items[key]) for key in sorted(items, key=last.__getitem__)]
 

@@ -3,16 +3,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SWAPS = """
+BEGIN = """
 import os, subprocess
-from ader_stream.memory import give_back_large_blocks
+from ader_stream.memory import give_back_freed, give_back_large_blocks
 
 MB = 10**6
 live = []
 
 def resident():
     return 1024 * int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(os.getpid())]))
+"""
 
+SWAPS = """
 def swap(tensors):
     loaded = [b"x" * (20 * MB) for _ in range(tensors)]
     live.append(b"x" * 100_000)  # lies behind them, and lives on
@@ -26,6 +28,25 @@ print((resident() - before) // MB)
 """
 
 
+def megabytes_left(script: str) -> int:
+    return int(subprocess.check_output([sys.executable, "-c", BEGIN + script], text=True))
+
+
 def test_tensors_that_are_freed_go_back_to_the_system() -> None:
-    left_in_mb = int(subprocess.check_output([sys.executable, "-c", SWAPS], text=True))
-    assert left_in_mb < 5  # without the call: 60
+    assert megabytes_left(SWAPS) < 5  # without the call: 60
+
+
+CYCLE = """
+before = resident()
+freed = []
+for _ in range(600):
+    freed.append(b"x" * 100_000)
+    live.append(b"x" * 10_000)  # lies behind it, and lives on
+freed.clear()
+give_back_freed()
+print((resident() - before) // MB)
+"""
+
+
+def test_what_lies_between_blocks_that_live_on_goes_back_too() -> None:
+    assert megabytes_left(CYCLE) < 15  # without the call: 66
