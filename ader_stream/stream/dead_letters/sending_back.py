@@ -25,7 +25,7 @@ from ader_stream.stream.dead_letters.letters import (
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.kafka.producing import abort, is_lost, produce, retried, settle
+from ader_stream.stream.kafka.producing import give_up, produce, retried
 from ader_stream.stream.kafka.topics import Topics
 
 BATCH_LETTERS = 500
@@ -183,13 +183,9 @@ def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
 
 def _failure(producer: Producer, exception: KafkaException) -> AderError:
     error = exception.args[0]
+    give_up(producer, error)
     if error.fatal():
-        settle(producer)
         return FencedError("another replay of dead letters has started; this one has stopped")
-    if is_lost(error):
-        settle(producer)
-    else:
-        abort(producer)
     return AderError(
         f"a transaction failed ({error.str()}); what was sent before it stays sent: run it again, "
         "and nothing is sent twice"

@@ -25,7 +25,7 @@ from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.commit_pace import CommitPace
 from ader_stream.stream.kafka.membership import NameClaim, subscribe
 from ader_stream.stream.kafka.partition_task import Held, PartitionTask
-from ader_stream.stream.kafka.producing import abort, back_off, is_lost
+from ader_stream.stream.kafka.producing import back_off, give_up
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.taking import Taking
 from ader_stream.stream.kafka.transacting import abort_failed, commit_side_by_side
@@ -256,8 +256,7 @@ class ExactlyOnceLoop:
             # What fails here, the next owner does again.
             error = exception.args[0]
             log.warning("last commit failed", partition=partition, error=error.str())
-            if not is_lost(error):
-                abort(self._held[partition].producer)
+            give_up(self._held[partition].producer, error)
         self._on_lost(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -146,9 +146,10 @@ def side_by_side(
     """Do a transactional request for each partition at the same time; return what failed, and why.
 
     It is repeated as by `retried`. Each is done in a thread of its own, and given up where it
-    outlasts its own time-out, `seconds` too: when a broker restarts under it, librdkafka's
-    `send_offsets_to_transaction` can wait for good. Its thread is left behind and keeps the
-    producer alive; the next owner's `init_transactions` aborts what it has begun.
+    outlasts `seconds`, which is its own time-out, too: when a broker restarts under it,
+    librdkafka's `send_offsets_to_transaction` can wait for good (its issue 5456). Its thread is
+    left behind and keeps the producer alive; the next owner's `init_transactions` aborts what it
+    has begun.
 
     Raises
     ------
@@ -221,6 +222,14 @@ def abort(producer: Producer) -> bool:
         log.warning("abort failed", error=exception.args[0].str())
         return False
     return True
+
+
+def give_up(producer: Producer, error: KafkaError) -> None:
+    """Leave a producer whose request has failed: abort, or let it come to rest if it is lost."""
+    if is_lost(error):
+        settle(producer)
+    else:
+        abort(producer)
 
 
 def settle(producer: Producer) -> None:

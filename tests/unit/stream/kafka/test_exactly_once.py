@@ -18,6 +18,7 @@ from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.partition_task import Held
 from ader_stream.stream.kafka.producing import (
     Transaction,
+    give_up,
     is_lost,
     produce,
     retried,
@@ -140,6 +141,17 @@ def test_nothing_of_a_lost_producer_is_on_its_way_when_it_goes(error: KafkaError
     producer = FakeProducer(FakeKafka())
     with pytest.raises(FencedError, match=re.escape(f"partition 1: {error.str()}")):
         abort_failed("clicks", 1, Held(FakeTask(), producer, 0, 0), KafkaException(error))
+    assert producer.is_settled
+
+
+def test_who_gives_a_producer_up_aborts_if_it_still_can() -> None:
+    producer = FakeProducer(FakeKafka())
+    producer.begin_transaction()
+    produce(producer, "topic", "key", b"value")
+    give_up(producer, FINAL)
+    assert not producer.is_settled
+    producer.begin_transaction()  # nothing is left of the one before
+    give_up(producer, RETRIABLE)
     assert producer.is_settled
 
 
