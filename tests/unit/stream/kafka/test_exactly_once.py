@@ -98,16 +98,23 @@ def test_requests_of_several_partitions_are_done_side_by_side() -> None:
     assert side_by_side(lambda _: everyone_is_here.wait() and None, [0, 1, 2], 10) == {}
 
 
-def test_what_fails_on_one_partition_stops_no_other() -> None:
+@pytest.mark.parametrize(
+    ("error", "seconds", "loses_producer"),
+    [(FINAL, 10, False), (RETRIABLE, 0, True)],
+    ids=["final", "time is over"],
+)
+def test_what_fails_on_one_partition_stops_no_other(
+    error: KafkaError, seconds: float, loses_producer: bool
+) -> None:
     done = []
 
     def request(partition: int) -> None:
         if partition == 1:
-            raise KafkaException(FINAL)
+            raise KafkaException(error)
         done.append(partition)
 
-    failed = side_by_side(request, [0, 1, 2], 10)
-    assert [*failed] == [1]
+    failed = side_by_side(request, [0, 1, 2], seconds)
+    assert {p: is_lost(why.args[0]) for p, why in failed.items()} == {1: loses_producer}
     assert sorted(done) == [0, 2]
 
 
@@ -117,19 +124,6 @@ def test_a_request_that_does_not_return_is_given_up(monkeypatch: pytest.MonkeyPa
     with pytest.raises(FencedError, match=r"partition 1 has not returned in 0.05 s"):
         side_by_side(lambda partition: partition and release.wait() and None, [0, 1], 0.02)
     release.set()
-
-
-def test_what_still_fails_on_one_partition_when_time_is_over_stops_no_other() -> None:
-    done = []
-
-    def request(partition: int) -> None:
-        if partition == 1:
-            raise KafkaException(RETRIABLE)
-        done.append(partition)
-
-    failed = side_by_side(request, [0, 1, 2], 0)
-    assert {p: is_lost(exception.args[0]) for p, exception in failed.items()} == {1: True}
-    assert sorted(done) == [0, 2]
 
 
 @pytest.mark.parametrize(
