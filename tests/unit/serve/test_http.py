@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
@@ -18,6 +19,9 @@ from ader_stream.serve.http import HttpServer, make_app
 from tests.unit.serve.app_client import AppClient
 
 HOST = "127.0.0.1"
+
+DELAYED_ACK_SECONDS = 0.04
+"""Linux' shortest (TCP_DELACK_MIN); elsewhere it is longer."""
 
 
 @pytest.fixture
@@ -41,6 +45,12 @@ def status(connection: HTTPConnection, path: str) -> int:
     answer = connection.getresponse()
     answer.read()
     return answer.status
+
+
+def seconds_of(connection: HTTPConnection, path: str) -> float:
+    began = time.perf_counter()
+    status(connection, path)
+    return time.perf_counter() - began
 
 
 def test_a_worker_is_healthy_while_it_answers(metrics: Metrics) -> None:
@@ -119,3 +129,23 @@ def test_a_port_can_be_bound_again_after_the_stop(metrics: Metrics) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((HOST, first.port))
+
+
+def test_answers_do_not_wait_for_the_clients_acknowledgements(metrics: Metrics) -> None:
+    server = HttpServer(make_app(metrics, lambda: ""), HOST, 0)
+    with serving(server) as connection:
+        assert status(connection, "/healthz") == 200
+        [accepted] = server._server.server_state.connections
+        kept = accepted.transport.get_extra_info("socket")
+        assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_client_of_a_kept_connection_waits_less_than_a_delayed_acknowledgement(
+    metrics: Metrics,
+) -> None:
+    """Without TCP_NODELAY every answer waits, so the fastest of many shows it on any machine."""
+    server = HttpServer(make_app(metrics, lambda: ""), HOST, 0)
+    with serving(server) as connection:
+        for _ in range(20):  # at first the kernel acknowledges at once
+            status(connection, "/healthz")
+        assert min(seconds_of(connection, "/healthz") for _ in range(20)) < DELAYED_ACK_SECONDS
