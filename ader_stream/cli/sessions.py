@@ -10,7 +10,7 @@ import click
 from ader_stream.cli.options import json_option, kafka_options
 from ader_stream.settings import Settings
 from ader_stream.stream.kafka.changelog import read_to_end
-from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.topics import check_topics
 from ader_stream.stream.sessions.session_records import decode_sessions
 from ader_stream.types import Session
@@ -35,8 +35,8 @@ def _read(settings: Settings) -> Iterator[tuple[int, Session]]:
     clients, topics = settings.clients, settings.topics
     for partition in range(check_topics(clients.admin(), topics)):
         for record in read_to_end(clients, topics.sessions, partition):
-            type_name, value = decode(record.value(), record.headers())
-            if type_name == "SessionBatch":
+            if type_of(record.headers()) == "SessionBatch":
+                _, value = decode(record.value(), record.headers())
                 yield from ((value["block"], session) for session in decode_sessions(value))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Manifest
 from ader_stream.stream.models.registry import Registry
@@ -126,8 +126,8 @@ def _offsets_of_sessions(
 ) -> Iterator[int]:
     """Yield the offset of the record that each closed session of the key stands in."""
     for record in read_to_end(clients, topics.sessions, partition):
-        type_name, value = decode(record.value(), record.headers())
-        if type_name == "SessionBatch":
+        if type_of(record.headers()) == "SessionBatch":
+            _, value = decode(record.value(), record.headers())
             for session in decode_sessions(value):
                 if session.key == key:
                     yield record.offset()

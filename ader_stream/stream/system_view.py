@@ -12,12 +12,12 @@ from confluent_kafka import TopicPartition
 from ader_stream.stream.dead_letters.letters import is_letter
 from ader_stream.stream.kafka.changelog import checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
-from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics, partition_counts
 from ader_stream.stream.models.manifest import Trust
 from ader_stream.stream.models.registry import Registry
-from ader_stream.stream.scores.score_log import Score, ScoreKey, decode_score
+from ader_stream.stream.scores.score_log import SCORE, Score, ScoreKey, decode_score
 from ader_stream.stream.sessions.outputs import BlockCounts
 
 log = structlog.get_logger(__name__)
@@ -118,16 +118,17 @@ class SystemView:
             self.publish_to_live[version] = max(seconds, self.publish_to_live.get(version, 0.0))
 
     def _take_session_record(self, record: Record) -> None:
-        type_name, value = decode(record.value(), record.headers())
-        if type_name == "BlockEnd":
+        if type_of(record.headers()) == "BlockEnd":
+            _, value = decode(record.value(), record.headers())
             counts = self.blocks[value["block"]]
             counts.clicks += value["clicks"]
             counts.sessions += value["sessions"]
             counts.late += value["late"]
 
     def _take_score(self, record: Record) -> None:
-        key, score = decode_score(decode(record.value(), record.headers())[1])
-        self.scores[key] = score
+        if type_of(record.headers()) == SCORE:
+            key, score = decode_score(decode(record.value(), record.headers())[1])
+            self.scores[key] = score
 
     def _take_dead_letter(self, record: Record) -> None:
         self.dead_letters += is_letter(record)

@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.codec import Headers, decode, encode
+from ader_stream.stream.kafka.codec import Headers, decode, encode, type_of
 from ader_stream.types import Counts
+
+SCORE = "Score"
+"""Type of a score's record; the topic may hold others."""
 
 
 class ScoreKey(NamedTuple):
@@ -34,9 +37,7 @@ class Score(NamedTuple):
 def encode_score(key: ScoreKey, score: Score) -> tuple[str, bytes, Headers]:
     """Return key, value and headers of a score's record."""
     version = "none" if key.version is None else key.version
-    value, headers = encode(
-        "Score", key._asdict() | {"clicks": score.clicks} | asdict(score.counts)
-    )
+    value, headers = encode(SCORE, key._asdict() | {"clicks": score.clicks} | asdict(score.counts))
     return f"{key.block}/{version}/{key.partition}", value, headers
 
 
@@ -50,4 +51,5 @@ def decode_score(value: Mapping[str, Any]) -> tuple[ScoreKey, Score]:
 def read_scores(clients: KafkaClients, topic: str) -> Iterator[tuple[ScoreKey, Score]]:
     """Yield every committed score, older ones of a key before newer ones."""
     for record in read_to_end(clients, topic):
-        yield decode_score(decode(record.value(), record.headers())[1])
+        if type_of(record.headers()) == SCORE:
+            yield decode_score(decode(record.value(), record.headers())[1])
