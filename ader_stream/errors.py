@@ -13,6 +13,7 @@
     │   └── ClickError        a click that becomes a dead letter; carries the reason
     ├── NotYetError           a record cannot be read yet: what it needs does not answer
     ├── TopicError            a topic is missing, or has not the partitions or settings needed
+    ├── ClientError           Kafka's client has failed, and nothing here can do about it
     ├── OffsetError           the log no longer holds an offset that is needed
     ├── FencedError           another process has taken over; this one must stand back
     ├── NameInUseError        a group still has a member of this one's name
@@ -94,6 +95,10 @@ class NotYetError(AderError):
 
 class TopicError(AderError):
     """A topic is missing, or has not the partitions or settings needed."""
+
+
+class ClientError(AderError):
+    """Kafka's client has failed, and nothing here can do about it: what was asked may be again."""
 
 
 class OffsetError(AderError):

@@ -19,6 +19,7 @@ from ader_stream.logs import configure_logs
 from ader_stream.metrics import Metrics
 from ader_stream.serve.http import HttpServer, make_app
 from ader_stream.settings import Settings, load_settings
+from ader_stream.stream.kafka.clients import client_errors
 
 log = structlog.get_logger(__name__)
 
@@ -90,4 +91,9 @@ class Process:
 
 def run_worker(run: Callable[[Settings], None]) -> None:
     """Run a worker as this process, with the settings of file and environment, and exit."""
-    sys.exit(exit_code(lambda: run(load_settings())))
+
+    def work() -> None:
+        with client_errors():
+            run(load_settings())
+
+    sys.exit(exit_code(work))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 import torch
+from confluent_kafka import KafkaException
 
 from ader_stream import metrics as m
 from ader_stream.ader.artifact import decode_state, encode_parts, state_bytes
@@ -47,6 +49,7 @@ log = structlog.get_logger(__name__)
 
 METHOD = "ader"
 POLL_SECONDS = 0.2
+REJOIN_SECONDS = 1.0
 
 
 class _StopAskedError(Exception):
@@ -75,18 +78,52 @@ def run(settings: Settings) -> None:
     with Process("trainer", settings) as process:
         process.not_ready = lambda: ""
         process.serve()
-        leadership = Leadership(clients, topics.models, topics.group("trainer"))
+        while not process.should_stop():
+            leadership = Leadership(clients, topics.models, topics.group("trainer"))
+            lead = functools.partial(_lead, settings, chosen, device, process, leadership)
+            try:
+                _lead_when_chosen(process, leadership, lead)
+            except KafkaException as exception:
+                reason = exception.args[0].str()
+                log.warning("leaving the group and joining again", reason=reason)
+                time.sleep(REJOIN_SECONDS)
+            finally:
+                leadership.close()
+
+
+def _lead_when_chosen(process: Process, leadership: Leadership, lead: Callable[[], None]) -> None:
+    """Stand by as a member of the group, and lead while it says so, until SIGTERM.
+
+    Raises
+    ------
+    KafkaException
+        If a client has failed: what is begun again needs new ones.
+    """
+    leads = process.metrics[m.LEADER]
+    try:
         while not process.should_stop():
             leadership.poll(POLL_SECONDS)
-            process.metrics[m.LEADER].set(leadership.holds)
+            leads.set(leadership.holds)
             if leadership.holds:
-                try:
-                    _Leader(settings, chosen, device, process, leadership).lead()
-                except FencedError as error:
-                    log.warning("no longer leading", reason=str(error))
-                except _StopAskedError:
-                    log.info("stopped in mid-cycle; the next leader trains the block")
-        leadership.close()
+                lead()
+    finally:
+        leads.set(0)
+
+
+def _lead(
+    settings: Settings,
+    chosen: Recipe,
+    device: torch.device,
+    process: Process,
+    leadership: Leadership,
+) -> None:
+    """Lead until another trainer does, or until SIGTERM."""
+    try:
+        _Leader(settings, chosen, device, process, leadership).lead()
+    except FencedError as error:
+        log.warning("no longer leading", reason=str(error))
+    except _StopAskedError:
+        log.info("stopped in mid-cycle; the next leader trains the block")
 
 
 class _Leader:
@@ -173,6 +210,7 @@ class _Leader:
                     self._pruner.prune()
                     give_back_freed()
         finally:
+            self._publisher.close()
             self._feed.close()
             self._reader.close()
 

@@ -246,6 +246,13 @@ class FakeProducer:
     _is_open: bool = False
     _told: int = 0
 
+    def __bool__(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        """Records that wait, and what is on its way until somebody has waited for it."""
+        return len(self._queue) + (not self.is_settled)
+
     def init_transactions(self, timeout: float) -> None:
         pass
 

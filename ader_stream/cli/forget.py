@@ -11,8 +11,7 @@ from ader_stream.settings import Settings
 from ader_stream.stream.control import ask
 from ader_stream.stream.forget_report import look_for, report_of
 from ader_stream.stream.forgetting import forget_request
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
-from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.producing import send_and_wait
 from ader_stream.stream.kafka.topics import check_topics
 from ader_stream.stream.models.registry import read_registry
 
@@ -32,10 +31,8 @@ def forget(key: str, as_json: bool, settings: Settings) -> None:
     request = forget_request(key, read_registry(clients, topics, settings.trust).commands)
     offset = ask(clients, topics, request)
     registry = read_registry(clients, topics, settings.trust)
-    producer = clients.producer()
-    for partition in range(partitions):
-        produce(producer, topics.recommendations, key, None, partition=partition)
-    producer.flush(REQUEST_TIMEOUT)
+    tombstones = [(partition, (key, None, None)) for partition in range(partitions)]
+    send_and_wait(clients.producer(), topics.recommendations, tombstones, "a tombstone")
     held = look_for(clients, topics, partitions, registry, key)
     found = report_of(held, registry, topics, asked_offset=offset, keep=settings.models.keep)
     found = {

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ader_stream.settings import Settings, load_settings
+from ader_stream.stream.kafka.clients import client_errors
 
 Command = Callable[..., Any]
 
@@ -30,7 +31,9 @@ def kafka_options(command: Command) -> Command:
     def with_settings(
         bootstrap_servers: str | None, prefix: str | None, **arguments: object
     ) -> object:
-        return command(settings=settings_with(bootstrap_servers, prefix), **arguments)
+        settings = settings_with(bootstrap_servers, prefix)
+        with client_errors():
+            return command(settings=settings, **arguments)
 
     return with_settings
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ader_stream.cli.options import kafka_flags, settings_with
+from ader_stream.stream.kafka.clients import client_errors
 
 TRAINER = "trainer"
 
@@ -28,4 +29,5 @@ def run(
         raise click.UsageError(f"--bootstrap-dataset is for the trainer, not for {worker}")
     given = {"bootstrap_dataset": bootstrap_dataset} if bootstrap_dataset else {}
     settings = settings_with(bootstrap_servers, prefix, trainer=given)
-    importlib.import_module(f"consumers.{worker}").run(settings)
+    with client_errors():
+        importlib.import_module(f"consumers.{worker}").run(settings)

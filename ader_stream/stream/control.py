@@ -9,15 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import cast
 
-from confluent_kafka import KafkaError, Message
-
-from ader_stream.errors import TopicError
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import decode, encode
-from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.producing import send_and_wait
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
 
@@ -70,22 +65,10 @@ def ask(clients: KafkaClients, topics: Topics, command: Command) -> int:
     TopicError
         If the broker has not taken it.
     """
-    failures: list[KafkaError | None] = []
-    offsets: list[int] = []
-    producer = clients.producer()
     asked = asdict(command) | {"at": command.at or time.time_ns() // 1_000_000}
-
-    def delivered(error: KafkaError | None, record: Message) -> None:
-        failures.append(error)
-        offsets.append(cast("Record", record).offset())
-
-    value, headers = encode("Control", asked)
-    produce(producer, topics.control, command.key, value, headers, on_delivery=delivered)
-    producer.flush(REQUEST_TIMEOUT)
-    if failures != [None]:
-        reason = failures[0].str() if failures and failures[0] else "no answer from the broker"
-        raise TopicError(f"{topics.control}: {command.command} was not taken: {reason}; ask again")
-    return offsets[0]
+    record = (command.key, *encode("Control", asked))
+    [offset] = send_and_wait(clients.producer(), topics.control, [(0, record)], command.command)
+    return offset
 
 
 def decode_command(record: Record) -> Command:

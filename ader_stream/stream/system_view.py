@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition
 
 from ader_stream.stream.dead_letters.letters import is_letter
 from ader_stream.stream.kafka.changelog import checked, offset_range
-from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
 from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics, partition_counts
@@ -84,7 +84,7 @@ class SystemView:
 
     def close(self) -> None:
         """Stop reading."""
-        self._reader.close()
+        close(self._reader)
 
     def served_block(self) -> int | None:
         """The last block that every input partition is served for; None before the first.

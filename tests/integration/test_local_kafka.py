@@ -29,7 +29,7 @@ def source(request: pytest.FixtureRequest) -> str:
         try:
             docker.require_image(kafka_image())
         except BrokerError as reason:
-            pytest.skip(f"no Docker engine with an image: {reason}")
+            pytest.skip(f"which need a Docker engine with an image ({reason})")
     return name
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import click
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import KafkaError, KafkaException
 
 from ader_stream.cli.main import COMMANDS, cli, main
 from ader_stream.cli.metrics import metrics
@@ -53,6 +54,20 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 # --- exit codes
+
+
+def test_what_kafkas_client_raises_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
+) -> None:
+    def answer(_: KafkaClients, timeout: float = 0) -> None:
+        raise KafkaException(KafkaError(KafkaError._FENCED, "fenced by another", fatal=True))
+
+    monkeypatch.setattr(KafkaClients, "check_reachable", answer)
+    for command in (["doctor"], ["topics", "check"], ["run", "sessionizer"]):
+        ended = command_line(*command)
+        assert ended.code == 1
+        assert ended.err.startswith("ader-stream: Kafka: fenced by another (_FENCED); look at")
+        assert len(ended.err.splitlines()) == 1
 
 
 def test_what_is_done_ends_with_0(command_line: CommandLine) -> None:

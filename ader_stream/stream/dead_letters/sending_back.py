@@ -25,7 +25,7 @@ from ader_stream.stream.dead_letters.letters import (
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.kafka.producing import give_up, produce, retried
+from ader_stream.stream.kafka.producing import is_fatal, produce, recover, retried
 from ader_stream.stream.kafka.topics import Topics
 
 BATCH_LETTERS = 500
@@ -183,8 +183,8 @@ def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
 
 def _failure(producer: Producer, exception: KafkaException) -> AderError:
     error = exception.args[0]
-    give_up(producer, error)
-    if error.fatal():
+    recover(producer, error)
+    if is_fatal(error):
         return FencedError("another replay of dead letters has started; this one has stopped")
     return AderError(
         f"a transaction failed ({error.str()}); what was sent before it stays sent: run it again, "

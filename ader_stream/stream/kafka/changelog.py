@@ -9,7 +9,7 @@ from typing import cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ader_stream.errors import AderError, NameInUseError, OffsetError, TopicError
-from ader_stream.stream.kafka.clients import READ_AHEAD_KIB, READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.clients import READ_AHEAD_KIB, READ_MESSAGES, KafkaClients, close
 from ader_stream.stream.kafka.records import Record
 
 BATCH_SECONDS = 0.02
@@ -88,7 +88,7 @@ def read_range(
         reader.assign([TopicPartition(topic, partition, start)])
         yield from _records_below(reader, end, at_once)
     finally:
-        reader.close()
+        close(reader)
 
 
 def offset_range(clients: KafkaClients, topic: str, partition: int) -> tuple[int, int]:
@@ -97,7 +97,7 @@ def offset_range(clients: KafkaClients, topic: str, partition: int) -> tuple[int
     try:
         return _ask_offset_range(reader, TopicPartition(topic, partition))
     finally:
-        reader.close()
+        close(reader)
 
 
 def checked(records: Sequence[Message]) -> Sequence[Record]:

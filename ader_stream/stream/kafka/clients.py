@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from ader_stream.errors import SettingsError, UnreachableError
+from ader_stream.errors import ClientError, SettingsError, UnreachableError
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -144,6 +145,35 @@ class KafkaClients:
             | dict(properties)
             | dict(self.properties),
         )
+
+
+@contextmanager
+def client_errors() -> Iterator[None]:
+    """Raise what Kafka's client raises as an error of ours: one line for a command or a worker.
+
+    Raises
+    ------
+    ClientError
+        In place of any `KafkaException`.
+    """
+    try:
+        yield
+    except KafkaException as exception:
+        error = exception.args[0]
+        raise ClientError(
+            f"Kafka: {error.str()} ({error.name()}); look at the brokers' logs, and try again"
+        ) from exception
+
+
+def close(consumer: Consumer) -> None:
+    """Close a consumer; what it says on its way out is logged, for nothing depends on it any more.
+
+    A fatal error that it came to before can be raised here, and so can what a rebalance calls.
+    """
+    try:
+        consumer.close()
+    except KafkaException as exception:
+        log.warning("a consumer has closed with an error", error=exception.args[0].str())
 
 
 def _make(client: type[T], properties: Mapping[str, object]) -> T:

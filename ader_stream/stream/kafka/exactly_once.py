@@ -21,11 +21,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ader_stream.errors import FencedError, NameInUseError, NotYetError
 from ader_stream.stream.kafka.changelog import checked
-from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
 from ader_stream.stream.kafka.commit_pace import CommitPace
 from ader_stream.stream.kafka.membership import NameClaim, subscribe
 from ader_stream.stream.kafka.partition_task import Held, PartitionTask
-from ader_stream.stream.kafka.producing import back_off, give_up
+from ader_stream.stream.kafka.producing import back_off, recover, settle
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.taking import Taking
 from ader_stream.stream.kafka.transacting import abort_failed, commit_side_by_side
@@ -137,9 +137,7 @@ class ExactlyOnceLoop:
                 log.warning("leaving the group and joining anew", reason=str(error))
                 time.sleep(REJOIN_SECONDS)
             finally:
-                self._held.clear()  # nothing left to commit: leaving must not try again
-                self._is_leaving = True
-                self._consumer.close()
+                self._leave()
 
     def _run_as_member(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
         subscribe(
@@ -165,6 +163,13 @@ class ExactlyOnceLoop:
                 self._commit_all()
                 pace.note_commit()
         self._commit_all()
+
+    def _leave(self) -> None:
+        """End the membership, whatever the clients say on their way out."""
+        settle([held.producer for held in self._held.values()])
+        self._held.clear()  # nothing left to commit: leaving must not try again
+        self._is_leaving = True
+        close(self._consumer)
 
     def _process(self, records: Iterable[Record]) -> None:
         for partition, group in groupby(records, PARTITION):
@@ -256,7 +261,7 @@ class ExactlyOnceLoop:
             # What fails here, the next owner does again.
             error = exception.args[0]
             log.warning("last commit failed", partition=partition, error=error.str())
-            give_up(self._held[partition].producer, error)
+            recover(self._held[partition].producer, error)
         self._on_lost(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -6,7 +6,7 @@ from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 
 from ader_stream.errors import FencedError
 from ader_stream.stream.kafka.changelog import checked
-from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.clients import KafkaClients, close
 from ader_stream.stream.kafka.membership import subscribe
 
 
@@ -40,7 +40,7 @@ class Leadership:
 
     def close(self) -> None:
         """Leave the group: a standby takes over at once."""
-        self._consumer.close()
+        close(self._consumer)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         held = [TopicPartition(given.topic, given.partition, OFFSET_END) for given in partitions]

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.codec import Headers
+from ader_stream.stream.kafka.records import Record
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +30,10 @@ PAUSE_SECONDS = 0.1
 """Between two tries of a request: some errors come back at once."""
 
 SETTLE_SECONDS = 5.0
-"""How long requests of a lost producer are waited for."""
+"""How long requests of producers that are given up are waited for, of all together."""
+
+FLUSHES = 3
+"""A producer raises its fatal error once; what raises more often is not waited for."""
 
 QUEUE_SECONDS = 0.1
 """How long a full queue is waited for at a time."""
@@ -89,6 +93,8 @@ def produce(
     ------
     TopicError
         If the record is larger than the producer takes: no abort and no retry would mend that.
+    KafkaException
+        If the producer has come to an error before, or does while it is waited for.
     """
     while True:
         try:
@@ -115,6 +121,44 @@ def produce(
             return
 
 
+def send_and_wait(
+    producer: Producer, topic: str, records: Iterable[tuple[int, Keyed]], what: str
+) -> list[int]:
+    """Write records outside a transaction; return their offsets once all are acknowledged.
+
+    Parameters
+    ----------
+    records
+        Each with its partition.
+    what
+        Names them in an error.
+
+    Raises
+    ------
+    TopicError
+        If one was not taken.
+    """
+    offsets, failures, sent = list[int](), list[str](), 0
+
+    def delivered(error: KafkaError | None, record: Message) -> None:
+        if error is None:
+            offsets.append(cast("Record", record).offset())
+        else:
+            failures.append(error.str())
+
+    try:
+        for partition, (key, value, headers) in records:
+            produce(producer, topic, key, value, headers, partition, delivered)
+            sent += 1
+        producer.flush(REQUEST_TIMEOUT)
+    except KafkaException as exception:
+        failures.append(exception.args[0].str())
+    if failures or len(offsets) < sent:
+        reason = failures[0] if failures else "no answer from the broker"
+        raise TopicError(f"{topic}: {what} was not taken: {reason}; ask again")
+    return offsets
+
+
 def retried(request: Callable[[], None], seconds: float = REQUEST_TIMEOUT) -> None:
     """Repeat a transactional request while its error says that this is safe and may help.
 
@@ -136,8 +180,19 @@ def retried(request: Callable[[], None], seconds: float = REQUEST_TIMEOUT) -> No
 
 
 def is_lost(error: KafkaError) -> bool:
-    """Whether a producer whose request came to this error is of no more use."""
-    return bool(error.fatal() or error.retriable())  # what would help has been repeated
+    """Whether a producer whose request came to this error is of no more use.
+
+    An error that is retriable has been retried as long as that could help.
+    """
+    return is_fatal(error) or bool(error.retriable())
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Whether a client that came to this error can do nothing more.
+
+    The first request says so; `produce` then raises `_FATAL`, which is not marked as fatal.
+    """
+    return bool(error.fatal()) or error.code() == KafkaError._FATAL  # noqa: SLF001
 
 
 def side_by_side(
@@ -211,11 +266,41 @@ def back_off(aborts: int) -> float:
     return float(min(0.1 * 2 ** (aborts - 1), 5.0))
 
 
-def abort(producer: Producer) -> bool:
-    """Abort; return whether that went well.
+def recover(producer: Producer, error: KafkaError) -> bool:
+    """Abort the transaction that came to this error; return whether the producer can go on.
 
-    Where not, the producer is lost, and the next owner's `init_transactions` mends it.
+    The one way to leave a transaction that has failed. A producer that is lost, or cannot abort,
+    comes to rest: the next owner's `init_transactions` aborts what it has begun. Raises no client
+    error, whatever the producer says on its way out.
     """
+    if not is_lost(error) and _abort(producer):
+        return True
+    settle([producer])
+    return False
+
+
+def settle(producers: Collection[Producer]) -> None:
+    """Let producers that are given up come to rest, so that nothing is on its way when they go.
+
+    A process was seen to end with its heap corrupted as librdkafka gave up a fenced producer while
+    answers to its requests came in. Raises no client error: who is given up may say so again.
+    """
+    until = time.monotonic() + SETTLE_SECONDS
+    for producer in producers:
+        _without_error(lambda p=producer: p.purge(in_flight=False))  # type: ignore[misc]
+    for producer in producers:
+        _flush(producer, until)
+
+
+def _flush(producer: Producer, until: float) -> None:
+    """Wait for what is on its way; a flush that raises has not waited, and is repeated."""
+    for _ in range(FLUSHES):
+        left = until - time.monotonic()
+        if len(producer) and left > 0:
+            _without_error(lambda s=left: producer.flush(s))  # type: ignore[misc]
+
+
+def _abort(producer: Producer) -> bool:
     try:
         retried(lambda: producer.abort_transaction(REQUEST_TIMEOUT))
     except KafkaException as exception:
@@ -224,19 +309,8 @@ def abort(producer: Producer) -> bool:
     return True
 
 
-def give_up(producer: Producer, error: KafkaError) -> None:
-    """Leave a producer whose request has failed: abort, or let it come to rest if it is lost."""
-    if is_lost(error):
-        settle(producer)
-    else:
-        abort(producer)
-
-
-def settle(producer: Producer) -> None:
-    """Let a lost producer come to rest, so that nothing is on its way when it goes.
-
-    A process was seen to end with its heap corrupted as librdkafka gave up a fenced producer while
-    answers to its requests came in.
-    """
-    producer.purge(in_flight=False)
-    producer.flush(SETTLE_SECONDS)
+def _without_error(request: Callable[[], object]) -> None:
+    try:
+        request()
+    except KafkaException as exception:
+        log.info("a producer that is given up says", error=exception.args[0].str())

@@ -11,13 +11,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.partition_task import Held
-from ader_stream.stream.kafka.producing import (
-    Transaction,
-    abort,
-    is_lost,
-    settle,
-    side_by_side,
-)
+from ader_stream.stream.kafka.producing import Transaction, recover, side_by_side
 
 log = structlog.get_logger(__name__)
 
@@ -89,20 +83,16 @@ def abort_failed(topic: str, partition: int, held: Held, exception: KafkaExcepti
     FencedError
         If the producer is lost.
     TopicError
-        If too many in a row have failed: no waiting seems to mend that.
+        If too many in a row have failed: waiting does not seem to help.
     """
     error = exception.args[0]
-    if is_lost(error):
-        settle(held.producer)
-        raise FencedError(f"producer of partition {partition}: {error.str()}") from None
     held.aborts += 1
-    log.warning("transaction aborted", partition=partition, aborts=held.aborts, error=error.str())
+    log.warning("transaction failed", partition=partition, aborts=held.aborts, error=error.str())
+    if not recover(held.producer, error):
+        raise FencedError(f"the producer of partition {partition} is lost: {error.str()}")
     if held.aborts > MOST_ABORTS:
         raise TopicError(
             f"{topic}/{partition}: {held.aborts} transactions in a row were "
             f"aborted, the last one because of {error.name()}: {error.str()}; nothing of them "
             "is committed. Look at the brokers' logs, and start this worker again"
-        ) from None
-    if not abort(held.producer):
-        settle(held.producer)
-        raise FencedError(f"producer of partition {partition}: its transaction cannot be aborted")
+        )

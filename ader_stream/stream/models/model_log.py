@@ -21,7 +21,7 @@ from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import CHUNK_TYPE, TYPE_HEADER
-from ader_stream.stream.kafka.producing import abort, is_lost, produce, retried, settle
+from ader_stream.stream.kafka.producing import produce, recover, retried, settle
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import (
@@ -48,6 +48,9 @@ TOMBSTONES_A_TRANSACTION = 1_000
 
 COMMIT_SECONDS = 4 * REQUEST_TIMEOUT
 """How long a commit is tried: giving up costs the training of a version, brokers come back."""
+
+INTERRUPTED = KafkaError(KafkaError._APPLICATION, txn_requires_abort=True)  # noqa: SLF001
+"""What a transaction has come to that something else than Kafka ends."""
 
 ATTEMPTS = 5
 """Aborted transactions in a row after which publishing gives up."""
@@ -109,7 +112,12 @@ class ModelPublisher:
         try:
             retried(lambda: self._producer.init_transactions(REQUEST_TIMEOUT))
         except KafkaException as exception:
+            self.close()
             raise FencedError(f"publisher: {exception.args[0].str()}") from None
+
+    def close(self) -> None:
+        """Give the producer up: nothing of it is on its way on return."""
+        settle([self._producer])
 
     def publish(
         self,
@@ -241,13 +249,13 @@ class ModelPublisher:
                 retried(commit, COMMIT_SECONDS)
             except KafkaException as exception:
                 error = exception.args[0]
-                if not is_lost(error):
-                    log.warning("publishing aborted", attempt=attempt, error=error.str())
-                if is_lost(error) or not abort(self._producer):
-                    settle(self._producer)
+                log.warning("publishing failed", attempt=attempt, error=error.str())
+                if not recover(self._producer, error):
                     raise FencedError(f"publishing: {error.str()}") from None
-            except Exception:
-                abort(self._producer)  # no reader has to wait for a transaction that stays open
+            except Exception as reason:
+                # No reader has to wait for a transaction that stays open.
+                if not recover(self._producer, INTERRUPTED):
+                    raise FencedError(f"publishing was interrupted: {reason}") from reason
                 raise
             else:
                 return result

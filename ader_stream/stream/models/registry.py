@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 
 import structlog
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from ader_stream.errors import ArtifactError, DecodeError
 from ader_stream.stream.control import Command, decode_command, last_of_each
 from ader_stream.stream.kafka.changelog import checked, offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.records import Record, headers_of
+from ader_stream.stream.kafka.tail import TailReader
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Manifest, Trust, decode_manifest
 from ader_stream.stream.models.signing import signer_of
@@ -22,6 +23,7 @@ from ader_stream.stream.models.standing import Standing, standing
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.1
+RETRY_SECONDS = 1.0
 RECORDS_AT_ONCE = 1_000
 
 Refusal = Callable[[ArtifactError], None]
@@ -123,8 +125,8 @@ class TopicsReader:
     def __init__(self, clients: KafkaClients, take: Mapping[str, Callable[[Record], None]]) -> None:
         self._take = take
         ends = [self._catch_up(clients, topic) for topic in take]
-        self._reader = clients.reader()
-        self._reader.assign(ends)
+        self._reader = TailReader(clients)
+        self._reader.follow(ends)
 
     def poll(self, timeout: float = 0.0) -> bool:
         """Take what has come, waiting for it up to `timeout` seconds; say whether anything has."""
@@ -223,5 +225,13 @@ class RegistryFollower:
         repeat_at = time.monotonic() + self._repeat
         while not self.stopping.is_set():
             if self._reader.poll(POLL_SECONDS) or time.monotonic() >= repeat_at:
-                self._on_change()
-                repeat_at = time.monotonic() + self._repeat
+                repeat_at = time.monotonic() + self._change()
+
+    def _change(self) -> float:
+        """Hand on what has changed; return the seconds until that is to be done again."""
+        try:
+            self._on_change()
+        except KafkaException as exception:
+            log.warning("models could not be read", error=exception.args[0].str())
+            return RETRY_SECONDS
+        return self._repeat

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.notices import NoticeWriter
 from ader_stream.stream.kafka.topics import Topics
 
 
@@ -21,7 +21,7 @@ class ServingLog:
     """
 
     def __init__(self, clients: KafkaClients, topics: Topics, worker: str) -> None:
-        self._producer = clients.producer()
+        self._notices = NoticeWriter(clients)
         self._topic = topics.serving
         self._worker = worker
         self._said: Mapping[str, object] | None = None
@@ -52,13 +52,17 @@ class ServingLog:
             "partitions": partitions,
         }
         if value == self._said:
-            self._producer.poll(0)
+            self._notices.poll()
             return
         self._said = value
-        produce(self._producer, self._topic, self._worker, *encode("Serving", value))
-        self._producer.poll(0)
+        self._notices.write(
+            self._topic, self._worker, *encode("Serving", value), on_loss=self._say_again
+        )
 
     def withdraw(self) -> None:
         """Say that the worker serves no more."""
-        produce(self._producer, self._topic, self._worker, None)
-        self._producer.flush(REQUEST_TIMEOUT)
+        self._notices.write(self._topic, self._worker, None)
+        self._notices.flush(REQUEST_TIMEOUT)
+
+    def _say_again(self) -> None:
+        self._said = None

@@ -21,6 +21,7 @@ from ader_stream.stream.kafka.changelog import checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.tail import TailReader
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.outputs import IdleAdvance
 
@@ -101,7 +102,7 @@ class IdleAdvances:
         self._pause = pause
         self._committed = committed
         self._clock = clock
-        self._reader = clients.reader()
+        self._reader = TailReader(clients)
         self._followed: dict[int, _Followed] = {}
 
     def follow(self, partition: int, start: int) -> None:
@@ -110,7 +111,7 @@ class IdleAdvances:
         first, _ = offset_range(self._clients, self._topic, partition)
         start = max(first, start)
         self._followed[partition] = _Followed(start)
-        self._reader.incremental_assign([TopicPartition(self._topic, partition, start)])
+        self._reader.follow([TopicPartition(self._topic, partition, start)])
 
     def keep(self, partitions: Collection[int]) -> None:
         """Follow no others any more."""
@@ -118,7 +119,7 @@ class IdleAdvances:
         for partition in gone:
             del self._followed[partition]
         if gone:
-            self._reader.incremental_unassign([TopicPartition(self._topic, p) for p in gone])
+            self._reader.leave([TopicPartition(self._topic, p) for p in gone])
 
     def take(self, partition: int) -> tuple[list[LoggedAdvance], int]:
         """Return what was heard since the last call, and the offset from which to hear more."""

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range, read_range
-from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.clients import KafkaClients, close
 from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.columns import ColumnWriter, SessionColumns
@@ -167,7 +167,7 @@ class BlockFeed:
 
     def close(self) -> None:
         """Stop reading."""
-        self._consumer.close()
+        close(self._consumer)
 
     def _note_end(self, message: Message) -> None:
         """Take note whether a partition was read to its end, for now."""

@@ -15,7 +15,8 @@ from ader_stream.errors import DecodeError
 from ader_stream.stream.kafka.changelog import checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.codec import decode, encode
-from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.notices import NoticeWriter
+from ader_stream.stream.kafka.tail import TailReader
 from ader_stream.stream.kafka.topics import Topics
 
 TELL_SECONDS = 1.0
@@ -38,10 +39,10 @@ class WatermarkHints:
         self._topic = topics.watermarks
         self._clock = clock
         self._told: dict[int, tuple[int, float]] = {}  # partition → stream time, and when
-        self._producer = clients.producer()
-        self._reader = clients.reader(committed=False)
+        self._producer = NoticeWriter(clients)
+        self._reader = TailReader(clients, committed=False)
         first, _ = offset_range(clients, self._topic, 0)
-        self._reader.assign([TopicPartition(self._topic, 0, first)])
+        self._reader.follow([TopicPartition(self._topic, 0, first)])
 
     def tell(self, partition: int, stream_time: int) -> None:
         """Tell the others how far a partition of ours has come, where that is news."""
@@ -49,9 +50,9 @@ class WatermarkHints:
         now = self._clock()
         if stream_time != told and now - at >= TELL_SECONDS:
             value, headers = encode("Watermark", {"stream_time": stream_time})
-            produce(self._producer, self._topic, str(partition), value, headers)
+            self._producer.write(self._topic, str(partition), value, headers)
             self._told[partition] = stream_time, now
-        self._producer.poll(0)
+        self._producer.poll()
 
     def hear(self) -> None:
         """Take in what has been told since the last call. Does not wait."""

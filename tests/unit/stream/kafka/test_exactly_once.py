@@ -18,9 +18,9 @@ from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.partition_task import Held
 from ader_stream.stream.kafka.producing import (
     Transaction,
-    give_up,
     is_lost,
     produce,
+    recover,
     retried,
     side_by_side,
 )
@@ -133,25 +133,25 @@ def test_a_request_that_does_not_return_is_given_up(monkeypatch: pytest.MonkeyPa
 )
 def test_nothing_of_a_lost_producer_is_on_its_way_when_it_goes(error: KafkaError) -> None:
     producer = FakeProducer(FakeKafka())
-    with pytest.raises(FencedError, match=re.escape(f"partition 1: {error.str()}")):
+    with pytest.raises(FencedError, match=re.escape(f"partition 1 is lost: {error.str()}")):
         abort_failed("clicks", 1, Held(FakeTask(), producer, 0, 0), KafkaException(error))
     assert producer.is_settled
 
 
-def test_who_gives_a_producer_up_aborts_if_it_still_can() -> None:
+def test_a_producer_goes_on_if_it_still_can_abort() -> None:
     producer = FakeProducer(FakeKafka())
     producer.begin_transaction()
     produce(producer, "topic", "key", b"value")
-    give_up(producer, FINAL)
+    assert recover(producer, FINAL)
     assert not producer.is_settled
     producer.begin_transaction()  # nothing is left of the one before
-    give_up(producer, RETRIABLE)
+    assert not recover(producer, RETRIABLE)
     assert producer.is_settled
 
 
 def test_a_producer_that_cannot_abort_is_lost() -> None:
     producer = FakeProducer(FakeKafka(), abort_failure=FINAL)
-    with pytest.raises(FencedError, match="partition 1: its transaction cannot be aborted"):
+    with pytest.raises(FencedError, match="the producer of partition 1 is lost"):
         abort_failed("clicks", 1, Held(FakeTask(), producer, 0, 0), KafkaException(FINAL))
     assert producer.is_settled
 

@@ -1,0 +1,69 @@
+"""Records outside transactions, of which a later one replaces an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.codec import Headers
+from ader_stream.stream.kafka.producing import is_fatal, produce, settle
+
+log = structlog.get_logger(__name__)
+
+
+class NoticeWriter:
+    """Writes notices: that one is lost costs no more than that others learn later.
+
+    A producer that can do nothing more is replaced, and no error of the client comes out: what a
+    notice is about must not wait for it.
+    """
+
+    def __init__(self, clients: KafkaClients) -> None:
+        self._clients = clients
+        self._producer = clients.producer()
+
+    def write(
+        self,
+        topic: str,
+        key: str,
+        value: bytes | None,
+        headers: Headers | None = None,
+        on_loss: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Hand a notice over; `on_loss` is called, here or later, if it is not delivered."""
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                log.warning("notice not delivered", topic=topic, key=key, error=error.str())
+                on_loss()
+
+        if not self._attempt(
+            lambda: produce(
+                self._producer, topic, key, value, headers, partition=0, on_delivery=delivered
+            )
+        ):
+            on_loss()
+        self.poll()
+
+    def poll(self) -> None:
+        """Take in what became of notices, without waiting."""
+        self._attempt(lambda: self._producer.poll(0))
+
+    def flush(self, seconds: float) -> None:
+        """Wait until every notice is delivered, or lost."""
+        self._attempt(lambda: self._producer.flush(seconds))
+
+    def _attempt(self, request: Callable[[], object]) -> bool:
+        try:
+            request()
+        except KafkaException as exception:
+            error = exception.args[0]
+            log.warning("notices are interrupted", error=error.str())
+            if is_fatal(error):
+                settle([self._producer])
+                self._producer = self._clients.producer()
+            return False
+        return True
