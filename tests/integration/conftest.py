@@ -20,6 +20,7 @@ from ader_stream.local_kafka.ports import HOST, free_port
 from ader_stream.local_kafka.ready import wait_until_ready
 from ader_stream.local_kafka.record import StartOptions
 from ader_stream.settings import kafka_image
+from tests.integration.secured import SecuredKafka, secured_kafka
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,14 @@ def kafka(tmp_path_factory: pytest.TempPathFactory, kafka_cache: Path) -> Iterat
             broker = from_docker(kafka_image(), guard)
         with broker as kafka:
             yield kafka
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory, kafka_cache: Path) -> Iterator[SecuredKafka]:
+    """One broker with users, rules and certificates for all tests that need one."""
+    folder = tmp_path_factory.mktemp("secured")
+    with Guard() as guard, secured_kafka(folder, kafka_cache, guard) as broker:
+        yield broker
 
 
 @pytest.fixture

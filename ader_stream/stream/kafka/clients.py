@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -11,7 +12,8 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from ader_stream.errors import ClientError, SettingsError, UnreachableError
+from ader_stream.errors import ClientError, SettingsError
+from ader_stream.stream.kafka.reachable import wait_until_reachable
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -99,15 +101,14 @@ class KafkaClients:
         return _make(AdminClient, self._common() | dict(self.properties))
 
     def check_reachable(self, timeout: float = 10.0) -> None:
-        """Raise `UnreachableError` unless a broker answers within `timeout` seconds."""
-        try:
-            self.admin().list_topics(timeout=timeout)
-        except KafkaException as error:
-            raise UnreachableError(
-                f"no Kafka answers at {self.bootstrap_servers} within {timeout:g} s "
-                f"({error.args[0].str()}); check the address, or start one with "
-                "`ader-stream broker up`"
-            ) from None
+        """Return once a broker answers.
+
+        Raises
+        ------
+        UnreachableError
+            If none does within `timeout` seconds; says why, as far as it can be told.
+        """
+        wait_until_reachable(_observed_admin, self._common() | dict(self.properties), timeout)
 
     def _common(self) -> dict[str, object]:
         return {
@@ -176,9 +177,17 @@ def close(consumer: Consumer) -> None:
         log.warning("a consumer has closed with an error", error=exception.args[0].str())
 
 
-def _make(client: type[T], properties: Mapping[str, object]) -> T:
+def _observed_admin(
+    properties: Mapping[str, object],
+    logger: logging.Logger,
+    on_error: Callable[[KafkaError], None],
+) -> AdminClient:
+    return _make(AdminClient, {**properties, "error_cb": on_error}, logger=logger)
+
+
+def _make(client: type[T], properties: Mapping[str, object], **options: object) -> T:
     try:
-        return client(dict(properties))  # type: ignore[call-arg]
+        return client(dict(properties), **options)  # type: ignore[call-arg]
     except KafkaException as error:
         raise SettingsError(f"kafka.librdkafka: {error.args[0].str()}") from None
 
