@@ -146,6 +146,12 @@ BACKLOG = Metric(
     "seconds",
     "Event time of the complete blocks that are not trained yet.",
 )
+TRAINED_BEFORE = Metric(
+    Counter,
+    "ader_sessions_trained_before_total",
+    "sessions",
+    "Sessions left out: a version was trained on them before the sessions topic was reset.",
+)
 CYCLE_EPOCH = Metric(Gauge, "ader_cycle_epoch", "epoch", "Epoch of the running update cycle.")
 CYCLE_PROGRESS = Metric(
     Gauge, "ader_cycle_epoch_progress_ratio", "ratio", "Share of the epoch done."

@@ -37,12 +37,13 @@ from ader_stream.settings import Settings
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.leadership import Leadership
-from ader_stream.stream.kafka.topics import check_topics
+from ader_stream.stream.kafka.topics import check_topics, topic_id
 from ader_stream.stream.models.manifest import Manifest
 from ader_stream.stream.models.model_log import ModelPublisher
 from ader_stream.stream.models.model_reader import ModelReader
 from ader_stream.stream.models.pruning import Pruner
 from ader_stream.stream.models.registry import Registry, registry_reader
+from ader_stream.stream.models.trained import TrainedBefore, next_offsets
 from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
 
 log = structlog.get_logger(__name__)
@@ -171,12 +172,7 @@ class _Leader:
         self._reader = registry_reader(clients, topics, self._registry)
         keep = settings.models.keep
         self._pruner = Pruner(clients, topics, self._registry, self._publisher, keep)
-        self._feed = BlockFeed(
-            clients,
-            topics.sessions,
-            check_topics(clients.admin(), topics),
-            _offsets(self._registry.newest),
-        )
+        self._feed = self._open_feed()
         self._known: tuple[int | None, State | None] = (None, None)
         self._training_from: int | None = None
         self._training_on: TrainingBlock | None = None
@@ -184,6 +180,22 @@ class _Leader:
         self._checkpoint: Checkpoint = NOWHERE
         self._last_poll = 0.0
         log.info("leading", newest=_number(self._registry.newest), parent=self._parent)
+
+    def _open_feed(self) -> BlockFeed:
+        """Read sessions from where the newest version ends, if it is this topic that it was of."""
+        clients, topics = self._settings.clients, self._settings.topics
+        sessions_id = topic_id(clients.admin(), topics.sessions)
+        trained = TrainedBefore(self._registry.manifests, sessions_id)
+        if trained:
+            log.info("sessions that versions were trained on are passed over", topic_id=sessions_id)
+        return BlockFeed(
+            clients,
+            topics.sessions,
+            check_topics(clients.admin(), topics),
+            next_offsets(self._registry.newest, sessions_id),
+            topic_id=sessions_id,
+            is_trained=trained.covers if trained else None,
+        )
 
     @property
     def _parent(self) -> int | None:
@@ -205,7 +217,10 @@ class _Leader:
                 self._feed.poll(POLL_SECONDS)
                 self._shown.show_backlog(self._feed.waiting())
                 block = self._feed.next_block(rule.min_sessions, all_waiting=trainer.join_waiting)
-                if block is not None:
+                if block is None:
+                    continue
+                self._shown.show_passed(block)
+                if block.sessions:
                     self._train_and_publish(block)
                     self._pruner.prune()
                     give_back_freed()
@@ -391,11 +406,6 @@ class _Leader:
         """Show progress, and stay."""
         self._stay()
         self._shown.show_progress(progress)
-
-
-def _offsets(manifest: Manifest | None) -> dict[int, int]:
-    offsets = manifest["run"]["offsets"] if manifest else []
-    return {place["partition"]: place["next_offset"] for place in offsets}
 
 
 def _number(manifest: Manifest | None) -> int | None:

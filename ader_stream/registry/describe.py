@@ -176,6 +176,9 @@ def _describe_run(
         "herding_seconds": report.herding_seconds,
         "skipped_sessions": block.skipped,
         "control_offset": None,
+        "sessions_topic_id": block.topic_id,
+        "first_time": int(block.sessions.first.min()) if block.sessions else None,
+        "last_time": int(block.sessions.last.max()) if block.sessions else None,
         "device": making.device,
         **_surroundings(),
     }

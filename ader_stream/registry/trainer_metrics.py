@@ -10,6 +10,7 @@ from ader_stream import metrics as m
 from ader_stream.ader.pace import Progress
 from ader_stream.metrics import Metrics
 from ader_stream.stream.models.manifest import Manifest
+from ader_stream.stream.sessions.block_feed import TrainingBlock
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,18 @@ class TrainerMetrics:
         if len(waiting) > 1 and waiting != self._waiting:
             log.info("blocks wait", blocks=len(waiting), backlog_blocks=span)
         self._waiting = waiting
+
+    def show_passed(self, block: TrainingBlock) -> None:
+        """Show which sessions of a block are left out, because a version was trained on them."""
+        if block.trained_before:
+            passed = sum(block.trained_before.values())
+            self._metrics[m.TRAINED_BEFORE].inc(passed)
+            log.info(
+                "sessions passed over: versions were trained on them before the topic was reset",
+                blocks=sorted(block.trained_before),
+                sessions=passed,
+                left=len(block.sessions),
+            )
 
     def show_progress(self, progress: Progress) -> None:
         """Show how far a cycle is."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import decode, type_of
-from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.models.manifest import Manifest
+from ader_stream.stream.kafka.topics import Topics, topic_id
 from ader_stream.stream.models.registry import Registry
+from ader_stream.stream.models.trained import UNKNOWN, offsets_in, trained_spans
 from ader_stream.stream.sessions.session_records import decode_sessions
+from ader_stream.types import Session
 
 
 @dataclass
@@ -48,6 +49,7 @@ def look_for(
 ) -> Held:
     """Look through our own topics for a key."""
     held = Held()
+    trained = _Trained(registry, topic_id(clients.admin(), topics.sessions))
     for partition in range(partitions):
         before = (held.open_sessions, held.unread_sessions, held.read_sessions, held.dead_letters)
         held.open_sessions += _open_sessions(clients, topics, partition, key)
@@ -55,11 +57,11 @@ def look_for(
             (record.key() or b"").decode(errors="replace") == key
             for record in read_to_end(clients, topics.dead_letters, partition)
         )
-        for offset in _offsets_of_sessions(clients, topics, partition, key):
-            versions = _trained_on(registry, partition, offset)
+        for offset, session in _sessions_of(clients, topics, partition, key):
+            versions = trained.on(partition, offset, session)
             held.read_by |= versions
-            held.held_by |= _begun_before(registry, partition, offset)
-            if versions or offset < _read_up_to(registry.newest, partition):
+            held.held_by |= trained.begun_before(partition, offset)
+            if versions or offset < trained.up_to(partition):
                 held.read_sessions += 1
             else:
                 held.unread_sessions += 1
@@ -121,38 +123,48 @@ def _open_sessions(clients: KafkaClients, topics: Topics, partition: int, key: s
     return len(decode(newest.value(), newest.headers())[1]["sessions"])
 
 
-def _offsets_of_sessions(
+def _sessions_of(
     clients: KafkaClients, topics: Topics, partition: int, key: str
-) -> Iterator[int]:
-    """Yield the offset of the record that each closed session of the key stands in."""
+) -> Iterator[tuple[int, Session]]:
+    """Yield the closed sessions of the key, each with the offset of its record."""
     for record in read_to_end(clients, topics.sessions, partition):
         if type_of(record.headers()) == "SessionBatch":
             _, value = decode(record.value(), record.headers())
             for session in decode_sessions(value):
                 if session.key == key:
-                    yield record.offset()
+                    yield record.offset(), session
 
 
-def _trained_on(registry: Registry, partition: int, offset: int) -> set[int]:
-    return {
-        version
-        for version, manifest in registry.manifests.items()
-        for place in manifest["run"]["offsets"]
-        if place["partition"] == partition
-        and (place["first_offset"] or 0) <= offset < place["next_offset"]
-    }
+class _Trained:
+    """Which versions were trained on sessions of a topic, or need them."""
 
+    def __init__(self, registry: Registry, topic_id: str) -> None:
+        self._spans = list(trained_spans(registry.manifests, topic_id))
+        self._newest = registry.newest["version"] if registry.newest else 0
+        self._places = {
+            version: {p["partition"]: p for p in offsets_in(manifest, topic_id, UNKNOWN)}
+            for version, manifest in registry.manifests.items()
+        }
 
-def _begun_before(registry: Registry, partition: int, offset: int) -> set[int]:
-    """Versions that need what was read from this offset, or an earlier one, on (`pruning`)."""
-    return {
-        version
-        for version, manifest in registry.manifests.items()
-        for place in manifest["run"]["offsets"]
-        if place["partition"] == partition and (place["first_offset"] or 0) <= offset
-    }
+    def on(self, partition: int, offset: int, session: Session) -> set[int]:
+        """Versions that were trained on a session that stands at an offset."""
+        last = session.times[-1]
+        earlier = {version for version, span in self._spans if span.first <= last <= span.last}
+        return earlier | {
+            version
+            for version in self.begun_before(partition, offset)
+            if offset < self._places[version][partition]["next_offset"]
+        }
 
+    def begun_before(self, partition: int, offset: int) -> set[int]:
+        """Versions that need what was read from this offset, or an earlier one, on (`pruning`)."""
+        return {
+            version
+            for version, places in self._places.items()
+            if partition in places and (places[partition]["first_offset"] or 0) <= offset
+        }
 
-def _read_up_to(manifest: Manifest | None, partition: int) -> int:
-    offsets = manifest["run"]["offsets"] if manifest else []
-    return next((p["next_offset"] for p in offsets if p["partition"] == partition), 0)
+    def up_to(self, partition: int) -> int:
+        """The offset behind what the newest version was trained on."""
+        places = self._places.get(self._newest, {})
+        return int(places[partition]["next_offset"]) if partition in places else 0

@@ -15,6 +15,7 @@ from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import overridden, recipe
 from ader_stream.registry.load import load_state
 from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.topics import topic_id
 from ader_stream.stream.models.manifest import Manifest
 from ader_stream.stream.models.model_reader import ModelReader
 from ader_stream.stream.models.pruning import needed_offsets, trim_sessions
@@ -147,7 +148,7 @@ def test_pruned_versions_and_the_sessions_that_only_they_need_are_deleted(shop: 
     fourth.manifests[4] = shop.manifest(4)
     clients, topics = shop.system.clients, shop.system.topics
     begin = trim_sessions(clients, topics, fourth)
-    assert begin == needed_offsets(fourth)
+    assert begin == needed_offsets(fourth, topic_id(clients.admin(), topics.sessions))
     assert {p: offset_range(clients, topics.sessions, p)[0] for p in begin} == begin
 
 

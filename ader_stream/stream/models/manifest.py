@@ -18,11 +18,12 @@ from ader_stream.stream.kafka.codec import Headers, decode, encode
 from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.models.signing import Signer, TrustedKeys
 
-FORMAT = 5
+FORMAT = 6
 """Version of the artifact's format; a reader refuses a newer one and reads the one before.
 
 1 had no checksum, status or gate; 2 did not say how clicks were cut, nor which requests were known;
-3 did not say which exemplars were mislaid, and 4 not which items were displaced.
+3 did not say which exemplars were mislaid, 4 not which items were displaced, and 5 neither which
+sessions topic its offsets belong to, nor of which time its sessions are.
 """
 
 CHECKSUM_HEADER = "ader-sha256"

@@ -9,12 +9,13 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from ader_stream.stream.kafka.changelog import offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.topics import ADMIN_TIMEOUT, Topics
+from ader_stream.stream.kafka.topics import ADMIN_TIMEOUT, Topics, topic_id
 from ader_stream.stream.models.manifest import Manifest
 from ader_stream.stream.models.model_log import ModelPublisher, chunk_keys
 from ader_stream.stream.models.model_reader import AHEAD_KIB, CHUNKS_AT_ONCE
 from ader_stream.stream.models.registry import Registry
 from ader_stream.stream.models.standing import standing
+from ader_stream.stream.models.trained import UNKNOWN, offsets_in
 
 log = structlog.get_logger(__name__)
 
@@ -177,16 +178,16 @@ def prunable(registry: Registry, keep: int = SCORING) -> list[int]:
 def trim_sessions(clients: KafkaClients, topics: Topics, registry: Registry) -> dict[int, int]:
     """Delete the sessions below the oldest offset that a version needs; return where they begin.
 
-    A version needs the sessions that it was trained on. A partition of which one of them does not
-    say where they begin is left alone.
+    A version needs the sessions that it was trained on, if they are in this topic. A partition of
+    which one of them does not say where they begin, or in which topic, is left alone.
     """
-    needed = needed_offsets(registry)
+    admin = clients.admin()  # held on to: without it, the answers would be gone
+    needed = needed_offsets(registry, topic_id(admin, topics.sessions))
     places = [
         TopicPartition(topics.sessions, partition, offset)
         for partition, offset in needed.items()
         if offset > offset_range(clients, topics.sessions, partition)[0]
     ]
-    admin = clients.admin()  # held on to: with it, the answers would be gone
     for place, future in admin.delete_records(places).items() if places else ():
         try:
             future.result(ADMIN_TIMEOUT)
@@ -195,12 +196,17 @@ def trim_sessions(clients: KafkaClients, topics: Topics, registry: Registry) -> 
     return needed
 
 
-def needed_offsets(registry: Registry) -> dict[int, int]:
-    """Partition of the sessions topic → the oldest offset that a version was trained on."""
+def needed_offsets(registry: Registry, topic_id: str) -> dict[int, int]:
+    """Partition of the sessions topic → the oldest offset that a version was trained on.
+
+    `topic_id` is Kafka's: what was trained on another topic needs nothing of this one.
+    """
     needed: dict[int, int | None] = {}
     for manifest in registry.manifests.values():
-        for place in manifest["run"]["offsets"]:
+        is_known = manifest["run"]["sessions_topic_id"] != UNKNOWN
+        for place in offsets_in(manifest, topic_id, UNKNOWN):
             partition, first = place["partition"], place["first_offset"]
             before = needed.get(partition, first)
-            needed[partition] = None if None in (first, before) else min(first, before)
+            is_said = is_known and None not in (first, before)
+            needed[partition] = min(first, before) if is_said else None
     return {partition: offset for partition, offset in needed.items() if offset is not None}

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from confluent_kafka import KafkaError, Message, TopicPartition
 
+from ader_stream.errors import TopicError
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients, close
 from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.topics import topic_id as id_of_topic
 from ader_stream.stream.sessions.columns import ColumnWriter, SessionColumns
 from ader_stream.stream.sessions.session_records import decode_sessions
+from ader_stream.types import Session
 
 GROWTH_SECONDS = 10.0
 """How often the topic is asked for partitions that are new."""
@@ -44,6 +47,10 @@ class TrainingBlock:
         these blocks.
     skipped
         Sessions that were left out because they are forgotten.
+    topic_id
+        Kafka's id of the topic that the offsets belong to; empty where there are none.
+    trained_before
+        Block → sessions that were left out because a version was trained on them.
     """
 
     blocks: tuple[int, ...]
@@ -51,6 +58,8 @@ class TrainingBlock:
     first_offsets: Mapping[int, int]
     next_offsets: Mapping[int, int]
     skipped: int = 0
+    topic_id: str = ""
+    trained_before: Mapping[int, int] = field(default_factory=dict)
 
     def without(self, forgotten: Forgotten) -> TrainingBlock:
         """Return this block without the sessions that are forgotten."""
@@ -86,12 +95,25 @@ class BlockFeed:
         Number of partitions of the topic.
     start
         Partition → offset to read from; a partition that is not there is read from its beginning.
+    topic_id
+        Kafka's id of the topic that the offsets belong to; empty for whatever is there.
+    is_trained
+        Says whether a version was trained on a session, which is left out then.
     """
 
     def __init__(
-        self, clients: KafkaClients, topic: str, partitions: int, start: Mapping[int, int]
+        self,
+        clients: KafkaClients,
+        topic: str,
+        partitions: int,
+        start: Mapping[int, int],
+        *,
+        topic_id: str = "",
+        is_trained: Callable[[Session], bool] | None = None,
     ) -> None:
         self._clients = clients
+        self._topic_id = topic_id
+        self._is_trained = is_trained
         self._sessions: Counter[int] = Counter()  # by block, of those that were not given out
         self._progress = {
             partition: _PartitionProgress(
@@ -139,7 +161,13 @@ class BlockFeed:
     def next_block(self, min_sessions: int, *, all_waiting: bool = False) -> TrainingBlock | None:
         """Give out the next complete block, joined with those after it up to `min_sessions`.
 
-        `all_waiting` joins every block that waits, once the log was read to its end.
+        `all_waiting` joins every block that waits, once the log was read to its end. A block has no
+        sessions where versions were trained on all of them.
+
+        Raises
+        ------
+        TopicError
+            If the topic is another one than the one whose offsets are known.
         """
         if all_waiting and not all(progress.is_at_end for progress in self._progress.values()):
             return None
@@ -157,13 +185,21 @@ class BlockFeed:
             partition: at.ends.get(last, first[partition])
             for partition, at in self._progress.items()
         }
-        sessions = self._read(first, ends)
+        self._require_same_topic()
+        writer, new, trained = self._read(first, ends)
         for partition, progress in self._progress.items():
             progress.next_offset = ends[partition]
             progress.ends = {block: at for block, at in progress.ends.items() if block > last}
         for block in [block for block in self._sessions if block <= last]:
             del self._sessions[block]
-        return TrainingBlock(tuple(blocks), sessions, first, ends)
+        return TrainingBlock(
+            tuple(block for block in blocks if new[block]),
+            writer.columns().sorted(),
+            first,
+            ends,
+            topic_id=self._topic_id,
+            trained_before=trained,
+        )
 
     def close(self) -> None:
         """Stop reading."""
@@ -183,23 +219,34 @@ class BlockFeed:
             progress.ends[end["block"]] = record.offset() + 1
             self._sessions[end["block"]] += end["sessions"]
 
-    def _read(self, first: Mapping[int, int], ends: Mapping[int, int]) -> SessionColumns:
-        """Read the sessions between offsets, and sort them."""
-        writer = ColumnWriter()
+    def _require_same_topic(self) -> None:
+        if self._topic_id and id_of_topic(self._clients.admin(), self._topic) != self._topic_id:
+            raise TopicError(
+                f"{self._topic} was deleted and made again while it was read; start this worker "
+                "again: it reads the new one from its beginning"
+            )
+
+    def _read(
+        self, first: Mapping[int, int], ends: Mapping[int, int]
+    ) -> tuple[ColumnWriter, Counter[int], Counter[int]]:
+        """Read the sessions between offsets; count by block the new ones, and the trained ones."""
+        writer, new, trained = ColumnWriter(), Counter[int](), Counter[int]()
         for partition, start in first.items():
             place = self._topic, partition, start, ends[partition]
             for record in read_range(self._clients, *place, at_once=BATCHES_AT_ONCE):
                 if type_of(record.headers()) == "SessionBatch":
                     _, batch = decode(record.value(), record.headers())
-                    writer.extend(list(decode_sessions(batch)))
-        return writer.columns().sorted()
+                    sessions = list(decode_sessions(batch))
+                    kept = self._without_trained(sessions)
+                    writer.extend(kept)
+                    new[batch["block"]] += len(kept)
+                    trained[batch["block"]] += len(sessions) - len(kept)
+        return writer, new, +trained
 
-    def _pass(self, last: int) -> None:
-        """Go on behind a block."""
-        for progress in self._progress.values():
-            progress.next_offset = progress.ends.get(last, progress.next_offset)
-            progress.ends = {block: at for block, at in progress.ends.items() if block > last}
-        self._sessions = Counter({b: count for b, count in self._sessions.items() if b > last})
+    def _without_trained(self, sessions: list[Session]) -> list[Session]:
+        if self._is_trained is None:
+            return sessions
+        return [session for session in sessions if not self._is_trained(session)]
 
     def _complete(self) -> int | None:
         """The last block that every partition has reached."""

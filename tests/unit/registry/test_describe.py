@@ -41,6 +41,16 @@ def test_every_partitions_range_of_offsets_is_in_it() -> None:
     assert [tuple(place.values()) for place in offsets] == [(0, 10, 19), (1, 0, 7)]
 
 
+def test_the_sessions_topic_and_the_times_of_its_sessions_are_in_it() -> None:
+    block = replace(BLOCK, topic_id="abc")
+    run = describe_version(block, MAKING, previous=None, parent=None)["run"]
+    assert (run["sessions_topic_id"], run["first_time"], run["last_time"]) == ("abc", 0, 3)
+    empty = describe_version(
+        replace(block, sessions=SessionColumns.of(())), MAKING, previous=None, parent=None
+    )
+    assert (empty["run"]["first_time"], empty["run"]["last_time"]) == (None, None)
+
+
 def test_a_block_that_came_to_nothing_is_a_rejected_version_with_its_counts() -> None:
     made = describe_version(BLOCK, MAKING, previous=1, parent=1, rejection="no sub-sequence")
     assert (made["status"], made["rejection"]) == ("rejected", "no sub-sequence")

@@ -95,3 +95,12 @@ def test_an_earlier_version_that_is_kept_holds_later_sessions_from_the_trim() ->
     assert (held["b"].read_by, held["b"].held_by) == ({2}, {1, 2})
     known.remove(1)
     assert look_for(kafka, TOPICS, 2, known, "b").held_by == {2}
+
+
+def test_sessions_that_versions_learnt_before_a_reset_are_read_and_hold_no_trim() -> None:
+    kafka, known = FakeKafka(), registry(next_offset=9)
+    run = {"sessions_topic_id": "before", "first_time": 0, "last_time": 1, "published_at": 9}
+    known.manifests[1]["run"] |= run
+    sessions(kafka, "a")
+    held = look_for(kafka, TOPICS, 2, known, "a")
+    assert (held.read_sessions, held.read_by, held.held_by) == (1, {1}, set())

@@ -206,13 +206,33 @@ def test_the_newest_version_stays_be_it_rejected() -> None:
     assert prunable(registry, keep=2) == [1]
 
 
+def trained_on(registry: Registry, version: int, topic: str, *first: int | None) -> None:
+    """Say where the sessions of a version begin, partition by partition."""
+    places = [
+        {"partition": p, "first_offset": offset, "next_offset": 99}
+        for p, offset in enumerate(first)
+    ]
+    run = registry.manifests[version]["run"]
+    registry.manifests[version]["run"] = run | {"offsets": places, "sessions_topic_id": topic}
+
+
 def test_sessions_are_needed_from_the_oldest_versions_first_one_on() -> None:
     registry = registry_of(2, 3)
-    for version, places in ((2, [(0, 10), (1, 7)]), (3, [(0, 20), (1, None), (2, 5)])):
-        run = registry.manifests[version]["run"]
-        registry.manifests[version]["run"] = run | {
-            "offsets": [
-                {"partition": p, "first_offset": first, "next_offset": 99} for p, first in places
-            ]
-        }
-    assert needed_offsets(registry) == {0: 10, 2: 5}
+    trained_on(registry, 2, "now", 10, 7)
+    trained_on(registry, 3, "now", 20, None, 5)
+    assert needed_offsets(registry, "now") == {0: 10, 2: 5}
+
+
+def test_versions_of_an_earlier_sessions_topic_need_nothing_of_this_one() -> None:
+    registry = registry_of(2, 3)
+    trained_on(registry, 2, "before", 500, 600)
+    assert needed_offsets(registry, "now") == {}
+    trained_on(registry, 3, "now", 3, 7)
+    assert needed_offsets(registry, "now") == {0: 3, 1: 7}
+
+
+def test_where_a_version_does_not_name_its_sessions_topic_nothing_is_trimmed() -> None:
+    registry = registry_of(2, 3)
+    trained_on(registry, 2, "", 500)
+    trained_on(registry, 3, "now", 3, 7)
+    assert needed_offsets(registry, "now") == {1: 7}

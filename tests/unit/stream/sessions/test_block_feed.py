@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ader_stream.errors import OffsetError
+from ader_stream.errors import OffsetError, TopicError
 from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
 from ader_stream.stream.sessions.open_session import OpenSession
@@ -178,3 +178,42 @@ def test_a_partition_that_is_added_later_is_waited_for(kafka: FakeKafka) -> None
     write(kafka, 2, end(-1), session("c", 0), end(0))
     waiting.poll(0)
     assert keys(waiting.next_block(1)) == ["a", "c"]
+
+
+def test_sessions_that_a_version_was_trained_on_are_left_out_and_counted(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0))
+    write(kafka, 0, session("b", 1, 110), session("c", 1, 190), end(1), session("d", 2), end(2))
+    feed = BlockFeed(kafka, TOPIC, 1, {}, is_trained=lambda session: session.times[-1] < 150)
+    feed.poll(0)
+    trained, partly, new = (feed.next_block(1) for _ in range(3))
+    assert (keys(trained), trained.blocks, trained.trained_before) == ([], (), {0: 1})
+    assert (keys(partly), partly.blocks, partly.trained_before) == (["c"], (1,), {1: 1})
+    assert (keys(new), new.blocks, new.trained_before) == (["d"], (2,), {})
+    assert partly.first_offsets == trained.next_offsets
+
+
+def test_only_blocks_that_are_trained_on_are_named_where_several_are_joined(
+    kafka: FakeKafka,
+) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1), session("c", 2))
+    write(kafka, 0, end(2))
+    feed = BlockFeed(kafka, TOPIC, 1, {}, is_trained=lambda session: session.key == "b")
+    feed.poll(0)
+    block = feed.next_block(3)
+    assert (keys(block), block.blocks) == (["a", "c"], (0, 2))
+
+
+def test_a_block_names_the_topic_of_its_offsets(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0))
+    feed = BlockFeed(kafka, TOPIC, 1, {}, topic_id=TOPIC)
+    feed.poll(0)
+    assert feed.next_block(1).topic_id == TOPIC
+
+
+def test_nothing_is_read_from_a_topic_that_was_made_again_meanwhile(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0))
+    feed = BlockFeed(kafka, TOPIC, 1, {}, topic_id=TOPIC)
+    feed.poll(0)
+    kafka.topic_ids[TOPIC] = "another"
+    with pytest.raises(TopicError, match=r"deleted and made again.*start this worker again"):
+        feed.next_block(1)
