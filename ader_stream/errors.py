@@ -6,6 +6,7 @@
     ├── InputError            what the user gave cannot be used (exit code 2)
     │   ├── SettingsError     a setting is unknown, malformed or contradicts another one
     │   ├── DatasetError      a data set is missing or malformed (names file and line)
+    │   ├── EventTimeError    event times that are read as the settings say cannot be right
     │   └── UnreachableError  no Kafka answers at the address that was given
     ├── SpaceError            a disk has no room for what must be written
     ├── BrokerError           a local Kafka could not be started, found or stopped
@@ -41,6 +42,10 @@ class SettingsError(InputError):
 
 class DatasetError(InputError):
     """A data set is missing or malformed."""
+
+
+class EventTimeError(InputError):
+    """Event times that are read as the settings say cannot be those of clicks."""
 
 
 class UnreachableError(InputError):

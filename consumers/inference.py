@@ -27,6 +27,7 @@ from ader_stream.serve.score_metrics import ScoreMetrics
 from ader_stream.serve.versions import Version, Versions
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
+from ader_stream.stream.clicks.start_check import StartCheck
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.records import Record
@@ -55,7 +56,15 @@ def run(settings: Settings) -> None:
     """
     clients, topics = settings.clients, settings.topics
     clients.check_reachable()
-    check_topics(clients.admin(), topics)
+    partitions = check_topics(clients.admin(), topics)
+    if settings.clicks.check_times:
+        group, start, format_ = (
+            topics.group("inference"),
+            settings.clicks.start,
+            settings.click_format,
+        )
+        check = StartCheck(clients, topics.clicks, group, start, ClickDecoder(format_), format_)
+        check.require_plausible_times(partitions)
     torch.set_num_threads(settings.inference.threads)
     give_back_large_blocks()
     with Process("inference", settings) as process:

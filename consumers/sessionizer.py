@@ -15,6 +15,7 @@ from ader_stream.cycles import CycleCollector
 from ader_stream.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
+from ader_stream.stream.clicks.start_check import StartCheck
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.topics import check_topics, grow_topics
@@ -43,7 +44,11 @@ def run(settings: Settings) -> None:
     )
     clients.check_reachable()
     grow_topics(clients.admin(), topics)
-    check_topics(clients.admin(), topics)
+    partitions = check_topics(clients.admin(), topics)
+    if settings.clicks.check_times:
+        group, start = topics.group("sessionizer"), settings.clicks.start
+        check = StartCheck(clients, topics.clicks, group, start, decoder, settings.click_format)
+        check.require_plausible_times(partitions)
     idle = settings.sessionizer.idle
     hints = WatermarkHints(clients, topics) if idle is not None else None
     idling = Idling(idle, hints) if hints and idle is not None else None

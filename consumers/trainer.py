@@ -313,7 +313,10 @@ class _Leader:
 
     def _recorded(self, dataset: Path) -> TrainingBlock:
         """Read the data set that the first version is made of."""
-        block = dataset_block(dataset, self._settings.block_rule, self._settings.session_rule)
+        settings = self._settings
+        any_time = not settings.clicks.check_times
+        rules = settings.block_rule, settings.session_rule
+        block = dataset_block(dataset, *rules, any_time=any_time)
         log.info("beginning with a data set", dataset=str(dataset), sessions=len(block.sessions))
         return block
 

@@ -81,6 +81,8 @@ class FakeKafka:
     topic_ids: dict[str, str] = field(default_factory=dict)
     trimmed: dict[Place, int] = field(default_factory=dict)
     producers: list[FakeProducer] = field(default_factory=list)
+    committed: dict[tuple[str, Place], int] = field(default_factory=dict)
+    """(group, place) → offset."""
 
     def append(
         self,
@@ -120,6 +122,9 @@ class FakeKafka:
 
     def reader(self, *, committed: bool = True, ahead_kib: int = 0) -> FakeReader:
         return FakeReader(self)
+
+    def group_consumer(self, group: str) -> FakeGroupConsumer:
+        return FakeGroupConsumer(self, group)
 
     def producer(self, transactional_id: str | None = None, **_: object) -> FakeProducer:
         self.producers.append(FakeProducer(self))
@@ -203,6 +208,26 @@ class FakeReader:
             return []
         self._at_end.add(place)
         return [_problem(place, position, KafkaError._PARTITION_EOF)]
+
+
+@dataclass
+class FakeGroupConsumer:
+    """Knows what its group has committed; joins nothing."""
+
+    kafka: FakeKafka
+    group: str
+
+    def committed(self, places: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
+        offsets = self.kafka.committed
+        return [
+            TopicPartition(
+                at.topic, at.partition, offsets.get((self.group, (at.topic, at.partition)), -1001)
+            )
+            for at in places
+        ]
+
+    def close(self) -> None:
+        pass
 
 
 def _problem(place: Place, offset: int, code: int) -> FakeRecord:

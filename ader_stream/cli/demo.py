@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ader_stream.cli.extras import require
 from ader_stream.cli.options import kafka_options
-from ader_stream.datasets import Dataset, SimulatedShop, count_clicks, open_dataset
+from ader_stream.datasets import Dataset, SimulatedShop, TableFormat, open_dataset, read_through
 from ader_stream.demo.report import DemoReport
 from ader_stream.demo.run import DemoPlan, run_demo
 from ader_stream.local_kafka import Guard, LocalKafka, start_kafka, stop_kafka
@@ -64,7 +64,8 @@ def demo(
     console = Console()
     clicks, overrides = _choose(dataset, settings)
     count = None if blocks is None else blocks + 1
-    console.print(f"{count_clicks(clicks, count):,} clicks: {_describe(clicks)}", highlight=False)
+    extent = read_through(clicks, count)
+    console.print(f"{extent.clicks:,} clicks: {_describe(clicks)}", highlight=False)
     out.mkdir(parents=True, exist_ok=True)
     with _terminated_like_interrupted(), Guard() as guard, _kafka(settings, out, guard) as kafka:
         console.print(
@@ -86,7 +87,8 @@ def _choose(
     """The clicks, and settings of the workers that suit them."""
     rule, gap = settings.block_rule, settings.sessions.gap
     if dataset:
-        return open_dataset(dataset, rule, gap), {}
+        table = TableFormat(any_time=not settings.clicks.check_times)
+        return open_dataset(dataset, rule, gap, table), {}
     # What the user has set for the trainer wins.
     overrides = SHOP_OVERRIDES | settings.trainer.overrides
     return SimulatedShop(rule, gap), {"trainer": {"overrides": json.dumps(overrides)}}

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from ader_stream.cli.options import json_option, kafka_options
-from ader_stream.datasets import count_clicks, open_dataset
+from ader_stream.datasets import Extent, TableFormat, open_dataset, read_through
 from ader_stream.errors import SettingsError
+from ader_stream.plausible_times import EARLIEST_MS, describe_time
 from ader_stream.settings import Settings
 from ader_stream.stream.replaying import Replayer, wait_until_served
 from ader_stream.stream.system_view import SystemView
@@ -33,6 +34,11 @@ from ader_stream.stream.system_view import SystemView
 @click.option("--item-column", help="CSV, Parquet: column of the item.")
 @click.option("--time-column", help="CSV, Parquet: column of the event time.")
 @click.option("--time-unit", help="CSV, Parquet: of whole-number times: s, ms (default), us or ns.")
+@click.option(
+    "--any-time",
+    is_flag=True,
+    help="CSV, Parquet: also take times before 2000, in the future, or all alike.",
+)
 @json_option
 @kafka_options
 def replay(
@@ -40,6 +46,7 @@ def replay(
     pace: str | None,
     rate: float | None,
     blocks: int | None,
+    any_time: bool,
     as_json: bool,
     settings: Settings,
     **columns: str | None,
@@ -51,9 +58,14 @@ def replay(
             "next is never served alone, and --pace block would wait for it; leave it at 1"
         )
     named = {name.removesuffix("_column"): column for name, column in columns.items() if column}
-    clicks = open_dataset(dataset, settings.block_rule, settings.sessions.gap, **named)
-    count_clicks(clicks, blocks)  # a file that cannot be read is told before a click is sent
+    any_time |= not settings.clicks.check_times
+    table = TableFormat(**named, any_time=any_time)
+    clicks = open_dataset(dataset, settings.block_rule, settings.sessions.gap, table)
+    extent = read_through(clicks, blocks)  # what cannot be read is told before a click is sent
     settings.clients.check_reachable()
+    _show_extent(extent, as_json=as_json)
+    if not any_time:
+        _warn_of_early_blocks(extent)
     replayer = Replayer(
         settings.clients, settings.topics, settings.block_rule, settings.click_format, rate
     )
@@ -65,6 +77,24 @@ def replay(
         if pace:
             wait_until_served(view, block, lambda: None)
     view.close()
+
+
+def _show_extent(extent: Extent, *, as_json: bool) -> None:
+    first, last = describe_time(extent.first_time), describe_time(extent.last_time)
+    fields = {"clicks": extent.clicks, "first_time": first, "last_time": last}
+    text = f"{extent.clicks:,} clicks, event times from {first} to {last}"
+    click.echo(json.dumps(fields) if as_json else text)
+
+
+def _warn_of_early_blocks(extent: Extent) -> None:
+    """Tables with such times are refused before: these were made, for the data set has none."""
+    if extent.first_time < EARLIEST_MS:
+        click.echo(
+            "ader-stream: warning: the data set has no times of its own: they are counted from "
+            f"blocks.origin, and begin {describe_time(extent.first_time)}; workers take them with "
+            "clicks.check_times = false, or set blocks.origin to a date after 2000",
+            err=True,
+        )
 
 
 def _say(as_json: bool, **fields: int) -> None:

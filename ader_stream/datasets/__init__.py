@@ -1,17 +1,20 @@
 """Clicks from files, and a simulated shop."""
 
-from ader_stream.datasets.dataset import Block, Dataset, count_clicks
+from ader_stream.datasets.dataset import Block, Dataset, Extent, read_through
 from ader_stream.datasets.detect import open_dataset
 from ader_stream.datasets.folder import read_folder_sessions
 from ader_stream.datasets.shop import SimulatedShop
 from ader_stream.datasets.shop_catalogue import ShopSize
+from ader_stream.datasets.table_format import TableFormat
 
 __all__ = [
     "Block",
     "Dataset",
+    "Extent",
     "ShopSize",
     "SimulatedShop",
-    "count_clicks",
+    "TableFormat",
     "open_dataset",
     "read_folder_sessions",
+    "read_through",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol
 
+from ader_stream.errors import DatasetError
 from ader_stream.types import Click
 
 
@@ -43,9 +44,24 @@ class Dataset(Protocol):
         """
 
 
-def count_clicks(dataset: Dataset, blocks: int | None = None) -> int:
-    """Read the first blocks (all of them by default) through and count their clicks.
+class Extent(NamedTuple):
+    """How many clicks a data set has, and when the first and the last of them happened (ms)."""
+
+    clicks: int
+    first_time: int
+    last_time: int
+
+
+def read_through(dataset: Dataset, blocks: int | None = None) -> Extent:
+    """Read the first blocks (all of them by default) through and return what they hold.
 
     Whatever reading raises is raised here, before the first click is sent anywhere.
     """
-    return sum(len(block.clicks) for block in islice(dataset.blocks(), blocks))
+    parts = [
+        Extent(len(clicks), clicks[0].time, clicks[-1].time)
+        for _, clicks in islice(dataset.blocks(), blocks)
+        if clicks
+    ]
+    if not parts:
+        raise DatasetError(f"{dataset.name}: holds no click; expected one a row")
+    return Extent(sum(part.clicks for part in parts), parts[0].first_time, parts[-1].last_time)

@@ -16,15 +16,7 @@ _EXPECTED = "a folder of period_N.txt[.gz], or .csv, .csv.gz or .parquet, as a f
 
 
 def open_dataset(
-    path: Path,
-    rule: BlockRule,
-    gap: int,
-    *,
-    session: str = "session",
-    item: str = "item",
-    time: str = "time",
-    time_unit: str = "ms",
-    delimiter: str = ",",
+    path: Path, rule: BlockRule, gap: int, table: TableFormat | None = None
 ) -> Dataset:
     """Open a folder in the ADER format, or tables with named columns; clicks are read later.
 
@@ -36,21 +28,19 @@ def open_dataset(
         How event time is cut into blocks.
     gap
         Of the session rule, ms: what the times of the folder format must hold.
-    session, item, time, time_unit, delimiter
-        Of tables, see `TableFormat`.
+    table
+        How tables tell clicks; `TableFormat()` without it.
 
     Raises
     ------
     DatasetError
         Nothing readable is there.
-    SettingsError
-        A unit or delimiter is not known.
     """
     if not path.exists():
         raise DatasetError(f"{path}: not there; expected {_EXPECTED}")
     if path.is_dir() and any(path.glob("period_*.txt*")):
         return FolderDataset(path, rule, gap)
-    return _open_tables(path, rule, TableFormat(session, item, time, time_unit, delimiter))
+    return _open_tables(path, rule, table or TableFormat())
 
 
 def _open_tables(path: Path, rule: BlockRule, columns: TableFormat) -> Dataset:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ader_stream.datasets.dataset import Block
-from ader_stream.datasets.table_columns import RowError, parse_texts, parse_times
+from ader_stream.datasets.table_columns import RowError, has_unit, parse_texts, parse_times
 from ader_stream.datasets.table_format import TableFormat
+from ader_stream.datasets.table_times import require_plausible_times
 from ader_stream.errors import DatasetError
-from ader_stream.types import BlockRule, Click
+from ader_stream.types import SECOND_MS, BlockRule, Click
 
 
 class TableDataset:
@@ -34,6 +36,8 @@ class TableDataset:
         How event time is cut into blocks.
     format
         Which columns hold what.
+    clock
+        Seconds since 1970: no click is of the future.
     """
 
     simulated = False
@@ -45,16 +49,21 @@ class TableDataset:
         files: Sequence[Path],
         rule: BlockRule,
         format: TableFormat,  # noqa: A002 - the field's own word
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self._files = files
         self._rule = rule
         self._format = format
+        self._clock = clock
 
     def blocks(self) -> Iterator[Block]:
         """Sort by time, then give block after block."""
-        table = self._read().sort_by("time")  # stable
+        table, unit = self._read()
+        table = table.sort_by("time")  # stable
         times = table["time"].to_numpy()
+        if not self._format.any_time:
+            require_plausible_times(self.name, times, int(self._clock() * SECOND_MS), unit)
         first = 0
         while first < len(times):
             number = self._rule.block_of(int(times[first]))
@@ -62,11 +71,13 @@ class TableDataset:
             yield Block(number, _clicks(table.slice(first, end - first)))
             first = end
 
-    def _read(self) -> pa.Table:
-        table = pa.concat_tables([read_table(file, self._format) for file in self._files])
+    def _read(self) -> tuple[pa.Table, str]:
+        """Return all rows, and the unit in which the first file's times were read, if any."""
+        tables, units = zip(*(read_table(f, self._format) for f in self._files), strict=True)
+        table = pa.concat_tables(tables)
         if not table.num_rows:
             raise DatasetError(f"{self._files[0]}: holds no click; expected one a row")
-        return table
+        return table, units[0]
 
 
 def _clicks(table: pa.Table) -> list[Click]:
@@ -74,8 +85,13 @@ def _clicks(table: pa.Table) -> list[Click]:
     return [Click(key, item, time) for key, item, time in zip(*columns, strict=True)]
 
 
-def read_table(file: Path, format: TableFormat) -> pa.Table:  # noqa: A002
+def read_table(file: Path, format: TableFormat) -> tuple[pa.Table, str]:  # noqa: A002
     """Read one file as session (string), item (string) and time (ms, int64), in file order.
+
+    Returns
+    -------
+    tuple
+        The table, and the unit that its times were read in; empty where they need none.
 
     Raises
     ------
@@ -86,13 +102,12 @@ def read_table(file: Path, format: TableFormat) -> pa.Table:  # noqa: A002
     is_csv = not file.name.endswith(".parquet")
     try:
         raw = (_read_csv if is_csv else _read_parquet)(file, format)
-        return pa.table(
-            {
-                "session": parse_texts(raw[format.session]),
-                "item": parse_texts(raw[format.item]),
-                "time": parse_times(raw[format.time], format.time_unit),
-            }
-        )
+        columns = {
+            "session": parse_texts(raw[format.session]),
+            "item": parse_texts(raw[format.item]),
+            "time": parse_times(raw[format.time], format.time_unit),
+        }
+        return pa.table(columns), format.time_unit if has_unit(raw[format.time]) else ""
     except RowError as error:
         # Line 1 of a CSV file is its header; a line break within quotes shifts the number.
         place = f"line {error.row + 2}" if is_csv else f"row {error.row + 1}"

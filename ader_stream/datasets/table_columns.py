@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ader_stream.datasets.table_format import UNITS_PER_SECOND
+from ader_stream.plausible_times import UNITS_PER_SECOND
 from ader_stream.types import SECOND_MS
 
 END_OF_TIME_MS = 253_402_300_800_000
@@ -55,6 +55,13 @@ def parse_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if missing >= 0:
         raise RowError(missing, "no session or no item; expected a value in every row")
     return texts
+
+
+def has_unit(column: pa.ChunkedArray) -> bool:
+    """Whether times are numbers, or texts of numbers, that a unit gives their meaning."""
+    if _is_text(column.type):
+        return bool(_NUMBER.fullmatch(_first_text(column)))
+    return bool(pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
 
 
 def parse_times(column: pa.ChunkedArray, unit: str) -> pa.Array:
@@ -109,12 +116,16 @@ def _in_range(times: Numbers, column: pa.ChunkedArray) -> Numbers:
 
 def _parse_strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Numbers or ISO 8601, as the first row has them."""
-    first = column[0].as_py() if len(column) else "0"
+    first = _first_text(column)
     if _NUMBER.fullmatch(first):
         return _cast_all(column, (pa.int64(), pa.float64()), "a number")
     zone = "UTC" if _ZONE.search(first) else None
     expected = "ISO 8601 with a zone" if zone else "ISO 8601 without a zone"
     return _cast_all(column, (pa.timestamp("ns", zone),), f"{expected}, or a number")
+
+
+def _first_text(column: pa.ChunkedArray) -> str:
+    return (column[0].as_py() or "") if len(column) else "0"
 
 
 def _cast_all(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ader_stream.errors import SettingsError
-
-UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+from ader_stream.plausible_times import UNITS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,8 @@ class TableFormat:
         ISO 8601 strings need none; without a zone they are UTC.
     delimiter
         Between the fields of a CSV file.
+    any_time
+        Also take times that no click can have: before 2000, in the future, or all alike.
 
     Raises
     ------
@@ -34,6 +35,7 @@ class TableFormat:
     time: str = "time"
     time_unit: str = "ms"
     delimiter: str = ","
+    any_time: bool = False
 
     def __post_init__(self) -> None:
         if self.time_unit not in UNITS_PER_SECOND:

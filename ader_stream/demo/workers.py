@@ -88,9 +88,11 @@ def _start(
 ) -> _Worker:
     port = free_port()
     http = {"host": HOST, "port": str(port)}
-    # A replay says itself, by heartbeats, how far the stream has come.
-    sessionizer = {**settings.get("sessionizer", {}), "idle": "off"}
-    environment = worker_environment(**{**settings, "sessionizer": sessionizer}, http=http)
+    replayed = {
+        "sessionizer": {**settings.get("sessionizer", {}), "idle": "off"},  # heartbeats say more
+        "clicks": {**settings.get("clicks", {}), "check_times": "false"},  # the data set is checked
+    }
+    environment = worker_environment(**{**settings, **replayed}, http=http)
     log.unlink(missing_ok=True)
     process = start_process([sys.executable, "-m", f"consumers.{name}"], log, guard, environment)
     return _Worker(name, process, log, port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ader_stream.datasets import open_dataset
+from ader_stream.datasets import TableFormat, open_dataset
 from ader_stream.stream.sessions.block_feed import TrainingBlock
 from ader_stream.stream.sessions.columns import ColumnWriter
 from ader_stream.stream.sessions.open_session import OpenSession
@@ -12,19 +12,24 @@ from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import BlockRule, Session, SessionRule
 
 
-def dataset_block(path: Path, blocks: BlockRule, rule: SessionRule) -> TrainingBlock:
+def dataset_block(
+    path: Path, blocks: BlockRule, rule: SessionRule, *, any_time: bool = False
+) -> TrainingBlock:
     """Return a data set's sessions as one block; nothing of the sessions topic is read for it.
+
+    Times that no click can have are refused, unless `any_time`.
 
     Raises
     ------
     DatasetError
-        Nothing readable is there.
+        Nothing readable is there, or its times cannot be right.
     """
     window = SessionWindow(blocks, rule)
     numbers: list[int] = []
     writer = ColumnWriter()
     offset = 0
-    for number, clicks in open_dataset(path, blocks, rule.gap).blocks():
+    dataset = open_dataset(path, blocks, rule.gap, TableFormat(any_time=any_time))
+    for number, clicks in dataset.blocks():
         numbers.append(number)
         for click in clicks:
             window.observe(click, offset)

@@ -68,6 +68,11 @@ class ClicksSettings(_Group):
     time_format: Literal["ms", "s", "us", "iso8601"] = Field(
         "ms", description="Event time since 1970 in this unit, or as ISO 8601 text."
     )
+    check_times: bool = Field(
+        True,
+        description="Refuse to start on event times that cannot be right: in another unit, before "
+        "2000, in the future, or all alike.",
+    )
     extra_fields: tuple[FieldName, ...] = Field(
         (), description="Fields that pass through, a JSON list."
     )

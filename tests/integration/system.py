@@ -46,6 +46,7 @@ SettingsGroups = Mapping[str, Mapping[str, Any]]
 
 SMALL: SettingsGroups = {
     "blocks": {"length": "1d"},
+    "clicks": {"check_times": False},
     "sessionizer": {"idle": "off"},
     "inference": {"recommendations": True},
     "trainer": {
@@ -60,7 +61,8 @@ SMALL: SettingsGroups = {
         "threads": 1,
     },
 }
-"""One thread, because the same inputs give the same artifact only with the same number of them."""
+"""One thread, because the same inputs give the same artifact only with the same number of them.
+Block 0 is in January 1970, which no click of a real topic could be."""
 
 
 class Kafka(Protocol):

@@ -63,6 +63,7 @@ OTHER = {
     "clicks.item_field": "sku",
     "clicks.time_field": "at",
     "clicks.time_format": "iso8601",
+    "clicks.check_times": "false",
     "clicks.extra_fields": '["price"]',
     "clicks.event_id_field": "id",
     "clicks.event_ids": "5",

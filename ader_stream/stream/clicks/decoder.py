@@ -145,6 +145,8 @@ class ClickDecoder:
     decode
         Record → its click. Raises `ClickError` with the reason for the dead letter. What the
         format says is compiled into it: no click asks the settings again.
+    read_fields
+        Record → its fields, whatever they are. Raises `ClickError` as `decode` does.
     decode_plain
         Records → the same of many of them at once, for a fraction of the time.
     check_readable
@@ -154,9 +156,8 @@ class ClickDecoder:
 
     def __init__(self, format: ClickFormat) -> None:  # noqa: A002 - the field's own word
         readers, self.check_readable = _value_readers(format)
-        self.decode: Callable[[Record], Click] = _compile(
-            format, _fields_reader(format, readers.one)
-        )
+        self.read_fields: ReadFields = _fields_reader(format, readers.one)
+        self.decode: Callable[[Record], Click] = _compile(format, self.read_fields)
         self.decode_plain = _plain_decoder(format, readers, self.decode)
 
 

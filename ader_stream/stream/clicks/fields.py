@@ -109,10 +109,10 @@ def time_reader(name: str, time_format: str) -> Callable[[object], int]:
     >>> time_reader("at", "iso8601")("1970-01-01T01:00:00.5+01:00"), time_reader("at", "s")(1.5)
     (500, 1500)
     """
-    to_ms, expected = TIME_FORMATS[time_format]
+    read_any, expected = any_time_reader(time_format), TIME_FORMATS[time_format][1]
 
     def read(value: object) -> int:
-        ms = _datetime_to_ms(value) if isinstance(value, datetime) else to_ms(value)
+        ms = read_any(value)
         if 0 <= ms <= MAX_TIME:
             return ms
         raise ClickError(
@@ -123,6 +123,20 @@ def time_reader(name: str, time_format: str) -> Callable[[object], int]:
         return value if type(value) is int and 0 <= value <= MAX_TIME else read(value)
 
     return read_ms if time_format == "ms" else read
+
+
+def any_time_reader(time_format: str) -> Callable[[object], int]:
+    """Return what makes a field ms since 1970, in whatever year; negative where it is no time.
+
+    >>> any_time_reader("s")(1_717_410_158_253)
+    1717410158253000
+    """
+    to_ms, _ = TIME_FORMATS[time_format]
+
+    def read(value: object) -> int:
+        return _datetime_to_ms(value) if isinstance(value, datetime) else to_ms(value)
+
+    return read
 
 
 def _getter(path: Path) -> Callable[[Fields], Any]:

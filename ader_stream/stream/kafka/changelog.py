@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -93,9 +93,16 @@ def read_range(
 
 def offset_range(clients: KafkaClients, topic: str, partition: int) -> tuple[int, int]:
     """First offset of a partition, and the one after its last record, committed or not."""
+    return offset_ranges(clients, topic, [partition])[partition]
+
+
+def offset_ranges(
+    clients: KafkaClients, topic: str, partitions: Iterable[int]
+) -> dict[int, tuple[int, int]]:
+    """Partition → its `offset_range`."""
     reader = clients.reader(committed=False)
     try:
-        return _ask_offset_range(reader, TopicPartition(topic, partition))
+        return {p: _ask_offset_range(reader, TopicPartition(topic, p)) for p in partitions}
     finally:
         close(reader)
 

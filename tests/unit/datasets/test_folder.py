@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ader_stream.datasets import count_clicks, read_folder_sessions
+from ader_stream.datasets import read_folder_sessions, read_through
 from ader_stream.datasets.folder import FolderDataset
 from ader_stream.errors import DatasetError, SettingsError
 from ader_stream.types import BlockRule
@@ -51,8 +51,8 @@ def test_later_periods_are_not_read_before_they_are_needed(folder: Path) -> None
 
 def test_counts_the_clicks_of_the_first_blocks(folder: Path) -> None:
     dataset = FolderDataset(folder, RULE, gap=61)
-    assert count_clicks(dataset) == 4
-    assert count_clicks(dataset, blocks=1) == 3
+    assert read_through(dataset).clicks == 4
+    assert read_through(dataset, blocks=1).clicks == 3
 
 
 def test_fingerprint_is_of_the_uncompressed_first_period(folder: Path) -> None:

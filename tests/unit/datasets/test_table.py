@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from ader_stream.datasets import open_dataset
+from ader_stream.datasets import TableFormat, open_dataset
 from ader_stream.errors import DatasetError, SettingsError
 from ader_stream.types import BlockRule
 
@@ -20,8 +21,9 @@ SECONDS = TIME // 1_000
 Rows = list[tuple[int, str, str, int]]
 
 
-def read(path: Path, **columns: str) -> Rows:
-    blocks = open_dataset(path, RULE, gap=100, **columns).blocks()
+def read(path: Path, *, any_time: bool = True, **columns: str) -> Rows:
+    table = TableFormat(**columns, any_time=any_time)
+    blocks = open_dataset(path, RULE, 100, table).blocks()
     return [(block, c.key, c.item, c.time) for block, clicks in blocks for c in clicks]
 
 
@@ -48,7 +50,8 @@ def test_clicks_of_one_time_stay_in_the_order_of_files_and_rows(tmp_path: Path) 
 
 def test_a_block_before_the_origin_has_a_negative_number(tmp_path: Path) -> None:
     path = csv(tmp_path, "session,item,time\na,1,1\n")
-    [(number, _)] = open_dataset(path, BlockRule(origin=2, length=1_000), gap=100).blocks()
+    rule = BlockRule(origin=2, length=1_000)
+    [(number, _)] = open_dataset(path, rule, 100, TableFormat(any_time=True)).blocks()
     assert number == -1
 
 
@@ -194,3 +197,64 @@ def test_without_pyarrow_the_error_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DatasetError, match=r"pip install 'ader-stream\[data\]'"):
         read(csv(tmp_path, "session,item,time\na,1,1\n"))
+
+
+# --- times that no click can have
+
+
+def table_of(folder: Path, times: Iterable[object]) -> Path:
+    rows = "".join(f"v{number},hat,{time}\n" for number, time in enumerate(times))
+    return csv(folder, "session,item,time\n" + rows)
+
+
+def refusal(path: Path, **columns: str) -> str:
+    with pytest.raises(DatasetError) as refused:
+        read(path, any_time=False, **columns)
+    return str(refused.value)
+
+
+def test_seconds_read_as_milliseconds_are_refused_with_the_unit_that_they_are_in(
+    tmp_path: Path,
+) -> None:
+    path = table_of(tmp_path, (SECONDS + number for number in range(3)))
+    reason = refusal(path)
+    assert "clicks.csv: times from 1970-01-20T17:22:44.645Z to 1970-01-20T17:22:44.647Z" in reason
+    assert "1704164645 is 1970-01-20T17:22:44.645Z, in s it would be 2024-01-02T03:04:05Z" in reason
+    assert "use --time-unit s" in reason
+    assert "--any-time" in reason
+    assert next(time for *_, time in read(path, any_time=False, time_unit="s")) == TIME
+
+
+@pytest.mark.parametrize(
+    ("times", "problem"),
+    [
+        ([20240603102238, 20240603102630, 20240603102944], "digits look like 2024-06-03 10:22:38"),
+        ([20240603, 20240604, 20240605], "digits look like 2024-06-03 00:00:00"),
+        ([TIME + 9 * 10**12] * 3, "lie in the future (it is "),
+        ([TIME + n for n in range(99)] + [0], "1 of 100 times lie before the year 2000"),
+        ([TIME + n for n in range(99)] + [4 * 10**12], "1 of 100 times lie in the future"),
+        ([TIME] * 20, "all 20 event times are alike"),
+        ([TIME + n for n in range(50)] + [SECONDS + n for n in range(50)], "two units"),
+        (["1970-01-20T21:03:30Z"] * 3, "3 of 3 event times"),
+    ],
+)
+def test_a_table_with_times_that_no_click_can_have_is_refused(
+    tmp_path: Path, times: list[object], problem: str
+) -> None:
+    assert problem in refusal(table_of(tmp_path, times))
+
+
+def test_a_time_of_iso_8601_is_in_no_unit(tmp_path: Path) -> None:
+    path = table_of(tmp_path, ["1970-01-20T21:03:30Z", "1970-01-20T21:03:31Z"])
+    assert "--time-unit" not in refusal(path)
+
+
+def test_a_rare_wrong_row_is_found_among_many(tmp_path: Path) -> None:
+    times = pa.array([TIME + number for number in range(20_000)] + [1])
+    columns = {"session": ["a"] * 20_001, "item": ["hat"] * 20_001, "time": times}
+    assert "1 of 20,001 times lie before" in refusal(parquet(tmp_path, **columns))
+
+
+def test_years_that_have_passed_since_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    path = table_of(tmp_path, ["2000-01-01T00:00:00Z", "2003-05-01T00:00:00Z"])
+    assert len(read(path, any_time=False)) == 2

@@ -29,8 +29,14 @@ def test_sessions_are_cut_where_the_sessionizer_cuts_them(tmp_path: Path) -> Non
     rows = [("u", "a", 0), ("u", "b", 30 * MINUTE_MS), ("u", "c", 60 * MINUTE_MS + 1)]
     text = "".join(f"{user},{item},{time}\n" for user, item, time in rows)
     (tmp_path / "clicks.csv").write_text("session,item,time\n" + text)
-    found = dataset_block(tmp_path / "clicks.csv", BLOCKS, RULE)
+    found = dataset_block(tmp_path / "clicks.csv", BLOCKS, RULE, any_time=True)
     assert list(found.sessions.items) == [("a", "b"), ("c",)]
+
+
+def test_a_data_set_whose_times_cannot_be_right_trains_nothing(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text("session,item,time\nu,a,1717410158\n")
+    with pytest.raises(DatasetError, match=r"clicks\.csv: times from 1970-01-20.*check_times"):
+        dataset_block(tmp_path / "clicks.csv", BLOCKS, RULE)
 
 
 def test_what_is_no_data_set_is_told(tmp_path: Path) -> None:

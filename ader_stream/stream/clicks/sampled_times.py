@@ -1,0 +1,110 @@
+"""The event times of sampled clicks, judged before a worker reads the topic by its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from ader_stream.errors import AderError, ClickError, NotYetError
+from ader_stream.plausible_times import (
+    NO_TIMESTAMP,
+    UNITS_PER_SECOND,
+    TimeProblem,
+    TimeSample,
+    find_time_problem,
+)
+from ader_stream.stream.clicks.decoder import RECORD_TIME, ClickDecoder, ClickFormat
+from ader_stream.stream.clicks.fields import TIME_FORMATS, any_time_reader, optional
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.sampling import SampledRecord
+
+
+def find_problem(
+    records: Sequence[Record],
+    decoder: ClickDecoder,
+    format: ClickFormat,  # noqa: A002 - the field's own word
+    now: int,
+) -> TimeProblem | None:
+    """Return the gravest thing that is wrong with the event times of records, or None.
+
+    Each partition is judged as well as all of them: it may have a producer of its own.
+
+    Parameters
+    ----------
+    records
+        By partition, of one topic; `decoder.check_readable` has let them pass.
+    now
+        ms.
+    """
+    samples = dict(_time_samples(records, decoder, format))
+    unit = unit_of(format)
+    groups = [list(group) for _, group in groupby(samples, key=lambda record: record[0])]
+    judged = [samples.values(), *([samples[place] for place in group] for group in groups)]
+    problems = [find_time_problem(list(some), now, unit) for some in judged]
+    found = [problem for problem in problems if problem]
+    return next((problem for problem in found if problem.level == "error"), next(iter(found), None))
+
+
+def unit_of(format: ClickFormat) -> str:  # noqa: A002
+    """The unit in which event times are read; empty where they have none."""
+    if format.time == RECORD_TIME:
+        return "ms"
+    return format.time_format if format.time_format in UNITS_PER_SECOND else ""
+
+
+def remedy_for(
+    problem: TimeProblem,
+    records: Sequence[Record],
+    format: ClickFormat,  # noqa: A002
+    now: int,
+) -> str:
+    """Say which setting mends it; another unit has been tried on the records."""
+    if format.time == RECORD_TIME:
+        return "name the field of the event time in clicks.time_field, or mend the producer's clock"
+    if problem.unit in TIME_FORMATS and _helps(problem.unit, records, format, now):
+        return f"set clicks.time_format = {problem.unit}"
+    return f"check clicks.time_field = {format.time} and clicks.time_format = {format.time_format}"
+
+
+def _helps(time_format: str, records: Sequence[Record], format: ClickFormat, now: int) -> bool:  # noqa: A002
+    """Whether times are right in another format: an Avro timestamp is the same in each."""
+    other = replace(format, time_format=time_format)
+    try:
+        problem = find_problem(records, ClickDecoder(other), other, now)
+    except AderError:  # a schema registry that is away by now
+        return True
+    return problem is None or problem.level == "warning"
+
+
+def readable(records: Sequence[SampledRecord], decoder: ClickDecoder) -> Iterator[SampledRecord]:
+    """Yield records, by partition, up to the first one whose schema cannot be had now."""
+    for _, group in groupby(records, key=SampledRecord.partition):
+        of_partition = list(group)
+        try:
+            decoder.check_readable(of_partition)
+        except NotYetError as error:
+            yield from (record for record in of_partition if record.offset() < error.offset)
+            return
+        yield from of_partition
+
+
+def _time_samples(
+    records: Iterable[Record],
+    decoder: ClickDecoder,
+    format: ClickFormat,  # noqa: A002
+) -> Iterator[tuple[tuple[int, int], TimeSample]]:
+    """Yield partition and offset, and the times, of what has an event time at all."""
+    is_own = format.time == RECORD_TIME
+    read_time = any_time_reader("ms" if is_own else format.time_format)
+    field = optional(format.time, None)
+    for record in records:
+        if record.value() is None:
+            continue
+        try:
+            time = read_time(field(decoder.read_fields(record)))
+        except ClickError:
+            continue
+        if time >= 0:
+            timestamp = NO_TIMESTAMP if is_own else record.timestamp()[1]
+            yield (record.partition(), record.offset()), TimeSample(time, timestamp)
