@@ -81,6 +81,13 @@ LATE = Metric(
 DEAD_LETTERS = Metric(
     Counter, "ader_dead_letters_total", "clicks", "Clicks refused, by reason.", ("reason",)
 )
+IGNORED = Metric(
+    Counter,
+    "ader_ignored_records_total",
+    "records",
+    "Records of the input passed over, by reason: tombstone (no value, and no heartbeat).",
+    ("partition", "reason"),
+)
 DUPLICATES = Metric(
     Counter,
     "ader_duplicate_clicks_total",

@@ -125,8 +125,8 @@ def every_decoder(folder: Path) -> Iterator[Mapping[str, ClickDecoder]]:
 def require_taken_or_refused(decoder: ClickDecoder, record: FakeRecord) -> str:
     """Decode a record as the sessionizer does; return what it is, or the reason of its refusal."""
     try:
-        if record.value() is None and decode_heartbeat(record.headers()) is not None:
-            return "heartbeat"
+        if record.value() is None:
+            return "tombstone" if decode_heartbeat(record.headers()) is None else "heartbeat"
         require_writable_click(decoder.decode(record))
     except ClickError as error:
         require_writable_dead_letter(error, record)

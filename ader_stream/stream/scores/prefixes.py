@@ -220,10 +220,9 @@ class PrefixFollower:
         value, offset = record.value(), record.offset()
         if value is None:
             watermark = decode_heartbeat(headers_of(record))
-            if watermark is not None:
-                if offset >= self._needed_from:
-                    self._intake.advance(watermark, offset)
-                return
+            if watermark is not None and offset >= self._needed_from:
+                self._intake.advance(watermark, offset)
+            return
         click = self._decoder.decode(record)
         if offset >= self._needed_from:
             self._intake.observe(click, offset)

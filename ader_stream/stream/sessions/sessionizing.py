@@ -118,6 +118,7 @@ class SessionizerTask:
         self._refusals = Refusals(rules.refusals)
         self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
         self._has_forgotten = False
+        self._tombstones = 0  # of the batch
         self._begin(PartitionState())
 
     def _begin(self, state: PartitionState) -> None:
@@ -187,6 +188,8 @@ class SessionizerTask:
         self._metrics[m.CLICKS].labels(**labels).inc(len(records))
         self._metrics[m.LATE].labels(**labels).inc(window.late_clicks - late)
         self._metrics[m.DUPLICATES].labels(**labels).inc(intake.duplicates - duplicates)
+        self._metrics[m.IGNORED].labels(reason="tombstone", **labels).inc(self._tombstones)
+        self._tombstones = 0
         for bound, closed in (window.early - early).items():
             self._metrics[m.CLOSED_EARLY].labels(bound=bound, **labels).inc(closed)
 
@@ -274,8 +277,8 @@ class SessionizerTask:
         value, offset, intake = record.value(), record.offset(), self._intake
         headers = headers_of(record) if value is None else None
         try:
-            if headers is not None and (watermark := decode_heartbeat(headers)) is not None:
-                intake.advance(watermark, offset)
+            if headers is not None:
+                self._take_empty(headers, offset)
             else:
                 is_new = click is not None
                 intake.observe(click or self._decoder.decode(record), offset, is_new=is_new)
@@ -288,6 +291,14 @@ class SessionizerTask:
                 self._refuse(waiting or dead_letter(record, headers), refusal)
         if intake.held and offset in intake.held:
             self._letters[offset] = dead_letter(record, headers)
+
+    def _take_empty(self, headers: Headers, offset: int) -> None:
+        """Take a record without a value: a heartbeat, or a tombstone, which takes no click back."""
+        watermark = decode_heartbeat(headers)
+        if watermark is None:
+            self._tombstones += 1
+        else:
+            self._intake.advance(watermark, offset)
 
     def _refuse(self, letter: DeadLetter, error: ClickError) -> None:
         letter |= {"reason": error.reason, "error": str(error)}

@@ -128,8 +128,7 @@ def test_dead_letters_do_not_break_the_consumer(kafka: FakeKafka) -> None:
         FakeRecord(b'{"session": "\\ud800", "item": "x", "time": 1}'),
         FakeRecord(b"\xff" * 1_000),
         FakeRecord(b""),
-        FakeRecord(None),
-        UnreadableHeaders(None, b"k"),
+        UnreadableHeaders(b"{", b"k"),
     ],
     ids=[
         "deep list",
@@ -138,7 +137,6 @@ def test_dead_letters_do_not_break_the_consumer(kafka: FakeKafka) -> None:
         "half a pair",
         "no text",
         "empty",
-        "tombstone",
         "headers that cannot be read",
     ],
 )
@@ -151,3 +149,15 @@ def test_a_poison_message_is_counted_and_does_not_kill_the_process(
     [record] = [*kafka.records(TOPICS.dead_letters, 0), *kafka.records(TOPICS.dead_letters, 2)]
     _, letter = decode(record.value(), record.headers())
     assert sample(registry, "ader_dead_letters_total", reason=letter["reason"]) == 1
+
+
+@pytest.mark.parametrize("empty", [FakeRecord(None), UnreadableHeaders(None, b"k")])
+def test_a_null_value_of_a_compacted_topic_is_passed_over_and_counted(
+    kafka: FakeKafka, registry: CollectorRegistry, empty: FakeRecord
+) -> None:
+    sessionizer = Sessionizer(kafka, registry).restore()
+    sessionizer.process(empty)
+    sessionizer.commit()
+    assert kafka.records(TOPICS.dead_letters, PARTITION) == []
+    ignored = {"partition": PARTITION, "reason": "tombstone"}
+    assert sample(registry, "ader_ignored_records_total", **ignored) == 1

@@ -237,16 +237,32 @@ def test_a_heartbeat_far_outside_of_time_is_a_dead_letter(
     assert letter["reason"] == "bad-value"
 
 
-@pytest.mark.parametrize("value", [b"{", None])
 def test_headers_that_cannot_be_handed_out_are_asked_for_once(
-    kafka: FakeKafka, sessionizer: Sessionizer, value: bytes | None
+    kafka: FakeKafka, sessionizer: Sessionizer
 ) -> None:
-    poison = UnreadableHeaders(value, b"k")
-    sessionizer.process(poison, click("a", 10))
+    poison, empty = UnreadableHeaders(b"{", b"k"), UnreadableHeaders(None, b"k")
+    sessionizer.process(poison, empty, click("a", 10))
     sessionizer.commit()
     [(_, _, letter)] = written(kafka, TOPICS.dead_letters)
-    assert (letter["value"], letter["headers"]) == (value, [])
-    assert poison.asked == 1
+    assert (letter["value"], letter["headers"]) == (b"{", [])
+    assert (poison.asked, empty.asked) == (1, 1)
+
+
+def test_tombstones_are_passed_over_and_counted_however_many_there_are(
+    kafka: FakeKafka, registry: CollectorRegistry, sessionizer: Sessionizer
+) -> None:
+    tombstones = [FakeRecord(None, b"a", headers=[("trace", b"1")])] * 2 * RECENT_CLICKS
+    sessionizer.process(click("a", 10), *tombstones, click("a", 20), heartbeat(1000))
+    sessionizer.commit()
+    assert written(kafka, TOPICS.dead_letters) == []
+    assert keys_of(kafka) == [["a"]]
+    ignored = {"partition": PARTITION, "reason": "tombstone"}
+    assert sample(registry, "ader_ignored_records_total", **ignored) == 2 * RECENT_CLICKS
+
+
+def test_tombstones_between_refused_clicks_make_no_run_shorter(sessionizer: Sessionizer) -> None:
+    with pytest.raises(AderError, match="501 clicks in a row"):
+        sessionizer.process(*[FakeRecord(b"{"), FakeRecord(None)] * 501)
 
 
 class UnreadableHeaders(FakeRecord):
