@@ -99,7 +99,14 @@ HELD = Metric(
     Gauge,
     "ader_held_clicks",
     "clicks",
-    "Clicks far ahead of the stream time, which others must confirm.",
+    "Quarantined clicks: far ahead of the stream time, others must confirm them.",
+    ("partition",),
+)
+HEARTBEATS_CAPPED = Metric(
+    Counter,
+    "ader_heartbeats_capped_total",
+    "heartbeats",
+    "Heartbeats that were ahead of their record's timestamp, and believed up to there.",
     ("partition",),
 )
 SESSIONS = Metric(Counter, "ader_sessions_total", "sessions", "Sessions closed.", ("partition",))

@@ -126,20 +126,23 @@ class IntakeRule:
     Parameters
     ----------
     max_jump
-        A click that would move the stream time on by more than this, ms, is held until others
-        confirm it; 0 for no limit.
+        A click that would move the stream time on by more than this, ms, and that was written more
+        than this after its event time, is quarantined until others confirm it; 0 for no limit.
     confirmations
         So many other keys must have clicks at most `max_jump` away from it.
     held_offsets
-        Where they do not within so many offsets of the log, it is refused.
+        After so many offsets of the log it is taken, or refused if other keys contradict it.
     event_ids
         Ids that are remembered, to remove duplicates by.
+    max_ahead
+        A click more than this, ms, ahead of its record's timestamp is refused; 0 for no limit.
     """
 
-    max_jump: int = DAY_MS
+    max_jump: int = 30 * MINUTE_MS
     confirmations: int = 3
-    held_offsets: int = 1_000
+    held_offsets: int = 100
     event_ids: int = 100_000
+    max_ahead: int = 5 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,12 @@ from ader_stream.stream.models.model_reader import PASSING, ModelReader
 from ader_stream.stream.models.registry import Registry, RegistryFollower
 from ader_stream.stream.models.serving_log import ServingLog
 from ader_stream.stream.models.standing import Standing
-from ader_stream.stream.scores.idle_advances import IdleAdvances, place_of_sessionizer
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask
+from ader_stream.stream.scores.sessionizer_decisions import (
+    SessionizerDecisions,
+    place_of_sessionizer,
+)
 from ader_stream.types import Counts, Recommendation, Target
 
 log = structlog.get_logger(__name__)
@@ -169,13 +172,13 @@ class _Models:
         log.warning("version refused; the old one goes on", reason=str(error))
 
 
-def _idle_advances(settings: Settings) -> IdleAdvances | None:
-    """Return what tells of idle partitions, unless only heartbeats move them."""
-    idle = settings.sessionizer.idle
-    if idle is None:
-        return None
+def _decisions(settings: Settings) -> SessionizerDecisions:
+    """Return what tells of the sessionizer's decisions."""
+    idle, max_ahead = settings.sessionizer.idle, settings.clicks.max_ahead
     clients, topics = settings.clients, settings.topics
-    return IdleAdvances(clients, topics, idle // 2, place_of_sessionizer(clients, topics))
+    pause = None if idle is None else idle // 2
+    place = place_of_sessionizer(clients, topics)
+    return SessionizerDecisions(clients, topics, pause, max_ahead, place)
 
 
 class _Worker:
@@ -191,7 +194,7 @@ class _Worker:
         self._decoder = ClickDecoder(settings.click_format)
         self._forgot_at = 0.0
         clients, topics = settings.clients, settings.topics
-        self._advances = _idle_advances(settings)
+        self._decisions = _decisions(settings)
         self._loop = ExactlyOnceLoop(
             clients,
             LoopConfig(
@@ -219,8 +222,7 @@ class _Worker:
         finally:
             self._models.follower.stop()
             self._serving.withdraw()
-            if self._advances:
-                self._advances.close()
+            self._decisions.close()
 
     def _open_task(self, partition: int) -> PrequentialTask:
         settings = self._settings
@@ -234,13 +236,13 @@ class _Worker:
                 self._decoder, settings.block_rule, settings.session_rule, settings.intake_rule
             ),
             Answers(self._score, self._score_metrics.add, recommend),
-            self._advances,
+            self._decisions,
         )
         self._tasks[partition] = task
         return task
 
     def _check_readable(self, batch: list[Record]) -> None:
-        """Say whether the clicks can be decoded, and the sessionizer's advances before are known.
+        """Say whether the clicks can be decoded, and the sessionizer's decisions before are known.
 
         Raises
         ------
@@ -250,13 +252,13 @@ class _Worker:
         try:
             self._decoder.check_readable(batch)
         except NotYetError as error:
-            self._check_advances([r for r in batch if r.offset() < error.offset])
+            self._check_decisions([r for r in batch if r.offset() < error.offset])
             raise
-        self._check_advances(batch)
+        self._check_decisions(batch)
 
-    def _check_advances(self, batch: list[Record]) -> None:
-        if self._advances and batch:
-            self._advances.check_readable(batch)
+    def _check_decisions(self, batch: list[Record]) -> None:
+        if batch:
+            self._decisions.check_readable(batch)
 
     def _score(self, block: int, targets: list[Target]) -> tuple[int | None, Counts]:
         """Score clicks of a block by the version that the block is to be scored by."""
@@ -279,8 +281,7 @@ class _Worker:
         self._process.metrics[m.WAITING].set(self._loop.waiting)
         held = self._loop.partitions
         self._tasks = {partition: self._tasks[partition] for partition in held}
-        if self._advances:
-            self._advances.keep(held)
+        self._decisions.keep(held)
         self._forget()
         blocks = {partition: task.open_block for partition, task in self._tasks.items()}
         self._versions.keep_for(block for block in blocks.values() if block is not None)

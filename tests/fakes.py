@@ -9,12 +9,24 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_NOT_AVAILABLE,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 
 from ader_stream.stream.kafka.codec import load_schema
 from ader_stream.stream.models.manifest import FORMAT, KINDS, content_digest, sha256
 
 Headers = Sequence[tuple[str, bytes | None]]
+
+
+def stamp(timestamp: int) -> tuple[int, int]:
+    """Kind and time of a record's timestamp; below 0: it has none."""
+    return (TIMESTAMP_NOT_AVAILABLE if timestamp < 0 else TIMESTAMP_CREATE_TIME), timestamp
 
 
 class FakeRecord:
@@ -32,7 +44,7 @@ class FakeRecord:
         timestamp: int = -1,
         error: KafkaError | None = None,
     ) -> None:
-        self._fields = (topic, partition, offset, key, value, headers, (0, timestamp), error)
+        self._fields = (topic, partition, offset, key, value, headers, stamp(timestamp), error)
 
     def topic(self) -> str:
         return self._fields[0]

@@ -84,13 +84,20 @@ class ClicksSettings(_Group):
         ge=1,
         description="Ids that are remembered, in each partition, to tell a duplicate by.",
     )
+    max_ahead: Duration = Field(
+        _as_written("5m"),
+        description="A click further ahead of its record's own timestamp, or of the clock where "
+        "that is ahead too, is a dead letter; a heartbeat is believed up to there; `0ms` for no "
+        "limit.",
+    )
     max_jump: Duration = Field(
-        _as_written("1d"),
-        description="A click that is further ahead of its partition is held until others confirm "
-        "it, else it is a dead letter; `0ms` for no limit.",
+        _as_written("30m"),
+        description="An old click (written later than this after its event time) that is further "
+        "ahead of its partition is quarantined until others confirm it; `0ms` for no limit. At "
+        "most the gap: then a wrong clock closes nobody's session.",
     )
     jump_confirmations: int = Field(
-        3, ge=1, description="Other keys that must come near a held click to confirm it."
+        3, ge=1, description="Other keys that must come near a quarantined click to confirm it."
     )
     avro_schema: Path | None = Field(
         None, description="Writer's schema (.avsc) of Avro clicks; our own Click without it."

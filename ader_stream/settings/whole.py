@@ -147,7 +147,12 @@ class Settings(BaseSettings):
     def intake_rule(self) -> IntakeRule:
         """Which clicks are taken."""
         clicks = self.clicks
-        return IntakeRule(clicks.max_jump, clicks.jump_confirmations, event_ids=clicks.event_ids)
+        return IntakeRule(
+            clicks.max_jump,
+            clicks.jump_confirmations,
+            event_ids=clicks.event_ids,
+            max_ahead=clicks.max_ahead,
+        )
 
     @property
     def refusal_rule(self) -> RefusalRule:

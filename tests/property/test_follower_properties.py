@@ -1,33 +1,36 @@
-"""Whoever follows the log and its idle advances has the sessionizer's own open sessions."""
+"""Whoever follows the log and the logged decisions has the sessionizer's own open sessions."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ader_stream.errors import ClickError
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
-from ader_stream.stream.scores.idle_advances import LoggedAdvance
 from ader_stream.stream.scores.prefixes import PrefixFollower
+from ader_stream.stream.scores.sessionizer_decisions import Decision, LoggedDecision
 from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.outputs import IdleAdvance
+from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
 from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 from tests.fakes import FakeRecord
-from tests.property.plain_sessions import Log
-from tests.property.test_intake_properties import FAR, GAP, JUMP, wild_logs
+from tests.property.plain_intake import Written
+from tests.property.test_intake_properties import AHEAD, FAR, GAP, JUMP, Log, wild_logs
 
 BLOCKS = BlockRule(0, 60)
-INTAKE = IntakeRule(JUMP, 1, FAR, FAR)
+INTAKE = IntakeRule(JUMP, 1, 8, FAR, AHEAD)
 
 
-def as_record(entry: Click | int, offset: int) -> FakeRecord:
+def as_record(written: Written, offset: int) -> FakeRecord:
+    entry, at = written.record, -1 if written.at is None else written.at
     if isinstance(entry, int):
         headers = [(WATERMARK_HEADER, str(entry).encode())]
-        return FakeRecord(headers=headers, offset=offset)
+        return FakeRecord(headers=headers, offset=offset, timestamp=at)
     value = {"session": entry.key, "item": entry.item, "time": entry.time, "id": entry.event_id}
-    return FakeRecord(json.dumps(value).encode(), offset=offset)
+    return FakeRecord(json.dumps(value).encode(), offset=offset, timestamp=at)
 
 
 def begun(rule: SessionRule) -> PrefixFollower:
@@ -38,10 +41,33 @@ def is_open(intake: Intake) -> list[tuple[str, int, list[int], list[str]]]:
     return sorted((s.key, s.block, s.times, s.items) for s in intake.window.open_sessions())
 
 
+def is_certain(written: Written) -> bool:
+    """Whether nothing can refuse a click."""
+    record, at, is_ahead = written
+    time = record.time if isinstance(record, Click) else record
+    return at is not None and not is_ahead and time - AHEAD <= at <= time + JUMP
+
+
+def without_id(written: Written) -> Written:
+    record = written.record
+    is_click = isinstance(record, Click)
+    return written._replace(record=record._replace(event_id=None)) if is_click else written
+
+
+def observe(sessionizer: Intake, written: Written, offset: int) -> None:
+    if isinstance(written.record, Click):
+        sessionizer.observe(written.record, offset, written.at)
+    else:
+        with suppress(ClickError):
+            sessionizer.heartbeat(written.record, offset, written.at)
+
+
 @given(log=wild_logs(), lateness=st.sampled_from([0, 12]), data=st.data())
 def test_a_follower_takes_every_click_once_as_the_sessionizer_does_wherever_it_was_replaced(
     log: Log, lateness: int, data: st.DataObject
 ) -> None:
+    """But for ids of clicks that may be refused: they stay known to whoever reads them again."""
+    log = [written if is_certain(written) else without_id(written) for written in log]
     rule = SessionRule(GAP, lateness)
     taken, scored = list[str](), list[str]()
     sessionizer = Intake(
@@ -49,20 +75,35 @@ def test_a_follower_takes_every_click_once_as_the_sessionizer_does_wherever_it_w
         INTAKE,
         lateness,
         on_join=lambda s, at: taken.append(s.items[at]),
+        is_ahead_of_clock=lambda offset, *_: log[offset].is_ahead_of_clock,
     )
     follower = begun(rule)
-    records, logged = [], list[LoggedAdvance]()
-    for offset, entry in enumerate(log):
-        for watermark in sorted(data.draw(st.lists(st.integers(0, 400), max_size=2))):
-            if sessionizer.window.watermark is None or watermark > sessionizer.window.watermark:
+    records, logged = [], list[LoggedDecision]()
+
+    def decide(decision: Decision) -> None:
+        logged.append(LoggedDecision(decision, len(logged)))
+        follower.follow(logged[-1:], len(logged))
+
+    for offset, written in enumerate(log):
+        for watermark in data.draw(st.lists(st.integers(0, 400), max_size=2)):
+            kind = data.draw(st.sampled_from([IdleAdvance, IdleAdvance, WatermarkReset]))
+            if kind is WatermarkReset and sessionizer.window.watermark is not None:
+                sessionizer.reset(watermark, offset)
+            elif kind is IdleAdvance and watermark > (sessionizer.window.watermark or -1):
                 sessionizer.follow(watermark, offset)
-                logged.append(LoggedAdvance(IdleAdvance(offset, watermark), len(logged)))
-                follower.follow(logged[-1:], len(logged))
-        records.append(as_record(entry, offset))
-        if isinstance(entry, Click):
-            sessionizer.observe(entry, offset)
-        else:
-            sessionizer.advance(entry, offset)
+            else:
+                continue
+            decide(kind(offset, watermark))
+        if sessionizer.held and data.draw(st.booleans()):
+            sessionizer.window.take_output()
+            if sessionizer.settle(offset):
+                output = sessionizer.window.take_output()
+                decide(next(one for one in output if isinstance(one, IdleAdvance)))
+        records.append(as_record(written, offset))
+        sessionizer.window.take_output()
+        observe(sessionizer, written, offset)
+        if ClockRefusal(offset) in sessionizer.window.take_output():
+            decide(ClockRefusal(offset))
         scored += [one.items[-1] for one in follower.observe(records[-1:])]
         if data.draw(st.booleans()):
             metadata, follower = follower.metadata(), begun(rule)

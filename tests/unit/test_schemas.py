@@ -20,6 +20,7 @@ OLDER = sorted(resource("schemas", "older").iterdir())
 TYPES = {
     "BlockEnd",
     "Click",
+    "ClockRefusal",
     "Control",
     "DeadLetter",
     "EventIds",
@@ -34,6 +35,7 @@ TYPES = {
     "Serving",
     "SessionBatch",
     "Watermark",
+    "WatermarkReset",
 }
 
 ENDS = (".", "…")

@@ -67,6 +67,7 @@ OTHER = {
     "clicks.extra_fields": '["price"]',
     "clicks.event_id_field": "id",
     "clicks.event_ids": "5",
+    "clicks.max_ahead": "1m",
     "clicks.max_jump": "2h",
     "clicks.jump_confirmations": "1",
     "clicks.avro_schema": "clicks.avsc",
@@ -358,7 +359,8 @@ def test_properties_of_file_variables_and_command_line_add_up(
 def test_rules_topics_and_format_are_those_of_the_settings(toml: Path) -> None:
     toml.write_text(
         '[kafka]\nprefix = "shop"\n[clicks]\ntopic = "visits"\nsession_field = "user"\n'
-        'event_id_field = "id"\nevent_ids = 7\nmax_jump = "2h"\njump_confirmations = 1\n'
+        'event_id_field = "id"\nevent_ids = 7\nmax_ahead = "1m"\n'
+        'max_jump = "2h"\njump_confirmations = 1\n'
         '[sessions]\ngap = "1m"\nlateness = "5s"\nlate = "dead-letter"\n'
         'max_clicks = 9\nmax_age = "2m"\nmax_open = 8\n'
         '[blocks]\norigin = 7\nlength = "1d"'
@@ -366,7 +368,7 @@ def test_rules_topics_and_format_are_those_of_the_settings(toml: Path) -> None:
     settings = load_settings()
     assert settings.block_rule == BlockRule(7, 86_400_000)
     assert settings.session_rule == SessionRule(60_000, 5_000, "dead-letter", 9, 120_000, 8)
-    assert settings.intake_rule == IntakeRule(7_200_000, 1, event_ids=7)
+    assert settings.intake_rule == IntakeRule(7_200_000, 1, event_ids=7, max_ahead=60_000)
     assert settings.click_format == ClickFormat(session="user", event_id="id")
     assert (settings.topics.clicks, settings.topics.sessions) == ("visits", "shop.sessions")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
+
 
 class Record(Protocol):
     """What confluent-kafka's Message is once it is known to be no error.
@@ -31,6 +33,12 @@ class Record(Protocol):
 
     def timestamp(self) -> tuple[int, int]:
         """Kind of timestamp, and ms since 1970."""
+
+
+def written_at_of(record: Record) -> int | None:
+    """Return the record's own timestamp, ms since 1970; None where it has none."""
+    kind, written_at = record.timestamp()
+    return written_at if kind != TIMESTAMP_NOT_AVAILABLE and written_at >= 0 else None
 
 
 def headers_of(record: Record) -> list[tuple[str, bytes]]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
 from ader_stream.stream.forgetting import Forgotten
-from ader_stream.stream.kafka.records import Record, headers_of
-from ader_stream.stream.scores.idle_advances import LoggedAdvance
+from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
+from ader_stream.stream.scores.sessionizer_decisions import Decision, LoggedDecision
 from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.outputs import IdleAdvance
+from ader_stream.stream.sessions.open_session import Jump, OpenSession
+from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
 from ader_stream.stream.sessions.window import SessionWindow, WindowState
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
@@ -54,7 +54,7 @@ class PrefixFollower:
     Attributes
     ----------
     advances_from
-        Offset of the sessions topic from which advances are still to be followed.
+        Offset of the sessions topic from which decisions are still to be followed.
     """
 
     def __init__(
@@ -73,11 +73,17 @@ class PrefixFollower:
     def _begin(self, state: WindowState, needed_from: int, ids_from: int) -> None:
         """Start from a state at an offset; of records before, only the event ids are needed."""
         self._next_offset = min(needed_from, ids_from)
-        self._advances: deque[IdleAdvance] = deque()  # those of clicks that are still to come
-        self._advanced: deque[tuple[int, int]] = deque()  # next offset, and where it is logged
+        # Decisions before clicks that are still to come, and offsets of those that are refused.
+        self._decisions: deque[IdleAdvance | WatermarkReset] = deque()
+        self._clock_refused: set[int] = set()
+        self._decided: deque[tuple[int, int]] = deque()  # next offset, and where it is logged
         self._window = SessionWindow(self._blocks, self._rule, state)
         self._intake = Intake(
-            self._window, self._intake_rule, self._rule.lateness, on_join=self._note
+            self._window,
+            self._intake_rule,
+            self._rule.lateness,
+            on_join=self._note,
+            is_ahead_of_clock=lambda offset, *_: offset in self._clock_refused,
         )
         self._needed_from = needed_from
         # Offset → from where on the log holds the ids that were known there, for some offsets.
@@ -94,7 +100,9 @@ class PrefixFollower:
         place = json.loads(metadata) if metadata else {}
         offset = int(place.get("offset", next_offset))
         ids_from = int(place.get("event_ids_from", offset))
-        self._begin(WindowState(place.get("watermark"), place.get("open_block")), offset, ids_from)
+        jumps = tuple(Jump(*jump) for jump in place.get("jumps", ()))
+        state = WindowState(place.get("watermark"), place.get("open_block"), jumps=jumps)
+        self._begin(state, offset, ids_from)
         self.advances_from = int(place.get("advances_from", 0))
         return min(offset, ids_from)
 
@@ -110,7 +118,7 @@ class PrefixFollower:
         """
         for record in records:
             self._at = record.offset()
-            self._advance(self._at)
+            self._apply_decisions(self._at)
             self._next_offset = self._at + 1
             try:
                 self._take(record)
@@ -122,42 +130,56 @@ class PrefixFollower:
         joined, self._joined = self._joined, []
         return joined
 
-    def follow(self, advances: Iterable[LoggedAdvance], heard_to: int) -> None:
-        """Take over what the sessionizer has decided of this partition where it was idle.
+    def follow(self, decisions: Iterable[LoggedDecision], heard_to: int) -> None:
+        """Take over what the sessionizer has decided of this partition beside its log.
 
-        Each advance comes before the click of its offset; one that is heard of after that click
+        Each decision comes before the click of its offset; one that is heard of after that click
         comes late. Clicks that were held until then are returned by the next `observe`, so that
         they count with the record whose offset they have joined at.
 
         Parameters
         ----------
-        advances
+        decisions
             In order.
         heard_to
             Offset of the sessions topic from which there is more to be heard.
         """
         self.advances_from = heard_to
-        for advance, logged_at in advances:
-            if advance.next_offset < self._next_offset and self._is_ahead(advance):
-                log.warning("an idle advance was heard of late", **advance._asdict())
-            self._advances.append(advance)
-            if not self._advanced or self._advanced[-1][0] != advance.next_offset:
-                self._advanced.append((advance.next_offset, logged_at))
+        for decision, logged_at in decisions:
+            next_offset = self._take_note(decision)
+            if not self._decided or self._decided[-1][0] != next_offset:
+                self._decided.append((next_offset, logged_at))
         self._at = self._next_offset
-        self._advance(self._next_offset)
+        self._apply_decisions(self._next_offset)
         self._drop_outputs()
 
-    def _is_ahead(self, advance: IdleAdvance) -> bool:
-        watermark = self._window.watermark
-        return watermark is None or advance.watermark > watermark
+    def _take_note(self, decision: Decision) -> int:
+        """Keep a decision for its click; return the offset before which it has to be known."""
+        if isinstance(decision, ClockRefusal):
+            if decision.offset < self._next_offset:
+                log.warning("a clock refusal was heard of late", **decision._asdict())
+            self._clock_refused.add(decision.offset)
+            return decision.offset + 1
+        if decision.next_offset < self._next_offset and self._changes_something(decision):
+            log.warning("a decision was heard of late", **decision._asdict())
+        self._decisions.append(decision)
+        return decision.next_offset
 
-    def _advance(self, offset: int) -> None:
-        """Move the watermark on as far as the sessionizer did before the click at an offset."""
-        while self._advances and self._advances[0].next_offset <= offset:
-            advance = self._advances.popleft()
-            if self._is_ahead(advance):
-                at = max(advance.next_offset, self._next_offset)
-                self._intake.advance(advance.watermark, at)
+    def _changes_something(self, decision: IdleAdvance | WatermarkReset) -> bool:
+        watermark = self._window.watermark
+        if watermark is None or decision.watermark > watermark:
+            return True
+        return isinstance(decision, WatermarkReset) and decision.watermark < watermark
+
+    def _apply_decisions(self, offset: int) -> None:
+        """Move the watermark as the sessionizer did before the click at an offset."""
+        while self._decisions and self._decisions[0].next_offset <= offset:
+            decision = self._decisions.popleft()
+            at = max(decision.next_offset, self._next_offset)
+            if isinstance(decision, WatermarkReset):
+                self._intake.reset(decision.watermark, at)
+            elif self._changes_something(decision):
+                self._intake.advance(decision.watermark, at)
 
     def _drop_outputs(self) -> None:
         """Drop what only the sessionizer needs."""
@@ -165,6 +187,8 @@ class PrefixFollower:
         self._window.drop_changes()
         self._intake.take_refused()
         self._intake.event_ids.drop_changes()
+        if self._clock_refused:
+            self._clock_refused = {at for at in self._clock_refused if at >= self._next_offset}
 
     def forget(self, forgotten: Forgotten) -> list[str]:
         """Drop the open sessions of forgotten keys; return the keys.
@@ -188,24 +212,27 @@ class PrefixFollower:
     def metadata(self) -> str:
         """Where the log must be read from to come back here, and the state of the window there."""
         state, needed = self._window.state, self._intake.needed_from()
-        place: dict[str, int | None] = {
+        place: dict[str, Any] = {
             "watermark": state.watermark,
             "open_block": state.open_block,
+            "jumps": state.jumps,
         }
         if needed is not None:
             place = needed._asdict()
+        if not place["jumps"]:
+            del place["jumps"]
         if self.advances_from:
-            place["advances_from"] = self._advances_needed_from(place.get("offset"))
+            place["advances_from"] = self._decisions_needed_from(place.get("offset"))
         if (ids_from := self._ids_known_from(place.get("offset"))) is not None:
             place["event_ids_from"] = ids_from
         return json.dumps(place)
 
-    def _advances_needed_from(self, offset: int | None) -> int:
-        """Where in the sessions topic the advances begin that came after an offset, or now."""
-        advanced, known = self._advanced, self._next_offset if offset is None else offset
-        while advanced and advanced[0][0] <= known:
-            advanced.popleft()
-        return advanced[0][1] if advanced else self.advances_from
+    def _decisions_needed_from(self, offset: int | None) -> int:
+        """Where in the sessions topic the decisions begin that came after an offset, or now."""
+        decided, known = self._decided, self._next_offset if offset is None else offset
+        while decided and decided[0][0] <= known:
+            decided.popleft()
+        return decided[0][1] if decided else self.advances_from
 
     def _ids_known_from(self, offset: int | None) -> int | None:
         """Where the log must be read from to know the ids that were known at an offset, or now."""
@@ -221,11 +248,11 @@ class PrefixFollower:
         if value is None:
             watermark = decode_heartbeat(headers_of(record))
             if watermark is not None and offset >= self._needed_from:
-                self._intake.advance(watermark, offset)
+                self._intake.heartbeat(watermark, offset, written_at_of(record))
             return
         click = self._decoder.decode(record)
         if offset >= self._needed_from:
-            self._intake.observe(click, offset)
+            self._intake.observe(click, offset, written_at_of(record))
         elif click.event_id is not None:
             self._intake.event_ids.add(click.event_id, offset)
 

@@ -15,9 +15,9 @@ from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.scores.idle_advances import IdleAdvances
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score, read_scores
+from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
 from ader_stream.types import Counts, Recommendation, Target
 
 Items = tuple[str, ...]
@@ -55,14 +55,14 @@ class PrequentialTask:
         topics: Topics,
         follower: PrefixFollower,
         answers: Answers,
-        advances: IdleAdvances | None = None,
+        decisions: SessionizerDecisions | None = None,
     ) -> None:
         self._partition = partition
         self._clients = clients
         self._topics = topics
         self._follower = follower
         self._answers = answers
-        self._advances = advances
+        self._decisions = decisions
         self._score_from = 0
         self._scores: dict[ScoreKey, Score] = {}
         self._uncommitted: dict[ScoreKey, Counts] = {}
@@ -85,8 +85,8 @@ class PrequentialTask:
             if key.partition == self._partition:
                 self._scores[key] = score
         read_from = self._follower.resume(metadata, next_offset)
-        if self._advances:
-            self._advances.follow(self._partition, self._follower.advances_from)
+        if self._decisions:
+            self._decisions.follow(self._partition, self._follower.advances_from)
         return read_from
 
     def process(self, records: list[Record]) -> None:
@@ -137,8 +137,8 @@ class PrequentialTask:
         self._to_delete.clear()
 
     def _follow_sessionizer(self) -> None:
-        if self._advances:
-            self._follower.follow(*self._advances.take(self._partition))
+        if self._decisions:
+            self._follower.follow(*self._decisions.take(self._partition))
 
     def _score(self, block: int, targets: list[Target]) -> None:
         version, counts = self._answers.score(block, targets)

@@ -1,21 +1,62 @@
-"""Which clicks of a partition's log reach its window, and when: no duplicate, no clock gone wild.
+"""Which clicks of a partition's log reach its window, and when: no duplicate, no wrong clock.
 
-A click that would move the stream time on by more than `max_jump` is held until `confirmations`
-other keys have clicks near it, or until it is no jump any more. Where neither happens within the
-next `held_offsets` offsets it is refused. After a long pause the first few clicks confirm one
-another; one clock that is years ahead finds nobody to do so. All of it is a function of the log.
+An event time is believed only as far as the log supports it.
+
+- A click may lie at most `max_ahead` beyond its own record's timestamp, else it is refused. Where
+  that timestamp is itself ahead of the reader's clock, the clock decides, and `ClockRefusal` is put
+  out, so that a replay needs no clock.
+- A click that would move the stream time on by more than `max_jump` is right if its record was
+  written near that time: the shop was quiet. Where the record is younger (old clicks that are
+  replayed) the click is quarantined until other keys confirm it: `confirmations` of them near it,
+  or `FOLLOWERS` of them at or after it while nobody goes on at the old time. A log in which such
+  jumps are usual needs no confirmation.
+- The first clicks of a replayed log wait for a second key: the earliest of them says where the log
+  begins.
+
+What is quarantined is released in time order. All of it is a function of the log, of the logged
+idle advances and of the logged refusals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.event_ids import EventIds
-from ader_stream.stream.sessions.open_session import OpenSession, Place
-from ader_stream.stream.sessions.outputs import IdleAdvance
+from ader_stream.stream.sessions.open_session import Jump, OpenSession, Place
+from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance
 from ader_stream.stream.sessions.window import ENDLESS, PlainClick, SessionWindow
 from ader_stream.types import Click, IntakeRule
+
+FOLLOWERS = 2
+"""Other keys at or after a quarantined click that confirm it while nobody contradicts it. One may
+have a wrong clock as well; a shop with three customers has two."""
+
+FIRST_CLICKS = 3
+"""A replayed log begins with so many clicks of one key at the latest: it may have no other one."""
+
+USUAL_JUMPS = 2
+"""So many jumps within `held_offsets` records make jumps of up to twice their size usual."""
+
+IsAheadOfClock = Callable[[int, int, int | None], bool]
+"""Offset, event time and record timestamp (ms, or None) → whether the reader's clock refuses it."""
+
+
+@dataclass(slots=True)
+class HeldClick:
+    """A click in quarantine.
+
+    Parameters
+    ----------
+    click
+        The click.
+    is_contradicted
+        Another key has gone on at the old stream time since.
+    """
+
+    click: Click
+    is_contradicted: bool = False
 
 
 class Intake:
@@ -28,16 +69,20 @@ class Intake:
     lateness
         ms by which the watermark stays behind the stream time.
     held
-        Offset → click that waits for others to confirm it.
+        Offset → click in quarantine.
     event_ids
         What is known of duplicates.
     on_join
-        Told the session that a click has joined and its position there, before the next one.
+        Called with the session that a click has joined and its position there, before the next one.
+    is_ahead_of_clock
+        Decides about clicks whose record's timestamp is no bound; None: no clock decides.
 
     Attributes
     ----------
     duplicates
         Clicks passed over since it was made, because their event id was known.
+    capped_heartbeats
+        Heartbeats since it was made that were believed only in part.
     refused
         What `take_refused` will return.
     """
@@ -47,21 +92,26 @@ class Intake:
         window: SessionWindow,
         rule: IntakeRule,
         lateness: int,
-        held: Mapping[int, Click] | None = None,
+        held: Mapping[int, HeldClick] | None = None,
         event_ids: EventIds | None = None,
         on_join: Callable[[OpenSession, int], None] | None = None,
+        is_ahead_of_clock: IsAheadOfClock | None = None,
     ) -> None:
         self.window = window
         self.held = dict(sorted((held or {}).items()))
         self.event_ids = event_ids or EventIds(rule.event_ids)
         self.duplicates = 0
+        self.capped_heartbeats = 0
         self._rule = rule
         self._reach = lateness + rule.max_jump if rule.max_jump else ENDLESS
         self._on_join = on_join
+        self._is_ahead_of_clock = is_ahead_of_clock
         self.refused: list[tuple[int, ClickError]] = []
 
     def observe_plain(self, clicks: Iterator[PlainClick]) -> PlainClick | None:
         """Take clicks that are new up to one that needs more than the window's plain way.
+
+        The caller has left out those that are ahead of what their records support.
 
         Returns
         -------
@@ -83,23 +133,48 @@ class Intake:
             else:
                 self.duplicates += 1
 
-    def observe(self, click: Click, offset: int, *, is_new: bool = False) -> None:
-        """Take a click in, hold it, or pass over a duplicate; see `take_refused` afterwards.
+    def observe(
+        self, click: Click, offset: int, written_at: int | None = None, *, is_new: bool = False
+    ) -> None:
+        """Take, hold or refuse a click, or pass over a duplicate; see `take_refused` afterwards.
 
-        `is_new` where `new_clicks` has yielded it.
+        Parameters
+        ----------
+        written_at
+            The record's own timestamp (ms); None where it has none.
+        is_new
+            `new_clicks` has yielded it.
         """
-        event_id, watermark = click.event_id, self.window.watermark
+        event_id = click.event_id
         if not (is_new or event_id is None or self.event_ids.add(event_id, offset)):
             self.duplicates += 1
             return
-        if self.held:
-            self._refuse_unconfirmed(offset)
-        if watermark is not None and click.time - watermark > self._reach:
-            self._hold(click, offset)
+        if error := self._why_ahead(click.time, offset, written_at):
+            self._refuse(click, offset, error, offset)
             return
-        self._take(click, offset, offset)
         if self.held:
-            self._release(self._limit(), offset)
+            self._decide_overdue(offset)
+            self._begin_before(click, offset, written_at)
+        if self._must_wait(click.time, offset, written_at):
+            self._hold(click, offset)
+        else:
+            self._take_between(click, offset)
+
+    def heartbeat(self, watermark: int, offset: int, written_at: int | None = None) -> None:
+        """Move the watermark (ms) on as a heartbeat says, as far as its record supports it.
+
+        Raises
+        ------
+        ClickError
+            If the reader's clock refuses it.
+        """
+        if written_at is not None and self._rule.max_ahead:
+            supported = written_at + self._rule.max_ahead
+            self.capped_heartbeats += watermark > supported
+            watermark = min(watermark, supported)
+        if error := self._why_ahead(watermark, offset, written_at):
+            raise error
+        self.advance(watermark, offset)
 
     def advance(self, watermark: int, offset: int) -> None:
         """Move the watermark (ms) on, as the record at `offset`, or the log's end there, says.
@@ -107,8 +182,11 @@ class Intake:
         Held clicks that are no jump from there are taken before.
         """
         if self.held:
-            self._refuse_unconfirmed(offset)
-            self._release(max(self._limit(), watermark + self._reach), offset)
+            self._decide_overdue(offset)
+            reached = watermark + self._reach
+            self._release(
+                reached if self.window.watermark is None else max(self._limit(), reached), offset
+            )
         self.window.advance(watermark)
 
     def follow(self, watermark: int, next_offset: int) -> None:
@@ -116,12 +194,38 @@ class Intake:
         self.window.note(IdleAdvance(next_offset, watermark))
         self.advance(watermark, next_offset)
 
+    def settle(self, next_offset: int) -> bool:
+        """Take the held clicks that nobody contradicts, and put out that this was done.
+
+        For a log that has come to rest: nobody else may ever confirm them.
+
+        Returns
+        -------
+        bool
+            Whether there was one.
+        """
+        times = [h.click.time for h in self.held.values() if not h.is_contradicted]
+        if times:
+            self.follow(max(times) - self._reach, next_offset)
+        return bool(times)
+
+    def reset(self, watermark: int, next_offset: int) -> None:
+        """Move the watermark (ms) to where an operator says it is, be it back."""
+        self.window.reset(watermark)
+        self.release_near(next_offset)
+
+    def release_near(self, next_offset: int) -> None:
+        """Take held clicks that are no jump any more: the watermark was moved."""
+        if self.held and self.window.watermark is not None:
+            self._release(self._limit(), next_offset)
+
     def forget(self, covers: Callable[[str, int], bool]) -> list[str]:
         """Drop held clicks and open sessions for good; return the sessions' keys.
 
         `covers` is asked with key and time (ms) of each.
         """
-        for at in [at for at, click in self.held.items() if covers(click.key, click.time)]:
+        held = [(at, h.click) for at, h in self.held.items()]
+        for at in [at for at, click in held if covers(click.key, click.time)]:
             del self.held[at]
         self._note_if_none_is_held()
         return self.window.forget(covers)
@@ -136,39 +240,143 @@ class Intake:
         needed, held = self.window.needed_from(), self.window.reads_from
         return held if needed is None or (held and held.offset < needed.offset) else needed
 
+    # --- what the record and the clock support
+
+    def _why_ahead(self, time: int, offset: int, written_at: int | None) -> ClickError | None:
+        """Say why an event time (ms) is not believed, whatever others say; None: it may be."""
+        max_ahead = self._rule.max_ahead
+        if written_at is not None and max_ahead and time > written_at + max_ahead:
+            return ClickError(
+                "future",
+                f"time {time} is {time - written_at} ms ahead of the record's own timestamp "
+                f"{written_at}; expected at most clicks.max_ahead = {max_ahead} ms: correct the "
+                "clock that wrote the event time, or raise the setting",
+            )
+        if self._is_ahead_of_clock and self._is_ahead_of_clock(offset, time, written_at):
+            self.window.note(ClockRefusal(offset))
+            return ClickError(
+                "future",
+                f"time {time} was more than clicks.max_ahead = {max_ahead} ms ahead of the clock "
+                f"when it was read, and so was the record's timestamp {written_at}: correct the "
+                "clock that wrote them",
+            )
+        return None
+
+    # --- what others say
+
+    def _must_wait(self, time: int, offset: int, written_at: int | None) -> bool:
+        """Whether others have to confirm an event time (ms)."""
+        max_jump, watermark = self._rule.max_jump, self.window.watermark
+        if not max_jump:
+            return False
+        if watermark is None:
+            return written_at is not None and written_at - time > max_jump
+        if time - watermark <= self._reach:
+            return False
+        is_supported = written_at is not None and abs(written_at - time) <= max_jump
+        return not (is_supported or self._is_usual(time - watermark, offset))
+
+    def _is_usual(self, lead: int, offset: int) -> bool:
+        """Whether the log has made jumps like this one (ms) lately."""
+        since = offset - self._rule.held_offsets
+        recent = [jump for jump in self.window.jumps if jump.offset >= since]
+        return len(recent) == USUAL_JUMPS and all(lead <= 2 * jump.lead for jump in recent)
+
     def _limit(self) -> int:
-        """The latest event time (ms) that is no jump. A click was held: there is a watermark."""
+        """The latest event time (ms) that is no jump. A click was taken: there is a watermark."""
         watermark = self.window.watermark
         assert watermark is not None
         return watermark + self._reach
 
+    def _take_between(self, click: Click, offset: int) -> None:
+        """Take a click that need not wait, and what need not wait any more for its sake."""
+        if self.held:
+            self._contradict(click)
+        self._take(click, offset, offset)
+        if self.held:
+            self._release(self._limit(), offset)
+
+    def _begin_before(self, click: Click, offset: int, written_at: int | None) -> None:
+        """Begin with an old log's first clicks, where one comes that need not wait."""
+        is_first = self.window.watermark is None
+        if is_first and not self._must_wait(click.time, offset, written_at):
+            self._release(click.time, offset)
+
+    def _contradict(self, click: Click) -> None:
+        """Note that a key goes on where the stream stands."""
+        watermark = self.window.watermark
+        if watermark is None or click.time < watermark - self._rule.max_jump:
+            return  # one that was under way for long says nothing
+        for held in self.held.values():
+            if held.click.key != click.key and click.time < held.click.time - self._rule.max_jump:
+                held.is_contradicted = True
+
     def _hold(self, click: Click, offset: int) -> None:
-        window, max_jump = self.window, self._rule.max_jump
+        window = self.window
         if not self.held:
-            window.reads_from = Place(offset, window.watermark, window.open_block)
-        self.held[offset] = click
-        near = {c.key for c in self.held.values() if abs(c.time - click.time) <= max_jump}
-        if len(near) > self._rule.confirmations:  # its own key is one of them
-            self._release(click.time + max_jump, offset)
+            window.reads_from = window.place(offset)
+        self.held[offset] = HeldClick(click)
+        if window.watermark is None:
+            self._begin_if_clear(offset)
+        elif (until := self._confirmed_until(click)) is not None:
+            self._release(until, offset)
+
+    def _begin_if_clear(self, offset: int) -> None:
+        """Begin with the earliest of a log's first clicks, where a second key has come."""
+        clicks = [held.click for held in self.held.values()]
+        if len(clicks) >= FIRST_CLICKS or len({click.key for click in clicks}) > 1:
+            self._release(min(click.time for click in clicks), offset)
+
+    def _confirmed_until(self, click: Click) -> int | None:
+        """The latest event time (ms) that is confirmed, now that a click has come; None: none."""
+        max_jump, clicks = self._rule.max_jump, [held.click for held in self.held.values()]
+        near = {c.key for c in clicks if abs(c.time - click.time) <= max_jump} - {click.key}
+        if len(near) >= self._rule.confirmations:
+            return click.time + max_jump
+        after = set[str]()
+        for held in sorted(self.held.values(), key=lambda held: held.click.time, reverse=True):
+            key = held.click.key
+            if not held.is_contradicted and len(after - {key}) >= FOLLOWERS:
+                return held.click.time
+            after.add(key)
+        return None
 
     def _release(self, until: int, offset: int) -> None:
         """Take held clicks up to an event time (ms), and those that are no jump any more then."""
-        while due := [at for at, click in self.held.items() if click.time <= until]:
-            for at in due:
-                self._take(self.held.pop(at), at, offset)
-            until = self._limit()
+        while due := sorted(
+            (h.click.time, at) for at, h in self.held.items() if h.click.time <= until
+        ):
+            for _, at in due:
+                self._take(self.held.pop(at).click, at, offset)
+            until = self._next_limit(until, offset)
         self._note_if_none_is_held()
 
-    def _refuse_unconfirmed(self, offset: int) -> None:
+    def _next_limit(self, until: int, offset: int) -> int:
+        """The latest event time (ms) to take, now that some were released up to `until`."""
+        watermark = self.window.watermark
+        if watermark is None:  # all of them were refused
+            return until
+        first = min((held.click.time for held in self.held.values()), default=watermark)
+        limit = watermark + self._reach
+        return first if first > limit and self._is_usual(first - watermark, offset) else limit
+
+    def _decide_overdue(self, offset: int) -> None:
+        """Take, or refuse if they are contradicted, clicks that have waited for long enough."""
         rule = self._rule
         for at in [at for at in self.held if offset - at >= rule.held_offsets]:
-            click = self.held.pop(at)
+            held = self.held.get(at)
+            if held is None:  # released with one before
+                continue
+            if not held.is_contradicted:
+                self._release(held.click.time, offset)
+                continue
             reason = (
-                f"time {click.time} is more than {rule.max_jump} ms ahead of the stream time, and "
-                f"fewer than {rule.confirmations} other keys have come near it within "
-                f"{rule.held_offsets} offsets"
+                f"time {held.click.time} is more than {rule.max_jump} ms ahead of the stream time, "
+                f"other keys went on at the old time, and fewer than {rule.confirmations} of them "
+                f"came near it within {rule.held_offsets} offsets: correct the clock that wrote it"
             )
-            self._refuse(click, at, ClickError("future", reason), offset)
+            del self.held[at]
+            self._refuse(held.click, at, ClickError("future", reason), offset)
         self._note_if_none_is_held()
 
     def _note_if_none_is_held(self) -> None:
@@ -177,15 +385,19 @@ class Intake:
 
     def _take(self, click: Click, at: int, offset: int) -> None:
         """Hand the click at one offset to the window, at the record of another one."""
+        before = self.window.watermark
         try:
             session, position = self.window.observe(click, at)
         except ClickError as error:
             self._refuse(click, at, error, offset)
-        else:
-            if self._on_join:
-                self._on_join(session, position)
+            return
+        if before is not None and click.time - before > self._reach:
+            jump = Jump(offset, click.time - before)
+            self.window.jumps = (*self.window.jumps, jump)[-USUAL_JUMPS:]
+        if self._on_join:
+            self._on_join(session, position)
 
     def _refuse(self, click: Click, at: int, error: ClickError, offset: int) -> None:
         if click.event_id is not None:
-            self.event_ids.forget(click.event_id, offset)  # a mended one may come again
+            self.event_ids.forget(click.event_id, offset)  # a corrected one may come again
         self.refused.append((at, error))

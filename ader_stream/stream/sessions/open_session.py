@@ -13,12 +13,20 @@ from ader_stream.stream.sessions.avro_bytes import text_bytes, texts_in
 T = TypeVar("T")
 
 
+class Jump(NamedTuple):
+    """The stream time has moved on by `lead` ms at once, at the record of an offset."""
+
+    offset: int
+    lead: int
+
+
 class Place(NamedTuple):
-    """An offset of the log, and the partition's watermark (ms) and open block there."""
+    """An offset of the log, and the partition's watermark (ms), open block and last jumps there."""
 
     offset: int
     watermark: int | None
     open_block: int | None
+    jumps: tuple[Jump, ...] = ()
 
 
 NOWHERE = Place(0, None, None)

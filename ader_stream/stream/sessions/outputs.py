@@ -1,4 +1,4 @@
-"""What a session window puts out: sessions that have closed, blocks that have ended, advances."""
+"""What a partition puts out: closed sessions, ended blocks, and what the log does not decide."""
 
 from __future__ import annotations
 
@@ -34,4 +34,17 @@ class IdleAdvance(NamedTuple):
     watermark: int
 
 
-Output = OpenSession | BlockEnd | IdleAdvance
+class ClockRefusal(NamedTuple):
+    """The click at an offset was ahead of the reader's clock, and became a dead letter."""
+
+    offset: int
+
+
+class WatermarkReset(NamedTuple):
+    """An operator has moved the watermark (ms), before the click at `next_offset`."""
+
+    next_offset: int
+    watermark: int
+
+
+Output = OpenSession | BlockEnd | IdleAdvance | ClockRefusal

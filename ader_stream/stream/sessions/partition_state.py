@@ -17,8 +17,9 @@ from ader_stream.stream.kafka.codec import Headers, decode, decode_as, encode, h
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.avro_bytes import count_bytes, long_bytes
 from ader_stream.stream.sessions.event_ids import Segment
+from ader_stream.stream.sessions.intake import HeldClick
 from ader_stream.stream.sessions.open_columns import read_plain
-from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.open_session import Jump, OpenSession
 from ader_stream.stream.sessions.open_sessions import KeySessions
 from ader_stream.stream.sessions.outputs import BlockCounts
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
@@ -54,7 +55,7 @@ class PartitionState:
     window, sessions
         Of its `SessionWindow`.
     held
-        Offset → click that waits to be confirmed.
+        Offset → click in quarantine.
     letters
         Offset → what becomes of that click if it is not.
     segments
@@ -67,7 +68,7 @@ class PartitionState:
 
     window: WindowState = field(default_factory=WindowState)
     sessions: list[OpenSession] = field(default_factory=list)
-    held: dict[int, Click] = field(default_factory=dict)
+    held: dict[int, HeldClick] = field(default_factory=dict)
     letters: dict[int, DeadLetter] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
     next_offset: int = -1
@@ -131,12 +132,14 @@ def encode_partition(window: WindowState, next_offset: int, topic_id: str) -> Ch
         "counts": counts,
         "next_offset": next_offset,
         "topic_id": topic_id,
+        "jumps": [jump._asdict() for jump in window.jumps],
     }
     return PARTITION_KEY, *encode("PartitionState", value)
 
 
-def encode_held(offset: int, click: Click, letter: DeadLetter) -> Change:
+def encode_held(offset: int, held: HeldClick, letter: DeadLetter) -> Change:
     """Return a held click's record."""
+    click = held.click
     value = {
         "offset": offset,
         "session": click.key,
@@ -145,6 +148,7 @@ def encode_held(offset: int, click: Click, letter: DeadLetter) -> Change:
         "event_id": click.event_id,
         "extra": click.extra,
         "letter": encode("DeadLetter", letter)[0],
+        "is_contradicted": held.is_contradicted,
     }
     return _own_key("held", offset), *encode("HeldClick", value)
 
@@ -202,13 +206,13 @@ def _take_partition(state: PartitionState, value: dict[str, Any]) -> None:
     state.window.counts = {
         c["block"]: BlockCounts(c["clicks"], c["sessions"], c["late"]) for c in value["counts"]
     }
+    state.window.jumps = tuple(Jump(**jump) for jump in value["jumps"])
     state.next_offset = value["next_offset"]
     state.topic_id = value["topic_id"]
 
 
 def _take_held(state: PartitionState, value: dict[str, Any]) -> None:
     offset = value["offset"]
-    state.held[offset] = Click(
-        value["session"], value["item"], value["time"], value["event_id"], value["extra"]
-    )
+    click = Click(value["session"], value["item"], value["time"], value["event_id"], value["extra"])
+    state.held[offset] = HeldClick(click, value["is_contradicted"])
     state.letters[offset] = decode_as("DeadLetter", value["letter"])

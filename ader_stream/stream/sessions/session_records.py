@@ -8,7 +8,13 @@ from typing import Any
 from ader_stream.stream.kafka.codec import Headers, encode, headers_for
 from ader_stream.stream.sessions.avro_bytes import array_bytes, long_bytes, text_bytes
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.outputs import BlockEnd, Output
+from ader_stream.stream.sessions.outputs import (
+    BlockEnd,
+    ClockRefusal,
+    IdleAdvance,
+    Output,
+    WatermarkReset,
+)
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.types import Session
 
@@ -35,9 +41,16 @@ def encode_outputs(partition: int, outputs: Iterable[Output]) -> Iterator[tuple[
         elif isinstance(output, BlockEnd):
             yield _encode_block_end(partition, output)
         else:
-            yield encode("IdleAdvance", {"partition": partition, **output._asdict()})
+            yield encode_decision(partition, output)
     if batch:
         yield _encode_batch(partition, batch)
+
+
+def encode_decision(
+    partition: int, decision: IdleAdvance | ClockRefusal | WatermarkReset
+) -> tuple[bytes, Headers]:
+    """Return the record of what a partition's log alone does not decide."""
+    return encode(type(decision).__name__, {"partition": partition, **decision._asdict()})
 
 
 def decode_sessions(batch: Mapping[str, Any]) -> Iterator[Session]:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import length_hint
+from operator import itemgetter, length_hint, sub
 
 import structlog
 
@@ -20,9 +20,10 @@ from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, encode
 from ader_stream.stream.kafka.producing import Transaction
-from ader_stream.stream.kafka.records import Record, headers_of
+from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
 from ader_stream.stream.kafka.topics import Topics, topic_id
 from ader_stream.stream.sessions.avro_bytes import each_text_bytes
+from ader_stream.stream.sessions.clock_bound import ClockBound
 from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import OpenSession
@@ -102,6 +103,7 @@ class SessionizerTask:
         rules: SessionizerRules,
         metrics: Metrics,
         idling: Idling | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._partition = partition
         self._clients = clients
@@ -110,8 +112,10 @@ class SessionizerTask:
         self._rules = rules
         self._metrics = metrics
         self._idling = idling
+        self._clock = ClockBound(rules.intake.max_ahead, clock)
         self._silent_since = idling.clock() if idling else 0.0
         self._has_followed = False
+        self._has_explained = False
         self._committed_watermark: int | None = None
         self._topic_id = ""
         self._next_offset = 0
@@ -126,10 +130,15 @@ class SessionizerTask:
         self._window = SessionWindow(rules.blocks, rules.sessions, state.window, state.sessions)
         event_ids = EventIds(rules.intake.event_ids, state.segments)
         self._intake = Intake(
-            self._window, rules.intake, rules.sessions.lateness, state.held, event_ids
+            self._window,
+            rules.intake,
+            rules.sessions.lateness,
+            state.held,
+            event_ids,
+            is_ahead_of_clock=lambda _, time, written_at: self._clock.refuses(time, written_at),
         )
         self._letters = state.letters  # of the clicks that are held
-        self._logged_held = set(state.held)
+        self._logged_held = {at: held.is_contradicted for at, held in state.held.items()}
 
     def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
         """Read the changelog, which knows as well as the group where reading goes on.
@@ -146,6 +155,7 @@ class SessionizerTask:
         self._topic_id = topic_id(self._clients.admin(), self._topics.clicks)
         self._next_offset = self._checked_offset(state, next_offset, is_committed=is_committed)
         self._begin(state)
+        self._intake.release_near(self._next_offset)  # an operator may have moved the watermark
         self._refusals = Refusals(self._rules.refusals, metadata)
         return self._next_offset
 
@@ -180,14 +190,17 @@ class SessionizerTask:
         """Cut clicks into sessions; a heartbeat moves the watermark."""
         window, intake = self._window, self._intake
         late, early, duplicates = window.late_clicks, window.early.copy(), intake.duplicates
+        capped = intake.capped_heartbeats
         self._take_all(records)
         self._next_offset = records[-1].offset() + 1
+        self._has_explained = False
         if self._idling:
             self._silent_since = self._idling.clock()
         labels = {"partition": self._partition}
         self._metrics[m.CLICKS].labels(**labels).inc(len(records))
         self._metrics[m.LATE].labels(**labels).inc(window.late_clicks - late)
         self._metrics[m.DUPLICATES].labels(**labels).inc(intake.duplicates - duplicates)
+        self._metrics[m.HEARTBEATS_CAPPED].labels(**labels).inc(intake.capped_heartbeats - capped)
         self._metrics[m.IGNORED].labels(reason="tombstone", **labels).inc(self._tombstones)
         self._tombstones = 0
         for bound, closed in (window.early - early).items():
@@ -211,14 +224,34 @@ class SessionizerTask:
             self._follow_if_idle(self._idling, lateness)
 
     def _follow_if_idle(self, idling: Idling, lateness: int) -> None:
-        now, highest = idling.clock(), idling.hints.highest
-        if highest is None or now - self._silent_since < idling.timeout / 1000:
+        now = idling.clock()
+        if now - self._silent_since < idling.timeout / 1000:
             return
-        watermark, own = highest - lateness, self._window.watermark
-        if own is None or watermark > own:
-            self._intake.follow(watermark, self._next_offset)
-            self._has_followed = True
-            self._silent_since = now - idling.timeout / 1000 + IDLE_SECONDS
+        has_settled = self._intake.settle(self._next_offset)
+        highest = idling.hints.highest(self._clock.limit())
+        own = self._window.watermark
+        if highest is not None and (own is None or highest - lateness > own):
+            self._intake.follow(highest - lateness, self._next_offset)
+        elif not has_settled:
+            self._explain_silence()
+            return
+        self._has_followed = True
+        self._silent_since = now - idling.timeout / 1000 + IDLE_SECONDS
+
+    def _explain_silence(self) -> None:
+        """Say once in a silence what waits for event time to pass."""
+        waiting = self._window.open_count + len(self._intake.held)
+        if self._has_explained or not waiting:
+            return
+        self._has_explained = True
+        log.info(
+            "partition is idle and no other one is ahead: sessions close when event time passes "
+            "their last click by sessions.gap, with a click, a heartbeat or another partition's",
+            partition=self._partition,
+            open_sessions=self._window.open_count,
+            quarantined=len(self._intake.held),
+            watermark=self._window.watermark,
+        )
 
     def is_dirty(self) -> bool:
         """Whether something waits without a record: an idle advance, or that keys are forgotten."""
@@ -255,6 +288,7 @@ class SessionizerTask:
     def _take_all(self, records: list[Record]) -> None:
         """Take records in order; few of them need to be looked at one by one."""
         keys, items, times, event_ids = self._decoder.decode_plain(records)
+        self._leave_out_unsupported(records, times, event_ids)
         offsets = iter([record.offset() for record in records])
         rows = zip(keys, each_text_bytes(items), times, offsets, strict=True)
         clicks = self._intake.new_clicks(rows, event_ids) if event_ids else rows
@@ -269,19 +303,38 @@ class SessionizerTask:
             taken = position + 1
         self._refusals.accepted += len(records) - taken
 
+    def _leave_out_unsupported(
+        self, records: list[Record], times: list[int], event_ids: list[str | None] | None
+    ) -> None:
+        """Leave clicks that may be ahead of what supports them to be looked at one by one."""
+        max_ahead = self._rules.intake.max_ahead
+        if not max_ahead:
+            return
+        written = list(map(itemgetter(1), [record.timestamp() for record in records]))
+        limit = self._clock.limit()
+        if max(map(sub, times, written)) <= max_ahead and max(written) <= limit:
+            return
+        for position, (time_, written_at) in enumerate(zip(times, written, strict=True)):
+            if time_ - written_at > max_ahead or written_at > limit:
+                times[position] = NOT_PLAIN
+                if event_ids:
+                    event_ids[position] = None
+
     def _take(self, record: Record, click: Click | None) -> None:
         """Take a click or a heartbeat, and refuse what comes of it that cannot be taken.
 
         `click` is what the record was decoded to, if it is new; None where that is to be found out.
         """
         value, offset, intake = record.value(), record.offset(), self._intake
+        written_at = written_at_of(record)
         headers = headers_of(record) if value is None else None
         try:
             if headers is not None:
-                self._take_empty(headers, offset)
+                self._take_empty(headers, offset, written_at)
             else:
                 is_new = click is not None
-                intake.observe(click or self._decoder.decode(record), offset, is_new=is_new)
+                decoded = click or self._decoder.decode(record)
+                intake.observe(decoded, offset, written_at, is_new=is_new)
                 self._refusals.accepted += 1
         except ClickError as error:
             self._refuse(dead_letter(record, headers), error)
@@ -292,13 +345,13 @@ class SessionizerTask:
         if intake.held and offset in intake.held:
             self._letters[offset] = dead_letter(record, headers)
 
-    def _take_empty(self, headers: Headers, offset: int) -> None:
+    def _take_empty(self, headers: Headers, offset: int, written_at: int | None) -> None:
         """Take a record without a value: a heartbeat, or a tombstone, which takes no click back."""
         watermark = decode_heartbeat(headers)
         if watermark is None:
             self._tombstones += 1
         else:
-            self._intake.advance(watermark, offset)
+            self._intake.heartbeat(watermark, offset, written_at)
 
     def _refuse(self, letter: DeadLetter, error: ClickError) -> None:
         letter |= {"reason": error.reason, "error": str(error)}
@@ -324,11 +377,12 @@ class SessionizerTask:
 
     def _held_changes(self) -> Iterator[Change]:
         held = self._intake.held
-        for offset in sorted(held.keys() - self._logged_held):
-            yield encode_held(offset, held[offset], self._letters[offset])
-        for offset in sorted(self._logged_held - held.keys()):
+        for offset in sorted(held):
+            if self._logged_held.get(offset) is not held[offset].is_contradicted:
+                yield encode_held(offset, held[offset], self._letters[offset])
+        for offset in sorted(self._logged_held.keys() - held.keys()):
             yield held_tombstone(offset)
-        self._logged_held = set(held)
+        self._logged_held = {offset: click.is_contradicted for offset, click in held.items()}
         self._letters = {offset: self._letters[offset] for offset in held}
 
     def _count_outputs(self, outputs: Sequence[Output]) -> None:

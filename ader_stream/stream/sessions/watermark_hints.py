@@ -26,16 +26,14 @@ TELL_SECONDS = 1.0
 class WatermarkHints:
     """Tells the stream times of our partitions, and hears those of all.
 
-    Attributes
-    ----------
-    highest
-        Highest stream time (ms) of any partition that was heard of; None before the first.
+    What was last heard of a partition counts: a stream time that was wrong and is corrected does
+    not stay.
     """
 
     def __init__(
         self, clients: KafkaClients, topics: Topics, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.highest: int | None = None
+        self._heard: dict[bytes | None, int] = {}  # partition, as the key says it → stream time
         self._topic = topics.watermarks
         self._clock = clock
         self._told: dict[int, tuple[int, float]] = {}  # partition → stream time, and when
@@ -61,8 +59,11 @@ class WatermarkHints:
                 _, value = decode(record.value(), record.headers())
             except DecodeError:  # a hint that cannot be read is none
                 continue
-            told = int(value["stream_time"])
-            self.highest = told if self.highest is None else max(self.highest, told)
+            self._heard[record.key()] = int(value["stream_time"])
+
+    def highest(self, limit: int) -> int | None:
+        """Return the highest stream time (ms) of any partition; those beyond `limit` are wrong."""
+        return max((time for time in self._heard.values() if time <= limit), default=None)
 
     def close(self) -> None:
         """Stop hearing."""

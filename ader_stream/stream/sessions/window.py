@@ -14,9 +14,15 @@ from dataclasses import dataclass, field
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.avro_bytes import text_bytes
 from ader_stream.stream.sessions.capped_keys import CappedKeys
-from ader_stream.stream.sessions.open_session import NO_TIMES, NONE, OpenSession, Place
+from ader_stream.stream.sessions.open_session import NO_TIMES, NONE, Jump, OpenSession, Place
 from ader_stream.stream.sessions.open_sessions import KeySessions, OpenSessions
-from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd, IdleAdvance, Output
+from ader_stream.stream.sessions.outputs import (
+    BlockCounts,
+    BlockEnd,
+    ClockRefusal,
+    IdleAdvance,
+    Output,
+)
 from ader_stream.types import BlockRule, Click, SessionRule
 
 AT_ONCE = -(2**63)
@@ -49,6 +55,8 @@ class WindowState:
         clicks of that time may still come.
     counts
         By block, of those that have not ended.
+    jumps
+        The last jumps of the stream time.
     """
 
     watermark: int | None = None
@@ -56,6 +64,7 @@ class WindowState:
     evicted_until: int | None = None
     capped_until: dict[str, int] = field(default_factory=dict)
     counts: dict[int, BlockCounts] = field(default_factory=dict)
+    jumps: tuple[Jump, ...] = ()
 
 
 class SessionWindow:
@@ -80,6 +89,8 @@ class SessionWindow:
         Bound (``clicks``, ``age``, ``open``) → sessions that it has closed since.
     reads_from
         Where the log must be read from to see what is observed now; None for the record itself.
+    jumps
+        The last jumps of the stream time; whoever lets clicks in keeps them.
 
     >>> window = SessionWindow(BlockRule(0, 1000), SessionRule(gap=100))
     >>> _ = window.observe(Click("a", "shoe", 10), offset=0)
@@ -101,6 +112,7 @@ class SessionWindow:
         self.late_clicks = 0
         self.early: Counter[str] = Counter()
         self.reads_from: Place | None = None
+        self.jumps = state.jumps
         self._blocks = blocks
         self._rule = rule
         self._counts = state.counts
@@ -115,7 +127,12 @@ class SessionWindow:
         """What must be kept beside the open sessions."""
         self._close_over()
         return WindowState(
-            self.watermark, self.open_block, self._evicted_until, self._capped.until, self._counts
+            self.watermark,
+            self.open_block,
+            self._evicted_until,
+            self._capped.until,
+            self._counts,
+            self.jumps,
         )
 
     @property
@@ -180,7 +197,7 @@ class SessionWindow:
                     and key not in several
                     and key not in capped
                 ):
-                    place = place or Place(offset, watermark, open_block)
+                    place = place or Place(offset, watermark, open_block, self.jumps)
                     times = NO_TIMES.__copy__()
                     times.append(time)
                     session = OpenSession(key, open_block, times, text, NONE, NONE, place)
@@ -250,10 +267,27 @@ class SessionWindow:
             self._open.remove(session)
         return sorted({session.key for session in dropped})
 
-    def note(self, advance: IdleAdvance) -> None:
-        """Put out, before all that comes of it, that the watermark is about to follow others."""
+    def reset(self, watermark: int) -> None:
+        """Move the watermark (ms) to another time, be it an earlier one, and open its block.
+
+        Sessions stay open: those of later blocks wait for them again.
+        """
         self._close_over()
-        self._output.append(advance)
+        self.watermark = watermark
+        self.open_block = self._blocks.block_of(watermark)
+        self.jumps = ()
+        if self._evicted_until is not None and self._evicted_until > watermark:
+            self._evicted_until = None
+        self._turn = AT_ONCE
+
+    def place(self, offset: int) -> Place:
+        """Return an offset of the log and what is known where it stands now."""
+        return Place(offset, self.watermark, self.open_block, self.jumps)
+
+    def note(self, decision: IdleAdvance | ClockRefusal) -> None:
+        """Put out, before all that comes of it, what the log alone does not decide."""
+        self._close_over()
+        self._output.append(decision)
 
     def take_output(self) -> list[Output]:
         """Return closed sessions, ended blocks and advances since the last call, in order."""
@@ -372,7 +406,7 @@ class SessionWindow:
 
     def _begin_session(self, key: str, time: int, offset: int) -> OpenSession:
         """A session without a click yet."""
-        place = self.reads_from or Place(offset, self.watermark, self.open_block)
+        place = self.reads_from or self.place(offset)
         session = OpenSession(key, self._blocks.block_of(time), array("q"), b"", reads_from=place)
         for other in self.sessions_of(key):
             session.read_from(other.reads_from)

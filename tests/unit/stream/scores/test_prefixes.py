@@ -4,8 +4,8 @@ import json
 
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.forgetting import Forgotten, forget_request
-from ader_stream.stream.scores.idle_advances import LoggedAdvance
 from ader_stream.stream.scores.prefixes import PrefixFollower
+from ader_stream.stream.scores.sessionizer_decisions import LoggedDecision
 from ader_stream.stream.sessions.outputs import IdleAdvance
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeRecord
@@ -126,7 +126,7 @@ def test_a_new_owner_knows_what_is_held() -> None:
 
 def follow(following: PrefixFollower, *advances: tuple[int, int]) -> None:
     """Tell advances (next offset, watermark), each logged at ten times its next offset."""
-    logged = [LoggedAdvance(IdleAdvance(*one), 10 * one[0]) for one in advances]
+    logged = [LoggedDecision(IdleAdvance(*one), 10 * one[0]) for one in advances]
     following.follow(logged, logged[-1].offset + 1)
 
 

@@ -10,10 +10,10 @@ from ader_stream.stream.forgetting import Forgotten, forget_request
 from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.scores.idle_advances import IdleAdvances
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask
 from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score, read_scores
+from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
 from ader_stream.types import BlockRule, Counts, IntakeRule, Recommendation, SessionRule, Target
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 
@@ -42,7 +42,7 @@ class Worker:
             TOPICS,
             PrefixFollower(ClickDecoder(ClickFormat()), *rules),
             Answers(self._score, self._tell, self._recommend if recommends else None),
-            IdleAdvances(kafka, TOPICS, 500, lambda _: 0) if follows else None,
+            SessionizerDecisions(kafka, TOPICS, 500, 0, lambda _: 0) if follows else None,
         )
 
     def start(self, next_offset: int = 0, metadata: str = "") -> int:

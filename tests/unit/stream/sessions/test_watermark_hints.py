@@ -7,14 +7,15 @@ from tests.fakes import FakeKafka
 TOPICS = Topics("ader")
 
 
-def test_hints_are_merged_by_maximum() -> None:
+def test_the_highest_hint_that_can_be_true_counts() -> None:
     kafka = FakeKafka()
     hints = WatermarkHints(kafka, TOPICS)
     for partition, stream_time in enumerate([5, 9, 7]):
         hints.tell(partition, stream_time)
     hints._producer.flush(1)
     hints.hear()
-    assert hints.highest == 9
+    assert hints.highest(limit=100) == 9
+    assert hints.highest(limit=8) == 7
 
 
 def test_a_stream_time_is_told_when_it_is_news_and_once_a_second_at_most() -> None:
@@ -32,4 +33,4 @@ def test_a_hint_that_cannot_be_read_is_passed_over() -> None:
     kafka.append(TOPICS.watermarks, b"\xff", "0", [])
     hints = WatermarkHints(kafka, TOPICS)
     hints.hear()
-    assert hints.highest is None
+    assert hints.highest(limit=100) is None

@@ -6,13 +6,15 @@ from confluent_kafka import KafkaError, KafkaException
 from ader_stream.errors import NotYetError
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.scores.idle_advances import PATIENCE_SECONDS, IdleAdvances
+from ader_stream.stream.scores.sessionizer_decisions import PATIENCE_SECONDS, SessionizerDecisions
 from ader_stream.stream.sessions.outputs import IdleAdvance
 from tests.fakes import Clock, FakeKafka, FakeRecord
 
 TOPICS = Topics("ader")
 PAUSE = 30_000
 PARTITION = 2
+MAX_AHEAD = 60_000
+NOW = 100 * PAUSE
 
 
 class Sessionizer:
@@ -49,8 +51,10 @@ def sessionizer(kafka: FakeKafka) -> Sessionizer:
 
 
 @pytest.fixture
-def advances(kafka: FakeKafka, sessionizer: Sessionizer, clock: Clock) -> IdleAdvances:
-    advances = IdleAdvances(kafka, TOPICS, PAUSE, sessionizer.place, clock)
+def advances(kafka: FakeKafka, sessionizer: Sessionizer, clock: Clock) -> SessionizerDecisions:
+    advances = SessionizerDecisions(
+        kafka, TOPICS, PAUSE, MAX_AHEAD, sessionizer.place, clock, lambda: NOW / 1000
+    )
     advances.follow(PARTITION, 0)
     return advances
 
@@ -59,7 +63,7 @@ def click(offset: int, timestamp: int = 0) -> FakeRecord:
     return FakeRecord(b"{}", partition=PARTITION, offset=offset, timestamp=timestamp)
 
 
-def is_readable(advances: IdleAdvances, *records: FakeRecord) -> bool:
+def is_readable(advances: SessionizerDecisions, *records: FakeRecord) -> bool:
     try:
         advances.check_readable(records)
     except NotYetError as error:
@@ -69,7 +73,7 @@ def is_readable(advances: IdleAdvances, *records: FakeRecord) -> bool:
 
 
 def test_advances_are_heard_once_with_their_place(
-    advances: IdleAdvances, sessionizer: Sessionizer
+    advances: SessionizerDecisions, sessionizer: Sessionizer
 ) -> None:
     sessionizer.log("BlockEnd", block=0, clicks=1, sessions=1, late=0)
     at = sessionizer.advance(5, 700)
@@ -78,7 +82,7 @@ def test_advances_are_heard_once_with_their_place(
 
 
 def test_reading_goes_on_where_it_is_told_to(
-    advances: IdleAdvances, sessionizer: Sessionizer
+    advances: SessionizerDecisions, sessionizer: Sessionizer
 ) -> None:
     sessionizer.advance(5, 700)
     at = sessionizer.advance(6, 800)
@@ -87,7 +91,7 @@ def test_reading_goes_on_where_it_is_told_to(
 
 
 def test_where_the_topic_was_trimmed_reading_begins_at_its_first_record(
-    kafka: FakeKafka, advances: IdleAdvances, sessionizer: Sessionizer
+    kafka: FakeKafka, advances: SessionizerDecisions, sessionizer: Sessionizer
 ) -> None:
     sessionizer.advance(5, 700)
     at = sessionizer.advance(6, 800)
@@ -97,7 +101,7 @@ def test_where_the_topic_was_trimmed_reading_begins_at_its_first_record(
 
 
 def test_a_partition_that_is_given_up_is_heard_of_no_more(
-    advances: IdleAdvances, sessionizer: Sessionizer
+    advances: SessionizerDecisions, sessionizer: Sessionizer
 ) -> None:
     advances.keep([])
     sessionizer.advance(5, 700)
@@ -106,18 +110,18 @@ def test_a_partition_that_is_given_up_is_heard_of_no_more(
 
 
 def test_the_first_click_waits_until_the_sessionizer_has_passed_it(
-    advances: IdleAdvances, sessionizer: Sessionizer
+    advances: SessionizerDecisions, sessionizer: Sessionizer
 ) -> None:
     sessionizer.committed = 7
     assert not is_readable(advances, click(7))
     sessionizer.advance(7, 700)
     sessionizer.committed = 8
     assert is_readable(advances, click(7))
-    assert [advance for advance, _ in advances.take(PARTITION)[0]] == [IdleAdvance(7, 700)]
+    assert [decision for decision, _ in advances.take(PARTITION)[0]] == [IdleAdvance(7, 700)]
 
 
 def test_clicks_that_come_one_upon_the_other_wait_for_nobody(
-    advances: IdleAdvances, sessionizer: Sessionizer
+    advances: SessionizerDecisions, sessionizer: Sessionizer
 ) -> None:
     sessionizer.committed = 1
     assert is_readable(advances, click(0))
@@ -126,7 +130,7 @@ def test_clicks_that_come_one_upon_the_other_wait_for_nobody(
 
 @pytest.mark.parametrize(("timestamp", "seconds"), [(PAUSE, 0), (0, PAUSE / 1000)])
 def test_a_click_after_a_pause_of_the_log_or_of_ours_waits(
-    advances: IdleAdvances,
+    advances: SessionizerDecisions,
     sessionizer: Sessionizer,
     clock: Clock,
     timestamp: int,
@@ -142,7 +146,7 @@ def test_a_click_after_a_pause_of_the_log_or_of_ours_waits(
 
 
 def test_only_clicks_before_a_pause_are_readable(
-    advances: IdleAdvances, sessionizer: Sessionizer
+    advances: SessionizerDecisions, sessionizer: Sessionizer
 ) -> None:
     sessionizer.committed = 1
     with pytest.raises(NotYetError) as caught:
@@ -151,21 +155,21 @@ def test_only_clicks_before_a_pause_are_readable(
 
 
 def test_what_the_sessionizer_has_passed_already_waits_for_nobody(
-    advances: IdleAdvances, sessionizer: Sessionizer
+    advances: SessionizerDecisions, sessionizer: Sessionizer
 ) -> None:
     sessionizer.committed = 50
     assert is_readable(advances, *(click(at, at * PAUSE) for at in range(50)))
 
 
 def test_a_broker_that_does_not_answer_is_waited_for(
-    advances: IdleAdvances, sessionizer: Sessionizer
+    advances: SessionizerDecisions, sessionizer: Sessionizer
 ) -> None:
     sessionizer.is_away = True
     assert not is_readable(advances, click(0))
 
 
 def test_without_a_sessionizer_clicks_wait_once_and_not_for_ever(
-    advances: IdleAdvances, clock: Clock
+    advances: SessionizerDecisions, clock: Clock
 ) -> None:
     assert not is_readable(advances, click(0))
     clock.seconds += PATIENCE_SECONDS

@@ -1,8 +1,9 @@
-"""What the sessionizer has decided of idle partitions, for those who follow its rules.
+"""What the sessionizer has decided beside the log, for those who follow its rules.
 
-It alone sees that a partition has fallen silent, and logs in `sessions` by how far the watermark
-has followed the others. A click that comes after a pause therefore waits until the sessionizer has
-passed it: only then it is certain that no advance was made before it.
+It alone sees that a partition has fallen silent, and what its clock said of a click's time; an
+operator may have moved a watermark. All of that is logged in `sessions`. A click that comes after a
+pause, or that is ahead of the clock, therefore waits until the sessionizer has passed it: only then
+it is certain that every decision before it is known.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.tail import TailReader
 from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.sessions.outputs import IdleAdvance
+from ader_stream.stream.sessions.clock_bound import ClockBound
+from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
+from ader_stream.stream.sessions.window import ENDLESS
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +41,18 @@ PATIENCE_SECONDS = 15.0
 (`kafka.transaction_timeout` is 10 s), and it would read this click before it falls idle again."""
 
 
-class LoggedAdvance(NamedTuple):
-    """An advance, and its offset in the sessions topic."""
+Decision = IdleAdvance | ClockRefusal | WatermarkReset
+"""What a partition's log alone does not decide."""
 
-    advance: IdleAdvance
+DECISIONS: dict[str, type[Decision]] = {
+    kind.__name__: kind for kind in (IdleAdvance, ClockRefusal, WatermarkReset)
+}
+
+
+class LoggedDecision(NamedTuple):
+    """A decision, and its offset in the sessions topic."""
+
+    decision: Decision
     offset: int
 
 
@@ -54,7 +65,7 @@ class _Followed:
     heard_to
         Offset of the sessions topic before which everything was read.
     known_until
-        Offset of the clicks topic: every advance before a click below it was heard of.
+        Offset of the clicks topic: every decision before a click below it was heard of.
     passed
         Offset before which the sessionizer had committed, when that was beyond the click that
         waits, and the end of the sessions topic then.
@@ -67,7 +78,7 @@ class _Followed:
     """
 
     heard_to: int
-    new: deque[LoggedAdvance] = field(default_factory=deque)
+    new: deque[LoggedDecision] = field(default_factory=deque)
     known_until: int = -1
     passed: tuple[int, int] | None = None
     last_at: float | None = None
@@ -77,13 +88,16 @@ class _Followed:
     given_up_at: int | None = None
 
 
-class IdleAdvances:
-    """Reads the advances of the partitions that a worker follows.
+class SessionizerDecisions:
+    """Reads the decisions of the partitions that a worker follows.
 
     Parameters
     ----------
     pause
         ms without a click after which the sessionizer is waited for: less than its idle time-out.
+        None: it never calls a partition idle.
+    max_ahead
+        ms by which the sessionizer lets a record's timestamp be ahead of its clock; 0: no limit.
     committed
         Returns the offset up to which the sessionizer has committed a partition of the clicks
         topic, negative before its first commit. May raise `KafkaException`.
@@ -93,20 +107,23 @@ class IdleAdvances:
         self,
         clients: KafkaClients,
         topics: Topics,
-        pause: int,
+        pause: int | None,
+        max_ahead: int,
         committed: Callable[[int], int],
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._clients = clients
         self._topic = topics.sessions
-        self._pause = pause
+        self._pause = ENDLESS if pause is None else pause
+        self._bound = ClockBound(max_ahead // 2, wall_clock)  # clocks of two hosts differ
         self._committed = committed
         self._clock = clock
         self._reader = TailReader(clients)
         self._followed: dict[int, _Followed] = {}
 
     def follow(self, partition: int, start: int) -> None:
-        """Read a partition's advances from an offset of the sessions topic on, or its first."""
+        """Read a partition's decisions from an offset of the sessions topic on, or its first."""
         self.keep(self._followed.keys() - {partition})
         first, _ = offset_range(self._clients, self._topic, partition)
         start = max(first, start)
@@ -121,7 +138,7 @@ class IdleAdvances:
         if gone:
             self._reader.leave([TopicPartition(self._topic, p) for p in gone])
 
-    def take(self, partition: int) -> tuple[list[LoggedAdvance], int]:
+    def take(self, partition: int) -> tuple[list[LoggedDecision], int]:
         """Return what was heard since the last call, and the offset from which to hear more."""
         self._hear()
         followed = self._followed[partition]
@@ -130,7 +147,7 @@ class IdleAdvances:
         return new, followed.heard_to
 
     def check_readable(self, batch: Sequence[Record]) -> None:
-        """Say whether every advance before these clicks of one partition is known.
+        """Say whether every decision before these clicks of one partition is known.
 
         Raises
         ------
@@ -140,7 +157,7 @@ class IdleAdvances:
         followed = self._followed[batch[0].partition()]
         for record in batch:
             offset = record.offset()
-            if self._comes_after_a_pause(record, followed) and offset >= followed.known_until:
+            if self._may_be_decided_upon(record, followed) and offset >= followed.known_until:
                 self._wait_for_sessionizer(record.partition(), offset, followed)
             followed.last_timestamp = record.timestamp()[1]
             followed.last_at = self._clock()
@@ -149,8 +166,15 @@ class IdleAdvances:
         """Stop reading."""
         self._reader.close()
 
+    def _may_be_decided_upon(self, record: Record, followed: _Followed) -> bool:
+        """Whether the sessionizer may have decided something at this record."""
+        written_at = record.timestamp()[1]
+        return written_at > self._bound.limit() or self._comes_after_a_pause(record, followed)
+
     def _comes_after_a_pause(self, record: Record, followed: _Followed) -> bool:
         """By the clock where clicks are read as they come, by the log where they lie there."""
+        if self._pause == ENDLESS:
+            return False
         if followed.last_at is None or record.offset() == followed.waits_for:
             return True
         return (
@@ -204,8 +228,8 @@ class IdleAdvances:
             if followed is None:  # fetched just before it was given up
                 continue
             followed.heard_to = max(followed.heard_to, record.offset() + 1)
-            if advance := _advance_in(record):
-                followed.new.append(LoggedAdvance(advance, record.offset()))
+            if decision := _decision_in(record):
+                followed.new.append(LoggedDecision(decision, record.offset()))
         for message in messages:
             error = message.error()
             followed = self._followed.get(cast("int", message.partition()))
@@ -227,14 +251,15 @@ def place_of_sessionizer(clients: KafkaClients, topics: Topics) -> Callable[[int
     return committed
 
 
-def _advance_in(record: Record) -> IdleAdvance | None:
-    """Return a record's advance; those of other types are not decoded."""
+def _decision_in(record: Record) -> Decision | None:
+    """Return a record's decision; those of other types are not decoded."""
     headers = record.headers()
-    if type_of(headers) != "IdleAdvance":
+    kind = DECISIONS.get(type_of(headers))
+    if kind is None:
         return None
     try:
         _, value = decode(record.value(), headers)
     except DecodeError as error:
-        log.warning("an advance that cannot be read is passed over", reason=str(error))
+        log.warning("a decision that cannot be read is passed over", reason=str(error))
         return None
-    return IdleAdvance(value["next_offset"], value["watermark"])
+    return kind(**{name: value[name] for name in kind._fields})
