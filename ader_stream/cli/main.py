@@ -26,6 +26,7 @@ COMMANDS = {
     "sessions": "What the sessionizer has closed.",
     "settings": "Every setting: variable, default, meaning.",
     "topics": "Create and check the topics.",
+    "watermark": "How far event time has come, and how to correct it.",
 }
 """Command → what it does. `NAME` stands in ``ader_stream.cli.NAME``, which is loaded when the
 command is used, not for help: torch alone costs seconds."""

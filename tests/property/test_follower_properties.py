@@ -41,6 +41,12 @@ def is_open(intake: Intake) -> list[tuple[str, int, list[int], list[str]]]:
     return sorted((s.key, s.block, s.times, s.items) for s in intake.window.open_sessions())
 
 
+def decision(kind: type[Decision], offset: int, watermark: int) -> Decision:
+    if kind is WatermarkReset:
+        return WatermarkReset(offset, watermark, BLOCKS.block_of(watermark))
+    return IdleAdvance(offset, watermark)
+
+
 def is_certain(written: Written) -> bool:
     """Whether nothing can refuse a click."""
     record, at, is_ahead = written
@@ -93,7 +99,7 @@ def test_a_follower_takes_every_click_once_as_the_sessionizer_does_wherever_it_w
                 sessionizer.follow(watermark, offset)
             else:
                 continue
-            decide(kind(offset, watermark))
+            decide(decision(kind, offset, watermark))
         if sessionizer.held and data.draw(st.booleans()):
             sessionizer.window.take_output()
             if sessionizer.settle(offset):

@@ -82,6 +82,11 @@ class _PartitionProgress:
     reached: int | None = None
     ends: dict[int, int] = field(default_factory=dict)  # block → offset behind its BlockEnd
 
+    def reset(self, open_block: int) -> None:
+        """Take note that this block and those after it end again."""
+        self.reached = open_block - 1
+        self.ends = {block: at for block, at in self.ends.items() if block < open_block}
+
 
 class BlockFeed:
     """Reads the sessions topic and gives out complete blocks, in order.
@@ -212,12 +217,15 @@ class BlockFeed:
             self._progress[message.partition() or 0].is_at_end = error is not None
 
     def _take(self, record: Record) -> None:
-        if type_of(record.headers()) == "BlockEnd":
+        kind, progress = type_of(record.headers()), self._progress[record.partition()]
+        if kind == "BlockEnd":
             _, end = decode(record.value(), record.headers())
-            progress = self._progress[record.partition()]
             progress.reached = end["block"]
             progress.ends[end["block"]] = record.offset() + 1
             self._sessions[end["block"]] += end["sessions"]
+        elif kind == "WatermarkReset":
+            _, reset = decode(record.value(), record.headers())
+            progress.reset(reset["open_block"])
 
     def _require_same_topic(self) -> None:
         if self._topic_id and id_of_topic(self._clients.admin(), self._topic) != self._topic_id:

@@ -41,10 +41,11 @@ class ClockRefusal(NamedTuple):
 
 
 class WatermarkReset(NamedTuple):
-    """An operator has moved the watermark (ms), before the click at `next_offset`."""
+    """An operator has moved the watermark (ms) and the open block before the click at an offset."""
 
     next_offset: int
     watermark: int
+    open_block: int
 
 
 Output = OpenSession | BlockEnd | IdleAdvance | ClockRefusal

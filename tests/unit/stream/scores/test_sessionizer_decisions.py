@@ -7,7 +7,7 @@ from ader_stream.errors import NotYetError
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.sessionizer_decisions import PATIENCE_SECONDS, SessionizerDecisions
-from ader_stream.stream.sessions.outputs import IdleAdvance
+from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
 from tests.fakes import Clock, FakeKafka, FakeRecord
 
 TOPICS = Topics("ader")
@@ -159,6 +159,37 @@ def test_what_the_sessionizer_has_passed_already_waits_for_nobody(
 ) -> None:
     sessionizer.committed = 50
     assert is_readable(advances, *(click(at, at * PAUSE) for at in range(50)))
+
+
+@pytest.mark.parametrize(("ahead", "waits"), [(MAX_AHEAD // 2, False), (MAX_AHEAD // 2 + 1, True)])
+def test_a_click_whose_record_is_ahead_of_the_clock_waits(
+    advances: SessionizerDecisions, sessionizer: Sessionizer, ahead: int, waits: bool
+) -> None:
+    sessionizer.committed = 1
+    assert is_readable(advances, click(0, NOW + ahead - 1))
+    assert is_readable(advances, click(1, NOW + ahead)) is not waits
+    sessionizer.committed = 2
+    assert is_readable(advances, click(1, NOW + ahead))
+
+
+def test_where_no_partition_is_called_idle_a_pause_waits_for_nobody(
+    kafka: FakeKafka, sessionizer: Sessionizer, clock: Clock
+) -> None:
+    heartbeats_only = SessionizerDecisions(
+        kafka, TOPICS, None, MAX_AHEAD, sessionizer.place, clock, lambda: NOW / 1000
+    )
+    heartbeats_only.follow(PARTITION, 0)
+    assert is_readable(heartbeats_only, click(0), click(1, PAUSE))
+    assert not is_readable(heartbeats_only, click(2, NOW + MAX_AHEAD))
+
+
+def test_every_kind_of_decision_is_heard(
+    advances: SessionizerDecisions, sessionizer: Sessionizer
+) -> None:
+    sessionizer.log("ClockRefusal", offset=5)
+    sessionizer.log("WatermarkReset", next_offset=6, watermark=7, open_block=0)
+    decisions = [decision for decision, _ in advances.take(PARTITION)[0]]
+    assert decisions == [ClockRefusal(5), WatermarkReset(6, 7, 0)]
 
 
 def test_a_broker_that_does_not_answer_is_waited_for(

@@ -6,8 +6,8 @@ from ader_stream.errors import OffsetError, TopicError
 from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
-from ader_stream.stream.sessions.session_records import encode_outputs
+from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd, WatermarkReset
+from ader_stream.stream.sessions.session_records import encode_decision, encode_outputs
 from tests.fakes import FakeKafka
 
 TOPIC = "sessions"
@@ -51,6 +51,21 @@ def session(key: str, block: int, *times: int) -> OpenSession:
 def keys(block: TrainingBlock | None) -> list[str]:
     assert block is not None
     return list(block.sessions.keys())
+
+
+def test_blocks_that_end_again_after_a_reset_are_given_out_with_all_that_belongs_to_them(
+    kafka: FakeKafka,
+) -> None:
+    waiting = feed(kafka, partitions=1)
+    write(kafka, 0, end(-1), session("a", 0), end(0), end(1), end(2))
+    value, headers = encode_decision(0, WatermarkReset(5, 100, 1))
+    kafka.append(TOPIC, value, "0", headers, 0)
+    waiting.poll(0)
+    assert waiting.waiting() == [0]
+    write(kafka, 0, session("b", 1), end(1))
+    waiting.poll(0)
+    assert keys(waiting.next_block(1)) == ["a"]
+    assert keys(waiting.next_block(1)) == ["b"]
 
 
 def test_a_block_is_complete_when_every_partition_has_ended_it(kafka: FakeKafka) -> None:

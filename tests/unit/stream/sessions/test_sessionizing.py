@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from ader_stream.errors import AderError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
@@ -29,6 +30,7 @@ TOPICS = Topics("ader")
 PARTITION = 2
 GAP = 100
 INTAKE = IntakeRule(max_jump=10_000, confirmations=2, held_offsets=10, event_ids=5)
+NOW = 10_000_000
 FAR = 20_500
 
 
@@ -47,7 +49,7 @@ class Sessionizer:
         self._producer = FakeProducer(kafka)
         self.next_offset = 0
         self.task = SessionizerTask(
-            PARTITION, kafka, TOPICS, decoder, rules, Metrics(registry), idling
+            PARTITION, kafka, TOPICS, decoder, rules, Metrics(registry), idling, lambda: NOW / 1000
         )
 
     def restore(
@@ -530,6 +532,83 @@ def test_a_partition_tells_the_others_how_far_it_has_come(
     hints._producer.flush(1)
     hints.hear()
     assert hints.highest(limit=2000) == 1234
+
+
+def test_quarantined_clicks_are_taken_where_the_log_has_come_to_rest(
+    kafka: FakeKafka, clock: Clock, idler: Sessionizer
+) -> None:
+    idler.process(click("a", 10), click("b", FAR, offset=1))
+    idler.commit()
+    clock.seconds = 60.0
+    idler.task.tick(is_at_end=True)
+    idler.commit()
+    assert keys_of(kafka) == [["a"]]
+    assert not Sessionizer(kafka, CollectorRegistry()).restore().task._intake.held
+
+
+def test_a_hint_that_is_ahead_of_the_clock_is_not_followed(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
+) -> None:
+    idler.process(click("a", 10))
+    idler.commit()
+    tell(kafka, hints, NOW + INTAKE.max_ahead + 1)
+    clock.seconds = 60.0
+    idler.task.tick(is_at_end=True)
+    assert not idler.task.is_dirty()
+
+
+def test_a_partition_that_waits_for_event_time_says_so_once(
+    clock: Clock, idler: Sessionizer
+) -> None:
+    idler.process(click("a", 10))
+    with capture_logs() as lines:
+        for clock.seconds in (60.0, 70.0):
+            idler.task.tick(is_at_end=True)
+    assert [line["open_sessions"] for line in lines] == [1]
+
+
+# --- clocks
+
+
+def written_click(key: str, time: int, offset: int, timestamp: int) -> FakeRecord:
+    value = {"session": key, "item": "x", "time": time, "id": f"{offset}"}
+    return FakeRecord(
+        json.dumps(value).encode(), partition=PARTITION, offset=offset, timestamp=timestamp
+    )
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_clicks_ahead_of_their_records_are_refused_among_any_number_of_others(
+    kafka: FakeKafka, sessionizer: Sessionizer, count: int
+) -> None:
+    good = [written_click(f"v{n}", NOW + n, n, NOW) for n in range(count)]
+    bad = written_click("bad", NOW + INTAKE.max_ahead + 1, count, NOW)
+    sessionizer.process(*good, bad, written_click("w", NOW + count, count + 1, NOW))
+    sessionizer.commit()
+    assert [v["offset"] for _, _, v in written(kafka, TOPICS.dead_letters)] == [count]
+    assert sessionizer.task._window.watermark == NOW + count
+
+
+def test_what_the_clock_refuses_is_logged_with_the_sessions(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    future = NOW + INTAKE.max_ahead + 1
+    sessionizer.process(written_click("a", NOW, 0, NOW), written_click("b", future, 1, future))
+    sessionizer.commit()
+    assert [v["reason"] for _, _, v in written(kafka, TOPICS.dead_letters)] == ["future"]
+    refusals = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "ClockRefusal"]
+    assert refusals == [{"partition": PARTITION, "offset": 1}]
+
+
+def test_a_heartbeat_ahead_of_its_record_is_believed_in_part_and_counted(
+    kafka: FakeKafka, registry: CollectorRegistry, sessionizer: Sessionizer
+) -> None:
+    headers = [(WATERMARK_HEADER, str(2 * NOW).encode())]
+    beat = FakeRecord(headers=headers, partition=PARTITION, offset=1, timestamp=NOW)
+    sessionizer.process(written_click("a", NOW, 0, NOW), beat)
+    assert sessionizer.task._window.watermark == NOW + INTAKE.max_ahead
+    capped = sample(registry, "ader_heartbeats_capped_total", partition=PARTITION)
+    assert capped == 1
 
 
 # --- forgetting
