@@ -114,7 +114,7 @@ CLOSED_EARLY = Metric(
     Counter,
     "ader_sessions_closed_early_total",
     "sessions",
-    "Sessions closed at a bound: clicks, age, or the number of open ones.",
+    "Sessions closed at a bound (clicks, age, open ones), or by a change of the rules.",
     ("partition", "bound"),
 )
 BLOCKS = Metric(Counter, "ader_block_ends_total", "blocks", "Block ends written.", ("partition",))

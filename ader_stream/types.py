@@ -73,24 +73,102 @@ class Click(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class BlockRule:
-    """Block n holds event times ``[origin + n·length, origin + (n+1)·length)``.
+class BlockChange:
+    """From a block on, blocks end where another grid has its lines.
 
-    >>> rule = BlockRule(origin=0, length=100)
-    >>> rule.block_of(199), rule.start(2)
-    (1, 200)
+    Parameters
+    ----------
+    first_block
+        The first block that does: it begins where the one before ends, be that between two lines.
+    start
+        Event time (ms) at which it begins.
+    origin, length
+        Of the grid, ms: its lines are ``origin + n·length``.
     """
 
+    first_block: int
+    start: int
     origin: int
     length: int
 
     def block_of(self, time: int) -> int:
+        """The block that holds an event time (ms) from `start` on."""
+        return self.first_block + self._line_before(time) - self._line_before(self.start)
+
+    def start_of(self, block: int) -> int:
+        """The first event time (ms) of a block from `first_block` on."""
+        if block == self.first_block:
+            return self.start
+        line = self._line_before(self.start) + block - self.first_block
+        return self.origin + line * self.length
+
+    def _line_before(self, time: int) -> int:
+        return (time - self.origin) // self.length
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRule:
+    """Block n holds event times ``[origin + n·length, origin + (n+1)·length)``, up to a change.
+
+    A change keeps the numbers of the blocks before it, and the numbers after it go on from there:
+    none is given twice.
+
+    Parameters
+    ----------
+    origin, length
+        Of the first grid, ms.
+    changes
+        In order.
+
+    >>> rule = BlockRule(origin=0, length=100)
+    >>> rule.block_of(199), rule.start(2)
+    (1, 200)
+    >>> rule = rule.changed(first_block=2, origin=0, length=700)
+    >>> [(rule.start(block), rule.start(block + 1)) for block in (1, 2, 3)]
+    [(100, 200), (200, 700), (700, 1400)]
+    """
+
+    origin: int
+    length: int
+    changes: tuple[BlockChange, ...] = ()
+
+    @property
+    def grids(self) -> list[BlockRule]:
+        """Every grid alone, the newest one last."""
+        changed = [BlockRule(change.origin, change.length) for change in self.changes]
+        return [BlockRule(self.origin, self.length), *changed]
+
+    @property
+    def grid(self) -> BlockRule:
+        """The newest grid alone."""
+        return self.grids[-1]
+
+    def block_of(self, time: int) -> int:
         """The block that holds an event time (ms)."""
+        for change in reversed(self.changes):
+            if time >= change.start:
+                return change.block_of(time)
         return (time - self.origin) // self.length
 
     def start(self, block: int) -> int:
         """The first event time (ms) of a block; also the end of the one before."""
+        for change in reversed(self.changes):
+            if block >= change.first_block:
+                return change.start_of(block)
         return self.origin + block * self.length
+
+    def length_of(self, block: int) -> int:
+        """Event time (ms) in a block."""
+        return self.start(block + 1) - self.start(block)
+
+    def changed(self, first_block: int, origin: int, length: int) -> BlockRule:
+        """Return the same rule up to a block, and another grid from its start on.
+
+        A change that was to come there, or later, comes to nothing.
+        """
+        kept = tuple(change for change in self.changes if change.first_block < first_block)
+        change = BlockChange(first_block, self.start(first_block), origin, length)
+        return BlockRule(self.origin, self.length, (*kept, change))
 
 
 @dataclass(frozen=True, slots=True)

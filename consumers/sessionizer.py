@@ -41,6 +41,7 @@ def run(settings: Settings) -> None:
         settings.session_rule,
         settings.intake_rule,
         settings.refusal_rule,
+        settings.rules,
     )
     clients.check_reachable()
     grow_topics(clients.admin(), topics)

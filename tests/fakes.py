@@ -161,7 +161,9 @@ class FakeAdmin:
     def describe_topics(self, topics: TopicCollection) -> dict[str, Future[Any]]:
         described: Future[Any] = Future()
         [name] = topics.topic_names
-        described.set_result(SimpleNamespace(topic_id=self.kafka.topic_ids.get(name, name)))
+        partitions = range(self.kafka.partitions.get(name, 1))
+        topic_id = self.kafka.topic_ids.get(name, name)
+        described.set_result(SimpleNamespace(topic_id=topic_id, partitions=partitions))
         return {name: described}
 
     def delete_records(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, Future[Any]]:

@@ -13,7 +13,7 @@ import click
 
 from ader_stream.cli.options import json_option, kafka_options
 from ader_stream.errors import InputError
-from ader_stream.settings import Settings, parse_instant
+from ader_stream.settings import Settings
 from ader_stream.stream.dead_letters.letters import (
     Letter,
     LetterFilter,
@@ -23,6 +23,7 @@ from ader_stream.stream.dead_letters.letters import (
 )
 from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_mended, refused_at
 from ader_stream.stream.dead_letters.sending_back import DeadLetterReplay, ReplayReport
+from ader_stream.times import parse_instant
 from ader_stream.types import DEAD_LETTER_REASONS
 
 

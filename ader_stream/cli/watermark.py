@@ -10,9 +10,9 @@ import click
 from ader_stream.cli.options import json_option, kafka_options
 from ader_stream.errors import SettingsError
 from ader_stream.settings import Settings
-from ader_stream.settings.units import parse_instant
 from ader_stream.stream.kafka.topics import check_topics
 from ader_stream.stream.sessions.watermark_reset import EventTime, event_times, reset_watermark
+from ader_stream.times import parse_instant
 
 
 @click.group()

@@ -66,7 +66,7 @@ class FolderDataset:
         lines = read_lines(file)
         keys = [key for key, _ in lines]
         try:
-            times = spread(keys, self._rule.start(number), self._rule.length, self._gap)
+            times = spread(keys, self._rule.start(number), self._rule.length_of(number), self._gap)
         except SettingsError as error:
             raise SettingsError(f"{file}: {error}") from None
         return [Click(key, item, time) for (key, item), time in zip(lines, times, strict=True)]

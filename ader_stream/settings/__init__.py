@@ -8,7 +8,6 @@ environment; the environment wins over the file, the command line over both. The
 from ader_stream.settings.environment import kafka_image, worker_environment
 from ader_stream.settings.groups import KafkaSettings
 from ader_stream.settings.load import describe_settings, load_settings
-from ader_stream.settings.units import parse_duration, parse_instant
 from ader_stream.settings.whole import Settings
 
 __all__ = [
@@ -17,7 +16,5 @@ __all__ = [
     "describe_settings",
     "kafka_image",
     "load_settings",
-    "parse_duration",
-    "parse_instant",
     "worker_environment",
 ]

@@ -1,55 +1,13 @@
-"""Durations, points in time and names of fields, as people write them."""
+"""Durations, points in time and names of fields, as settings have them."""
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
 from ader_stream.stream.clicks.fields import path_of
-from ader_stream.types import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
-
-_UNITS = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
-
-
-def parse_duration(value: object) -> int:
-    """Read a duration as milliseconds.
-
-    >>> parse_duration("1.5s"), parse_duration("7d")
-    (1500, 604800000)
-
-    Raises
-    ------
-    ValueError
-        If it is negative or has no known unit.
-    """
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*(ms|s|m|h|d|w)", str(value).strip())
-    if not match:
-        expected = "a number and one of ms, s, m, h, d, w, not negative: 500ms, 30m, 7d"
-        raise ValueError(f"expected {expected}")
-    return round(float(match[1]) * _UNITS[match[2]])
-
-
-def parse_instant(value: object) -> int:
-    """Read a point in time, ISO 8601 or whole milliseconds since 1970, as milliseconds.
-
-    >>> parse_instant("1970-01-02T00:00:00Z"), parse_instant(12)
-    (86400000, 12)
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
-    if re.fullmatch(r"-?\d{1,15}", str(value)):
-        return int(str(value))
-    try:
-        instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
-        raise ValueError("expected ISO 8601 or ms since 1970: 2024-01-01T00:00:00Z") from None
-    return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
+from ader_stream.times import parse_duration, parse_instant
 
 
 def check_field_name(name: str) -> str:

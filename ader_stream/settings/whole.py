@@ -32,6 +32,8 @@ from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Trust
 from ader_stream.stream.models.signing import Signer, read_signer, read_trusted
+from ader_stream.stream.sessions.rules import PARTITIONS, RULES
+from ader_stream.times import duration_text, instant_text, parse_duration, parse_instant
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 
@@ -142,6 +144,26 @@ class Settings(BaseSettings):
             for name, value in settings.model_dump().items()
             if isinstance(value, int)
         }
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """Settings that decide the sessions, as they are written: what a partition's state names.
+
+        The number of partitions is added where it is known.
+        """
+        named = [name for name, rule in RULES.items() if rule.is_named and name != PARTITIONS]
+        return {name: self._as_written(name) for name in named} | {
+            "clicks.topic": self.topics.clicks
+        }
+
+    def _as_written(self, setting: str) -> str:
+        group, name = setting.split(".")
+        values = getattr(self, group)
+        readers = {getattr(one, "func", None) for one in type(values).model_fields[name].metadata}
+        value = getattr(values, name)
+        if parse_duration in readers:
+            return duration_text(value)
+        return instant_text(value) if parse_instant in readers else str(value)
 
     @property
     def intake_rule(self) -> IntakeRule:

@@ -61,6 +61,12 @@ class PlainSessions:
         self._close()
         self._evict_surplus()
 
+    def change_rule(self, rule: SessionRule) -> None:
+        """Go on by another rule of the same gap: what its bounds do not allow closes."""
+        self._rule = rule
+        if self._watermark is not None:
+            self._evict_surplus()
+
     @property
     def watermark(self) -> int | None:
         """Event time (ms) that has passed."""

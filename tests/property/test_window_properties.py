@@ -114,14 +114,21 @@ def closed(log: Log, rule: BlockRule) -> Log:
     return [*log, rule.start(rule.block_of(last) + 4)]
 
 
-def copied(window: SessionWindow, rule: BlockRule, session_rule: SessionRule) -> SessionWindow:
-    """Another process's window, from what the changelog keeps of this one."""
-    state = window.state
+def copied(
+    window: SessionWindow,
+    rule: BlockRule,
+    session_rule: SessionRule,
+    before: SessionRule | None = None,
+) -> SessionWindow:
+    """Another process's window, from what the changelog keeps of this one, which had a rule."""
+    state = deepcopy(window.state)
+    if before:
+        state.keep_closed(before.gap)
     kept = [
         OpenSession(s.key, s.block, s.times[:], s.texts, {**s.carried}, is_full=s.is_full)
         for s in window.open_sessions()
     ]
-    return SessionWindow(rule, session_rule, deepcopy(state), reversed(kept))
+    return SessionWindow(rule, session_rule, state, reversed(kept))
 
 
 @settings(max_examples=300)
@@ -268,6 +275,83 @@ def test_cuts_and_restarts_change_nothing(
     whole = run(log, rule, session_rule)
     assert found.outputs == whole.outputs
     assert found.refused == whole.refused
+
+
+@settings(max_examples=300)
+@given(log=logs(), rule=blocks, data=st.data())
+def test_other_bounds_hold_from_the_offset_on_at_which_they_change(
+    log: Log, rule: BlockRule, data: st.DataObject
+) -> None:
+    drawn = data.draw(st.lists(st.tuples(st.integers(0, len(log)), either), min_size=1, max_size=4))
+    changes, session_rule = dict(drawn), data.draw(either)
+    found, window = Run(), SessionWindow(rule, session_rule)
+    expected = PlainSessions(rule, session_rule)
+    for offset, record in enumerate(closed(log, rule)):
+        if session_rule := changes.get(offset):
+            window = copied(window, rule, session_rule)
+            expected.change_rule(session_rule)
+        found.take(window, [record], offset)
+        expected.take(record, offset)
+        assert sorted(found.sessions) == sorted(expected.sessions)
+        assert found.refused == expected.refused
+
+
+any_gap = st.builds(
+    SessionRule,
+    st.sampled_from([1, GAP, 24]),
+    st.sampled_from([0, 3, 12]),
+    max_age=st.just(FAR),
+    max_open=st.sampled_from([2, FAR, FAR, FAR]),
+)
+
+
+@settings(max_examples=300)
+@given(log=logs(), rule=blocks, session_rule=any_gap, data=st.data())
+def test_under_gaps_that_change_every_click_stands_in_one_session_and_each_has_one_identity(
+    log: Log, rule: BlockRule, session_rule: SessionRule, data: st.DataObject
+) -> None:
+    """A session that a shorter gap has closed never begins again in the same place.
+
+    After each change some clicks come once more, as those of a phone do that was offline.
+    """
+    offsets = st.integers(1, max(1, len(log) - 1))
+    changes = dict(data.draw(st.lists(st.tuples(offsets, any_gap), min_size=1, max_size=4)))
+    found, window, rest, offset = Run(), SessionWindow(rule, session_rule), [*log], 0
+    sent = list[Click]()
+    while rest:
+        if later := changes.pop(offset, None):
+            window = copied(window, rule, later, before=session_rule)
+            session_rule = later
+            again = data.draw(st.lists(st.integers(1, 8), min_size=1, max_size=4))
+            clicks = [sent[-back] for back in again if back <= len(sent)]
+            rest[:0] = [click._replace(item=f"{click.item}+") for click in clicks]
+        record = rest.pop(0)
+        sent += [record] if isinstance(record, Click) else []
+        found.take(window, [record], offset)
+        offset += 1
+    found.take(window, closed([*log, 0], rule)[-1:], offset)
+    items = [item for session in found.sessions for _, item, _ in session.clicks]
+    assert sorted(items) == sorted(click.item for click in sent)
+    identities = Counter((session.key, session.block, session.first) for session in found.sessions)
+    assert all(count == 1 for count in identities.values())
+
+
+@given(log=logs(), rule=blocks, session_rule=carrying, data=st.data())
+def test_where_keys_mean_something_else_no_session_holds_clicks_of_before_and_after(
+    log: Log, rule: BlockRule, session_rule: SessionRule, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(log)))
+    found, window = Run(), SessionWindow(rule, session_rule)
+    found.take(window, log[:cut], 0)
+    window.close_all()
+    found.take(window, closed(log, rule)[cut:], cut)
+    offsets = [[int(i[1:]) for _, i, _ in session.clicks] for session in found.sessions]
+    assert all((min(of_one) < cut) == (max(of_one) < cut) for of_one in offsets)
+    assert sorted(offset for of_one in offsets for offset in of_one) == [
+        offset for offset, record in enumerate(log) if isinstance(record, Click)
+    ]
+    identities = Counter((session.key, session.block, session.first) for session in found.sessions)
+    assert all(count == 1 for count in identities.values())
 
 
 @given(log=logs(), rule=blocks, session_rule=either, data=st.data())

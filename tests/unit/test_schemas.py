@@ -31,6 +31,7 @@ TYPES = {
     "PartitionState",
     "Recommendation",
     "Replayed",
+    "RulesChange",
     "Score",
     "Serving",
     "SessionBatch",

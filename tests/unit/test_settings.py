@@ -10,11 +10,10 @@ from ader_stream.settings import (
     describe_settings,
     kafka_image,
     load_settings,
-    parse_duration,
-    parse_instant,
     worker_environment,
 )
 from ader_stream.stream.clicks.decoder import ClickFormat
+from ader_stream.times import parse_duration, parse_instant
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 

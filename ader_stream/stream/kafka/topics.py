@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -201,13 +202,34 @@ def grow_topics(admin: AdminClient, topics: Topics) -> None:
     )
 
 
-def topic_id(admin: AdminClient, topic: str) -> str:
-    """Kafka's id of a topic: one that was deleted and made anew has another."""
+class TopicFacts(NamedTuple):
+    """What tells a topic from another one of the same name.
+
+    Parameters
+    ----------
+    id
+        Kafka's: one that was deleted and made anew has another.
+    partitions
+        How many there are.
+    """
+
+    id: str
+    partitions: int
+
+
+def describe_topic(admin: AdminClient, topic: str) -> TopicFacts:
+    """Ask what a topic is; raises TopicError if it cannot be described."""
     [future] = admin.describe_topics(TopicCollection([topic])).values()
     try:
-        return str(future.result(ADMIN_TIMEOUT).topic_id)
+        described = future.result(ADMIN_TIMEOUT)
+        return TopicFacts(str(described.topic_id), len(described.partitions))
     except KafkaException as error:
         raise TopicError(f"cannot describe {topic}: {error.args[0].str()}") from None
+
+
+def topic_id(admin: AdminClient, topic: str) -> str:
+    """Ask for Kafka's id of a topic; raises TopicError if it cannot be described."""
+    return describe_topic(admin, topic).id
 
 
 def check_configs(admin: AdminClient, topics: Topics) -> None:

@@ -10,6 +10,10 @@ SEGMENT_OFFSETS = 1_000
 """Offsets of the log that one segment covers: what a commit writes again is at most that."""
 
 
+NO_NUMBER = -1
+"""Of the segment that no offset falls into."""
+
+
 @dataclass
 class Segment:
     """What happened to the memory between two offsets of the log, in order.
@@ -65,6 +69,13 @@ class EventIds:
         segment.ids.append(event_id)
         segment.offsets.append(offset)
         self._seen.pop(event_id, None)
+
+    def forget_all(self) -> None:
+        """Forget every id: those that come are of another kind."""
+        self._seen.clear()
+        self._changed.clear()
+        self._newest = Segment(NO_NUMBER)
+        self._newest_end = 0
 
     @property
     def since(self) -> int | None:

@@ -1,7 +1,8 @@
 """What the changelog keeps of one input partition: a record for each key, and some of its own.
 
-Keys: the session key (OpenSessions); ``__partition__`` (PartitionState), ``__partition__/held/N``
-(HeldClick, N its offset), ``__partition__/ids/N`` (EventIds, N its number).
+Keys: the session key (OpenSessions); ``__partition__`` (PartitionState), ``__partition__/rules``
+(RulesChange, the last one), ``__partition__/held/N`` (HeldClick, N its offset),
+``__partition__/ids/N`` (EventIds, N its number).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ader_stream.stream.sessions.open_columns import read_plain
 from ader_stream.stream.sessions.open_session import Jump, OpenSession
 from ader_stream.stream.sessions.open_sessions import KeySessions
 from ader_stream.stream.sessions.outputs import BlockCounts
+from ader_stream.stream.sessions.rules import Rules
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.stream.sessions.session_records import carried_of, extra_of
 from ader_stream.stream.sessions.window import WindowState
@@ -29,6 +31,9 @@ from ader_stream.types import Click
 
 PARTITION_KEY = RESERVED_KEY.encode()
 """Changelog key of the partition's own state."""
+
+RULES_KEY = PARTITION_KEY + b"/rules"
+"""Changelog key of the rules that the state was made by."""
 
 READ_AT_ONCE = 20_000
 """Keys that are read side by side."""
@@ -64,6 +69,8 @@ class PartitionState:
         Offset of the clicks topic up to which all this is true; -1 before the first commit.
     topic_id
         Kafka's id of the clicks topic.
+    rules
+        Those that it was made by; empty where it does not name them.
     """
 
     window: WindowState = field(default_factory=WindowState)
@@ -73,6 +80,7 @@ class PartitionState:
     segments: list[Segment] = field(default_factory=list)
     next_offset: int = -1
     topic_id: str = ""
+    rules: Rules = field(default_factory=dict)
 
 
 def decode_partition_state(changelog: Iterable[Record]) -> PartitionState:
@@ -137,6 +145,12 @@ def encode_partition(window: WindowState, next_offset: int, topic_id: str) -> Ch
     return PARTITION_KEY, *encode("PartitionState", value)
 
 
+def encode_rules(partition: int, next_offset: int, rules: Rules) -> tuple[bytes, Headers]:
+    """Return the record that tells from which offset on rules hold."""
+    value = {"partition": partition, "next_offset": next_offset, "rules": rules}
+    return encode("RulesChange", value)
+
+
 def encode_held(offset: int, held: HeldClick, letter: DeadLetter) -> Change:
     """Return a held click's record."""
     click = held.click
@@ -183,6 +197,8 @@ def _take(state: PartitionState, key: bytes, type_name: str, value: dict[str, An
         _take_key(state, key.decode(), value)
     elif type_name == "PartitionState":
         _take_partition(state, value)
+    elif type_name == "RulesChange":
+        state.rules = value["rules"]
     elif type_name == "HeldClick":
         _take_held(state, value)
     elif type_name == "EventIds":

@@ -21,7 +21,7 @@ from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, encode
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
-from ader_stream.stream.kafka.topics import Topics, topic_id
+from ader_stream.stream.kafka.topics import TopicFacts, Topics, describe_topic
 from ader_stream.stream.sessions.avro_bytes import each_text_bytes
 from ader_stream.stream.sessions.clock_bound import ClockBound
 from ader_stream.stream.sessions.event_ids import EventIds
@@ -29,6 +29,7 @@ from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.outputs import BlockEnd, IdleAdvance, Output
 from ader_stream.stream.sessions.partition_state import (
+    RULES_KEY,
     Change,
     DeadLetter,
     PartitionState,
@@ -36,12 +37,21 @@ from ader_stream.stream.sessions.partition_state import (
     encode_held,
     encode_keys,
     encode_partition,
+    encode_rules,
     encode_segments,
     held_tombstone,
+)
+from ader_stream.stream.sessions.rules import (
+    CLOSING,
+    PARTITIONS,
+    Rules,
+    differences,
+    require_compatible,
 )
 from ader_stream.stream.sessions.session_records import encode_outputs
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.sessions.window import SessionWindow
+from ader_stream.times import parse_duration
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 
 log = structlog.get_logger(__name__)
@@ -80,12 +90,15 @@ class SessionizerRules:
         Block and session rules, and which clicks are taken.
     refusals
         How many dead letters stop the process.
+    named
+        All of it as settings say it, for the log.
     """
 
     blocks: BlockRule
     sessions: SessionRule
     intake: IntakeRule
     refusals: RefusalRule = field(default_factory=RefusalRule)
+    named: Rules = field(default_factory=dict)
 
 
 class SessionizerTask:
@@ -117,8 +130,9 @@ class SessionizerTask:
         self._has_followed = False
         self._has_explained = False
         self._committed_watermark: int | None = None
-        self._topic_id = ""
+        self._topic = TopicFacts("", 0)
         self._next_offset = 0
+        self._rules_change: tuple[bytes, Headers] | None = None
         self._refusals = Refusals(rules.refusals)
         self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
         self._has_forgotten = False
@@ -145,6 +159,8 @@ class SessionizerTask:
 
         Raises
         ------
+        SettingsError
+            If the state was made by rules that may not change like that.
         TopicError
             If the clicks topic is another one than that of the changelog.
         OffsetError
@@ -152,12 +168,37 @@ class SessionizerTask:
         """
         topic = self._topics.sessionizer_state
         state = decode_partition_state(read_to_end(self._clients, topic, self._partition))
-        self._topic_id = topic_id(self._clients.admin(), self._topics.clicks)
+        where = f"{topic}/{self._partition}"
+        require_compatible(state.rules, self._rules.named, self._rules.blocks, where)
+        self._topic = describe_topic(self._clients.admin(), self._topics.clicks)
         self._next_offset = self._checked_offset(state, next_offset, is_committed=is_committed)
-        self._begin(state)
+        self._adopt_rules(state)
         self._intake.release_near(self._next_offset)  # an operator may have moved the watermark
         self._refusals = Refusals(self._rules.refusals, metadata)
         return self._next_offset
+
+    def _adopt_rules(self, state: PartitionState) -> None:
+        """Go on from a state by the rules of now, and log with the next commit that they hold."""
+        rules = {**self._rules.named, PARTITIONS: str(self._topic.partitions)}
+        changed = {change.name: change for change in differences(state.rules, rules)}
+        if "sessions.gap" in changed:
+            state.window.keep_closed(parse_duration(changed["sessions.gap"].then))
+        self._begin(state)
+        if "clicks.event_id_field" in changed:
+            self._intake.event_ids.forget_all()
+        if changed.keys() & CLOSING:
+            self._window.close_all()
+        self._count_closed_early(self._window.early)
+        if rules != state.rules:
+            self._rules_change = encode_rules(self._partition, self._next_offset, rules)
+            self._say_changed(state, [*map(str, changed.values())])
+
+    def _say_changed(self, state: PartitionState, changed: Sequence[str]) -> None:
+        at = {"partition": self._partition, "next_offset": self._next_offset}
+        if changed:
+            log.warning("rules change", **at, rules=changed)
+        elif state.next_offset >= 0 and not state.rules:
+            log.info("the state names no rules; those of now hold", **at)
 
     def _checked_offset(self, state: PartitionState, offset: int, *, is_committed: bool) -> int:
         where = f"{self._topics.clicks}/{self._partition}"
@@ -165,11 +206,14 @@ class SessionizerTask:
             "to begin anew, stop the sessionizers, delete the group and the topic "
             f"{self._topics.sessionizer_state}, and run `ader-stream topics create`"
         )
-        if state.topic_id not in ("", self._topic_id):
+        if state.topic_id not in ("", self._topic.id):
+            count = self._topic.partitions
+            before = state.rules.get(PARTITIONS, count)
             raise TopicError(
                 f"{where} was deleted and made anew: its id was {state.topic_id} and is now "
-                f"{self._topic_id}, so offset {state.next_offset} and {len(state.sessions)} open "
-                f"sessions belong to a log that is gone; {remedy}"
+                f"{self._topic.id} ({before} partitions, now {count}), so offset "
+                f"{state.next_offset} and {len(state.sessions)} open sessions belong to a log that "
+                f"is gone; {remedy}"
             )
         if state.next_offset < 0 or state.next_offset == offset:
             return offset
@@ -203,8 +247,7 @@ class SessionizerTask:
         self._metrics[m.HEARTBEATS_CAPPED].labels(**labels).inc(intake.capped_heartbeats - capped)
         self._metrics[m.IGNORED].labels(reason="tombstone", **labels).inc(self._tombstones)
         self._tombstones = 0
-        for bound, closed in (window.early - early).items():
-            self._metrics[m.CLOSED_EARLY].labels(bound=bound, **labels).inc(closed)
+        self._count_closed_early(window.early - early)
 
     def forget(self, forgotten: Forgotten) -> int:
         """Drop what is open of forgotten keys, with the next transaction; return how many keys."""
@@ -260,6 +303,10 @@ class SessionizerTask:
     def write(self, transaction: Transaction, next_offset: int) -> str:
         """Produce sessions, block ends, the changelog and dead letters."""
         partition = self._partition
+        if self._rules_change:
+            transaction.produce(
+                self._topics.sessions, str(partition), *self._rules_change, partition
+            )
         outputs = self._window.take_output()
         for value, headers in encode_outputs(partition, outputs):
             transaction.produce(self._topics.sessions, str(partition), value, headers, partition)
@@ -268,6 +315,7 @@ class SessionizerTask:
             value, headers = encode("DeadLetter", letter)
             transaction.produce(self._topics.dead_letters, key_, value, headers, partition)
         self._dead_letters.clear()
+        self._rules_change = None
         self._has_followed = False
         self._has_forgotten = False
         self._count_outputs(outputs)
@@ -369,11 +417,13 @@ class SessionizerTask:
     def _changes(self, next_offset: int) -> Iterator[Change]:
         """Yield what differs from the changelog so far."""
         window = self._window
+        if self._rules_change:
+            yield RULES_KEY, *self._rules_change
         capped_until = window.state.capped_until
         yield from encode_keys(window.take_changed(), capped_until)
         yield from self._held_changes()
         yield from encode_segments(self._intake.event_ids.take_segments())
-        yield encode_partition(window.state, next_offset, self._topic_id)
+        yield encode_partition(window.state, next_offset, self._topic.id)
 
     def _held_changes(self) -> Iterator[Change]:
         held = self._intake.held
@@ -384,6 +434,11 @@ class SessionizerTask:
             yield held_tombstone(offset)
         self._logged_held = {offset: click.is_contradicted for offset, click in held.items()}
         self._letters = {offset: self._letters[offset] for offset in held}
+
+    def _count_closed_early(self, early: Counter[str]) -> None:
+        for bound, closed in early.items():
+            labels = {"partition": self._partition, "bound": bound}
+            self._metrics[m.CLOSED_EARLY].labels(**labels).inc(closed)
 
     def _count_outputs(self, outputs: Sequence[Output]) -> None:
         kinds = Counter(map(type, outputs))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ader_stream.errors import ClickError
+from ader_stream.errors import ClickError, SettingsError
 from ader_stream.stream.sessions.avro_bytes import text_bytes
 from ader_stream.stream.sessions.capped_keys import CappedKeys
 from ader_stream.stream.sessions.open_session import NO_TIMES, NONE, Jump, OpenSession, Place
@@ -23,6 +23,8 @@ from ader_stream.stream.sessions.outputs import (
     IdleAdvance,
     Output,
 )
+from ader_stream.stream.sessions.rules import BLOCKS_REMEDY, blocks_as_written
+from ader_stream.times import instant_text
 from ader_stream.types import BlockRule, Click, SessionRule
 
 AT_ONCE = -(2**63)
@@ -66,6 +68,16 @@ class WindowState:
     counts: dict[int, BlockCounts] = field(default_factory=dict)
     jumps: tuple[Jump, ...] = ()
 
+    def keep_closed(self, gap: int) -> None:
+        """Keep late what is late under a gap (ms), although another one holds from here on.
+
+        Sessions that the shorter one has closed would begin again otherwise, in the same place.
+        """
+        if self.watermark is not None:
+            closed_until = self.watermark - gap - 1
+            before = self.evicted_until
+            self.evicted_until = closed_until if before is None else max(before, closed_until)
+
 
 class SessionWindow:
     """Cuts the clicks of one input partition into sessions and blocks.
@@ -86,11 +98,16 @@ class SessionWindow:
     late_clicks
         Those carried to the watermark since it was made.
     early
-        Bound (``clicks``, ``age``, ``open``) → sessions that it has closed since.
+        Bound (``clicks``, ``age``, ``open``, ``rules``) → sessions that it has closed since.
     reads_from
         Where the log must be read from to see what is observed now; None for the record itself.
     jumps
         The last jumps of the stream time; whoever lets clicks in keeps them.
+
+    Raises
+    ------
+    SettingsError
+        If the state was made by another block rule.
 
     >>> window = SessionWindow(BlockRule(0, 1000), SessionRule(gap=100))
     >>> _ = window.observe(Click("a", "shoe", 10), offset=0)
@@ -107,6 +124,7 @@ class SessionWindow:
         open_sessions: Iterable[OpenSession] = (),
     ) -> None:
         state = state or WindowState()
+        _require_same_blocks(state, blocks)
         self.watermark = state.watermark
         self.open_block = state.open_block
         self.late_clicks = 0
@@ -121,6 +139,9 @@ class SessionWindow:
         self._capped = CappedKeys(state.capped_until)
         self._turn = AT_ONCE  # below this watermark (ms), no block ends and nothing is forgotten
         self._output: list[Output] = []
+        if self._open.count > rule.max_open:  # more were allowed before
+            self._close_over()
+            self._evict_surplus()
 
     @property
     def state(self) -> WindowState:
@@ -266,6 +287,15 @@ class SessionWindow:
         for session in dropped:
             self._open.remove(session)
         return sorted({session.key for session in dropped})
+
+    def close_all(self) -> None:
+        """Close what is open: from here on, the same key is another one's.
+
+        Sessions of blocks that are not open yet take no click any more and wait for them.
+        """
+        growing = [session for session in self.open_sessions() if not session.is_full]
+        for session in sorted(growing, key=_closing_order):
+            self._cap(session, "rules")
 
     def reset(self, watermark: int) -> None:
         """Move the watermark (ms) to another time, be it an earlier one, and open its block.
@@ -471,7 +501,7 @@ class SessionWindow:
 
     def _close(self, sessions: list[OpenSession]) -> None:
         if len(sessions) > 1:
-            sessions.sort(key=lambda closed: (closed.last, closed.key, closed.first))
+            sessions.sort(key=_closing_order)
         for session in sessions:
             self._open.remove(session)
             counts = self._counts.get(session.block)
@@ -481,3 +511,19 @@ class SessionWindow:
             counts.clicks += len(session.times)
             counts.late += len(session.carried)
             self._output.append(session)
+
+
+def _closing_order(session: OpenSession) -> tuple[int, str, int]:
+    return session.last, session.key, session.first
+
+
+def _require_same_blocks(state: WindowState, blocks: BlockRule) -> None:
+    watermark, block = state.watermark, state.open_block
+    if watermark is None or block is None or blocks.block_of(watermark) == block:
+        return
+    values = ", ".join(f"{name} = {value}" for name, value in blocks_as_written(blocks).items())
+    raise SettingsError(
+        f"{values}: the watermark {instant_text(watermark)} lies in block "
+        f"{blocks.block_of(watermark)}, but block {block} is open, so the state was made with "
+        f"others; set them back, or {BLOCKS_REMEDY}"
+    )

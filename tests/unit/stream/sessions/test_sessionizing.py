@@ -13,10 +13,10 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
 from ader_stream.stream.forgetting import Forgotten, forget_request
-from ader_stream.stream.kafka.codec import decode, encode
+from ader_stream.stream.kafka.codec import decode, encode, type_of
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.sessions.partition_state import PARTITION_KEY
+from ader_stream.stream.sessions.partition_state import PARTITION_KEY, RULES_KEY
 from ader_stream.stream.sessions.sessionizing import (
     Idling,
     SessionizerRules,
@@ -110,7 +110,7 @@ def written(kafka: FakeKafka, topic: str) -> list[tuple[bytes | None, str, dict[
     return [
         (record.key(), *decode(record.value(), record.headers()))
         for record in kafka.records(topic, PARTITION)
-        if record.value() is not None
+        if record.value() is not None and type_of(record.headers()) != "RulesChange"
     ]
 
 
@@ -350,7 +350,7 @@ def test_a_session_that_came_and_went_between_two_commits_leaves_no_trace_in_the
     sessionizer.process(click("a", 10), click("b", 500))
     sessionizer.commit()
     changelog = kafka.records(TOPICS.sessionizer_state, PARTITION)
-    assert [record.key() for record in changelog] == [b"b", PARTITION_KEY]
+    assert [record.key() for record in changelog] == [RULES_KEY, b"b", PARTITION_KEY]
 
 
 def test_the_process_stops_when_too_many_of_the_last_clicks_were_refused(
