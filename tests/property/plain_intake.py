@@ -45,6 +45,7 @@ class PlainIntake:
         self.capped: list[int] = []
         self.held: list[Waiting] = []
         self.jumps: list[tuple[int, int]] = []
+        self.sole_key: str | None = None
         self._rule = rule
         self._intake = intake
 
@@ -106,6 +107,8 @@ class PlainIntake:
         if click.time <= now + jump:
             return False
         if written_at is not None and written_at - jump <= click.time <= written_at + jump:
+            return False
+        if click.key == self.sole_key:
             return False
         return not self._is_usual(click.time, offset)
 
@@ -186,7 +189,9 @@ class PlainIntake:
         self.sessions.take(click, at)
         if at in self.sessions.refused:
             self._forget(click)
-        elif self._intake.max_jump and now is not None and click.time > now + self._intake.max_jump:
+            return
+        self.sole_key = click.key if now is None or click.key == self.sole_key else None
+        if self._intake.max_jump and now is not None and click.time > now + self._intake.max_jump:
             self.jumps.append((offset, click.time - now + self._rule.lateness))
 
     def _end_quarantines(self, offset: int) -> None:

@@ -153,7 +153,7 @@ def state_of(intake: Intake) -> tuple[Any, ...]:
     )
     state = window.state
     held = [(at, h.click, h.is_contradicted) for at, h in intake.held.items()]
-    place = state.watermark, state.open_block, state.jumps
+    place = state.watermark, state.open_block, state.jumps, state.sole_key
     return clicks, *place, state.capped_until, held
 
 
@@ -268,7 +268,8 @@ def test_reading_again_from_where_it_is_needed_comes_back_to_the_same_state(
     if needed is None:
         return
     known_from = since[needed.offset]
-    state = WindowState(needed.watermark, needed.open_block, jumps=needed.jumps)
+    known = needed.watermark, needed.open_block
+    state = WindowState(*known, jumps=needed.jumps, sole_key=needed.sole_key)
     again = reopened(SessionWindow(BLOCKS, session_rule, state), session_rule, rule, log)
     for offset in range(needed.offset if known_from is None else known_from, needed.offset):
         record = log[offset].record

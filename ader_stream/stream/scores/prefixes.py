@@ -101,7 +101,8 @@ class PrefixFollower:
         offset = int(place.get("offset", next_offset))
         ids_from = int(place.get("event_ids_from", offset))
         jumps = tuple(Jump(*jump) for jump in place.get("jumps", ()))
-        state = WindowState(place.get("watermark"), place.get("open_block"), jumps=jumps)
+        known = place.get("watermark"), place.get("open_block")
+        state = WindowState(*known, jumps=jumps, sole_key=place.get("sole_key"))
         self._begin(state, offset, ids_from)
         self.advances_from = int(place.get("advances_from", 0))
         return min(offset, ids_from)
@@ -216,11 +217,13 @@ class PrefixFollower:
             "watermark": state.watermark,
             "open_block": state.open_block,
             "jumps": state.jumps,
+            "sole_key": state.sole_key,
         }
         if needed is not None:
             place = needed._asdict()
-        if not place["jumps"]:
-            del place["jumps"]
+        for name in ("jumps", "sole_key"):  # mostly there is none
+            if not place[name]:
+                del place[name]
         if self.advances_from:
             place["advances_from"] = self._decisions_needed_from(place.get("offset"))
         if (ids_from := self._ids_known_from(place.get("offset"))) is not None:

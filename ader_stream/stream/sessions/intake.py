@@ -8,8 +8,9 @@ An event time is believed only as far as the log supports it.
 - A click that would move the stream time on by more than `max_jump` is right if its record was
   written near that time: the shop was quiet. Where the record is younger (old clicks that are
   replayed) the click is quarantined until other keys confirm it: `confirmations` of them near it,
-  or `FOLLOWERS` of them at or after it while nobody goes on at the old time. A log in which such
-  jumps are usual needs no confirmation.
+  or `FOLLOWERS` of them at or after it while nobody goes on at the old time. The key of a log
+  that has no other one needs no confirmation, since it can harm nobody; nor does any key in a log
+  in which such jumps are usual.
 - The first clicks of a replayed log wait for a second key: the earliest of them says where the log
   begins.
 
@@ -38,6 +39,9 @@ FIRST_CLICKS = 3
 
 USUAL_JUMPS = 2
 """So many jumps within `held_offsets` records make jumps of up to twice their size usual."""
+
+SOLE_KEY_LENGTH = 200
+"""A longer key is not kept as the only one: state that goes with each commit must stay small."""
 
 IsAheadOfClock = Callable[[int, int, int | None], bool]
 """Offset, event time and record timestamp (ms, or None) → whether the reader's clock refuses it."""
@@ -118,7 +122,7 @@ class Intake:
         tuple or None
             That one, which was drawn, but not taken; None where all were taken.
         """
-        if self.held:
+        if self.held or self.window.sole_key is not None:
             return next(clicks, None)
         return self.window.observe_plain(clicks, self._reach)
 
@@ -155,7 +159,7 @@ class Intake:
         if self.held:
             self._decide_overdue(offset)
             self._begin_before(click, offset, written_at)
-        if self._must_wait(click.time, offset, written_at):
+        if self._must_wait(click, offset, written_at):
             self._hold(click, offset)
         else:
             self._take_between(click, offset)
@@ -264,9 +268,9 @@ class Intake:
 
     # --- what others say
 
-    def _must_wait(self, time: int, offset: int, written_at: int | None) -> bool:
-        """Whether others have to confirm an event time (ms)."""
-        max_jump, watermark = self._rule.max_jump, self.window.watermark
+    def _must_wait(self, click: Click, offset: int, written_at: int | None) -> bool:
+        """Whether others have to confirm a click's event time."""
+        max_jump, watermark, time = self._rule.max_jump, self.window.watermark, click.time
         if not max_jump:
             return False
         if watermark is None:
@@ -274,7 +278,8 @@ class Intake:
         if time - watermark <= self._reach:
             return False
         is_supported = written_at is not None and abs(written_at - time) <= max_jump
-        return not (is_supported or self._is_usual(time - watermark, offset))
+        is_harmless = is_supported or click.key == self.window.sole_key
+        return not (is_harmless or self._is_usual(time - watermark, offset))
 
     def _is_usual(self, lead: int, offset: int) -> bool:
         """Whether the log has made jumps like this one (ms) lately."""
@@ -299,7 +304,7 @@ class Intake:
     def _begin_before(self, click: Click, offset: int, written_at: int | None) -> None:
         """Begin with an old log's first clicks, where one comes that need not wait."""
         is_first = self.window.watermark is None
-        if is_first and not self._must_wait(click.time, offset, written_at):
+        if is_first and not self._must_wait(click, offset, written_at):
             self._release(click.time, offset)
 
     def _contradict(self, click: Click) -> None:
@@ -385,15 +390,19 @@ class Intake:
 
     def _take(self, click: Click, at: int, offset: int) -> None:
         """Hand the click at one offset to the window, at the record of another one."""
-        before = self.window.watermark
+        window, before = self.window, self.window.watermark
         try:
-            session, position = self.window.observe(click, at)
+            session, position = window.observe(click, at)
         except ClickError as error:
             self._refuse(click, at, error, offset)
             return
         if before is not None and click.time - before > self._reach:
             jump = Jump(offset, click.time - before)
-            self.window.jumps = (*self.window.jumps, jump)[-USUAL_JUMPS:]
+            window.jumps = (*window.jumps, jump)[-USUAL_JUMPS:]
+        if before is None and len(click.key) <= SOLE_KEY_LENGTH:
+            window.sole_key = click.key
+        elif click.key != window.sole_key:
+            window.sole_key = None
         if self._on_join:
             self._on_join(session, position)
 

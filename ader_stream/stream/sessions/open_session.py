@@ -21,12 +21,13 @@ class Jump(NamedTuple):
 
 
 class Place(NamedTuple):
-    """An offset of the log, and the partition's watermark (ms), open block and last jumps there."""
+    """An offset of the log, and what the window's state says there (see `WindowState`)."""
 
     offset: int
     watermark: int | None
     open_block: int | None
     jumps: tuple[Jump, ...] = ()
+    sole_key: str | None = None
 
 
 NOWHERE = Place(0, None, None)

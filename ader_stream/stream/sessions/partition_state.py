@@ -141,6 +141,7 @@ def encode_partition(window: WindowState, next_offset: int, topic_id: str) -> Ch
         "next_offset": next_offset,
         "topic_id": topic_id,
         "jumps": [jump._asdict() for jump in window.jumps],
+        "sole_key": window.sole_key,
     }
     return PARTITION_KEY, *encode("PartitionState", value)
 
@@ -223,6 +224,7 @@ def _take_partition(state: PartitionState, value: dict[str, Any]) -> None:
         c["block"]: BlockCounts(c["clicks"], c["sessions"], c["late"]) for c in value["counts"]
     }
     state.window.jumps = tuple(Jump(**jump) for jump in value["jumps"])
+    state.window.sole_key = value["sole_key"]
     state.next_offset = value["next_offset"]
     state.topic_id = value["topic_id"]
 

@@ -59,6 +59,8 @@ class WindowState:
         By block, of those that have not ended.
     jumps
         The last jumps of the stream time.
+    sole_key
+        The key of all clicks so far, where they have one.
     """
 
     watermark: int | None = None
@@ -67,6 +69,7 @@ class WindowState:
     capped_until: dict[str, int] = field(default_factory=dict)
     counts: dict[int, BlockCounts] = field(default_factory=dict)
     jumps: tuple[Jump, ...] = ()
+    sole_key: str | None = None
 
     def keep_closed(self, gap: int) -> None:
         """Keep late what is late under a gap (ms), although another one holds from here on.
@@ -101,8 +104,8 @@ class SessionWindow:
         Bound (``clicks``, ``age``, ``open``, ``rules``) → sessions that it has closed since.
     reads_from
         Where the log must be read from to see what is observed now; None for the record itself.
-    jumps
-        The last jumps of the stream time; whoever lets clicks in keeps them.
+    jumps, sole_key
+        As in `WindowState`; whoever lets clicks in keeps them.
 
     Raises
     ------
@@ -131,6 +134,7 @@ class SessionWindow:
         self.early: Counter[str] = Counter()
         self.reads_from: Place | None = None
         self.jumps = state.jumps
+        self.sole_key = state.sole_key
         self._blocks = blocks
         self._rule = rule
         self._counts = state.counts
@@ -154,6 +158,7 @@ class SessionWindow:
             self._capped.until,
             self._counts,
             self.jumps,
+            self.sole_key,
         )
 
     @property
@@ -312,7 +317,7 @@ class SessionWindow:
 
     def place(self, offset: int) -> Place:
         """Return an offset of the log and what is known where it stands now."""
-        return Place(offset, self.watermark, self.open_block, self.jumps)
+        return Place(offset, self.watermark, self.open_block, self.jumps, self.sole_key)
 
     def note(self, decision: IdleAdvance | ClockRefusal) -> None:
         """Put out, before all that comes of it, what the log alone does not decide."""

@@ -101,9 +101,16 @@ def test_a_click_that_others_contradict_is_refused_after_a_while() -> None:
 
 
 def test_a_click_that_nobody_contradicts_is_taken_after_a_while() -> None:
-    into = begun(*[("a", YEAR + n) for n in range(9)])
+    into = begun(*[("b", YEAR + n) for n in range(9)])
     assert (refused(into), into.held) == ([], {})
     assert into.window.watermark == YEAR + 8
+
+
+def test_the_only_key_of_a_log_waits_for_nobody() -> None:
+    into = begun(("a", YEAR), ("a", 2 * YEAR))
+    assert (into.held, into.window.watermark) == ({}, 2 * YEAR)
+    observe(into, ("b", 2 * YEAR), ("a", 9 * YEAR), start=3)
+    assert [*into.held] == [4]
 
 
 def test_after_a_pause_two_other_keys_are_enough() -> None:
@@ -202,7 +209,7 @@ def test_the_log_is_needed_from_the_first_click_that_is_held() -> None:
     observe(into, ("bad", 20 * YEAR), ("a", YEAR + 10), start=8)
     assert into.needed_from() == Place(7, None, into.window.state.open_block)
     into.window.advance(YEAR + 5000)
-    assert into.needed_from() == Place(8, YEAR, into.window.state.open_block)
+    assert into.needed_from() == Place(8, YEAR, into.window.state.open_block, sole_key="b")
 
 
 def click(event_id: str, time: int = 10) -> Click:
