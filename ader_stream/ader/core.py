@@ -20,13 +20,13 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ader_stream.ader.companions import COMPANIONS, Companions, company
-from ader_stream.ader.dataset import Batch, Samples
+from ader_stream.ader.dataset import Batch
+from ader_stream.ader.encoded_block import EncodedBlock
 from ader_stream.ader.layers import Dropout, random_mask
 from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
 from ader_stream.ader.pieces import Pieces
@@ -172,12 +172,12 @@ class Core(SessionModel):
         """
         return add_gains(self._without_gains(inputs, layer, self.pull), inputs, self.gains)
 
-    def meet(self, block: Samples) -> None:
+    def meet(self, block: EncodedBlock) -> None:
         """Keep each item's clicks, and its companions (`SessionModel.meet`)."""
-        clicks = np.bincount(block.items, minlength=self.n_items + 1)[1:]
-        self.clicks = torch.from_numpy(clicks).to(self.clicks) + FADED * self.clicks
+        clicks = torch.from_numpy(block.clicks(self.n_items))
+        self.clicks = clicks.to(self.clicks) + FADED * self.clicks
         known = Companions(self.companions.numpy(force=True), self.together.numpy(force=True))
-        found = known.after(block, self.n_items)
+        found = known.after(block.learnt(), self.n_items)
         self.companions = torch.from_numpy(found.items).to(self.companions)
         self.together = torch.from_numpy(found.counts).to(self.together)
 

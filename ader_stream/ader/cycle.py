@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LinearLR
 
+from ader_stream.ader.arrays import Int64
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
-from ader_stream.ader.dataset import Batch, Samples, by_length, hold_out, pack, split_sessions
+from ader_stream.ader.dataset import Batch, Samples, by_length, pack
 from ader_stream.ader.exemplars import select_exemplars
 from ader_stream.ader.learner import NOBODY, Learner, Newcomers
 from ader_stream.ader.losses import Loss
@@ -26,13 +27,18 @@ from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pace import Pace, Progress
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
+from ader_stream.ader.split import split_block
 from ader_stream.ader.state import State, resumed_adam, untrained
 from ader_stream.ader.training import fit
+from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import SettingsError, TrainingError
 
 CALIBRATED, CALIBRATED_AT_ONCE = 5_000, 256
 """Samples that a model is calibrated with, drawn at random."""
+
+FREQUENT_ITEMS = 100
+"""Items of a block that are recommended where nothing is known of a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class CycleReport:
         New sub-sequences and exemplars, over the seconds of training alone.
     herding_seconds
         Allocation, representations, herding.
+    frequent_items
+        Most clicked first, `FREQUENT_ITEMS` at most; clicks held out are not counted.
     """
 
     epochs: int
@@ -82,6 +90,11 @@ class CycleReport:
     train_seconds: float
     samples_per_second: float
     herding_seconds: float
+    frequent_items: list[str]
+
+
+NOTHING_DONE = CycleReport(0, 0, [], [], 0.0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, [])
+"""What is reported of a block that could not be trained."""
 
 
 def train_cycle(
@@ -133,20 +146,20 @@ def train_cycle(
     require_same_architecture(before, recipe)
     rng, generator = _random_numbers(seed, before, workers)
 
-    vocabulary = before.vocabulary.extended(sessions, recipe.min_item_count)
-    block = split_sessions((vocabulary.encode(s) for s in sessions), recipe.maxlen)
-    _require_samples(block, sessions)
-    training, validation = hold_out(block, recipe.validation_share, rng)
+    split = split_block(sessions, before.vocabulary, recipe, rng)
+    vocabulary, block, training = split.vocabulary, split.block, split.training
+    _require_samples(training, sessions)
 
     model = before.model(recipe.dropped, workers.device)
     if before.steps:
-        model.calibrate(_as_seen_before(before, sessions, rng, workers.device))
+        seen = block.known_to(len(before.vocabulary)).learnt()
+        model.calibrate(_drawn(seen, rng, workers.device))
     else:
         model.initialise(generator)
-        model.anticipate(_drawn(block, rng, workers.device))
+        model.anticipate(_drawn(block.learnt(), rng, workers.device))
     model.grow(len(vocabulary), generator, recipe.item_bound)
-    clicks = np.bincount(block.items, minlength=len(vocabulary) + 1)[1:]
     model.meet(block)
+    clicks = block.clicks(len(vocabulary))
     old = before.exemplars.samples()
     weight = method.weigh(
         recipe.lambda_base, len(before.vocabulary), len(vocabulary), len(old), len(training)
@@ -158,14 +171,14 @@ def train_cycle(
 
     pace = Pace(on_progress)
     began = time.perf_counter()
-    learnt = fit(learner, training, validation, recipe, rng, pace, checkpoint)
+    learnt = fit(learner, training, split.validation, recipe, rng, pace, checkpoint)
     fitted = time.perf_counter()
     del learner  # herding needs as much memory as Adam does
     model.zero_grad()
     model.load_state_dict(learnt.weights)
     exemplars = select_exemplars(
         model.eval(),
-        block + old,
+        split.candidates + old,
         recipe.exemplars,
         rng,
         method.allocate,
@@ -184,7 +197,7 @@ def train_cycle(
         adaptive_weight=weight,
         exemplars=len(exemplars),
         train_samples=len(training),
-        validation_samples=len(validation),
+        validation_samples=len(split.validation),
         sessions=len(sessions),
         clicks=_clicks(sessions),
         items=len(vocabulary),
@@ -192,6 +205,7 @@ def train_cycle(
         train_seconds=fitted - began,
         samples_per_second=pace.samples_per_second,
         herding_seconds=herded - fitted,
+        frequent_items=_most_clicked(clicks, vocabulary),
     )
     return state, report
 
@@ -215,14 +229,6 @@ def _newcomers(before: State, recipe: Recipe) -> Newcomers:
     return Newcomers(known, recipe.adam_epsilon / recipe.adam_epsilon_new) if known else NOBODY
 
 
-def _as_seen_before(
-    before: State, sessions: Sessions, rng: np.random.Generator, device: torch.device
-) -> Iterator[Batch]:
-    """The block's samples as far as the parent knows their items."""
-    known = (before.vocabulary.encode(session) for session in sessions)
-    return _drawn(split_sessions(known, before.architecture.maxlen), rng, device)
-
-
 def _drawn(samples: Samples, rng: np.random.Generator, device: torch.device) -> Iterator[Batch]:
     drawn = samples.take(rng.permutation(len(samples))[:CALIBRATED])
     for rows in by_length(drawn.lengths, CALIBRATED_AT_ONCE):
@@ -234,8 +240,8 @@ def held_out_samples(
 ) -> Samples:
     """Draw again what `train_cycle` held out when it came to `state` from these arguments."""
     order, _, _ = _seeds(seed, parent or untrained(recipe.architecture))
-    block = split_sessions((state.vocabulary.encode(s) for s in sessions), recipe.maxlen)
-    return hold_out(block, recipe.validation_share, np.random.default_rng(order))[1]
+    rng = np.random.default_rng(order)
+    return split_block(sessions, state.vocabulary, recipe, rng).validation
 
 
 def _random_numbers(
@@ -258,6 +264,12 @@ def _seeds(seed: int, before: State) -> list[int]:
     return seeds
 
 
+def _most_clicked(clicks: Int64, vocabulary: Vocabulary) -> list[str]:
+    """Items of a block by their clicks (I,), the most frequent first; of equal ones, the older."""
+    order = np.argsort(-clicks, kind="stable")[:FREQUENT_ITEMS]
+    return [vocabulary.item(row + 1) for row in order[clicks[order] > 0].tolist()]
+
+
 def _clicks(sessions: Sessions) -> int:
     return sum(len(session) for session in sessions)
 
@@ -271,9 +283,9 @@ def require_same_architecture(before: State, recipe: Recipe) -> None:
         )
 
 
-def _require_samples(block: Samples, sessions: Sessions) -> None:
-    if not len(block):
+def _require_samples(training: Samples, sessions: Sessions) -> None:
+    if not len(training):
         raise TrainingError(
             f"{len(sessions)} sessions with {_clicks(sessions)} clicks hold no sub-sequence of "
-            "two known items; join more blocks, or lower min_item_count"
+            "two known items to train on; join more blocks, or lower min_item_count"
         )

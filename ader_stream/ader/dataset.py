@@ -100,7 +100,11 @@ def split_sessions(sessions: Iterable[Sequence[int]], maxlen: int) -> Samples:
     >>> samples.lengths.tolist(), samples.labels.tolist()
     ([1, 2], [8, 9])
     """
-    items, offsets = flatten(sessions)
+    return sub_sequences(*flatten(sessions), maxlen)
+
+
+def sub_sequences(items: Int32, offsets: Int64, maxlen: int) -> Samples:
+    """Split sessions ``items[offsets[s]:offsets[s + 1]]`` as `split_sessions` does."""
     is_target = np.ones(len(items), dtype=np.bool_)
     is_target[offsets[:-1][np.diff(offsets) > 0]] = False  # the first click of each session
     targets = np.flatnonzero(is_target)

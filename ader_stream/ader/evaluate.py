@@ -219,6 +219,7 @@ def as_json(result: CycleResult) -> dict[str, object]:
     """Return one entry of the command's ``cycles``: percentages as in the paper, plain numbers."""
     report = asdict(result.report)
     report["lambda"] = report.pop("adaptive_weight")
+    del report["frequent_items"]  # for serving
     best = result.report.best_epoch - 1
     validation = result.report.validation
     return {

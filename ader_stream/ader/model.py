@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ader_stream.ader.dataset import Batch, Samples
+from ader_stream.ader.dataset import Batch
+from ader_stream.ader.encoded_block import EncodedBlock
 from ader_stream.ader.pieces import Pieces
 
 
@@ -208,8 +209,8 @@ class SessionModel(nn.Module, ABC):
     def calibrate(self, unseen: Iterable[Batch]) -> None:
         """Find out from clicks not trained on yet what training cannot learn; here: nothing."""
 
-    def meet(self, block: Samples) -> None:
-        """Keep what ranking needs of the block that is trained on; here: nothing."""
+    def meet(self, block: EncodedBlock) -> None:
+        """Keep what ranking needs of what is learnt of the block; here: nothing."""
 
     def anticipate(self, block: Iterable[Batch]) -> None:
         """Guess from the first block what `calibrate` finds out later; here: nothing."""

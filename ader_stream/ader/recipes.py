@@ -33,6 +33,12 @@ PRECISIONS: dict[str, Callable[[torch.device], torch.dtype]] = {
 }
 
 
+VALIDATION_UNITS = ("samples", "sessions")
+"""What is held out at random: single sub-sequences, as in the paper, or whole sessions."""
+
+WORDS = {"output_precision": tuple(PRECISIONS), "validation_unit": VALIDATION_UNITS}
+"""Hyper-parameters that are no numbers, and what they may be."""
+
 ABOVE_ZERO = {
     *("hidden", "maxlen", "temperature", "members", "last_learning_rate"),
     *("adam_epsilon", "adam_epsilon_new", "batch_size", "max_epochs", "min_item_count"),
@@ -77,10 +83,12 @@ class Recipe:
     batch_size
         New sub-sequences a step; exemplars join them.
     max_epochs, patience
-        Training stops after `patience` epochs without a better validation Recall@20. Where a
-        recipe holds nothing out, it trains `max_epochs`.
-    validation_share
-        Share of a block's sub-sequences held out at random.
+        Training stops after `patience` epochs without a better validation Recall@20, and the best
+        epoch counts. Where a recipe holds nothing out, or has no patience (0), it trains
+        `max_epochs` and the last one counts: what is held out then decides nothing.
+    validation_share, validation_unit
+        Share of a block held out at random, and what of it: ``samples`` (sub-sequences) or whole
+        ``sessions`` (`split`).
     exemplars
         N: exemplars allocated after each cycle; 0 leaves replay and distillation out.
     lambda_base
@@ -115,6 +123,7 @@ class Recipe:
     max_epochs: int = 100
     patience: int = 5
     validation_share: float = 0.1
+    validation_unit: str = "samples"
     exemplars: int = 30_000
     lambda_base: float = 0.8
     min_item_count: int = 1
@@ -124,8 +133,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, value in what_can_differ(self).items():
-            if not isinstance(value, str):
-                _require_in_range(name, value)
+            _require_in_range(name, value)
 
     @property
     def architecture(self) -> Architecture:
@@ -142,7 +150,22 @@ class Recipe:
     @property
     def epochs_unwatched(self) -> int:
         """Epochs of a cycle with nothing held out: by choice, or for want of samples."""
-        return self.patience if self.validation_share else self.max_epochs
+        return self.patience if self.stops_early else self.max_epochs
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether validation decides when training ends, and which epoch counts."""
+        return self.validation_share > 0 and self.patience > 0
+
+    @property
+    def held_out_samples(self) -> float:
+        """Share of the sub-sequences held out."""
+        return self.validation_share if self.validation_unit == "samples" else 0.0
+
+    @property
+    def held_out_sessions(self) -> float:
+        """Share of the sessions held out whole."""
+        return self.validation_share if self.validation_unit == "sessions" else 0.0
 
     def precision_on(self, device: torch.device) -> torch.dtype:
         """Of the output layer's products in training."""
@@ -162,22 +185,24 @@ class Recipe:
 
 
 def what_can_differ(recipe_: Recipe) -> dict[str, float | str]:
-    """Every hyper-parameter that is a number, and the precision, by name."""
+    """Every hyper-parameter that is a number or one of `WORDS`, by name."""
     return {
         name: value
         for name, value in asdict(recipe_).items()
-        if isinstance(value, int | float) or name == "output_precision"
+        if isinstance(value, int | float) or name in WORDS
     }
 
 
-def _require_in_range(name: str, value: float) -> None:
-    if name in ABOVE_ZERO:
+def _require_in_range(name: str, value: float | str) -> None:
+    if isinstance(value, str):
+        fits, expected = value in WORDS[name], ", ".join(WORDS[name])
+    elif name in ABOVE_ZERO:
         fits, expected = value > 0, "a number above 0"
     elif name in SHARES:
         fits, expected = 0 <= value < 1, "a share, from 0 to below 1"
     else:
         fits, expected = value >= 0, "a number from 0 on"
-    if not (fits and math.isfinite(value)):
+    if not (fits and (isinstance(value, str) or math.isfinite(value))):
         raise SettingsError(f"recipe: {name} = {value!r}: expected {expected}")
 
 
@@ -200,7 +225,9 @@ PRODUCTION = Recipe(
     carry_moments=False,
     batch_size=512,
     max_epochs=8,
+    patience=0,
     validation_share=0.0,
+    validation_unit="sessions",
     lambda_base=4.0,
     negatives=2_000,
 )
@@ -216,13 +243,13 @@ def recipe(name: str) -> Recipe:
 
 
 def overridden(base: Recipe, overrides: Mapping[str, float | str]) -> Recipe:
-    """Return the recipe with other numbers, or another precision.
+    """Return the recipe with other numbers or words.
 
     Raises
     ------
     SettingsError
         A name is nothing that can differ, a number has a fraction that it must not have or is out
-        of its range, or the precision is none of `PRECISIONS`.
+        of its range, or a word is none of its `WORDS`.
     """
     values = what_can_differ(base)
     for name, value in overrides.items():
@@ -235,8 +262,8 @@ def overridden(base: Recipe, overrides: Mapping[str, float | str]) -> Recipe:
 def _like(own: float | str, value: float | str, name: str) -> float | str:
     """Return a value of the same type as the recipe's own."""
     if isinstance(own, str):
-        if value not in PRECISIONS:
-            raise SettingsError(f"recipe: {name} = {value!r}: expected {', '.join(PRECISIONS)}")
+        if value not in WORDS[name]:
+            raise SettingsError(f"recipe: {name} = {value!r}: expected {', '.join(WORDS[name])}")
         return value
     if isinstance(value, str):
         raise SettingsError(f"recipe: {name} = {value!r}: expected a number")

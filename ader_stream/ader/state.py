@@ -78,6 +78,15 @@ def copied_moments(
     }
 
 
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of those that hold an infinity or NaN; no copy is made of any.
+
+    >>> not_finite({"a": torch.zeros(2), "b": torch.tensor([0.0, torch.nan, 1.0])})
+    ['b']
+    """
+    return [name for name, tensor in tensors.items() if not _is_finite(tensor)]
+
+
 def resumed_adam(
     model: nn.Module, moments: Mapping[str, Tensor], learning_rate: float, epsilon: float = 1e-8
 ) -> torch.optim.Adam:
@@ -108,6 +117,10 @@ def restore_moments(
                 "exp_avg": _grown(moments[f"{name}.exp_avg"], weight),
                 "exp_avg_sq": _grown(moments[f"{name}.exp_avg_sq"], weight),
             }
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.numel() or all(bound.isfinite() for bound in tensor.aminmax())
 
 
 def _copied(tensor: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ader_stream.ader.pace import Pace
 from ader_stream.ader.ranking import rank_samples
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.snapshot import restore_snapshot, take_snapshot
+from ader_stream.ader.state import not_finite
 from ader_stream.errors import TrainingError
 
 log = structlog.get_logger(__name__)
@@ -30,15 +31,15 @@ def fit(
     pace: Pace,
     checkpoint: Checkpoint = NOWHERE,
 ) -> Fit:
-    """Train until `patience` epochs in a row bring no better validation Recall@20.
+    """Train for `max_epochs`, or until validation Recall@20 has not improved for `patience` epochs.
 
     Parameters
     ----------
     learner
         Changed in place; the best epoch's values come back in the result.
     training, validation
-        New sub-sequences. Where none is held out, `Recipe.epochs_unwatched` epochs are trained
-        and the last one counts.
+        New sub-sequences. Where none is held out, or they decide nothing (`Recipe.stops_early`),
+        `Recipe.epochs_unwatched` epochs are trained and the last one counts.
     recipe
         Batch size, epochs, patience.
     rng
@@ -51,20 +52,23 @@ def fit(
     Raises
     ------
     TrainingError
-        The loss is no longer finite.
+        The loss, a weight or one of Adam's moments is no longer finite.
     """
-    result, is_watched = Fit(), len(validation) > 0
+    result, is_watched = Fit(), len(validation) > 0 and recipe.stops_early
     if snapshot := checkpoint.load():
         restore_snapshot(snapshot, learner, result, rng, pace)
         log.info("cycle goes on", epochs_done=len(result.losses))
     while not _is_over(result, recipe, is_watched=is_watched):
         _train_epoch(learner, training, recipe, rng, pace, result)
-        if is_watched:
-            _validate(learner, validation, recipe, pace, result)
+        if len(validation):
+            result.validation.append(_recall20(learner.model, validation, pace))
+        if is_watched and result.validation[-1] > result.best_recall20:
+            result.keep(learner, recipe)
         checkpoint.save(take_snapshot(learner, result, rng, pace))
-        pace.validated(result.validation[-1] if is_watched else None)
+        pace.validated(result.validation[-1] if len(validation) else None)
     if not is_watched:
         result.keep(learner, recipe)
+    _require_finite_values(result, recipe)
     return result
 
 
@@ -98,20 +102,19 @@ def _train_epoch(
     result.losses.append(float(np.mean(losses)))
 
 
-def _validate(
-    learner: Learner, validation: Samples, recipe: Recipe, pace: Pace, result: Fit
-) -> None:
-    """Take note of the epoch's Recall@20, and keep its weights where it is the best so far."""
-    recall, best = _recall20(learner.model, validation, pace), result.best_recall20
-    result.validation.append(recall)
-    if recall > best:
-        result.keep(learner, recipe)
-
-
 def _recall20(model: SessionModel, validation: Samples, pace: Pace) -> float:
     model.eval()
     ranks = rank_samples(model, validation, pace.tell)
     return 100 * float(np.mean(ranks < 20))
+
+
+def _require_finite_values(result: Fit, recipe: Recipe) -> None:
+    """Look at what the last step has left, too, which no loss has shown."""
+    if broken := not_finite({**result.weights, **result.moments}):
+        raise TrainingError(
+            f"not finite after epoch {result.best_epoch}: {', '.join(broken)}; lower the learning "
+            f"rate ({recipe.learning_rate}) or start from an older version"
+        )
 
 
 def _require_finite(loss: float, epoch: int, step: int, recipe: Recipe) -> None:

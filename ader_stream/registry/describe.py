@@ -6,16 +6,14 @@ import functools
 import hashlib
 import json
 import platform
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version as installed
-from itertools import chain
 from typing import Any
 
 import torch
 
-from ader_stream.ader.cycle import CycleReport
+from ader_stream.ader.cycle import NOTHING_DONE, CycleReport
 from ader_stream.ader.device import CPU, describe_device
 from ader_stream.ader.recipes import Recipe
 from ader_stream.registry.gate import Measured
@@ -23,13 +21,7 @@ from ader_stream.resources import resource
 from ader_stream.stream.models.manifest import ACCEPTED, REJECTED, Manifest
 from ader_stream.stream.sessions.block_feed import TrainingBlock
 
-FREQUENT_ITEMS = 100
-"""Items kept in a manifest for sessions of which nothing is known."""
-
 LIBRARIES = ("torch", "numpy", "safetensors")
-
-NOTHING_DONE = CycleReport(0, 0, [], [], 0.0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
-"""What is reported of a block that could not be trained."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,6 @@ def describe_version(
     rejection
         Why it must not be served; None if it may.
     """
-    frequency = Counter(chain.from_iterable(block.sessions.items))
     numbers, words = numbers_and_words(asdict(making.recipe))
     return {
         "version": (previous or 0) + 1,
@@ -99,7 +90,7 @@ def describe_version(
         "choices": words,
         "seed": making.seed,
         "cut": dict(making.cut),
-        "frequent_items": [item for item, _ in frequency.most_common(FREQUENT_ITEMS)],
+        "frequent_items": report.frequent_items,
         "report": _describe_report(report, block),
         "gate": gate.avro() if gate else None,
         "run": _describe_run(block, making, report, seconds),

@@ -12,7 +12,8 @@ from ader_stream.ader import core as core_module
 from ader_stream.ader.companions import KEPT
 from ader_stream.ader.core import FADED, NEVER_CLICKED, RECENCY, TURN_RATE, Core
 from ader_stream.ader.cycle import train_cycle
-from ader_stream.ader.dataset import Batch, Samples, split_sessions
+from ader_stream.ader.dataset import Batch
+from ader_stream.ader.encoded_block import EncodedBlock
 from ader_stream.ader.losses import Labels, Loss, PlainLoss
 from ader_stream.ader.members import EachMember
 from ader_stream.ader.model import Architecture, Dropped
@@ -36,9 +37,9 @@ def core() -> Core:
     return core.eval()
 
 
-def clicked(times: dict[int, int]) -> Samples:
+def clicked(times: dict[int, int]) -> EncodedBlock:
     """A block of sessions of one click."""
-    return split_sessions([[item] for item, count in times.items() for _ in range(count)], 6)
+    return EncodedBlock.of([[item] for item, count in times.items() for _ in range(count)], 6)
 
 
 def unit(core: Core, item: int) -> torch.Tensor:
@@ -144,7 +145,7 @@ def test_new_items_have_no_clicks(core: Core) -> None:
 
 
 def test_items_answer_for_the_company_that_they_kept(core: Core) -> None:
-    core.meet(split_sessions([[1, 2], [2, 1, 2], [2, 3], [4]], 6))  # 1–2 thrice, 2–3 once
+    core.meet(EncodedBlock.of([[1, 2], [2, 1, 2], [2, 3], [4]], 6))  # 1–2 thrice, 2–3 once
     core.blend.fill_(0.5)
     layer = core.ranked_table()
     alone = functional.normalize(unit(core, 1) + 0.5 * 3 / math.sqrt(3 * 4) * unit(core, 2), dim=0)
@@ -159,8 +160,8 @@ def test_a_table_to_rank_with_keeps_nothing_for_a_gradient(core: Core) -> None:
 
 
 def test_company_fades_with_every_block(core: Core) -> None:
-    core.meet(split_sessions([[1, 2], [1, 2]], 6))
-    core.meet(split_sessions([[1, 3]], 6))
+    core.meet(EncodedBlock.of([[1, 2], [1, 2]], 6))
+    core.meet(EncodedBlock.of([[1, 3]], 6))
     assert core.companions[0, :3].tolist() == [2, 3, 0]
     assert core.together[0, :3].tolist() == pytest.approx([2 * KEPT, 1, 0])
 
@@ -169,7 +170,7 @@ def test_calibration_finds_out_whether_company_tells(core: Core) -> None:
     """Item 9 is like none, and stood next to 1: all who see 1 go on to it, or nobody does."""
     with torch.no_grad():
         core.items.weight.copy_(torch.eye(9, 16))
-    core.meet(split_sessions([[1, 9]], 6))
+    core.meet(EncodedBlock.of([[1, 9]], 6))
     inputs = torch.tensor([[1], [1]])
     core.calibrate([Batch(inputs, torch.tensor([9, 9]))])
     together = core.blend.item()
@@ -178,7 +179,7 @@ def test_calibration_finds_out_whether_company_tells(core: Core) -> None:
 
 
 def test_new_items_have_no_company(core: Core) -> None:
-    core.meet(split_sessions([[1, 2]], 6))
+    core.meet(EncodedBlock.of([[1, 2]], 6))
     core.grow(11, torch.Generator().manual_seed(0), item_bound=0.5)
     assert core.companions[0, 0] == 2
     assert not core.companions[9:].any() and not core.together[9:].any()
@@ -248,7 +249,7 @@ def pair() -> Core:
     generator = torch.Generator().manual_seed(8)
     pair = Core(replace(ARCHITECTURE, members=2), 0)
     pair.grow(9, generator, item_bound=0.5)
-    pair.meet(split_sessions([[1, 2], [2, 1, 2], [2, 3], [4]], 6))
+    pair.meet(EncodedBlock.of([[1, 2], [2, 1, 2], [2, 3], [4]], 6))
     with torch.no_grad():
         for weight in (pair.age, pair.likeness, pair.turn):
             weight.normal_(generator=generator)

@@ -36,9 +36,13 @@ def test_model_is_built_as_the_recipe_says(name: str) -> None:
         ("exemplars", -5, "a number from 0 on"),
         ("dropout", 1, "a share, from 0 to below 1"),
         ("validation_share", -0.1, "a share, from 0 to below 1"),
+        ("validation_unit", "clicks", "samples, sessions"),
+        ("output_precision", "float8", "auto, bfloat16, float32"),
     ],
 )
-def test_a_number_out_of_its_range_is_refused(name: str, value: float, expected: str) -> None:
+def test_a_value_out_of_its_range_is_refused(name: str, value: float | str, expected: str) -> None:
+    with pytest.raises(SettingsError, match=rf"recipe: {name} = \S+: expected {expected}"):
+        replace(PAPER, **{name: value})  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match=rf"recipe: {name} = \S+: expected {expected}"):
         overridden(PAPER, {name: value})
 

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.sasrec import SASRec
-from ader_stream.ader.state import copied_moments, copied_weights, resumed_adam, untrained
+from ader_stream.ader.state import (
+    copied_moments,
+    copied_weights,
+    not_finite,
+    resumed_adam,
+    untrained,
+)
 
 
 def step(model: SASRec, adam: torch.optim.Adam) -> None:
@@ -71,3 +80,11 @@ def test_larger_epsilon_keeps_what_has_hardly_any_gradient(model: SASRec, tiny: 
 
     assert moved(1e-8) > 0.09  # a whole step, however small the gradient
     assert moved(3e-4) < 0.001
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_tensors_that_are_not_finite_are_named(value: float) -> None:
+    broken = torch.zeros(3, 4)
+    broken[1, 2] = value
+    sound = {"sound": torch.ones(3), "whole": torch.tensor([1]), "empty": torch.zeros(0)}
+    assert not_finite({**sound, "broken": broken}) == ["broken"]
