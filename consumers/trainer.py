@@ -16,21 +16,21 @@ import torch
 from confluent_kafka import KafkaException
 
 from ader_stream import metrics as m
-from ader_stream.ader.artifact import decode_state, encode_parts, state_bytes
+from ader_stream.ader.artifact import decode_state, encode_parts
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint, CheckpointFile
-from ader_stream.ader.cycle import require_same_architecture, train_cycle
+from ader_stream.ader.cycle import require_same_architecture
 from ader_stream.ader.device import chosen_device, describe_device
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.state import State
-from ader_stream.ader.workers import Workers
-from ader_stream.errors import ArtifactError, FencedError, TrainingError
+from ader_stream.errors import ArtifactError, FencedError
 from ader_stream.memory import give_back_freed
 from ader_stream.process import Process, run_worker
+from ader_stream.registry.attempt import Watch, attempt_cycle
 from ader_stream.registry.bootstrap import dataset_block
 from ader_stream.registry.describe import Making, describe_inputs, describe_version
 from ader_stream.registry.folder import import_version, read_folder
-from ader_stream.registry.gate import GateRule, measure, validation_samples, why_rejected
+from ader_stream.registry.gate import GateRule
 from ader_stream.registry.load import load_state
 from ader_stream.registry.trainer_metrics import TrainerMetrics, told
 from ader_stream.settings import Settings
@@ -260,28 +260,26 @@ class _Leader:
             previous=_number(self._registry.newest),
             parent=number,
         )
-        sessions = block.sessions.items
-        recipe_, seed = self._making.recipe, self._making.seed
         self._checkpoint = self._checkpoint_of(block, number)
-        started = time.perf_counter()
-        try:
-            state, report = train_cycle(
-                sessions,
-                parent,
-                recipe_,
-                seed,
-                self._show,
-                workers=Workers(device=self._device),
-                checkpoint=self._checkpoint,
-            )
-        except TrainingError as error:
-            return describe(rejection=str(error)), None
-        seconds = time.perf_counter() - started
-        self._shown.show_trained(seconds)
-        validation = validation_samples(sessions, parent, state, recipe_, seed)
-        measured = measure(validation, parent, state, self._stay, self._device)
-        rejection = why_rejected(self._gate, measured, state, state_bytes(state))
-        return describe(report=report, seconds=seconds, gate=measured, rejection=rejection), state
+        attempt = attempt_cycle(
+            block.sessions.items,
+            parent,
+            self._making.recipe,
+            self._making.seed,
+            self._gate,
+            Watch(self._show, self._stay),
+            self._device,
+            self._checkpoint,
+        )
+        if attempt.state:
+            self._shown.show_trained(attempt.seconds)
+        manifest = describe(
+            report=attempt.report,
+            seconds=attempt.seconds,
+            gate=attempt.measured,
+            rejection=attempt.rejection,
+        )
+        return manifest, attempt.state
 
     def _publish(self, manifest: Manifest, state: State | None) -> None:
         parts = encode_parts(state) if state else {}

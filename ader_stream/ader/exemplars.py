@@ -20,6 +20,7 @@ from ader_stream.ader.model import SessionModel
 from ader_stream.ader.ranking import chunk_rows, nothing
 from ader_stream.ader.vocabulary import PADDING
 from ader_stream.disk import disk_array
+from ader_stream.errors import TrainingError
 
 REPRESENTED_ROWS = 512
 """Sub-sequences represented at a time: of fifty clicks, four times as many take 0.4 GiB."""
@@ -198,10 +199,21 @@ def first_of_each_label(order: Int64, labels: Int32, quotas: Int64) -> Int64:
 def represent_samples(
     model: SessionModel, samples: Samples, between: Callable[[], None] = nothing
 ) -> Float32:
-    """Represent the samples' inputs: (S, D)."""
+    """Represent the samples' inputs: (S, D).
+
+    Raises
+    ------
+    TrainingError
+        A representation is not finite.
+    """
     represented = disk_array((len(samples), model.architecture.hidden), np.float32)
     for rows in by_length(samples.lengths, REPRESENTED_ROWS):
         sessions = model(pack(samples, rows, model.device).inputs)
+        if not sessions.isfinite().all():
+            raise TrainingError(
+                "sessions have representations that are not finite; lower the learning rate, or "
+                "start from an older version"
+            )
         represented[rows] = sessions.numpy(force=True)
         between()
     return represented

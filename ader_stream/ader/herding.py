@@ -16,6 +16,9 @@ Floats = npt.NDArray[np.floating]
 ROWS_AT_ONCE = 8_192
 """Representations that are copied at a time."""
 
+SHORTEST = np.finfo(np.float32).tiny
+"""What is shorter has no direction: it is herded as if it stood at the origin."""
+
 HERDING_SLACK = 1.1
 """Herding may choose one sub-sequence twice; it gives up after this many steps per exemplar
 wanted, as the authors' code does, so that slightly fewer than N are kept."""
@@ -71,7 +74,8 @@ def _unit(representations: Float32, rows: Int64) -> Float32:
     unit = disk_array(representations.shape, np.float32)
     for first in range(0, len(rows), ROWS_AT_ONCE):
         part = representations[rows[first : first + ROWS_AT_ONCE]]
-        unit[first : first + ROWS_AT_ONCE] = part / np.linalg.norm(part, axis=1, keepdims=True)
+        lengths = np.linalg.norm(part, axis=1, keepdims=True)
+        unit[first : first + ROWS_AT_ONCE] = part / np.maximum(lengths, SHORTEST)
     return unit
 
 

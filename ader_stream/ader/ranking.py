@@ -1,7 +1,8 @@
 """Ranks and top-k lists: always float32, always over all known items.
 
 Equal scores are ordered by item index, the lower first: the same in ranks and lists, and
-whatever the target is.
+whatever the target is. A score that is not a number beats nothing: such a target is in no list,
+however few items there are, and such an item comes behind every number.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ CHUNK_SCORES = 2**23
 """Scores held at a time: 32 MiB of float32."""
 
 
+UNRANKED = 2**31 - 1
+"""Rank of a target whose score is not a number: beyond every list."""
+
+
 def nothing() -> None:
     """Do nothing between two chunks: nobody waits."""
 
@@ -30,6 +35,8 @@ def ranks_of(scores: Tensor, targets: Tensor) -> Tensor:
 
     >>> ranks_of(torch.tensor([[0.5, 0.9, 0.5]]), torch.tensor([3]))
     tensor([2])
+    >>> ranks_of(torch.tensor([[0.5, torch.nan]]), torch.tensor([2])).item() == UNRANKED
+    True
     """
     columns = (targets - 1)[:, None]  # (B, 1)
     own = scores.gather(1, columns)  # (B, 1)
@@ -38,13 +45,16 @@ def ranks_of(scores: Tensor, targets: Tensor) -> Tensor:
     if tied.any():
         before = torch.arange(scores.shape[1], device=scores.device) < columns[tied]
         ranks[tied] += ((scores[tied] == own[tied]) & before).sum(1)
-    return ranks
+    return ranks.masked_fill_(own[:, 0].isnan(), UNRANKED)
 
 
 def best_of(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Find the k best columns (B, k) of scores (B, I) and their scores, best first."""
     k = min(k, scores.shape[1])
     values, columns = scores.topk(k)
+    if values[:, :1].isnan().any():  # topk takes NaN for the largest of all
+        scores = scores.nan_to_num(-torch.inf, torch.inf, -torch.inf)
+        values, columns = scores.topk(k)
     columns, order = columns.sort(1)
     values, rank = values.gather(1, order).sort(stable=True, dim=1, descending=True)
     columns = columns.gather(1, rank)

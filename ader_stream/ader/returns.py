@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ader_stream.ader.ranking import UNRANKED
 from ader_stream.ader.vocabulary import PADDING
 
 KINDS = 3
@@ -92,7 +93,8 @@ class Returns:
         own = self.own + gain[self.kinds]
         choice = torch.searchsorted(CANDIDATES.to(gain), gain)[self.kinds, None]  # (S, 1)
         beaten_by = (self.session_scores + gain[self.session_kinds] > own[:, None]).sum(1)
-        return self.others.gather(1, choice)[:, 0] + beaten_by
+        ranks = self.others.gather(1, choice)[:, 0] + beaten_by
+        return ranks.masked_fill_(own.isnan(), UNRANKED)
 
 
 def observe_returns(scores: Tensor, inputs: Tensor, targets: Tensor) -> Returns:

@@ -24,9 +24,10 @@ from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.device import CPU
 from ader_stream.ader.methods import Sessions
 from ader_stream.ader.model import SessionModel
-from ader_stream.ader.ranking import rank_samples, top_k
+from ader_stream.ader.ranking import UNRANKED, rank_samples, top_k
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.state import State
+from ader_stream.ader.state import State, not_finite
+from ader_stream.errors import TrainingError
 
 COMPARED_FROM = 100
 """Validation samples from which two recalls are compared: of fewer, chance decides."""
@@ -147,7 +148,13 @@ def measure(
     between: Callable[[], None],
     device: torch.device = CPU,
 ) -> Measured:
-    """Rank validation samples and exemplars with both; `between` is called after every chunk."""
+    """Rank validation samples and exemplars with both; `between` is called after every chunk.
+
+    Raises
+    ------
+    TrainingError
+        The version gives a target a score that is not a number.
+    """
     model = state.model(device=device)
     before = parent.model(device=device) if parent else None
     known = validation.take(_known_to(validation, before.n_items)) if before else validation
@@ -172,35 +179,36 @@ def why_rejected(rule: GateRule, measured: Measured, state: State, size: int) ->
 
 
 def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iterator[str]:
-    broken = [name for name, weight in state.weights.items() if not torch.isfinite(weight).all()]
-    if broken:
+    # "Not within" rather than "beyond": NaN is neither, and must not pass.
+    if broken := not_finite(state.weights):
         yield f"weights are not finite: {', '.join(broken)}; expected numbers"
     if size > rule.max_bytes:
         yield f"it has {size} bytes; models.max_bytes allows {rule.max_bytes}"
     coverage = measured.item_coverage
-    if coverage is not None and coverage < rule.min_item_coverage:
+    if coverage is not None and not coverage >= rule.min_item_coverage:
         yield (
             f"its lists hold {coverage:.4%} of the items; trainer.min_item_coverage asks for "
             f"{rule.min_item_coverage:.4%}"
         )
-    if _drop(measured.samples, measured.recall20, measured.parent_recall20) > rule.max_recall_drop:
+    drop = _drop(measured.samples, measured.recall20, measured.parent_recall20)
+    if not drop <= rule.max_recall_drop:
         yield (
             f"validation Recall@20 is {measured.recall20:.2f}, the parent's "
             f"{measured.parent_recall20:.2f}; trainer.max_recall_drop allows "
             f"{rule.max_recall_drop:g} points less"
         )
     then, now = measured.parent_exemplar_recall20, measured.exemplar_recall20
-    if _drop(measured.exemplars, now, then) > rule.max_forgetting:
+    if not _drop(measured.exemplars, now, then) <= rule.max_forgetting:
         yield (
             f"Recall@20 on the parent's exemplars is {now:.2f}, the parent's {then:.2f}; "
             f"trainer.max_forgetting allows {rule.max_forgetting:g} points less"
         )
-    if measured.mislaid is not None and measured.mislaid > rule.max_mislaid:
+    if measured.mislaid is not None and not measured.mislaid <= rule.max_mislaid:
         yield (
             f"{measured.mislaid:.2f}% of the exemplars that the parent lists stand behind "
             f"{MISLAID:.0%} of all items; trainer.max_mislaid allows {rule.max_mislaid:g}%"
         )
-    if measured.displaced is not None and measured.displaced > rule.max_displaced:
+    if measured.displaced is not None and not measured.displaced <= rule.max_displaced:
         yield (
             f"{measured.displaced:.2f}% of the items that the parent has exemplars of have a row "
             f"that is nothing like the parent's; trainer.max_displaced allows "
@@ -229,7 +237,13 @@ def _known_to(samples: Samples, n_items: int) -> Int64:
 
 def _ranks(model: SessionModel | None, samples: Samples, between: Callable[[], None]) -> Int64:
     """Rank the samples; without a model, none of them."""
-    return rank_samples(model, samples, between) if model else NONE
+    ranks = rank_samples(model, samples, between) if model else NONE
+    if broken := int((ranks == UNRANKED).sum()):
+        raise TrainingError(
+            f"{broken} of {len(samples)} targets have scores that are not numbers; lower the "
+            "learning rate, or start from an older version"
+        )
+    return ranks
 
 
 def _recall20(ranks: Int64) -> float | None:
@@ -250,7 +264,7 @@ def displaced(parent: State, state: State) -> float | None:
     if len(rows) < DISPLACED_FROM:
         return None
     then, now = (each.weights["items.weight"][rows] for each in (parent, state))  # (E, D)
-    kept = functional.cosine_similarity(then, now).numpy()
+    kept = np.nan_to_num(functional.cosine_similarity(then, now).numpy())
     if not np.quantile(kept, 0.1) >= SETTLED:
         return None
     return 100 * float(np.mean(kept < DISPLACED))

@@ -54,3 +54,9 @@ def test_equal_sub_sequences_are_chosen_at_most_once_each(
     chosen = herd(points, np.ones(len(points), dtype=np.int32), np.array([0, quota]))
     assert len(set(chosen)) == len(chosen) <= min(quota, len(points))
     assert len(chosen) >= 1
+
+
+def test_what_has_no_direction_is_herded_as_if_it_stood_at_the_origin() -> None:
+    points = np.array([[1, 0], [0, 0], [0, 1]], np.float32)
+    chosen = herd(points, np.ones(3, np.int32), np.array([0, 2]))
+    assert sorted(chosen) == [0, 2]

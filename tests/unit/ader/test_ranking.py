@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from ader_stream.ader import ranking
-from ader_stream.ader.ranking import best_of, rank_targets, ranks_of, top_k
+from ader_stream.ader.evaluate import counts_of
+from ader_stream.ader.ranking import UNRANKED, best_of, rank_targets, ranks_of, top_k
 from ader_stream.ader.sasrec import SASRec
 from ader_stream.errors import InputError
 
@@ -20,6 +21,24 @@ def test_ties_go_to_the_lower_index(target: int, rank: int) -> None:
 def test_all_scores_equal_is_not_a_hit_for_everyone() -> None:
     scores = torch.zeros(3, 100)
     assert ranks_of(scores, torch.tensor([1, 50, 100])).tolist() == [0, 49, 99]
+
+
+@pytest.mark.parametrize("items", [1, 5, 1000])
+def test_a_model_of_no_numbers_hits_nothing(items: int) -> None:
+    targets = torch.arange(1, items + 1)
+    ranks = ranks_of(torch.full((items, items), torch.nan), targets)
+    assert ranks.tolist() == [UNRANKED] * items
+    counts = counts_of(ranks.numpy())
+    assert (counts.targets, counts.hits20, counts.reciprocal20) == (items, 0, 0)
+
+
+def test_a_score_that_is_not_a_number_beats_nothing() -> None:
+    scores = torch.tensor([[torch.nan, 0.2, torch.nan, 0.9, -torch.inf]])
+    ranks = [ranks_of(scores, torch.tensor([target])).item() for target in (1, 2, 3, 4, 5)]
+    assert ranks == [UNRANKED, 1, UNRANKED, 0, 2]
+    columns, values = best_of(scores, 5)
+    assert columns[0, :2].tolist() == [3, 1]
+    assert values[0, 2:].isneginf().all()
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 5])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ader_stream.ader.ranking import ranks_of
+from ader_stream.ader.ranking import UNRANKED, ranks_of
 from ader_stream.ader.returns import (
     CANDIDATES,
     FIRST_GAINS,
@@ -87,3 +87,10 @@ def test_first_gains_take_out_what_is_rare() -> None:
 
 def test_first_gains_of_an_empty_block_are_the_usual_ones() -> None:
     assert first_gains([]).tolist() == FIRST_GAINS.tolist()
+
+
+def test_a_target_whose_score_is_not_a_number_is_in_no_list() -> None:
+    scores = torch.tensor([[torch.nan, 0.2, 0.3], [0.1, 0.2, 0.3]])
+    inputs = torch.tensor([[1, 2], [1, 2]])
+    observed = observe_returns(scores, inputs, torch.tensor([1, 1]))
+    assert observed.ranks(GAINS).tolist() == [UNRANKED, 0]

@@ -15,6 +15,7 @@ from ader_stream.ader.ranking import top_k
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.state import State
 from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.errors import TrainingError
 from ader_stream.registry.gate import (
     COMPARED_FROM,
     DISPLACED_FROM,
@@ -141,6 +142,24 @@ def test_a_version_that_fails_is_told_by_what(
     state: State, measured: Measured, size: int, reason: str
 ) -> None:
     assert reason in (why_rejected(RULE, measured, state, size) or "")
+
+
+@pytest.mark.parametrize(
+    "name", ["recall20", "item_coverage", "exemplar_recall20", "mislaid", "displaced"]
+)
+def test_a_measure_that_is_not_a_number_does_not_pass(state: State, name: str) -> None:
+    assert "nan" in str(why_rejected(RULE, replace(GOOD, **{name: math.nan}), state, 0))
+
+
+def test_scores_that_are_not_numbers_do_not_pass(
+    state: State, sessions: list[tuple[str, ...]], recipe: Recipe
+) -> None:
+    """All weights are finite: the layer norm's is so large that the scores are not."""
+    weights = state.weights | {"norm.weight": torch.full((8,), 3e38)}
+    broken = replace(state, weights=weights)
+    samples = validation_samples(sessions, None, state, recipe, SEED)
+    with pytest.raises(TrainingError, match="targets have scores that are not numbers"):
+        measure(samples, None, broken, nothing)
 
 
 def test_few_samples_prove_nothing(state: State) -> None:
