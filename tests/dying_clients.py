@@ -186,6 +186,9 @@ class DyingMember(DyingReader):
         read = [at for at in places if (at.topic, at.partition) in self._positions]
         super().incremental_unassign(read)
 
+    def seek(self, where: TopicPartition) -> None:
+        self._positions[where.topic, where.partition] = where.offset
+
     def pause(self, places: Sequence[TopicPartition]) -> None:
         self._death.meet("pause")
         for at in places:

@@ -93,6 +93,7 @@ class FakeKafka:
     topic_ids: dict[str, str] = field(default_factory=dict)
     trimmed: dict[Place, int] = field(default_factory=dict)
     producers: list[FakeProducer] = field(default_factory=list)
+    transaction_timeout: int = 10_000
     committed: dict[tuple[str, Place], int] = field(default_factory=dict)
     """(group, place) → offset."""
 

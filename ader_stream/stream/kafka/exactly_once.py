@@ -29,6 +29,7 @@ from ader_stream.stream.kafka.producing import back_off, recover, settle
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.taking import Taking
 from ader_stream.stream.kafka.transacting import abort_failed, commit_side_by_side
+from ader_stream.stream.kafka.transaction_time import TransactionTime
 from ader_stream.stream.kafka.waiting import WaitingPartitions
 
 log = structlog.get_logger(__name__)
@@ -90,7 +91,10 @@ class ExactlyOnceLoop:
     ) -> None:
         self._clients = clients
         self._config = config
-        self._taking = Taking(clients, config.topic, config.group, config.start, open_task)
+        self._time = TransactionTime(clients.transaction_timeout)
+        self._taking = Taking(
+            clients, config.topic, config.group, config.start, open_task, self._time
+        )
         self._on_lag = on_lag
         self._check_readable = check_readable
         self._held: dict[int, Held] = {}
@@ -219,7 +223,9 @@ class ExactlyOnceLoop:
         """Commit what the partitions have done; restore those whose transaction failed."""
         failed = self._commit(self.partitions)
         for partition, exception in failed.items():
-            abort_failed(self._config.topic, partition, self._held[partition], exception)
+            held = self._held[partition]
+            self._time.note_failure(partition, time.monotonic() - held.opened_at)
+            abort_failed(self._config.topic, partition, held, exception)
         if failed:
             time.sleep(max(back_off(self._held[partition].aborts) for partition in failed))
         for partition in failed:
@@ -228,10 +234,11 @@ class ExactlyOnceLoop:
     def _begin_again(self, partition: int) -> None:
         """Drop a partition's memory, restore it, and read from its committed offset again."""
         before = self._held.pop(partition)
-        producer, aborts = before.producer, before.aborts
+        producer, had_ms, aborts = before.producer, before.transaction_ms, before.aborts
         del before  # as much is about to be restored
-        held = self._held[partition] = self._taking.restored(self._consumer, partition, producer)
+        held = self._taking.again(self._consumer, partition, producer, had_ms)
         held.aborts = aborts
+        self._held[partition] = held
         self._consumer.seek(TopicPartition(self._config.topic, partition, held.next_offset))
 
     def _commit(self, partitions: Iterable[int]) -> dict[int, KafkaException]:

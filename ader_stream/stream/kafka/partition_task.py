@@ -53,6 +53,8 @@ class Held:
     committed_offset: int
     is_at_end: bool = False
     aborts: int = 0  # in a row
+    transaction_ms: int = 0  # that its producer has for a transaction
+    opened_at: float = 0.0  # s, its last transaction
 
     def note_commit(self) -> None:
         """The transaction of all up to `next_offset` is committed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -47,6 +48,7 @@ def commit_side_by_side(
         except KafkaException as exception:
             failed[partition] = exception
     metadata_of_group = group() if offsets else None
+    seconds = max([REQUEST_TIMEOUT, *(held[p].transaction_ms / 1000 for p in offsets)])
 
     def send_offset(partition: int) -> None:
         held[partition].producer.send_offsets_to_transaction(
@@ -54,10 +56,10 @@ def commit_side_by_side(
         )
 
     def commit(partition: int) -> None:
-        held[partition].producer.commit_transaction(REQUEST_TIMEOUT)
+        held[partition].producer.commit_transaction(seconds)
 
     failed |= side_by_side(send_offset, offsets.keys(), OFFSETS_TIMEOUT)
-    failed |= side_by_side(commit, offsets.keys() - failed.keys(), REQUEST_TIMEOUT)
+    failed |= side_by_side(commit, offsets.keys() - failed.keys(), seconds)
     for partition in offsets.keys() - failed.keys():
         held[partition].note_commit()
     return failed
@@ -70,6 +72,7 @@ def _begin(held: Held) -> tuple[int, str] | None:
         return None  # below the committed offset, a restored task only reads its state again
     transaction = Transaction()
     metadata = held.task.write(transaction, held.next_offset)
+    held.opened_at = time.monotonic()
     held.producer.begin_transaction()
     transaction.send(held.producer)
     return held.next_offset, metadata
@@ -94,5 +97,6 @@ def abort_failed(topic: str, partition: int, held: Held, exception: KafkaExcepti
         raise TopicError(
             f"{topic}/{partition}: {held.aborts} transactions in a row were "
             f"aborted, the last one because of {error.name()}: {error.str()}; nothing of them "
-            "is committed. Look at the brokers' logs, and start this worker again"
+            "is committed. Look at the brokers' logs, and at their quotas; then start "
+            "this worker again"
         )

@@ -32,7 +32,7 @@ class TransactionTime:
         self._of: dict[int, int] = {}
 
     def of(self, partition: int) -> int:
-        """ms that the partition's transactions may take."""
+        """Ms that the partition's transactions may take."""
         return min(self._of.get(partition, self._first), self._most)
 
     def note_failure(self, partition: int, seconds: float) -> None:

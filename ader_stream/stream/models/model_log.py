@@ -41,7 +41,8 @@ QUEUED_CHUNKS = 8
 """Chunks that wait in the producer at most: a model of any size passes through a few MB."""
 
 CHUNKS_A_TRANSACTION = 64
-"""A transaction stays far shorter than its timeout, whatever the size of the model."""
+"""A transaction stays far shorter than its timeout, whatever the size of the model. Half as many
+after each one that fails: a broker may slow a producer down by its quota."""
 
 TOMBSTONES_A_TRANSACTION = 1_000
 """Of chunks that no version names, which are as many as have been left: they need no unity."""
@@ -52,8 +53,8 @@ COMMIT_SECONDS = 4 * REQUEST_TIMEOUT
 INTERRUPTED = KafkaError(KafkaError._APPLICATION, txn_requires_abort=True)  # noqa: SLF001
 """What a transaction has come to that something else than Kafka ends."""
 
-ATTEMPTS = 5
-"""Aborted transactions in a row after which publishing gives up."""
+ATTEMPTS = 8
+"""Aborted transactions in a row after which publishing gives up: the last ones hold one chunk."""
 
 
 class Chunk(NamedTuple):
@@ -103,6 +104,7 @@ class ModelPublisher:
         self._chunk_size = chunk_size
         self._signer = signer
         self._sent: dict[str, _Sent] = {}
+        self._at_once = CHUNKS_A_TRANSACTION
         self._producer: Producer = clients.producer(
             topics.group("trainer"),
             queue_buffering_max_messages=QUEUED_CHUNKS,
@@ -142,15 +144,13 @@ class ModelPublisher:
         TopicError
             If the broker refuses it again and again.
         """
-        chunks = _cut(manifest["version"], parts, self._chunk_size)
-        self._sent = {}
-        *full, last = [
-            chunks[first : first + CHUNKS_A_TRANSACTION]
-            for first in range(0, max(1, len(chunks)), CHUNKS_A_TRANSACTION)
-        ]
-        for group in full:
-            self._transact(lambda g=group: self._produce_chunks(g))  # type: ignore[misc]
-        return self._transact(lambda: self._finish(manifest, parts, last, last_look))
+        left, published = _cut(manifest["version"], parts, self._chunk_size), None
+        self._sent, self._at_once = {}, CHUNKS_A_TRANSACTION
+        while published is None:
+            send = partial(self._send_next, manifest, parts, left, last_look)
+            sent, published = self._transact(send)
+            left = left[sent:]
+        return published
 
     def prune(self, manifests: Sequence[Manifest]) -> None:
         """Delete versions by tombstones: the manifest first, so that nobody looks for chunks.
@@ -176,6 +176,22 @@ class ModelPublisher:
     def _produce_chunk_tombstones(self, keys: Iterable[str | bytes]) -> None:
         for key in keys:
             produce(self._producer, self._topics.model_chunks, key, None)
+
+    def _send_next(
+        self,
+        manifest: Manifest,
+        parts: Mapping[str, bytes],
+        left: Sequence[Chunk],
+        last_look: Callable[[], int | None],
+    ) -> tuple[int, Manifest | None]:
+        """Produce what goes into one transaction; return how many chunks, and what completes them.
+
+        That is the manifest, in the transaction that holds the last ones.
+        """
+        if len(left) <= self._at_once:
+            return len(left), self._finish(manifest, parts, left, last_look)
+        self._produce_chunks(left[: self._at_once])
+        return self._at_once, None
 
     def _produce_chunks(self, chunks: Sequence[Chunk]) -> None:
         """Hand chunks to the producer, and hash each while it is on its way."""
@@ -250,6 +266,7 @@ class ModelPublisher:
             except KafkaException as exception:
                 error = exception.args[0]
                 log.warning("publishing failed", attempt=attempt, error=error.str())
+                self._at_once = max(1, self._at_once // 2)
                 if not recover(self._producer, error):
                     raise FencedError(f"publishing: {error.str()}") from None
             except Exception as reason:
@@ -261,7 +278,8 @@ class ModelPublisher:
                 return result
         raise TopicError(
             f"publishing to {self._topics.models} and {self._topics.model_chunks} failed "
-            f"{ATTEMPTS} times, the last time with: {error.str()}; see the broker's log"
+            f"{ATTEMPTS} times, the last time with: {error.str()}; see the broker's log, and its "
+            "quotas for this user and client (kafka.transaction_timeout gives them more time)"
         )
 
 

@@ -269,7 +269,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], tuple[ExactlyOnc
 
     def make(times: int) -> tuple[ExactlyOnceLoop, RefusedConsumer]:
         consumer = RefusedConsumer(times)
-        clients = SimpleNamespace(group_consumer=lambda _: consumer)
+        clients = SimpleNamespace(group_consumer=lambda _: consumer, transaction_timeout=10_000)
         config = LoopConfig("clicks", "group")
         return ExactlyOnceLoop(clients, config, FakeTask, print, list), consumer
 

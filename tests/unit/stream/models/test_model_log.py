@@ -379,3 +379,16 @@ def test_serving_reads_no_chunk_of_the_optimizer(
     [(first, _)] = asked
     [optimizer] = [p for p in published["run"]["places"] if p["kind"] == "optimizer"]
     assert first > optimizer["last_offset"]
+
+
+@pytest.mark.parametrize(
+    ("failures", "committed"), [(1, [10]), (3, [8, 2]), (5, [2] * 4 + [2]), (7, [1] * 8 + [2])]
+)
+def test_a_broker_that_slows_a_publisher_down_gets_smaller_transactions(
+    kafka: FakeKafka, failures: int, committed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_log, "CHUNKS_A_TRANSACTION", 64)
+    slow = {f"at_{attempt}": ABORTED for attempt in range(failures)}
+    published = publish(kafka, **slow)
+    assert kafka.producers[-1].committed == committed
+    assert reader(kafka).fetch(published, KINDS) == PARTS
