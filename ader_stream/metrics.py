@@ -148,6 +148,12 @@ WAITING = Metric(
     "partitions",
     "Partitions whose next click waits for the schema registry to answer.",
 )
+RESTORING = Metric(
+    Gauge,
+    "ader_restoring_partitions",
+    "partitions",
+    "Partitions that were given to this worker and whose state is still being restored.",
+)
 
 # Training
 LEADER = Metric(Gauge, "ader_trainer_leader", "0 or 1", "1 while this trainer leads.")

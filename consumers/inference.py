@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import cast
 
 import structlog
 import torch
@@ -38,6 +39,7 @@ from ader_stream.stream.models.serving_log import ServingLog
 from ader_stream.stream.models.standing import Standing
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask
+from ader_stream.stream.scores.score_log import scores_by_partition
 from ader_stream.stream.scores.sessionizer_decisions import (
     SessionizerDecisions,
     place_of_sessionizer,
@@ -190,7 +192,6 @@ class _Worker:
         self._models = _Models(settings, process.metrics)
         self._versions = self._models.versions
         self._score_metrics = ScoreMetrics(process.metrics)
-        self._tasks: dict[int, PrequentialTask] = {}
         self._decoder = ClickDecoder(settings.click_format)
         self._forgot_at = 0.0
         clients, topics = settings.clients, settings.topics
@@ -203,7 +204,7 @@ class _Worker:
                 settings.clicks.start,
                 settings.inference.commit_interval,
             ),
-            self._open_task,
+            self._open_tasks,
             lambda partition, lag: process.metrics[m.LAG].labels(partition=partition).set(lag),
             self._check_readable,
         )
@@ -224,22 +225,31 @@ class _Worker:
             self._serving.withdraw()
             self._decisions.close()
 
-    def _open_task(self, partition: int) -> PrequentialTask:
+    @property
+    def _tasks(self) -> dict[int, PrequentialTask]:
+        return cast("dict[int, PrequentialTask]", self._loop.tasks)
+
+    def _open_tasks(
+        self, partitions: Collection[int], stay: Callable[[], None]
+    ) -> dict[int, PrequentialTask]:
+        """Read the running scores; some of the partitions may be new ones of the clicks topic."""
         settings = self._settings
-        grow_topics(settings.clients.admin(), settings.topics)  # the partition may be a new one
+        clients, topics = settings.clients, settings.topics
+        grow_topics(clients.admin(), topics)
+        scores = scores_by_partition(clients, topics.scores, stay)
         recommend = self._recommend if settings.inference.recommendations else None
-        task = PrequentialTask(
-            partition,
-            settings.clients,
-            settings.topics,
-            PrefixFollower(
-                self._decoder, settings.block_rule, settings.session_rule, settings.intake_rule
-            ),
-            Answers(self._score, self._score_metrics.add, recommend),
-            self._decisions,
-        )
-        self._tasks[partition] = task
-        return task
+        rules = settings.block_rule, settings.session_rule, settings.intake_rule
+        return {
+            partition: PrequentialTask(
+                partition,
+                topics,
+                scores[partition],
+                PrefixFollower(self._decoder, *rules),
+                Answers(self._score, self._score_metrics.add, recommend),
+                self._decisions,
+            )
+            for partition in partitions
+        }
 
     def _check_readable(self, batch: list[Record]) -> None:
         """Say whether the clicks can be decoded, and the sessionizer's decisions before are known.
@@ -279,9 +289,8 @@ class _Worker:
     def _after_round(self) -> None:
         self._models.follower.check()
         self._process.metrics[m.WAITING].set(self._loop.waiting)
-        held = self._loop.partitions
-        self._tasks = {partition: self._tasks[partition] for partition in held}
-        self._decisions.keep(held)
+        self._process.metrics[m.RESTORING].set(self._loop.restoring)
+        self._decisions.keep(self._loop.partitions)
         self._forget()
         blocks = {partition: task.open_block for partition, task in self._tasks.items()}
         self._versions.keep_for(block for block in blocks.values() if block is not None)
@@ -307,7 +316,7 @@ class _Worker:
 
     def _items_of(self, key: str) -> tuple[str, ...] | None:
         """Items of an open session; the first of our partitions that knows the key has it."""
-        found = (task.items_of(key) for task in list(self._tasks.values()))
+        found = (task.items_of(key) for task in self._tasks.values())
         return next((items for items in found if items is not None), None)
 
     def _not_ready(self) -> str:

@@ -6,7 +6,8 @@ or ``ader-stream run sessionizer``; start as many as there are partitions to sha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from typing import cast
 
 import structlog
 
@@ -20,7 +21,12 @@ from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.topics import check_topics, grow_topics
 from ader_stream.stream.models.registry import Registry, commands_reader
-from ader_stream.stream.sessions.sessionizing import Idling, SessionizerRules, SessionizerTask
+from ader_stream.stream.sessions.sessionizing import (
+    Idling,
+    SessionizerRules,
+    SessionizerTask,
+    SessionizerTasks,
+)
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 
 log = structlog.get_logger(__name__)
@@ -56,11 +62,7 @@ def run(settings: Settings) -> None:
     with Process("sessionizer", settings) as process:
         metrics = process.metrics
         forgetting = _Forgetting(settings)
-
-        def open_task(partition: int) -> SessionizerTask:
-            grow_topics(clients.admin(), topics)  # the partition may be a new one
-            return SessionizerTask(partition, clients, topics, decoder, rules, metrics, idling)
-
+        open_tasks = SessionizerTasks(clients, topics, decoder, rules, metrics, idling)
         loop = ExactlyOnceLoop(
             clients,
             LoopConfig(
@@ -69,7 +71,7 @@ def run(settings: Settings) -> None:
                 settings.clicks.start,
                 settings.sessionizer.commit_interval,
             ),
-            forgetting.watched(open_task),
+            open_tasks,
             lambda partition, lag: metrics[m.LAG].labels(partition=partition).set(lag),
             decoder.check_readable,
         )
@@ -78,8 +80,9 @@ def run(settings: Settings) -> None:
 
         def after_round() -> None:
             metrics[m.WAITING].set(loop.waiting)
+            metrics[m.RESTORING].set(loop.restoring)
             cycles.collect_if_due()
-            forgetting.apply(loop.partitions)
+            forgetting.apply(cast("dict[int, SessionizerTask]", loop.tasks))
             if hints:
                 hints.hear()
 
@@ -97,33 +100,19 @@ class _Forgetting:
     def __init__(self, settings: Settings) -> None:
         self._registry = Registry(settings.trust)
         self._reader = commands_reader(settings.clients, settings.topics, self._registry)
-        self._tasks: dict[int, SessionizerTask] = {}
         self._done: dict[int, SessionizerTask] = {}  # partition → the task that has forgotten all
 
-    def watched(
-        self, open_task: Callable[[int], SessionizerTask]
-    ) -> Callable[[int], SessionizerTask]:
-        """Return the same, but that it knows the tasks then."""
-
-        def opened(partition: int) -> SessionizerTask:
-            self._tasks[partition] = open_task(partition)
-            return self._tasks[partition]
-
-        return opened
-
-    def apply(self, partitions: Sequence[int]) -> None:
+    def apply(self, tasks: Mapping[int, SessionizerTask]) -> None:
         """Learn of requests; apply them to tasks that have not heard of them.
 
         Tasks of other partitions are let go, and what is open there with them.
         """
-        for partition in self._tasks.keys() - partitions:
-            del self._tasks[partition]
-            self._done.pop(partition, None)
+        for partition in self._done.keys() - tasks:
+            del self._done[partition]
         if self._reader.poll():
             self._done.clear()
         forgotten = Forgotten.of(self._registry.commands)
-        for partition in partitions if forgotten else ():
-            task = self._tasks[partition]
+        for partition, task in tasks.items() if forgotten else ():
             if self._done.get(partition) is not task:
                 self._done[partition] = task
                 if keys := task.forget(forgotten):

@@ -7,6 +7,7 @@ The call that meets the error raises it. Afterwards transactional requests raise
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +58,9 @@ class DyingKafka(FakeKafka):
     offsets
         Partition → the next offset that the group has committed.
     moves
-        Whether a member loses its partition, and gets it back, in its second round.
+        Whether a member loses its partition, and gets it back, in the second round of reading it.
+    members
+        Clients that have joined the group.
     """
 
     producer_deaths: deque[Death] = field(default_factory=deque)
@@ -79,7 +82,6 @@ class DyingKafka(FakeKafka):
         return DyingReader(self, _next(self.reader_deaths))
 
     def group_consumer(self, group: str) -> Any:
-        self.members += 1
         return DyingMember(self, _next(self.member_deaths))
 
 
@@ -154,19 +156,25 @@ class DyingMember(DyingReader):
 
     def __init__(self, kafka: DyingKafka, death: Death) -> None:
         super().__init__(kafka, death)
-        self._rounds = 0
-        self._given = [TopicPartition("clicks", 0)]
+        self._rounds = 0  # of reading its partition
+        self._is_new = True
+        self._given: list[TopicPartition] = []
 
     def subscribe(self, _: list[str], **callbacks: Callable[..., None]) -> None:
         self._on_assign, self._on_revoke = callbacks["on_assign"], callbacks["on_revoke"]
+        self._given = [TopicPartition("clicks", 0)]
+        self._kafka.members += 1
 
     def consume(self, count: int, timeout: float) -> list[FakeRecord]:
-        self._rounds += 1
-        moves = self._kafka.moves and self._rounds == 3
+        self._rounds += bool(self._positions)
+        moves = self._kafka.moves and self._rounds == 2
         if moves:
+            self._rounds += 1
             self._on_revoke(self, self._given)
-        if moves or self._rounds == 1:
+        if moves or self._is_new:
+            self._is_new = False
             self._on_assign(self, self._given)
+        time.sleep(0.001)  # others need the time, too
         return super().consume(count, timeout)
 
     def committed(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
@@ -186,14 +194,19 @@ class DyingMember(DyingReader):
         read = [at for at in places if (at.topic, at.partition) in self._positions]
         super().incremental_unassign(read)
 
-    def seek(self, where: TopicPartition) -> None:
-        self._positions[where.topic, where.partition] = where.offset
-
     def pause(self, places: Sequence[TopicPartition]) -> None:
         self._death.meet("pause")
         for at in places:
             del self._positions[at.topic, at.partition]
 
+    def resume(self, places: Sequence[TopicPartition]) -> None:
+        self._death.meet("resume")
+
+    def seek(self, place: TopicPartition) -> None:
+        self._death.meet("seek")
+        self._positions[place.topic, place.partition] = place.offset
+
     def close(self) -> None:
-        self._on_revoke(self, self._given)
+        if self._given:
+            self._on_revoke(self, self._given)
         super().close()

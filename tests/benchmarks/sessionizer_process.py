@@ -9,7 +9,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from confluent_kafka import TopicPartition
@@ -25,9 +25,13 @@ from ader_stream.stream.kafka.codec import Headers, headers_for
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.taking import LINGER_MS, MOST_RECORDS
+from ader_stream.stream.kafka.taking import LINGER_MS, MOST_RECORDS, OpenTasks
 from ader_stream.stream.kafka.topics import create_topics
-from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTask
+from ader_stream.stream.sessions.sessionizing import (
+    SessionizerRules,
+    SessionizerTask,
+    SessionizerTasks,
+)
 from tests.benchmarks.session_clicks import settings_of
 
 Result = dict[str, float]
@@ -86,11 +90,11 @@ def sessionize(settings: Settings, ends: Ends, warm_up: int) -> Result:
     create_topics(settings.clients.admin(), settings.topics, len(ends))
     CycleCollector()
     decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
-    open_task = keeping(tasks(settings, decoder, metrics))
+    open_tasks = keeping(tasks(settings, decoder, metrics))
     loop = ExactlyOnceLoop(
         settings.clients,
         LoopConfig(settings.topics.clicks, settings.topics.group("sessionizer")),
-        open_task,
+        open_tasks,
         lambda _partition, _lag: None,
         decoder.check_readable,
     )
@@ -115,9 +119,9 @@ def restore(settings: Settings, ends: Ends, warm_up: int) -> Result:
     """Take the partitions over from the changelog."""
     CycleCollector()
     decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
-    open_task = tasks(settings, decoder, metrics)
-    kept = [open_task(partition) for partition in ends]
+    open_tasks = tasks(settings, decoder, metrics)
     memory, wall, cpu = resident(), time.monotonic(), time.process_time()
+    kept = list(open_tasks([*ends]).values())
     for task in kept:
         task.restore(0, "", is_committed=False)
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
@@ -131,23 +135,21 @@ def restore(settings: Settings, ends: Ends, warm_up: int) -> Result:
     }
 
 
-def keeping(open_task: Callable[[int], SessionizerTask]) -> Callable[[int], SessionizerTask]:
+def keeping(open_tasks: SessionizerTasks) -> OpenTasks:
     """Return the same, but that no task goes: the end of one that leaves is no part of a click."""
     tasks = []
 
-    def opened(partition: int) -> SessionizerTask:
-        tasks.append(open_task(partition))
+    def opened(partitions: Collection[int], stay: Callable[[], None]) -> dict[int, SessionizerTask]:
+        tasks.append(open_tasks(partitions, stay))
         return tasks[-1]
 
     return opened
 
 
-def tasks(
-    settings: Settings, decoder: ClickDecoder, metrics: Metrics
-) -> Callable[[int], SessionizerTask]:
+def tasks(settings: Settings, decoder: ClickDecoder, metrics: Metrics) -> SessionizerTasks:
     rules = SessionizerRules(settings.block_rule, settings.session_rule, settings.intake_rule)
     clients, topics = settings.clients, settings.topics
-    return lambda p: SessionizerTask(p, clients, topics, decoder, rules, metrics)
+    return SessionizerTasks(clients, topics, decoder, rules, metrics)
 
 
 def resident() -> int:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions, NewTopic
 
 from ader_stream.stream.clicks.decoder import encode_click
+from ader_stream.stream.kafka import takeovers
 from ader_stream.stream.kafka.codec import decode
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.kafka.partition_task import Held
-from ader_stream.stream.kafka.taking import Taking
+from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.taking import OpenTasks, Taking
 from ader_stream.stream.kafka.topics import partition_counts
 from ader_stream.types import DAY_MS, HOUR_MS, Click
 from tests.integration.system import WAIT_SECONDS, Kafka, System
@@ -124,6 +127,18 @@ class NoTask:
     def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
         return next_offset
 
+    def begin(self) -> None:
+        pass
+
+    def process(self, records: list[Record]) -> None:
+        pass
+
+    def write(self, transaction: Transaction, next_offset: int) -> str:
+        return ""
+
+    def committed(self) -> None:
+        pass
+
     def tick(self, *, is_at_end: bool) -> None:
         pass
 
@@ -135,25 +150,58 @@ def test_a_request_that_fails_while_partitions_are_taken_is_made_again(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the client's C code raises in a callback is an exception once it comes out."""
-    took, failed = Taking.restored, list[int]()
+    fence, failed = Taking.fence, list[int]()
 
-    def impatient(taking: Taking, consumer: Consumer, partition: int, producer: Producer) -> Held:
+    def impatient(taking: Taking, partitions: Collection[int]) -> dict[int, Producer]:
+        producers = fence(taking, partitions)
         if not failed:
-            failed.append(partition)
-            consumer.committed([TopicPartition(taking.topic, partition)], timeout=1e-6)
-        return took(taking, consumer, partition, producer)
+            failed.extend(partitions)
+            producers[0].init_transactions(1e-6)  # it has done so: an error
+        return producers
 
-    monkeypatch.setattr(Taking, "restored", impatient)
+    monkeypatch.setattr(Taking, "fence", impatient)
+    loop = loop_of(system, lambda partitions, _: {p: NoTask() for p in partitions})
+    run_until(loop, lambda: loop.partitions == [0, 1, 2])
+    assert (failed, loop.restoring) == ([0, 1, 2], 0)
+
+
+def test_partitions_that_are_held_go_on_while_others_are_restored(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takeovers, "AT_ONCE", 1)
+    is_committed = threading.Event()
+
+    def open_tasks(partitions: Collection[int], _: object) -> dict[int, NoTask]:
+        if 0 not in partitions:
+            assert is_committed.wait(WAIT_SECONDS), "partition 0 has not gone on"
+        return {partition: NoTask() for partition in partitions}
+
+    send(system, 0, Click("a", "x", 0))
+    loop = loop_of(system, open_tasks)
+
+    def has_all() -> bool:
+        if loop.partitions == [0] and system.committed_offsets("sessionizer").get(0) == 1:
+            assert loop.restoring == 2
+            is_committed.set()
+        return loop.partitions == [0, 1, 2]
+
+    run_until(loop, has_all)
+    assert is_committed.is_set()
+
+
+def loop_of(system: System, open_tasks: OpenTasks) -> ExactlyOnceLoop:
     config = LoopConfig(system.topics.clicks, system.topics.group("sessionizer"))
-    loop = ExactlyOnceLoop(
-        system.clients, config, lambda _: NoTask(), lambda *_: None, lambda _: None
-    )
+    return ExactlyOnceLoop(system.clients, config, open_tasks, lambda *_: None, lambda _: None)
+
+
+def run_until(loop: ExactlyOnceLoop, condition: Callable[[], bool]) -> None:
     gives_up_at = time.monotonic() + WAIT_SECONDS
-    held: list[int] = []
+    was_met: list[bool] = []
 
     def should_stop() -> bool:
-        held[:] = held or loop.partitions
-        return bool(held) or time.monotonic() > gives_up_at
+        if condition():
+            was_met.append(True)
+        return bool(was_met) or time.monotonic() > gives_up_at
 
     loop.run(should_stop, lambda: None)
-    assert (len(failed), held) == (1, [0, 1, 2])
+    assert was_met

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ader_stream.stream.kafka.codec import decode_as, encode
 from ader_stream.stream.sessions.open_columns import read_plain
 from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.partition_state import decode_partition_state, encode_keys
+from ader_stream.stream.sessions.partition_state import Changelog, encode_keys
 from ader_stream.stream.sessions.session_records import encode_outputs
 from tests.fakes import FakeRecord, as_bytes
 
@@ -108,7 +108,9 @@ def test_what_is_written_of_keys_comes_back(
     for key, sessions in keys.items():
         for session in sessions:
             session.key = key
-    state = decode_partition_state(changelog)
+    read = Changelog()
+    read.extend(changelog)
+    state = read.state()
     expected = [state_of(session) for sessions in keys.values() for session in sessions]
     assert sorted(map(state_of, state.sessions)) == sorted(expected)
     assert state.window.capped_until == {key: capped[key] for key in keys if key in capped}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -61,6 +61,35 @@ def read_to_end(
     yield from read_range(clients, topic, partition, first if start is None else start, end)
 
 
+def read_all_to_end(
+    clients: KafkaClients,
+    topic: str,
+    partitions: Collection[int],
+    between: Callable[[], None] = lambda: None,
+) -> Iterator[Record]:
+    """Yield the committed records of several partitions, as `read_to_end` does, by one client.
+
+    Those of one partition come in order, but between those of others. `between` is called before
+    each batch of records; what it raises goes through.
+
+    Raises
+    ------
+    TopicError
+        If nothing comes for two minutes.
+    """
+    ranges = offset_ranges(clients, topic, partitions)
+    places = {p: (first, end) for p, (first, end) in ranges.items() if first < end}
+    if not places:
+        return
+    reader = clients.reader()
+    try:
+        reader.assign([TopicPartition(topic, p, first) for p, (first, _) in places.items()])
+        ends = {p: end for p, (_, end) in places.items()}
+        yield from _records_below(reader, ends, READ_MESSAGES, between)
+    finally:
+        reader.close()
+
+
 def read_range(
     clients: KafkaClients,
     topic: str,
@@ -86,7 +115,7 @@ def read_range(
     reader = clients.reader(ahead_kib=ahead_kib)
     try:
         reader.assign([TopicPartition(topic, partition, start)])
-        yield from _records_below(reader, end, at_once)
+        yield from _records_below(reader, {partition: end}, at_once)
     finally:
         close(reader)
 
@@ -102,7 +131,7 @@ def offset_ranges(
     """Partition → its `offset_range`."""
     reader = clients.reader(committed=False)
     try:
-        return {p: _ask_offset_range(reader, TopicPartition(topic, p)) for p in partitions}
+        return {p: ask_offset_range(reader, TopicPartition(topic, p)) for p in partitions}
     finally:
         close(reader)
 
@@ -127,7 +156,8 @@ def checked(records: Sequence[Message]) -> Sequence[Record]:
     return cast("Sequence[Record]", records)
 
 
-def _ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int]:
+def ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int]:
+    """Ask for the same by a client that is there; it counts what the client may read."""
     began_at = time.monotonic()
     while True:
         try:
@@ -164,24 +194,36 @@ def _raise_if_final(error: KafkaError, topic: str | None) -> None:
         raise TopicError(f"{error.str()}; allow this user the groups that start with kafka.prefix")
 
 
-def _records_below(reader: Consumer, end: int, at_once: int) -> Iterator[Record]:
-    """Yield until the reader stands at `end`; markers and aborted records count as passed."""
+def _records_below(
+    reader: Consumer,
+    ends: Mapping[int, int],
+    at_once: int,
+    between: Callable[[], None] = lambda: None,
+) -> Iterator[Record]:
+    """Yield until the reader stands at the end of each partition of a topic.
+
+    Markers and aborted records count as passed.
+    """
+    left = dict(ends)
     waiting_since = time.monotonic()
-    while True:
+    while left:
+        between()
         for record in reader.consume(at_once, BATCH_SECONDS):
             waiting_since = time.monotonic()
-            error = record.error()
-            at = record.offset() or 0
+            error, at = record.error(), record.offset() or 0
+            partition = cast("int", record.partition())
+            end = left.get(partition, -1)  # nothing is wanted of what is done
             if error is None:
                 if at < end:
                     yield cast("Record", record)
-                if at >= end - 1:
-                    return
+                is_done = at >= end - 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                if at >= end:
-                    return
+                is_done = at >= end
             else:
                 _raise_if_final(error, record.topic())
+                continue
+            if is_done:
+                left.pop(partition, None)
         if time.monotonic() - waiting_since > 4 * REQUEST_TIMEOUT:
             raise TopicError(
                 f"no record or end of log for {4 * REQUEST_TIMEOUT:g} s; is a broker down, or a "

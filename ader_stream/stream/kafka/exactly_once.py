@@ -4,7 +4,8 @@
 (state and what is made of the records) and a transactional producer of its own. Outputs, changelog
 and the input's next offset go out in one transaction, so a task's state is never ahead of a
 transaction that can still fail: after any abort the task is dropped, restored as after a takeover,
-and reading goes back to the committed offset.
+and reading goes back to the committed offset. Partitions are taken and restored in a thread of
+their own (`Takeovers`), paused until then: those that are held already do not wait for them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from operator import methodcaller
 from typing import cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from ader_stream.errors import FencedError, NameInUseError, NotYetError
 from ader_stream.stream.kafka.changelog import checked
@@ -27,7 +35,8 @@ from ader_stream.stream.kafka.membership import NameClaim, subscribe
 from ader_stream.stream.kafka.partition_task import Held, PartitionTask
 from ader_stream.stream.kafka.producing import back_off, recover, settle
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.taking import Taking
+from ader_stream.stream.kafka.takeovers import Takeovers
+from ader_stream.stream.kafka.taking import KeptProducer, OpenTasks, Taking
 from ader_stream.stream.kafka.transacting import abort_failed, commit_side_by_side
 from ader_stream.stream.kafka.transaction_time import TransactionTime
 from ader_stream.stream.kafka.waiting import WaitingPartitions
@@ -72,8 +81,8 @@ class ExactlyOnceLoop:
         Makes consumer and producers.
     config
         What is read.
-    open_task
-        Makes the task of a partition, fresh.
+    open_tasks
+        Makes the tasks of partitions.
     on_lag
         Called with partition and records left to read, before each round of commits.
     check_readable
@@ -85,7 +94,7 @@ class ExactlyOnceLoop:
         self,
         clients: KafkaClients,
         config: LoopConfig,
-        open_task: Callable[[int], PartitionTask],
+        open_tasks: OpenTasks,
         on_lag: Callable[[int, int], None],
         check_readable: Callable[[list[Record]], None],
     ) -> None:
@@ -93,13 +102,14 @@ class ExactlyOnceLoop:
         self._config = config
         self._time = TransactionTime(clients.transaction_timeout)
         self._taking = Taking(
-            clients, config.topic, config.group, config.start, open_task, self._time
+            clients, config.topic, config.group, config.start, open_tasks, self._time
         )
         self._on_lag = on_lag
         self._check_readable = check_readable
         self._held: dict[int, Held] = {}
         self._consumer: Consumer
         self._waiting: WaitingPartitions
+        self._takeovers = Takeovers(self._taking)
         self._is_leaving = False
         self._name = NameClaim()
         self.has_joined = False
@@ -108,6 +118,16 @@ class ExactlyOnceLoop:
     def partitions(self) -> list[int]:
         """Partitions held now."""
         return sorted(self._held)
+
+    @property
+    def tasks(self) -> dict[int, PartitionTask]:
+        """Their tasks."""
+        return {partition: held.task for partition, held in self._held.items()}
+
+    @property
+    def restoring(self) -> int:
+        """How many partitions were given to this process that it does not hold yet."""
+        return len(self._takeovers)
 
     @property
     def waiting(self) -> int:
@@ -131,6 +151,7 @@ class ExactlyOnceLoop:
         while not should_stop():
             self._consumer = self._clients.group_consumer(self._config.group)
             self._waiting = WaitingPartitions(self._consumer, self._config.topic)
+            self._takeovers = Takeovers(self._taking)
             self._is_leaving = False
             try:
                 self._run_as_member(should_stop, on_round)
@@ -153,6 +174,7 @@ class ExactlyOnceLoop:
         )
         pace = CommitPace(self._config.commit_interval, READ_MESSAGES)
         while not should_stop():
+            self._hold_taken()
             for partition in self._waiting.due():
                 self._waiting.resume(partition, self._held[partition].next_offset)
             messages = self._consumer.consume(READ_MESSAGES, _poll_seconds(pace))
@@ -160,8 +182,7 @@ class ExactlyOnceLoop:
             self._process(records)
             if len(records) < len(messages):
                 self._note_ends(messages)
-            for held in self._held.values():
-                held.task.tick(is_at_end=held.is_at_end)
+            self._tick_all()
             on_round()
             if pace.seconds_to_next() <= 0 and pace.is_due(self._left()):
                 self._commit_all()
@@ -170,10 +191,24 @@ class ExactlyOnceLoop:
 
     def _leave(self) -> None:
         """End the membership, whatever the clients say on their way out."""
+        self._takeovers.close()
         settle([held.producer for held in self._held.values()])
         self._held.clear()  # nothing left to commit: leaving must not try again
         self._is_leaving = True
         close(self._consumer)
+
+    def _hold_taken(self) -> None:
+        """Begin to read partitions that have been taken."""
+        taken = []
+        for partition, held in self._takeovers.done():
+            self._held[partition] = held
+            held.task.begin()
+            where = TopicPartition(self._config.topic, partition, held.next_offset)
+            self._consumer.resume([where])
+            self._consumer.seek(where)
+            taken.append(partition)
+        if taken and not self._takeovers:
+            log.info("partitions taken", topic=self._config.topic, partitions=self.partitions)
 
     def _process(self, records: Iterable[Record]) -> None:
         for partition, group in groupby(records, PARTITION):
@@ -208,6 +243,10 @@ class ExactlyOnceLoop:
                 if (message.offset() or 0) >= held.next_offset:
                     held.is_at_end = True
 
+    def _tick_all(self) -> None:
+        for held in self._held.values():
+            held.task.tick(is_at_end=held.is_at_end)
+
     def _left(self) -> int:
         """Records that are left to be read, but for those that wait; tells each partition's."""
         left = 0
@@ -232,14 +271,12 @@ class ExactlyOnceLoop:
             self._begin_again(partition)
 
     def _begin_again(self, partition: int) -> None:
-        """Drop a partition's memory, restore it, and read from its committed offset again."""
-        before = self._held.pop(partition)
-        producer, had_ms, aborts = before.producer, before.transaction_ms, before.aborts
-        del before  # as much is about to be restored
-        held = self._taking.again(self._consumer, partition, producer, had_ms)
-        held.aborts = aborts
-        self._held[partition] = held
-        self._consumer.seek(TopicPartition(self._config.topic, partition, held.next_offset))
+        """Drop a partition's memory, to be restored and read from its committed offset again."""
+        held = self._held.pop(partition)
+        self._waiting.forget(partition)
+        self._consumer.pause([TopicPartition(self._config.topic, partition)])
+        kept = KeptProducer(held.producer, held.transaction_ms)
+        self._takeovers.begin_again(partition, kept, held.aborts)
 
     def _commit(self, partitions: Iterable[int]) -> dict[int, KafkaException]:
         """Commit what partitions have done; return why those failed that did."""
@@ -254,15 +291,16 @@ class ExactlyOnceLoop:
             # a consumer that closes answers no request, and taking a partition would wait for one.
             consumer.incremental_assign(partitions)
             return
-        taken = []
-        for given in partitions:
-            held = self._taking.take(consumer, given.partition)
-            self._held[given.partition] = held
-            taken.append(TopicPartition(given.topic, given.partition, held.next_offset))
-        consumer.incremental_assign(taken)
-        log.info("partitions taken", topic=self._config.topic, partitions=self.partitions)
+        given = [TopicPartition(one.topic, one.partition, OFFSET_END) for one in partitions]
+        consumer.incremental_assign(given)
+        if given:
+            consumer.pause(given)  # to be read from where it goes on once that is known
+            self._takeovers.begin(sorted(one.partition for one in given))
+        else:
+            log.info("partitions taken", topic=self._config.topic, partitions=self.partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._takeovers.give_up([given.partition for given in partitions])
         leaving = [given.partition for given in partitions if given.partition in self._held]
         for partition, exception in self._commit(leaving).items():
             # What fails here, the next owner does again.
@@ -272,6 +310,7 @@ class ExactlyOnceLoop:
         self._on_lost(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._takeovers.give_up([given.partition for given in partitions])
         for given in partitions:
             self._held.pop(given.partition, None)
             self._waiting.forget(given.partition)

@@ -21,8 +21,12 @@ class PartitionTask(Protocol):
         group knows of none, `is_committed` is false, `next_offset` is where the settings say that
         reading starts, and a task that knows better may return an offset beyond it.
         Records below `next_offset` come to `process` again: they rebuild state and must not be
-        counted. Called once, before anything else, after earlier owners have been fenced.
+        counted. Called once, before anything else, after earlier owners have been fenced, and as
+        the only method in another thread than the loop's.
         """
+
+    def begin(self) -> None:
+        """Called once, before records come: the place for what tasks share. Must not wait."""
 
     def process(self, records: list[Record]) -> None:
         """Take records in offset order. May raise `AderError`: the process stops, uncommitted."""

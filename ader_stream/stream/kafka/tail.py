@@ -7,6 +7,7 @@ from collections.abc import Collection
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from ader_stream.stream.kafka.changelog import ask_offset_range
 from ader_stream.stream.kafka.clients import KafkaClients, close
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,10 @@ class TailReader:
         for place in places:
             del self._next[place.topic, place.partition]
         self._reader.incremental_unassign([*places])
+
+    def first_offset(self, where: TopicPartition) -> int:
+        """Return the first offset of a partition, be it followed or not."""
+        return ask_offset_range(self._reader, where)[0]
 
     def consume(self, count: int, timeout: float) -> list[Message]:
         """Return what has come, errors among it, as `Consumer.consume` does."""

@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ader_stream.stream.forgetting import Forgotten
-from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.prefixes import PrefixFollower
-from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score, read_scores
+from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score
 from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
 from ader_stream.types import Counts, Recommendation, Target
 
@@ -46,25 +45,29 @@ class PrequentialTask:
 
     The running counts go out in the transaction that moves the offset on, so that a crash
     changes none.
+
+    Parameters
+    ----------
+    scores
+        The running ones of this partition.
     """
 
     def __init__(
         self,
         partition: int,
-        clients: KafkaClients,
         topics: Topics,
+        scores: dict[ScoreKey, Score],
         follower: PrefixFollower,
         answers: Answers,
         decisions: SessionizerDecisions | None = None,
     ) -> None:
         self._partition = partition
-        self._clients = clients
         self._topics = topics
         self._follower = follower
         self._answers = answers
         self._decisions = decisions
         self._score_from = 0
-        self._scores: dict[ScoreKey, Score] = {}
+        self._scores = scores
         self._uncommitted: dict[ScoreKey, Counts] = {}
         self._to_recommend: dict[str, tuple[Items, int]] = {}
         self._to_delete: list[str] = []
@@ -79,15 +82,14 @@ class PrequentialTask:
         return self._follower.items_of(key)
 
     def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:  # noqa: ARG002
-        """Read the running scores; clicks below `next_offset` only rebuild prefixes."""
+        """Return where to read from; clicks below `next_offset` only rebuild prefixes."""
         self._score_from = next_offset
-        for key, score in read_scores(self._clients, self._topics.scores):
-            if key.partition == self._partition:
-                self._scores[key] = score
-        read_from = self._follower.resume(metadata, next_offset)
+        return self._follower.resume(metadata, next_offset)
+
+    def begin(self) -> None:
+        """Follow what the sessionizer decides of this partition."""
         if self._decisions:
             self._decisions.follow(self._partition, self._follower.advances_from)
-        return read_from
 
     def process(self, records: list[Record]) -> None:
         """Score clicks block by block."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -46,6 +47,17 @@ def decode_score(value: Mapping[str, Any]) -> tuple[ScoreKey, Score]:
     fields = dict(value)
     key = ScoreKey(fields.pop("block"), fields.pop("version"), fields.pop("partition"))
     return key, Score(fields.pop("clicks"), Counts(**fields))
+
+
+def scores_by_partition(
+    clients: KafkaClients, topic: str, between: Callable[[], None] = lambda: None
+) -> defaultdict[int, dict[ScoreKey, Score]]:
+    """Return the running scores of every input partition; `between` is called for each record."""
+    found = defaultdict[int, dict[ScoreKey, Score]](dict)
+    for key, score in read_scores(clients, topic):
+        between()
+        found[key.partition][key] = score
+    return found
 
 
 def read_scores(clients: KafkaClients, topic: str) -> Iterator[tuple[ScoreKey, Score]]:

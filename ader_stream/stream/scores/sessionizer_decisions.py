@@ -125,7 +125,7 @@ class SessionizerDecisions:
     def follow(self, partition: int, start: int) -> None:
         """Read a partition's decisions from an offset of the sessions topic on, or its first."""
         self.keep(self._followed.keys() - {partition})
-        first, _ = offset_range(self._clients, self._topic, partition)
+        first = self._reader.first_offset(TopicPartition(self._topic, partition))
         start = max(first, start)
         self._followed[partition] = _Followed(start)
         self._reader.follow([TopicPartition(self._topic, partition, start)])

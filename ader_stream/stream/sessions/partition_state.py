@@ -7,13 +7,16 @@ Keys: the session key (OpenSessions); ``__partition__`` (PartitionState), ``__pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import islice
+from itertools import groupby, islice
+from operator import methodcaller
 from typing import Any
 
 from ader_stream.stream.clicks.decoder import RESERVED_KEY
+from ader_stream.stream.kafka.changelog import read_all_to_end
+from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, decode, decode_as, encode, headers_for
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.avro_bytes import count_bytes, long_bytes
@@ -83,28 +86,53 @@ class PartitionState:
     rules: Rules = field(default_factory=dict)
 
 
-def decode_partition_state(changelog: Iterable[Record]) -> PartitionState:
-    """Return what a changelog, read to its end, comes to."""
-    state, opened, others = PartitionState(), dict[bytes, bytes](), dict[bytes, Record]()
-    headers_today = headers_for("OpenSessions")
-    for record in changelog:
-        key, value = record.key() or b"", record.value()
-        if value is not None and record.headers() == headers_today:
-            opened[key] = value
-            continue
-        opened.pop(key, None)
-        if value is None:
-            others.pop(key, None)
-        else:
-            others[key] = record
-    keys, values = list(opened), list(opened.values())
-    for begin in range(0, len(keys), READ_AT_ONCE):
-        some = slice(begin, begin + READ_AT_ONCE)
-        _take_opened(state, keys[some], values[some])
-    for key, record in others.items():
-        if key not in opened:
-            _take(state, key, *decode(record.value(), record.headers()))
-    return state
+class Changelog:
+    """The last record of each key of a partition's changelog, as far as it was read."""
+
+    def __init__(self) -> None:
+        self._opened: dict[bytes, bytes] = {}  # of OpenSessions that are written as they are today
+        self._others: dict[bytes, Record] = {}
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Take records in order."""
+        opened, others, headers_today = self._opened, self._others, headers_for("OpenSessions")
+        for record in records:
+            key, value = record.key() or b"", record.value()
+            if value is not None and record.headers() == headers_today:
+                opened[key] = value
+                continue
+            opened.pop(key, None)
+            if value is None:
+                others.pop(key, None)
+            else:
+                others[key] = record
+
+    def state(self) -> PartitionState:
+        """Return what it comes to."""
+        state, opened = PartitionState(), self._opened
+        keys, values = list(opened), list(opened.values())
+        for begin in range(0, len(keys), READ_AT_ONCE):
+            some = slice(begin, begin + READ_AT_ONCE)
+            _take_opened(state, keys[some], values[some])
+        for key, record in self._others.items():
+            if key not in opened:
+                _take(state, key, *decode(record.value(), record.headers()))
+        return state
+
+
+def read_states(
+    clients: KafkaClients,
+    topic: str,
+    partitions: Collection[int],
+    between: Callable[[], None] = lambda: None,
+) -> dict[int, PartitionState]:
+    """Read the changelogs of partitions to their ends; see `read_all_to_end`."""
+    changelogs = {partition: Changelog() for partition in partitions}
+    records = read_all_to_end(clients, topic, partitions, between)
+    for partition, some in groupby(records, methodcaller("partition")):
+        changelogs[partition].extend(some)
+    # One after the other is let go: together they are as large as what comes of them.
+    return {partition: changelogs.pop(partition).state() for partition in partitions}
 
 
 def encode_keys(keys: Iterable[KeySessions], capped_until: Mapping[str, int]) -> Iterator[Change]:

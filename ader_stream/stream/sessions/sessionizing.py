@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter, length_hint, sub
+from typing import NamedTuple
 
 import structlog
 
@@ -16,12 +17,11 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, decode_heartbeat
 from ader_stream.stream.clicks.refusals import RefusalRule, Refusals
 from ader_stream.stream.forgetting import Forgotten
-from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, encode
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
-from ader_stream.stream.kafka.topics import TopicFacts, Topics, describe_topic
+from ader_stream.stream.kafka.topics import TopicFacts, Topics, describe_topic, grow_topics
 from ader_stream.stream.sessions.avro_bytes import each_text_bytes
 from ader_stream.stream.sessions.clock_bound import ClockBound
 from ader_stream.stream.sessions.event_ids import EventIds
@@ -33,13 +33,13 @@ from ader_stream.stream.sessions.partition_state import (
     Change,
     DeadLetter,
     PartitionState,
-    decode_partition_state,
     encode_held,
     encode_keys,
     encode_partition,
     encode_rules,
     encode_segments,
     held_tombstone,
+    read_states,
 )
 from ader_stream.stream.sessions.rules import (
     CLOSING,
@@ -101,15 +101,32 @@ class SessionizerRules:
     named: Rules = field(default_factory=dict)
 
 
-class SessionizerTask:
-    """State of one partition of the clicks topic: an `Intake`, its window, and their changelog.
+class Found(NamedTuple):
+    """What is known of a partition when it is taken.
 
-    Implements `PartitionTask`.
+    Parameters
+    ----------
+    state
+        What its changelog comes to.
+    topic
+        The clicks topic as it is today.
+    """
+
+    state: PartitionState
+    topic: TopicFacts
+
+
+class SessionizerTasks:
+    """Makes the tasks of partitions from their changelogs. Implements `OpenTasks`.
+
+    Parameters
+    ----------
+    idling
+        None where only heartbeats move silent partitions.
     """
 
     def __init__(
         self,
-        partition: int,
         clients: KafkaClients,
         topics: Topics,
         decoder: ClickDecoder,
@@ -118,8 +135,50 @@ class SessionizerTask:
         idling: Idling | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._partition = partition
         self._clients = clients
+        self._topics = topics
+        self._of_each = decoder, rules, metrics, idling, clock
+
+    def __call__(
+        self, partitions: Collection[int], stay: Callable[[], None] = lambda: None
+    ) -> dict[int, SessionizerTask]:
+        """Read the changelogs of partitions, some of which may be new ones of the clicks topic."""
+        clients, topics = self._clients, self._topics
+        admin = clients.admin()
+        grow_topics(admin, topics)
+        states = read_states(clients, topics.sessionizer_state, partitions, stay)
+        clicks = describe_topic(admin, topics.clicks)
+        return {
+            partition: SessionizerTask(
+                partition, topics, Found(states.pop(partition), clicks), *self._of_each
+            )
+            for partition in partitions
+        }
+
+
+class SessionizerTask:
+    """State of one partition of the clicks topic: an `Intake`, its window, and their changelog.
+
+    Implements `PartitionTask`.
+
+    Parameters
+    ----------
+    found
+        What it goes on from.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        topics: Topics,
+        found: Found,
+        decoder: ClickDecoder,
+        rules: SessionizerRules,
+        metrics: Metrics,
+        idling: Idling | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._partition = partition
         self._topics = topics
         self._decoder = decoder
         self._rules = rules
@@ -130,13 +189,14 @@ class SessionizerTask:
         self._has_followed = False
         self._has_explained = False
         self._committed_watermark: int | None = None
-        self._topic = TopicFacts("", 0)
+        self._topic = found.topic
         self._next_offset = 0
         self._rules_change: tuple[bytes, Headers] | None = None
         self._refusals = Refusals(rules.refusals)
         self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
         self._has_forgotten = False
         self._tombstones = 0  # of the batch
+        self._changelog = found.state
         self._begin(PartitionState())
 
     def _begin(self, state: PartitionState) -> None:
@@ -155,7 +215,7 @@ class SessionizerTask:
         self._logged_held = {at: held.is_contradicted for at, held in state.held.items()}
 
     def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
-        """Read the changelog, which knows as well as the group where reading goes on.
+        """Go on where the changelog ends, which knows as well as the group where that is.
 
         Raises
         ------
@@ -166,16 +226,17 @@ class SessionizerTask:
         OffsetError
             If somebody has moved the group's offset: the open sessions are those of another place.
         """
-        topic = self._topics.sessionizer_state
-        state = decode_partition_state(read_to_end(self._clients, topic, self._partition))
-        where = f"{topic}/{self._partition}"
+        state, self._changelog = self._changelog, PartitionState()  # closed sessions must go
+        where = f"{self._topics.sessionizer_state}/{self._partition}"
         require_compatible(state.rules, self._rules.named, self._rules.blocks, where)
-        self._topic = describe_topic(self._clients.admin(), self._topics.clicks)
         self._next_offset = self._checked_offset(state, next_offset, is_committed=is_committed)
         self._adopt_rules(state)
         self._intake.release_near(self._next_offset)  # an operator may have moved the watermark
         self._refusals = Refusals(self._rules.refusals, metadata)
         return self._next_offset
+
+    def begin(self) -> None:
+        """Nothing is left to do."""
 
     def _adopt_rules(self, state: PartitionState) -> None:
         """Go on from a state by the rules of now, and log with the next commit that they hold."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from itertools import count, product
 from threading import Event
@@ -101,11 +101,14 @@ def test_a_publisher_that_dies_stands_back_and_leaves_no_version(
 class Copying:
     """Writes what it reads."""
 
-    def __init__(self, _: int) -> None:
+    def __init__(self) -> None:
         self._read: list[Record] = []
 
     def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
         return next_offset
+
+    def begin(self) -> None:
+        pass
 
     def process(self, records: list[Record]) -> None:
         self._read += records
@@ -125,17 +128,21 @@ class Copying:
         self._read.clear()
 
 
-def copy_all(kafka: DyingKafka, should_stop: Callable[[], bool]) -> list[bytes]:
+def copying_tasks(partitions: Collection[int], _: Callable[[], None]) -> dict[int, Copying]:
+    return {partition: Copying() for partition in partitions}
+
+
+def copy_all(kafka: DyingKafka, should_stop: Callable[[ExactlyOnceLoop], bool]) -> list[bytes]:
     """Copy three records with a worker; return what was copied."""
     for number in range(3):
         kafka.append("clicks", bytes([number]))
     config = LoopConfig("clicks", "group", commit_interval=0)
-    loop = ExactlyOnceLoop(kafka, config, Copying, lambda *_: None, lambda _: None)
-    loop.run(should_stop, lambda: None)
+    loop = ExactlyOnceLoop(kafka, config, copying_tasks, lambda *_: None, lambda _: None)
+    loop.run(partial(should_stop, loop), lambda: None)
     return [record.value() for record in kafka.records("copies")]
 
 
-def when_copied(kafka: DyingKafka) -> bool:
+def when_copied(kafka: DyingKafka, _: ExactlyOnceLoop) -> bool:
     assert kafka.members < 5, "it repeats for ever"
     return kafka.offsets.get(0) == 3
 
@@ -155,13 +162,20 @@ def test_a_worker_goes_on_without_a_producer_that_has_died(
 def test_a_worker_that_leaves_does_so_whatever_its_producer_says(
     dies_in: str, says_again_in: str
 ) -> None:
-    kafka, rounds = kafka_of(dies_in, says_again_in), count()
-    copied = copy_all(kafka, lambda: next(rounds) > 2)
+    kafka, rounds = kafka_of(dies_in, says_again_in), list[int]()
+
+    def has_read(loop: ExactlyOnceLoop) -> bool:
+        rounds.extend(loop.partitions)
+        return len(rounds) > 2
+
+    copied = copy_all(kafka, has_read)
     assert copied in ([], [b"\0", b"\1", b"\2"])
     assert kafka.offsets.get(0, 0) == len(copied)
 
 
-@pytest.mark.parametrize("dies_in", ["consume", "committed", "group", "unassign", "close"])
+@pytest.mark.parametrize(
+    "dies_in", ["consume", "pause", "resume", "seek", "group", "unassign", "close"]
+)
 @pytest.mark.parametrize("says_again_in", ["", "close"])
 @pytest.mark.parametrize("moves", [False, True], ids=["stays", "is revoked"])
 def test_a_worker_goes_on_without_a_consumer_that_has_died(
@@ -170,6 +184,16 @@ def test_a_worker_goes_on_without_a_consumer_that_has_died(
     kafka = kafka_of("")
     kafka.moves, kafka.member_deaths = moves, deque([Death(dies_in, says_again_in)])
     assert copy_all(kafka, partial(when_copied, kafka)) == [b"\0", b"\1", b"\2"]
+
+
+@pytest.mark.parametrize("says_again_in", ["", "close"])
+def test_a_worker_goes_on_without_a_client_that_has_died_asking_for_offsets(
+    says_again_in: str,
+) -> None:
+    kafka = kafka_of("")
+    kafka.member_deaths = deque([Death(""), Death("committed", says_again_in)])
+    assert copy_all(kafka, partial(when_copied, kafka)) == [b"\0", b"\1", b"\2"]
+    assert kafka.members == 2
 
 
 # --- what stands beside them

@@ -230,9 +230,7 @@ def test_clicks_that_wait_are_told_but_are_no_backlog() -> None:
             return 0, 100
 
     lag: dict[int, int] = {}
-    loop = ExactlyOnceLoop(
-        FakeKafka(), LoopConfig("clicks", "group"), FakeTask, lag.__setitem__, list
-    )
+    loop = ExactlyOnceLoop(FakeKafka(), LoopConfig("clicks", "group"), dict, lag.__setitem__, list)
     loop._consumer = Consumer()
     loop._held = {p: Held(FakeTask(), CommittingProducer(), at, at) for p, at in ((0, 40), (1, 90))}
     loop._waiting = {1}
@@ -271,7 +269,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], tuple[ExactlyOnc
         consumer = RefusedConsumer(times)
         clients = SimpleNamespace(group_consumer=lambda _: consumer, transaction_timeout=10_000)
         config = LoopConfig("clicks", "group")
-        return ExactlyOnceLoop(clients, config, FakeTask, print, list), consumer
+        return ExactlyOnceLoop(clients, config, dict, print, list), consumer
 
     return make
 

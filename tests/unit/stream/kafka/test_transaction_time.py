@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from ader_stream.stream.kafka import exactly_once
-from ader_stream.stream.kafka.taking import Taking
+from ader_stream.stream.kafka.taking import KeptProducer, Taking
 from ader_stream.stream.kafka.transaction_time import MOST_MS, TransactionTime
-from tests.dying_clients import ABORTED, Death, DyingKafka, DyingMember, DyingProducer
-from tests.unit.stream.kafka.test_dying_clients import Copying, copy_all, when_copied
+from tests.dying_clients import ABORTED, DyingKafka, DyingProducer
+from tests.unit.stream.kafka.test_dying_clients import copy_all, copying_tasks, when_copied
 
 
 def test_a_transaction_that_was_too_slow_gets_twice_the_time() -> None:
@@ -83,7 +85,7 @@ def test_a_partition_whose_transactions_are_slow_is_committed_in_the_end(
     kafka: StrictKafka,
 ) -> None:
     kafka.needed_ms = 40_000
-    assert copy_all(kafka, lambda: when_copied(kafka)) == [b"\0", b"\1", b"\2"]
+    assert copy_all(kafka, partial(when_copied, kafka)) == [b"\0", b"\1", b"\2"]
     assert [producer.has_ms for producer in kafka.producers] == [10_000, 20_000, 40_000]
     assert all(producer.is_settled for producer in kafka.producers)
     assert kafka.members == 1
@@ -93,6 +95,20 @@ def test_a_partition_is_taken_with_what_the_broker_allows(kafka: StrictKafka) ->
     kafka.allowed_ms = 15_000
     time = TransactionTime(10_000)
     time.note_failure(0, 10.0)
-    taking = Taking(kafka, "clicks", "group", "earliest", Copying, time)
-    held = taking.take(DyingMember(kafka, Death("")), 0)
-    assert (held.producer.has_ms, held.transaction_ms) == (10_000, 10_000)
+    taking = Taking(kafka, "clicks", "group", "earliest", copying_tasks, time)
+    producers = taking.producers({0, 1}, {})
+    held = taking.restore(producers, lambda: None)
+    assert [(one.producer.has_ms, one.transaction_ms) for one in held.values()] == 2 * [
+        (10_000, 10_000)
+    ]
+
+
+def test_a_producer_is_kept_unless_its_partition_needs_more_time(kafka: StrictKafka) -> None:
+    time = TransactionTime(10_000)
+    taking = Taking(kafka, "clicks", "group", "earliest", copying_tasks, time)
+    before = taking.producers({0, 1}, {})
+    time.note_failure(1, 10.0)
+    kept = {partition: KeptProducer(one, 10_000) for partition, one in before.items()}
+    after = taking.producers({0, 1}, kept)
+    assert after[0] is before[0]
+    assert (after[1].has_ms, before[1].is_settled) == (20_000, True)

@@ -12,7 +12,13 @@ from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask
-from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score, read_scores
+from ader_stream.stream.scores.score_log import (
+    Score,
+    ScoreKey,
+    encode_score,
+    read_scores,
+    scores_by_partition,
+)
 from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
 from ader_stream.types import BlockRule, Counts, IntakeRule, Recommendation, SessionRule, Target
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
@@ -35,18 +41,24 @@ class Worker:
         self.told: list[tuple[int, int, Counts]] = []
         self.serves = True
         self._producer = FakeProducer(kafka)
+        self._kafka = kafka
+        self._answers = Answers(self._score, self._tell, self._recommend if recommends else None)
+        decisions = SessionizerDecisions(kafka, TOPICS, 500, 0, lambda _: 0) if follows else None
+        self._decisions = decisions
+
+    def start(self, next_offset: int = 0, metadata: str = "") -> int:
         rules = BlockRule(0, 1000), SessionRule(GAP), IntakeRule()
         self.task = PrequentialTask(
             PARTITION,
-            kafka,
             TOPICS,
+            scores_by_partition(self._kafka, TOPICS.scores)[PARTITION],
             PrefixFollower(ClickDecoder(ClickFormat()), *rules),
-            Answers(self._score, self._tell, self._recommend if recommends else None),
-            SessionizerDecisions(kafka, TOPICS, 500, 0, lambda _: 0) if follows else None,
+            self._answers,
+            self._decisions,
         )
-
-    def start(self, next_offset: int = 0, metadata: str = "") -> int:
-        return self.task.restore(next_offset, metadata, is_committed=bool(metadata))
+        read_from = self.task.restore(next_offset, metadata, is_committed=bool(metadata))
+        self.task.begin()
+        return read_from
 
     def process(self, *records: FakeRecord) -> None:
         self.task.process([*records])

@@ -18,7 +18,7 @@ from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.partition_state import PARTITION_KEY, RULES_KEY
 from ader_stream.stream.sessions.rules import PARTITIONS, RULES, MayChange
-from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTask
+from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTasks
 from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule, Click
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 from tests.unit.test_settings import OTHER
@@ -56,7 +56,8 @@ class Sessionizer:
             named=settings.rules,
         )
         decoder = ClickDecoder(self._format)
-        self.task = SessionizerTask(0, kafka, TOPICS, decoder, rules, Metrics(self.registry))
+        open_tasks = SessionizerTasks(kafka, TOPICS, decoder, rules, Metrics(self.registry))
+        self.task = open_tasks([0])[0]
 
     def restore(self, next_offset: int = 0) -> Sessionizer:
         self.next_offset = self.task.restore(next_offset, "", is_committed=next_offset > 0)

@@ -21,6 +21,7 @@ from ader_stream.stream.sessions.sessionizing import (
     Idling,
     SessionizerRules,
     SessionizerTask,
+    SessionizerTasks,
 )
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
@@ -48,9 +49,11 @@ class Sessionizer:
         decoder = ClickDecoder(ClickFormat(event_id="id", extra=("price",)))
         self._producer = FakeProducer(kafka)
         self.next_offset = 0
-        self.task = SessionizerTask(
-            PARTITION, kafka, TOPICS, decoder, rules, Metrics(registry), idling, lambda: NOW / 1000
+        kafka.partitions.setdefault(TOPICS.clicks, PARTITION + 1)
+        open_tasks = SessionizerTasks(
+            kafka, TOPICS, decoder, rules, Metrics(registry), idling, lambda: NOW / 1000
         )
+        self.task = open_tasks([PARTITION])[PARTITION]
 
     def restore(
         self, next_offset: int = 0, *, metadata: str = "", is_committed: bool = False
