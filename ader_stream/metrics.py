@@ -7,6 +7,7 @@ no item. The registry is handed in.
 from __future__ import annotations
 
 import threading
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -57,7 +58,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._built: dict[str, object] = {}
+        self._built: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def __getitem__(self, metric: Metric[T]) -> T:
@@ -65,6 +66,37 @@ class Metrics:
             if metric.name not in self._built:
                 self._built[metric.name] = metric.build(self.registry)
         return cast("T", self._built[metric.name])
+
+    def drop_gauges(self, **labels: object) -> None:
+        """Show no gauge with these labels any more, until it is used again.
+
+        What is another worker's now would stand still here beside what that one shows.
+
+        >>> metrics = Metrics(CollectorRegistry())
+        >>> for partition in (0, 1):
+        ...     metrics[LAG].labels(partition=partition).set(7)
+        >>> metrics.drop_gauges(partition=0)
+        >>> [sample.labels for sample in metrics[LAG].collect()[0].samples]
+        [{'partition': '1'}]
+        """
+        gone = {(name, str(value)) for name, value in labels.items()}
+        for metric in CATALOGUE:
+            if metric.kind is Gauge and labels.keys() <= {*metric.labels}:
+                self._remove(metric, gone)
+
+    def drop(self, *metrics: Metric[Any]) -> None:
+        """Show these metrics no more, until they are used again."""
+        with self._lock:
+            for metric in metrics:
+                if built := self._built.pop(metric.name, None):
+                    self.registry.unregister(built)
+
+    def _remove(self, metric: Metric[Any], labels: Set[tuple[str, str]]) -> None:
+        if (gauge := self._built.get(metric.name)) is None:
+            return
+        for sample in gauge.collect()[0].samples:
+            if labels <= sample.labels.items():
+                gauge.remove(*(sample.labels[name] for name in metric.labels))
 
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

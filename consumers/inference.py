@@ -205,7 +205,7 @@ class _Worker:
                 settings.inference.commit_interval,
             ),
             self._open_tasks,
-            lambda partition, lag: process.metrics[m.LAG].labels(partition=partition).set(lag),
+            process.metrics,
             self._check_readable,
         )
         routes = RecommendRoutes(
@@ -288,8 +288,6 @@ class _Worker:
 
     def _after_round(self) -> None:
         self._models.follower.check()
-        self._process.metrics[m.WAITING].set(self._loop.waiting)
-        self._process.metrics[m.RESTORING].set(self._loop.restoring)
         self._decisions.keep(self._loop.partitions)
         self._forget()
         blocks = {partition: task.open_block for partition, task in self._tasks.items()}

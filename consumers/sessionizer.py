@@ -11,7 +11,6 @@ from typing import cast
 
 import structlog
 
-from ader_stream import metrics as m
 from ader_stream.cycles import CycleCollector
 from ader_stream.process import Process, run_worker
 from ader_stream.settings import Settings
@@ -72,15 +71,13 @@ def run(settings: Settings) -> None:
                 settings.sessionizer.commit_interval,
             ),
             open_tasks,
-            lambda partition, lag: metrics[m.LAG].labels(partition=partition).set(lag),
+            metrics,
             decoder.check_readable,
         )
 
         cycles = CycleCollector()
 
         def after_round() -> None:
-            metrics[m.WAITING].set(loop.waiting)
-            metrics[m.RESTORING].set(loop.restoring)
             cycles.collect_if_due()
             forgetting.apply(cast("dict[int, SessionizerTask]", loop.tasks))
             if hints:

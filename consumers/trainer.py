@@ -225,6 +225,7 @@ class _Leader:
                     self._pruner.prune()
                     give_back_freed()
         finally:
+            self._shown.clear()
             self._publisher.close()
             self._feed.close()
             self._reader.close()

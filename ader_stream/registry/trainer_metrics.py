@@ -14,6 +14,22 @@ from ader_stream.stream.sessions.block_feed import TrainingBlock
 
 log = structlog.get_logger(__name__)
 
+SHOWN_BY_LEADER = (
+    m.BLOCKS_WAITING,
+    m.BACKLOG,
+    m.CYCLE_EPOCH,
+    m.CYCLE_PROGRESS,
+    m.CYCLE_LOSS,
+    m.CYCLE_SPEED,
+    m.CYCLE_VALIDATION,
+    m.CYCLE_SECONDS,
+    m.VERSION_PARENT,
+    m.VERSION_TRAINED,
+    m.VERSION_PUBLISHED,
+    m.PUBLISH_SECONDS,
+)
+"""Gauges that would stand still where a trainer leads no more."""
+
 
 class TrainerMetrics:
     """Shows blocks that wait, the cycle that runs, and versions that were published.
@@ -28,6 +44,10 @@ class TrainerMetrics:
         self._metrics = metrics
         self._block_length = block_length
         self._waiting: Sequence[int] = ()
+
+    def clear(self) -> None:
+        """Show nothing that only who leads can know: another one shows it now."""
+        self._metrics.drop(*SHOWN_BY_LEADER)
 
     def show_backlog(self, waiting: Sequence[int]) -> None:
         """Show which blocks wait to be trained; the log says so once, not at every look."""

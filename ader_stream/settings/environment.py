@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ader_stream.errors import SettingsError
+from ader_stream.stream.kafka.clients import is_property
 
 _SERVICE_LINK = re.compile(
     r"ADER_\w*?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
@@ -49,16 +50,24 @@ def is_service_link(variable: str, value: str | None) -> bool:
 
 
 def librdkafka_variables() -> dict[str, str]:
-    """``ADER_LIBRDKAFKA_SASL_USERNAME=x`` → ``{"sasl.username": "x"}``; ``…_FILE`` is read."""
-    properties = {}
-    for variable, value in os.environ.items():
-        if not variable.startswith("ADER_LIBRDKAFKA_"):
-            continue
-        name = variable.removeprefix("ADER_LIBRDKAFKA_")
-        is_file = name.endswith("_FILE")
-        property_ = name.removesuffix("_FILE").lower().replace("_", ".")
-        properties[property_] = _read_secret(variable, value) if is_file else value
-    return properties
+    """``ADER_LIBRDKAFKA_SASL_USERNAME=x`` → ``{"sasl.username": "x"}``; ``…_FILE`` is read.
+
+    But for properties whose own name ends like that, as ``…_PRIVATE_KEY_FILE`` does: their value is
+    the file's name.
+    """
+    prefix = "ADER_LIBRDKAFKA_"
+    return dict(
+        _librdkafka_property(variable, variable.removeprefix(prefix).lower(), value)
+        for variable, value in os.environ.items()
+        if variable.startswith(prefix)
+    )
+
+
+def _librdkafka_property(variable: str, name: str, value: str) -> tuple[str, str]:
+    property_ = name.replace("_", ".")
+    if property_.endswith(".file") and not is_property(property_):
+        return property_.removesuffix(".file"), _read_secret(variable, value)
+    return property_, value
 
 
 def kafka_image() -> str:

@@ -45,7 +45,7 @@ class KafkaSettings(_Group):
         {},
         description="Any librdkafka property. In the environment one variable each: "
         "`ADER_LIBRDKAFKA_SASL_USERNAME` is `sasl.username`; with `_FILE` at its end the value is "
-        "read from that file.",
+        "read from that file (unless librdkafka's own name ends so: it gets the file's name).",
     )
 
 

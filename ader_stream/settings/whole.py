@@ -91,6 +91,18 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _clicks_are_not_ours(self) -> Settings:
+        ours = Topics(self.kafka.prefix)
+        own = {name for name, *_ in ours.specifications(1)} - {ours.clicks}
+        if self.clicks.topic in own:
+            raise ValueError(
+                f"clicks.topic = {self.clicks.topic!r}: a topic of this name is written by "
+                "ader-stream itself; name the topic that your clicks come in, or give "
+                f"ader-stream's own another kafka.prefix than {self.kafka.prefix!r}"
+            )
+        return self
+
     @property
     def topics(self) -> Topics:
         """Names of the topics."""

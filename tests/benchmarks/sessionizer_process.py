@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from ader_stream.cycles import CycleCollector
-from ader_stream.metrics import CLICKS, OPEN_SESSIONS, Metrics
+from ader_stream.metrics import CLICKS, Metrics
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range
@@ -90,12 +90,13 @@ def sessionize(settings: Settings, ends: Ends, warm_up: int) -> Result:
     create_topics(settings.clients.admin(), settings.topics, len(ends))
     CycleCollector()
     decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
-    open_tasks = keeping(tasks(settings, decoder, metrics))
+    kept: list[SessionizerTask] = []  # the end of a task that leaves is no part of a click
+    open_tasks = keeping(kept, tasks(settings, decoder, metrics))
     loop = ExactlyOnceLoop(
         settings.clients,
         LoopConfig(settings.topics.clicks, settings.topics.group("sessionizer")),
         open_tasks,
-        lambda _partition, _lag: None,
+        metrics,
         decoder.check_readable,
     )
     warm: list[tuple[int, float]] = []
@@ -112,7 +113,8 @@ def sessionize(settings: Settings, ends: Ends, warm_up: int) -> Result:
     loop.run(has_read_all, lambda: None)
     [(read, started)] = warm
     rate = (total(CLICKS) - read) / (time.process_time() - started)
-    return {"clicks_per_cpu_second": rate, "open_sessions": total(OPEN_SESSIONS)}
+    open_sessions = sum(task._window.open_count for task in kept)
+    return {"clicks_per_cpu_second": rate, "open_sessions": open_sessions}
 
 
 def restore(settings: Settings, ends: Ends, warm_up: int) -> Result:
@@ -135,13 +137,13 @@ def restore(settings: Settings, ends: Ends, warm_up: int) -> Result:
     }
 
 
-def keeping(open_tasks: SessionizerTasks) -> OpenTasks:
-    """Return the same, but that no task goes: the end of one that leaves is no part of a click."""
-    tasks = []
+def keeping(kept: list[SessionizerTask], open_tasks: SessionizerTasks) -> OpenTasks:
+    """Return the same, but that each task is kept."""
 
     def opened(partitions: Collection[int], stay: Callable[[], None]) -> dict[int, SessionizerTask]:
-        tasks.append(open_tasks(partitions, stay))
-        return tasks[-1]
+        tasks = open_tasks(partitions, stay)
+        kept.extend(tasks.values())
+        return tasks
 
     return opened
 

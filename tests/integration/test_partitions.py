@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions, NewTopic
+from prometheus_client import CollectorRegistry
 
+from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import encode_click
 from ader_stream.stream.kafka import takeovers
 from ader_stream.stream.kafka.codec import decode
@@ -191,7 +193,9 @@ def test_partitions_that_are_held_go_on_while_others_are_restored(
 
 def loop_of(system: System, open_tasks: OpenTasks) -> ExactlyOnceLoop:
     config = LoopConfig(system.topics.clicks, system.topics.group("sessionizer"))
-    return ExactlyOnceLoop(system.clients, config, open_tasks, lambda *_: None, lambda _: None)
+    return ExactlyOnceLoop(
+        system.clients, config, open_tasks, Metrics(CollectorRegistry()), lambda _: None
+    )
 
 
 def run_until(loop: ExactlyOnceLoop, condition: Callable[[], bool]) -> None:

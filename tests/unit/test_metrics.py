@@ -66,6 +66,24 @@ def test_every_metric_can_be_registered_and_shown() -> None:
     assert all(f"# HELP {metric.name} {metric.meaning}" in shown for metric in CATALOGUE)
 
 
+def test_of_a_partition_that_was_given_up_no_gauge_is_shown_and_every_counter() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    by_partition = [metric for metric in CATALOGUE if "partition" in metric.labels]
+    for metric in by_partition:
+        for partition in ("3", "33"):
+            labels = dict.fromkeys(metric.labels, "x") | {"partition": partition}
+            metrics[metric].labels(**labels).inc()
+    metrics.drop_gauges(partition=3)
+    shown = {metric: set() for metric in by_partition}
+    for metric in by_partition:
+        for sample in metrics[metric].collect()[0].samples:
+            shown[metric].add(sample.labels["partition"])
+    assert shown == {
+        metric: {"33"} if metric.kind is Gauge else {"3", "33"} for metric in by_partition
+    }
+
+
 def test_a_metric_is_built_once() -> None:
     metrics = Metrics(CollectorRegistry())
     assert metrics[m.CLICKS] is metrics[m.CLICKS]

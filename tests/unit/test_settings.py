@@ -13,6 +13,7 @@ from ader_stream.settings import (
     worker_environment,
 )
 from ader_stream.stream.clicks.decoder import ClickFormat
+from ader_stream.stream.kafka.topics import Topics
 from ader_stream.times import parse_duration, parse_instant
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
@@ -260,6 +261,28 @@ def test_gap_and_block_length_must_fit(
     assert refusal().startswith(expected)
 
 
+# --- the topic of the clicks
+
+
+@pytest.mark.parametrize("topic", ["sessions", "sessionizer_state", "dead_letters", "control"])
+def test_clicks_are_not_read_from_a_topic_that_is_written_here(
+    monkeypatch: pytest.MonkeyPatch, topic: str
+) -> None:
+    name = getattr(Topics("shop"), topic)
+    monkeypatch.setenv("ADER_CLICKS_TOPIC", name)
+    assert load_settings().topics.clicks == name, "a name of somebody else's, with another prefix"
+    monkeypatch.setenv("ADER_KAFKA_PREFIX", "shop")
+    assert refusal().startswith(f"clicks.topic = {name!r}: a topic of this name is written by")
+
+
+def test_clicks_may_be_read_from_the_topic_that_they_are_read_from_by_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ADER_KAFKA_PREFIX", "shop")
+    monkeypatch.setenv("ADER_CLICKS_TOPIC", "shop.clicks")
+    assert load_settings().topics.clicks == "shop.clicks"
+
+
 # --- durations and instants
 
 
@@ -326,6 +349,16 @@ def test_a_secret_is_read_from_its_file(tmp_path: Path, monkeypatch: pytest.Monk
     secret.write_text("hush\n")
     monkeypatch.setenv("ADER_LIBRDKAFKA_SASL_PASSWORD_FILE", str(secret))
     assert load_settings().kafka.librdkafka == {"sasl.password": "hush"}
+
+
+@pytest.mark.parametrize("name", ["PRIVATE_KEY", "JWT_TEMPLATE"])
+def test_a_property_whose_own_name_ends_like_a_secrets_gets_the_name_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"ADER_LIBRDKAFKA_SASL_OAUTHBEARER_ASSERTION_{name}_FILE", "/no/key.pem")
+    property_ = name.lower().replace("_", ".")
+    expected = {f"sasl.oauthbearer.assertion.{property_}.file": "/no/key.pem"}
+    assert load_settings().kafka.librdkafka == expected
 
 
 @pytest.mark.parametrize("content", [None, b"\xff"])

@@ -166,6 +166,20 @@ def client_errors() -> Iterator[None]:
         ) from exception
 
 
+def is_property(name: str) -> bool:
+    """Whether librdkafka knows a property of this name, whatever its value.
+
+    >>> is_property("sasl.username"), is_property("sasl.username.file")
+    (True, False)
+    """
+    unknown = "no.such.property"  # no client is made of this
+    try:
+        Producer({name: "", unknown: ""})
+    except KafkaException as error:
+        return f'No such configuration property: "{name}"' not in error.args[0].str()
+    raise AssertionError(unknown)
+
+
 def close(consumer: Consumer) -> None:
     """Close a consumer; what it says on its way out is logged, for nothing depends on it any more.
 

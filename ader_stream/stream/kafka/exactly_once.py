@@ -27,7 +27,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from ader_stream import metrics as m
 from ader_stream.errors import FencedError, NameInUseError, NotYetError
+from ader_stream.metrics import Metrics
 from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
 from ader_stream.stream.kafka.commit_pace import CommitPace
@@ -83,8 +85,8 @@ class ExactlyOnceLoop:
         What is read.
     open_tasks
         Makes the tasks of partitions.
-    on_lag
-        Called with partition and records left to read, before each round of commits.
+    metrics
+        Show what is held, waits and is restored; of partitions given up, no gauge stays.
     check_readable
         Raises `NotYetError` where a record needs what does not answer; the records from there on
         come again.
@@ -95,7 +97,7 @@ class ExactlyOnceLoop:
         clients: KafkaClients,
         config: LoopConfig,
         open_tasks: OpenTasks,
-        on_lag: Callable[[int, int], None],
+        metrics: Metrics,
         check_readable: Callable[[list[Record]], None],
     ) -> None:
         self._clients = clients
@@ -104,7 +106,7 @@ class ExactlyOnceLoop:
         self._taking = Taking(
             clients, config.topic, config.group, config.start, open_tasks, self._time
         )
-        self._on_lag = on_lag
+        self._metrics = metrics
         self._check_readable = check_readable
         self._held: dict[int, Held] = {}
         self._consumer: Consumer
@@ -128,11 +130,6 @@ class ExactlyOnceLoop:
     def restoring(self) -> int:
         """How many partitions were given to this process that it does not hold yet."""
         return len(self._takeovers)
-
-    @property
-    def waiting(self) -> int:
-        """How many of them wait for what their next record needs."""
-        return len(self._waiting)
 
     def run(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
         """Read, process and commit until `should_stop`, then commit and leave the group.
@@ -183,6 +180,8 @@ class ExactlyOnceLoop:
             if len(records) < len(messages):
                 self._note_ends(messages)
             self._tick_all()
+            self._metrics[m.WAITING].set(len(self._waiting))
+            self._metrics[m.RESTORING].set(len(self._takeovers))
             on_round()
             if pace.seconds_to_next() <= 0 and pace.is_due(self._left()):
                 self._commit_all()
@@ -195,7 +194,7 @@ class ExactlyOnceLoop:
         settle([held.producer for held in self._held.values()])
         self._held.clear()  # nothing left to commit: leaving must not try again
         self._is_leaving = True
-        close(self._consumer)
+        close(self._consumer)  # gives up what it has, by the callbacks
 
     def _hold_taken(self) -> None:
         """Begin to read partitions that have been taken."""
@@ -254,7 +253,7 @@ class ExactlyOnceLoop:
             where = TopicPartition(self._config.topic, partition)
             _, end = self._consumer.get_watermark_offsets(where, cached=True)
             lag = max(0, end - held.next_offset)
-            self._on_lag(partition, lag)
+            self._metrics[m.LAG].labels(partition=partition).set(lag)
             left += 0 if partition in self._waiting else lag
         return left
 
@@ -314,6 +313,7 @@ class ExactlyOnceLoop:
         for given in partitions:
             self._held.pop(given.partition, None)
             self._waiting.forget(given.partition)
+            self._metrics.drop_gauges(partition=given.partition)
         consumer.incremental_unassign(partitions)
         log.info("partitions given up", topic=self._config.topic, left=self.partitions)
 

@@ -55,6 +55,22 @@ def test_a_running_cycle_is_shown_and_each_of_its_epochs_logged(
     assert [entry["epoch"] for entry in logs] == [2]
 
 
+def test_who_leads_no_more_shows_no_gauge(
+    registry: CollectorRegistry, shown: TrainerMetrics
+) -> None:
+    shown.show_backlog([3])
+    shown.show_progress(Progress(2, 10, 10, 4.0, 1_000.0, 50.0, ends_epoch=True))
+    shown.show_parent(1)
+    shown.show_trained(2.0)
+    shown.show_publishing(2)
+    shown.show_published(example_manifest(2), 3.0)
+    assert {family.type for family in registry.collect()} == {"counter", "gauge"}
+    shown.clear()
+    assert {family.type for family in registry.collect()} == {"counter"}
+    shown.show_backlog([4])
+    assert value(registry, "blocks_waiting") == 1
+
+
 def test_a_rejected_version_is_counted_and_its_reason_logged(
     registry: CollectorRegistry, shown: TrainerMetrics
 ) -> None:

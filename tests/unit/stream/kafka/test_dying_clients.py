@@ -10,8 +10,10 @@ from threading import Event
 
 import pytest
 from confluent_kafka import KafkaException
+from prometheus_client import CollectorRegistry
 
 from ader_stream.errors import AderError, FencedError, TopicError
+from ader_stream.metrics import Metrics
 from ader_stream.stream.control import Command, ask
 from ader_stream.stream.dead_letters.letters import LetterFilter
 from ader_stream.stream.dead_letters.sending_back import DeadLetterReplay
@@ -137,7 +139,9 @@ def copy_all(kafka: DyingKafka, should_stop: Callable[[ExactlyOnceLoop], bool]) 
     for number in range(3):
         kafka.append("clicks", bytes([number]))
     config = LoopConfig("clicks", "group", commit_interval=0)
-    loop = ExactlyOnceLoop(kafka, config, copying_tasks, lambda *_: None, lambda _: None)
+    loop = ExactlyOnceLoop(
+        kafka, config, copying_tasks, Metrics(CollectorRegistry()), lambda _: None
+    )
     loop.run(partial(should_stop, loop), lambda: None)
     return [record.value() for record in kafka.records("copies")]
 

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from prometheus_client import CollectorRegistry
 
+from ader_stream import metrics as m
 from ader_stream.errors import FencedError, NameInUseError, TopicError
+from ader_stream.metrics import Metrics
 from ader_stream.stream.kafka import exactly_once, membership, producing
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
@@ -229,13 +232,14 @@ def test_clicks_that_wait_are_told_but_are_no_backlog() -> None:
         def get_watermark_offsets(self, where: TopicPartition, *, cached: bool) -> tuple[int, int]:
             return 0, 100
 
-    lag: dict[int, int] = {}
-    loop = ExactlyOnceLoop(FakeKafka(), LoopConfig("clicks", "group"), dict, lag.__setitem__, list)
+    metrics = Metrics(CollectorRegistry())
+    loop = ExactlyOnceLoop(FakeKafka(), LoopConfig("clicks", "group"), dict, metrics, list)
     loop._consumer = Consumer()
     loop._held = {p: Held(FakeTask(), CommittingProducer(), at, at) for p, at in ((0, 40), (1, 90))}
     loop._waiting = {1}
     assert loop._left() == 60
-    assert lag == {0: 60, 1: 10}
+    lag = [(s.labels["partition"], s.value) for s in metrics[m.LAG].collect()[0].samples]
+    assert lag == [("0", 60), ("1", 10)]
 
 
 class RefusedConsumer:
@@ -269,7 +273,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], tuple[ExactlyOnc
         consumer = RefusedConsumer(times)
         clients = SimpleNamespace(group_consumer=lambda _: consumer, transaction_timeout=10_000)
         config = LoopConfig("clicks", "group")
-        return ExactlyOnceLoop(clients, config, dict, print, list), consumer
+        return ExactlyOnceLoop(clients, config, dict, Metrics(CollectorRegistry()), list), consumer
 
     return make
 

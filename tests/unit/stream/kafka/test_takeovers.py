@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from prometheus_client import CollectorRegistry
 
+from ader_stream import metrics as m
 from ader_stream.errors import TopicError
+from ader_stream.metrics import Metrics
 from ader_stream.stream.kafka import takeovers as module
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.partition_task import Held
 from ader_stream.stream.kafka.takeovers import Takeovers
 from ader_stream.stream.kafka.taking import KeptProducer
+from ader_stream.stream.kafka.waiting import WaitingPartitions
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 
 WAIT = 10.0
@@ -188,6 +192,9 @@ class FakeConsumer:
     def seek(self, place: TopicPartition) -> None:
         self._note("seek", place)
 
+    def get_watermark_offsets(self, place: TopicPartition, *, cached: bool) -> tuple[int, int]:
+        return 0, 9
+
     def consumer_group_metadata(self) -> str:
         return "group"
 
@@ -224,7 +231,7 @@ class FailingProducer(FakeProducer):
 @pytest.fixture
 def loop(taking: FakeTaking) -> Iterator[ExactlyOnceLoop]:
     config = LoopConfig("clicks", "group")
-    loop = ExactlyOnceLoop(FakeKafka(), config, dict, lambda *_: None, lambda _: None)
+    loop = ExactlyOnceLoop(FakeKafka(), config, dict, Metrics(CollectorRegistry()), lambda _: None)
     loop._consumer = FakeConsumer()
     loop._waiting = {}
     loop._takeovers = Takeovers(taking)
@@ -254,6 +261,20 @@ def test_a_partition_is_read_once_it_is_restored(taking: FakeTaking, loop: Exact
     hold_taken(loop)
     assert loop._consumer.asked[-1] == ("seek", [(1, 5)])
     assert (loop.partitions, loop.restoring) == ([1], 0)
+
+
+def test_of_a_partition_that_is_given_up_no_gauge_is_left(
+    taking: FakeTaking, loop: ExactlyOnceLoop
+) -> None:
+    loop._waiting = WaitingPartitions(loop._consumer, "clicks")
+    taking.may_fence.set()
+    taking.may_restore.set()
+    loop._on_assign(loop._consumer, places(1, 2))
+    hold_taken(loop)
+    loop._left()
+    loop._on_lost(loop._consumer, places(1))
+    lag = loop._metrics[m.LAG].collect()[0].samples
+    assert [sample.labels for sample in lag] == [{"partition": "2"}]
 
 
 def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(
