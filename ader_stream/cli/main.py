@@ -21,6 +21,7 @@ COMMANDS = {
     "metrics": "Every metric: name, type, unit, labels, meaning.",
     "models": "Versions: look at them, pin, roll back, export, import, prune.",
     "replay": "Feed a data set into the clicks topic.",
+    "reset": "Begin again with the clicks: delete what was made of them.",
     "run": "One worker: sessionizer, trainer or inference.",
     "schemas": "Whether what stands in the topics fits to the schemas here.",
     "sessions": "What the sessionizer has closed.",

@@ -48,3 +48,7 @@ def settings_with(
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+yes_option = click.option(
+    "--yes", is_flag=True, help="Do it; without this, only say what would be done."
+)
