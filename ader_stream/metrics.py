@@ -98,6 +98,12 @@ class Metrics:
             if labels <= sample.labels.items():
                 gauge.remove(*(sample.labels[name] for name in metric.labels))
 
+    def show(self, counter: Metric[Counter], total: int, **labels: object) -> None:
+        """Show a total that others have counted up, as if it was counted here."""
+        if total:
+            self[counter].remove(*(str(value) for value in labels.values()))
+            self[counter].labels(**labels).inc(total)
+
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -168,6 +174,20 @@ WATERMARK = Metric(
     "ader_watermark_seconds",
     "seconds since 1970",
     "Event time that has passed.",
+    ("partition",),
+)
+SKIPPED = Metric(
+    Counter,
+    "ader_skipped_records_total",
+    "records",
+    "Records never read, because retention had deleted them: `offsets skip`; since the first one.",
+    ("partition",),
+)
+REREAD_LOST = Metric(
+    Counter,
+    "ader_reread_lost_records_total",
+    "records",
+    "Records before the committed offset that were gone when prefixes were to be read again.",
     ("partition",),
 )
 LAG = Metric(

@@ -32,14 +32,14 @@ from ader_stream.stream.clicks.start_check import StartCheck
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.topics import check_topics, grow_topics
+from ader_stream.stream.kafka.topics import check_topics, grow_topics, topic_id
 from ader_stream.stream.models.model_reader import PASSING, ModelReader
 from ader_stream.stream.models.registry import Registry, RegistryFollower
 from ader_stream.stream.models.serving_log import ServingLog
 from ader_stream.stream.models.standing import Standing
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask
-from ader_stream.stream.scores.score_log import scores_by_partition
+from ader_stream.stream.scores.score_log import read_partitions
 from ader_stream.stream.scores.sessionizer_decisions import (
     SessionizerDecisions,
     place_of_sessionizer,
@@ -203,6 +203,7 @@ class _Worker:
                 topics.group("inference"),
                 settings.clicks.start,
                 settings.inference.commit_interval,
+                topics.scores,
             ),
             self._open_tasks,
             process.metrics,
@@ -236,16 +237,19 @@ class _Worker:
         settings = self._settings
         clients, topics = settings.clients, settings.topics
         grow_topics(clients.admin(), topics)
-        scores = scores_by_partition(clients, topics.scores, stay)
+        found = read_partitions(clients, topics.scores, stay)
+        clicks_id = topic_id(clients.admin(), topics.clicks)
         recommend = self._recommend if settings.inference.recommendations else None
         rules = settings.block_rule, settings.session_rule, settings.intake_rule
         return {
             partition: PrequentialTask(
                 partition,
                 topics,
-                scores[partition],
+                found[partition],
+                clicks_id,
                 PrefixFollower(self._decoder, *rules),
                 Answers(self._score, self._score_metrics.add, recommend),
+                self._process.metrics,
                 self._decisions,
             )
             for partition in partitions

@@ -69,6 +69,7 @@ def run(settings: Settings) -> None:
                 topics.group("sessionizer"),
                 settings.clicks.start,
                 settings.sessionizer.commit_interval,
+                topics.sessionizer_state,
             ),
             open_tasks,
             metrics,

@@ -159,7 +159,9 @@ class FakeAdmin:
             topics={name: SimpleNamespace(partitions=range(count)) for name, count in partitions}
         )
 
-    def describe_topics(self, topics: TopicCollection) -> dict[str, Future[Any]]:
+    def describe_topics(
+        self, topics: TopicCollection, request_timeout: float = 1.0
+    ) -> dict[str, Future[Any]]:
         described: Future[Any] = Future()
         [name] = topics.topic_names
         partitions = range(self.kafka.partitions.get(name, 1))

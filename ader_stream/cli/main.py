@@ -20,6 +20,7 @@ COMMANDS = {
     "forget": "Remove what a session or user key contributed; list what stays.",
     "metrics": "Every metric: name, type, unit, labels, meaning.",
     "models": "Versions: look at them, pin, roll back, export, import, prune.",
+    "offsets": "Where workers stand in the clicks; how they go on past what is lost.",
     "replay": "Feed a data set into the clicks topic.",
     "reset": "Begin again with the clicks: delete what was made of them.",
     "run": "One worker: sessionizer, trainer or inference.",

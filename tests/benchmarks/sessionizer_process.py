@@ -23,6 +23,7 @@ from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_
 from ader_stream.stream.kafka.clients import READ_MESSAGES
 from ader_stream.stream.kafka.codec import Headers, headers_for
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.taking import LINGER_MS, MOST_RECORDS, OpenTasks
@@ -123,11 +124,11 @@ def restore(settings: Settings, ends: Ends, warm_up: int) -> Result:
     decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
     open_tasks = tasks(settings, decoder, metrics)
     memory, wall, cpu = resident(), time.monotonic(), time.process_time()
-    kept = list(open_tasks([*ends]).values())
-    for task in kept:
-        task.restore(0, "", is_committed=False)
+    kept = open_tasks([*ends])
+    for partition, task in kept.items():
+        task.restore(task.place(None, Extent(0, ends[partition])) or Committed(0), 0)
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
-    open_sessions = sum(task._window.open_count for task in kept)
+    open_sessions = sum(task._window.open_count for task in kept.values())
     gc.collect()
     return {
         "open_sessions": open_sessions,

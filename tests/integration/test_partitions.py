@@ -17,6 +17,7 @@ from ader_stream.stream.clicks.decoder import encode_click
 from ader_stream.stream.kafka import takeovers
 from ader_stream.stream.kafka.codec import decode
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.taking import OpenTasks, Taking
@@ -119,15 +120,18 @@ def test_a_topic_that_was_deleted_and_made_anew_says_so(system: System) -> None:
     send(system, 0, *[Click("b", f"y{n}", day) for n in range(9)])
     successor = system.start("sessionizer", **FAST)
     assert successor.wait() == 1
-    assert successor.logged("was deleted and made anew")
+    assert successor.logged("was deleted and made again")
     assert not system.sessions()
 
 
 class NoTask:
     """Reads, and makes nothing of it."""
 
-    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
-        return next_offset
+    def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
+        return committed
+
+    def restore(self, place: Committed, first: int) -> int:
+        return place.offset
 
     def begin(self) -> None:
         pass

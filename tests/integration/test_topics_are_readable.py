@@ -25,7 +25,7 @@ TYPES = {
     "models": {"ModelManifest"},
     "model_chunks": {"chunk"},
     "serving": {"Serving"},
-    "scores": {"Score"},
+    "scores": {"Score", "ScorePlace"},
     "recommendations": {"Recommendation"},
     "dead_letters": {"DeadLetter"},
 }
@@ -37,7 +37,7 @@ KEYS = {
     "models": r"[1-4]",
     "model_chunks": r"[1-4]/(weights|vocabulary|exemplars|optimizer)/\d+",
     "serving": r"127\.0\.0\.1:\d+",
-    "scores": r"[0-3]/(none|[1-3])/[0-2]",
+    "scores": r"[0-3]/(none|[1-3])/[0-2]|place/[0-2]",
     "recommendations": r"visitor-\d+",
     "dead_letters": r"poisoned",
 }

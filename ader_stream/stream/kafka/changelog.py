@@ -136,8 +136,10 @@ def offset_ranges(
         close(reader)
 
 
-def checked(records: Sequence[Message]) -> Sequence[Record]:
+def checked(records: Sequence[Message], passed: Collection[int] = ()) -> Sequence[Record]:
     """Return records; raise for errors that no waiting mends, leave out the others.
+
+    `passed` are codes of errors that the caller deals with.
 
     Raises
     ------
@@ -150,7 +152,9 @@ def checked(records: Sequence[Message]) -> Sequence[Record]:
     """
     failed = [record for record in records if record.error() is not None]
     for record in failed:
-        _raise_if_final(cast("KafkaError", record.error()), record.topic())
+        error = cast("KafkaError", record.error())
+        if error.code() not in passed:
+            _raise_if_final(error, record.topic())
     if failed:
         records = [record for record in records if record.error() is None]
     return cast("Sequence[Record]", records)

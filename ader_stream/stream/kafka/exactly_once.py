@@ -33,12 +33,15 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
 from ader_stream.stream.kafka.commit_pace import CommitPace
+from ader_stream.stream.kafka.groups import extents
+from ader_stream.stream.kafka.identity import TopicIdentity
 from ader_stream.stream.kafka.membership import NameClaim, subscribe
 from ader_stream.stream.kafka.partition_task import Held, PartitionTask
 from ader_stream.stream.kafka.producing import back_off, recover, settle
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.takeovers import Takeovers
 from ader_stream.stream.kafka.taking import KeptProducer, OpenTasks, Taking
+from ader_stream.stream.kafka.topics import partition_counts
 from ader_stream.stream.kafka.transacting import abort_failed, commit_side_by_side
 from ader_stream.stream.kafka.transaction_time import TransactionTime
 from ader_stream.stream.kafka.waiting import WaitingPartitions
@@ -46,6 +49,10 @@ from ader_stream.stream.kafka.waiting import WaitingPartitions
 log = structlog.get_logger(__name__)
 
 PARTITION = methodcaller("partition")
+
+OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION)  # noqa: SLF001
+"""What a partition says whose log begins behind the next offset, or ends before it."""
+
 POLL_SECONDS = 0.1
 REJOIN_SECONDS = 1.0
 
@@ -61,15 +68,19 @@ class LoopConfig:
     group
         Consumer group; with the partition's number it is the transactional id.
     start
-        ``earliest`` or ``latest``, where no offset was ever committed.
+        ``earliest`` or ``latest``, where the group has never read the topic. A partition that is
+        added later is read from its first record.
     commit_interval
         ms between two transactions of a partition; longer while there is more to be read.
+    state_topic
+        Topic of ours in which the group has left records if it has ever read the input.
     """
 
     topic: str
     group: str
     start: str = "earliest"
     commit_interval: int = 200
+    state_topic: str = ""
 
 
 class ExactlyOnceLoop:
@@ -104,13 +115,20 @@ class ExactlyOnceLoop:
         self._config = config
         self._time = TransactionTime(clients.transaction_timeout)
         self._taking = Taking(
-            clients, config.topic, config.group, config.start, open_tasks, self._time
+            clients,
+            config.topic,
+            config.group,
+            config.start,
+            open_tasks,
+            self._time,
+            self._has_started,
         )
         self._metrics = metrics
         self._check_readable = check_readable
         self._held: dict[int, Held] = {}
         self._consumer: Consumer
         self._waiting: WaitingPartitions
+        self._identity: TopicIdentity
         self._takeovers = Takeovers(self._taking)
         self._is_leaving = False
         self._name = NameClaim()
@@ -144,7 +162,12 @@ class ExactlyOnceLoop:
         ------
         NameInUseError
             If another worker has this one's ``group.instance.id``.
+        OffsetError
+            If records were deleted before they were read.
+        TopicError
+            If the topic was deleted and made again meanwhile.
         """
+        self._identity = TopicIdentity(self._clients.admin(), self._config.topic)
         while not should_stop():
             self._consumer = self._clients.group_consumer(self._config.group)
             self._waiting = WaitingPartitions(self._consumer, self._config.topic)
@@ -175,10 +198,11 @@ class ExactlyOnceLoop:
             for partition in self._waiting.due():
                 self._waiting.resume(partition, self._held[partition].next_offset)
             messages = self._consumer.consume(READ_MESSAGES, _poll_seconds(pace))
-            records = checked(messages)
+            records = checked(messages, passed=OUT_OF_RANGE)
             self._process(records)
             if len(records) < len(messages):
                 self._note_ends(messages)
+                self._return_into_range(messages)
             self._tick_all()
             self._metrics[m.WAITING].set(len(self._waiting))
             self._metrics[m.RESTORING].set(len(self._takeovers))
@@ -242,6 +266,29 @@ class ExactlyOnceLoop:
                 if (message.offset() or 0) >= held.next_offset:
                     held.is_at_end = True
 
+    def _return_into_range(self, messages: list[Message]) -> None:
+        """Restore partitions whose log no longer holds what comes next, with what it still holds.
+
+        Where records are lost that were not read yet, that raises OffsetError.
+        """
+        gone = {
+            cast("int", message.partition())
+            for message in messages
+            if (error := message.error()) is not None and error.code() in OUT_OF_RANGE
+        }
+        if gone & self._held.keys():
+            self._commit_all()  # what was read before counts
+        for partition in sorted(gone & self._held.keys()):
+            log.warning("offset out of range", partition=partition, topic=self._config.topic)
+            self._begin_again(partition)
+
+    def _has_started(self) -> bool:
+        topic, admin = self._config.state_topic, self._clients.admin()
+        if not topic:
+            return False
+        partitions = range(partition_counts(admin)[topic])
+        return any(extent.end for extent in extents(admin, topic, partitions).values())
+
     def _tick_all(self) -> None:
         for held in self._held.values():
             held.task.tick(is_at_end=held.is_at_end)
@@ -279,8 +326,8 @@ class ExactlyOnceLoop:
 
     def _commit(self, partitions: Iterable[int]) -> dict[int, KafkaException]:
         """Commit what partitions have done; return why those failed that did."""
-        group = self._consumer.consumer_group_metadata
-        return commit_side_by_side(self._config.topic, self._held, partitions, group)
+        group, ask = self._consumer.consumer_group_metadata, self._identity.ask
+        return commit_side_by_side(self._config.topic, self._held, partitions, group, ask)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from confluent_kafka import Producer
 
+from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 
@@ -14,15 +15,27 @@ from ader_stream.stream.kafka.records import Record
 class PartitionTask(Protocol):
     """The state of one input partition, and what is made of its records."""
 
-    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
-        """Bring the state to `next_offset`; return the offset to read from, at most that.
+    def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
+        """Return where reading goes on: what the task's own records say, or else the group.
 
-        `metadata` is what `write` returned for the last commit, empty before the first. Where the
-        group knows of none, `is_committed` is false, `next_offset` is where the settings say that
-        reading starts, and a task that knows better may return an offset beyond it.
-        Records below `next_offset` come to `process` again: they rebuild state and must not be
-        counted. Called once, before anything else, after earlier owners have been fenced, and as
-        the only method in another thread than the loop's.
+        A group forgets its offsets after a while without members; the task's own records say
+        where its state stands. None where reading has never begun. Called once, before anything
+        else, after earlier owners have been fenced, and like `restore` in another thread than the
+        loop's. May raise `AderError`: the process stops.
+
+        Parameters
+        ----------
+        committed
+            What the group knows, with the metadata that `write` returned; None for nothing.
+        extent
+            How far the partition's log reaches.
+        """
+
+    def restore(self, place: Committed, first: int) -> int:
+        """Bring the state to a place; return the offset to read from, at most the place's.
+
+        Records below the place come to `process` again: they rebuild state and must not be
+        counted. Those below `first` are no longer there. Called once, after `place`.
         """
 
     def begin(self) -> None:
@@ -59,6 +72,14 @@ class Held:
     aborts: int = 0  # in a row
     transaction_ms: int = 0  # that its producer has for a transaction
     opened_at: float = 0.0  # s, its last transaction
+
+    def has_work(self) -> bool:
+        """Whether there is something to commit.
+
+        There is not below the committed offset: a restored task only reads its state again.
+        """
+        ahead = self.next_offset - self.committed_offset
+        return ahead > 0 or (ahead == 0 and self.task.is_dirty())
 
     def note_commit(self) -> None:
         """The transaction of all up to `next_offset` is committed."""

@@ -6,10 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, offset_ranges
-from ader_stream.stream.kafka.clients import KafkaClients, close
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.first_start import start_at_ends
+from ader_stream.stream.kafka.groups import Committed, Extent, committed_by
+from ader_stream.stream.kafka.lost import require_held
 from ader_stream.stream.kafka.partition_task import Held, PartitionTask
 from ader_stream.stream.kafka.producing import settle, side_by_side
 from ader_stream.stream.kafka.transaction_time import TransactionTime
@@ -57,11 +60,13 @@ class Taking:
         Whose partitions, and the consumer group; with the partition's number it is the
         transactional id.
     start
-        ``earliest`` or ``latest``, where no offset was ever committed.
+        ``earliest`` or ``latest``, where the group has never read the topic.
     open_tasks
         Makes the tasks of partitions.
     time
         How long transactions may take.
+    has_started
+        Says whether the group has read the topic, where none of its offsets is known.
     """
 
     clients: KafkaClients
@@ -70,6 +75,7 @@ class Taking:
     start: str
     open_tasks: OpenTasks
     time: TransactionTime
+    has_started: Callable[[], bool] = lambda: False
 
     def producers(
         self, partitions: Collection[int], kept: Mapping[int, KeptProducer]
@@ -115,29 +121,52 @@ class Taking:
     def restore(
         self, producers: Mapping[int, Producer], stay: Callable[[], None]
     ) -> dict[int, Held]:
-        """Restore the tasks of partitions at their committed offsets."""
-        committed = self._committed([*producers])
-        new = [partition for partition, place in committed.items() if place.offset < 0]
-        first = self._first_offsets(new)
+        """Restore the tasks of partitions at the places where they go on.
+
+        Raises
+        ------
+        OffsetError
+            If a log no longer holds records that come from there on.
+        """
+        ranges = offset_ranges(self.clients, self.topic, producers)
+        extents = {partition: Extent(*range_) for partition, range_ in ranges.items()}
+        # Asked for by a client of its own: the loop's may be closed at any time.
+        committed = committed_by(self.clients, self.group, self.topic, [*producers])
         tasks = self.open_tasks(producers.keys(), stay)
+        known = {p: tasks[p].place(committed.get(p), extent) for p, extent in extents.items()}
+        places = self._first_places([p for p, at in known.items() if at is None], extents)
+        places |= {partition: place for partition, place in known.items() if place}
         return {
-            partition: self._held(tasks[partition], producer, committed[partition], first)
+            partition: self._held(partition, tasks[partition], producer, places, extents)
             for partition, producer in producers.items()
         }
 
     def _held(
         self,
+        partition: int,
         task: PartitionTask,
         producer: Producer,
-        committed: TopicPartition,
-        first: Mapping[int, int],
+        places: Mapping[int, Committed],
+        extents: Mapping[int, Extent],
     ) -> Held:
-        partition, is_committed = committed.partition, committed.offset >= 0
-        next_offset = committed.offset if is_committed else first[partition]
-        metadata = (committed.metadata or "") if is_committed else ""
-        read_from = task.restore(next_offset, metadata, is_committed=is_committed)
+        place, extent = places[partition], extents[partition]
+        require_held(self.topic, partition, place.offset, extent)
+        read_from = task.restore(place, extent.first)
         time = self.time.of(partition)
-        return Held(task, producer, read_from, next_offset, transaction_ms=time)
+        return Held(task, producer, read_from, place.offset, transaction_ms=time)
+
+    def _first_places(
+        self, partitions: Collection[int], extents: Mapping[int, Extent]
+    ) -> dict[int, Committed]:
+        """Return where partitions begin that were never read: at their first records.
+
+        With ``latest`` that is the end, unless the group has begun to read the topic before.
+        """
+        started = dict[int, Committed]()
+        if partitions and self.start == "latest":
+            start_at_ends(self.clients, self.group, self.topic, self.has_started)
+            started = committed_by(self.clients, self.group, self.topic, partitions)
+        return {p: started.get(p, Committed(extents[p].first)) for p in partitions}
 
     def _producer(self, partition: int) -> Producer:
         return self.clients.producer(
@@ -147,25 +176,3 @@ class Taking:
             delivery_report_only_error=True,  # a transaction's commit tells of all of them
             transaction_timeout_ms=self.time.of(partition),
         )
-
-    def _committed(self, partitions: Collection[int]) -> dict[int, TopicPartition]:
-        """Ask the group for committed offsets, by a client of its own that never joins.
-
-        The loop's own may be closed at any time, and must not be used by another thread then.
-        """
-        where = [TopicPartition(self.topic, partition) for partition in partitions]
-        consumer = self.clients.group_consumer(self.group)
-        try:
-            places = consumer.committed(where, timeout=REQUEST_TIMEOUT)
-        finally:
-            close(consumer)
-        for place in places:
-            if place.error:  # its offset would look as if none was ever committed
-                raise KafkaException(place.error)
-        return {place.partition: place for place in places}
-
-    def _first_offsets(self, partitions: Collection[int]) -> dict[int, int]:
-        """Return where the settings say that reading starts, of partitions without a commit."""
-        ranges = offset_ranges(self.clients, self.topic, partitions) if partitions else {}
-        is_earliest = self.start == "earliest"
-        return {p: first if is_earliest else end for p, (first, end) in ranges.items()}

@@ -24,7 +24,11 @@ OFFSETS_TIMEOUT = 10.0
 
 
 def commit_side_by_side(
-    topic: str, held: Mapping[int, Held], partitions: Iterable[int], group: Callable[[], Any]
+    topic: str,
+    held: Mapping[int, Held],
+    partitions: Iterable[int],
+    group: Callable[[], Any],
+    ask_identity: Callable[[], Callable[[], None]],
 ) -> dict[int, KafkaException]:
     """Commit what partitions have done, of those `held`; return why those failed that did.
 
@@ -36,18 +40,26 @@ def commit_side_by_side(
         Their topic, the input.
     group
         Returns the metadata of the consumer group that their offsets belong to.
+    ask_identity
+        Asks whether the topic is the one that was read; returns what waits for the answer.
+
+    Raises
+    ------
+    FencedError
+        If a request does not return.
+    TopicError
+        If the topic was deleted and made again: nothing of it is committed.
     """
-    failed: dict[int, KafkaException] = {}
-    offsets: dict[int, TopicPartition] = {}
-    for partition in partitions:
-        try:
-            if begun := _begin(held[partition]):
-                next_offset, metadata = begun
-                where = TopicPartition(topic, partition, next_offset, metadata=metadata)
-                offsets[partition] = where
-        except KafkaException as exception:
-            failed[partition] = exception
-    metadata_of_group = group() if offsets else None
+    to_commit = [partition for partition in partitions if held[partition].has_work()]
+    if not to_commit:
+        return {}
+    require_same = ask_identity()
+    offsets, failed = _begin_all(topic, held, to_commit)
+    try:
+        require_same()
+    except KafkaException as exception:  # nobody knows what was read
+        return failed | dict.fromkeys(offsets, exception)
+    metadata_of_group = group()
     seconds = max([REQUEST_TIMEOUT, *(held[p].transaction_ms / 1000 for p in offsets)])
 
     def send_offset(partition: int) -> None:
@@ -65,17 +77,31 @@ def commit_side_by_side(
     return failed
 
 
-def _begin(held: Held) -> tuple[int, str] | None:
-    """Open a transaction and fill it; return offset and metadata, None for nothing to commit."""
-    ahead = held.next_offset - held.committed_offset
-    if ahead < 0 or (ahead == 0 and not held.task.is_dirty()):
-        return None  # below the committed offset, a restored task only reads its state again
+def _begin_all(
+    topic: str, held: Mapping[int, Held], partitions: Iterable[int]
+) -> tuple[dict[int, TopicPartition], dict[int, KafkaException]]:
+    """Open and fill a transaction for each partition; return offsets, and why those failed."""
+    offsets: dict[int, TopicPartition] = {}
+    failed: dict[int, KafkaException] = {}
+    for partition in partitions:
+        next_offset = held[partition].next_offset
+        try:
+            metadata = _begin(held[partition])
+        except KafkaException as exception:
+            failed[partition] = exception
+        else:
+            offsets[partition] = TopicPartition(topic, partition, next_offset, metadata=metadata)
+    return offsets, failed
+
+
+def _begin(held: Held) -> str:
+    """Open a transaction and fill it; return the offset's metadata."""
     transaction = Transaction()
     metadata = held.task.write(transaction, held.next_offset)
     held.opened_at = time.monotonic()
     held.producer.begin_transaction()
     transaction.send(held.producer)
-    return held.next_offset, metadata
+    return metadata
 
 
 def abort_failed(topic: str, partition: int, held: Held, exception: KafkaException) -> None:

@@ -89,13 +89,16 @@ class PrefixFollower:
         # Offset → from where on the log holds the ids that were known there, for some offsets.
         self._ids_from = deque([(min(needed_from, ids_from), ids_from)])
 
-    def resume(self, metadata: str, next_offset: int) -> int:
+    def resume(self, metadata: str, next_offset: int, first: int = 0) -> int:
         """Go back to what `metadata` told at the commit of `next_offset`; empty before the first.
+
+        Of records below `first`, which are gone, nothing is known but how far they have brought
+        the watermark by `next_offset`.
 
         Returns
         -------
         int
-            The offset to read from.
+            The offset to read from, be it below `first`.
         """
         place = json.loads(metadata) if metadata else {}
         offset = int(place.get("offset", next_offset))
@@ -103,8 +106,11 @@ class PrefixFollower:
         jumps = tuple(Jump(*jump) for jump in place.get("jumps", ()))
         known = place.get("watermark"), place.get("open_block")
         state = WindowState(*known, jumps=jumps, sole_key=place.get("sole_key"))
-        self._begin(state, offset, ids_from)
+        self._begin(state, max(offset, first), max(ids_from, first))
         self.advances_from = int(place.get("advances_from", 0))
+        reached = place.get("reached")
+        if offset < first and reached is not None:
+            self._decisions.append(IdleAdvance(next_offset, reached))
         return min(offset, ids_from)
 
     @property
@@ -220,7 +226,7 @@ class PrefixFollower:
             "sole_key": state.sole_key,
         }
         if needed is not None:
-            place = needed._asdict()
+            place = needed._asdict() | {"reached": state.watermark}
         for name in ("jumps", "sole_key"):  # mostly there is none
             if not place[name]:
                 del place[name]

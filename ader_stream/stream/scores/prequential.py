@@ -9,15 +9,31 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import structlog
+
+from ader_stream import metrics as m
+from ader_stream.errors import TopicError
+from ader_stream.metrics import Metrics
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.kafka.groups import Committed, Extent
+from ader_stream.stream.kafka.identity import made_again
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.prefixes import PrefixFollower
-from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score
+from ader_stream.stream.scores.score_log import (
+    PartitionScores,
+    Score,
+    ScoreKey,
+    ScorePlace,
+    encode_place,
+    encode_score,
+)
 from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
 from ader_stream.types import Counts, Recommendation, Target
+
+log = structlog.get_logger(__name__)
 
 Items = tuple[str, ...]
 
@@ -48,26 +64,36 @@ class PrequentialTask:
 
     Parameters
     ----------
-    scores
-        The running ones of this partition.
+    found
+        The running scores of this partition, and their place.
+    topic_id
+        Kafka's id of the clicks topic as it is today.
     """
 
     def __init__(
         self,
         partition: int,
         topics: Topics,
-        scores: dict[ScoreKey, Score],
+        found: PartitionScores,
+        topic_id: str,
         follower: PrefixFollower,
         answers: Answers,
+        metrics: Metrics,
         decisions: SessionizerDecisions | None = None,
     ) -> None:
         self._partition = partition
         self._topics = topics
         self._follower = follower
         self._answers = answers
+        self._metrics = metrics
         self._decisions = decisions
+        self._found = found
+        self._topic_id = topic_id
+        self._skipped = 0
+        self._lost = 0  # of what was to be read again
+        self._is_unsaid = False  # the place, by the scores or by the group
         self._score_from = 0
-        self._scores = scores
+        self._scores = found.scores
         self._uncommitted: dict[ScoreKey, Counts] = {}
         self._to_recommend: dict[str, tuple[Items, int]] = {}
         self._to_delete: list[str] = []
@@ -81,13 +107,63 @@ class PrequentialTask:
         """Items of the key's open session. May be called from another thread."""
         return self._follower.items_of(key)
 
-    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:  # noqa: ARG002
-        """Return where to read from; clicks below `next_offset` only rebuild prefixes."""
-        self._score_from = next_offset
-        return self._follower.resume(metadata, next_offset)
+    def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
+        """Return up to where the scores count, or the group's offset where that is further.
+
+        A click must not count twice; where nothing but scores is known, none counts any more that
+        is there already.
+
+        Raises
+        ------
+        TopicError
+            If the clicks topic is another one than that of the scores.
+        """
+        own = self._found.place
+        if own and own.topic_id != self._topic_id:
+            raise TopicError(made_again(self._topics.clicks, own.topic_id, self._topic_id))
+        known = [committed] if committed else []
+        if own:
+            self._skipped = own.skipped
+            known.append(Committed(own.next_offset, own.prefixes))
+        if not known and self._scores:
+            self._skipped = extent.end - extent.first
+            known.append(Committed(extent.end))
+        place = max(known, key=lambda place: place.offset, default=None)
+        self._is_unsaid = not (own and committed and own.next_offset == committed.offset)
+        if place and self._is_unsaid and (own or not committed):
+            log.warning(
+                "the group's offset is not that of the scores; no click counts twice",
+                topic=self._topics.clicks,
+                partition=self._partition,
+                group=committed and committed.offset,
+                scores=own and own.next_offset,
+                offset=place.offset,
+            )
+        return place
+
+    def restore(self, place: Committed, first: int) -> int:
+        """Go on with the scores; clicks below the place only rebuild prefixes.
+
+        What is gone of them is counted, and missing in the prefixes of sessions that are open.
+        """
+        self._score_from = place.offset
+        read_from = self._follower.resume(place.metadata, place.offset, first)
+        self._lost = max(0, first - read_from)
+        if self._lost:
+            log.warning(
+                "records to read again are gone; open sessions begin later",
+                topic=self._topics.clicks,
+                partition=self._partition,
+                records=self._lost,
+                from_offset=read_from,
+                to_offset=first,
+            )
+        return max(read_from, first)
 
     def begin(self) -> None:
-        """Follow what the sessionizer decides of this partition."""
+        """Follow what the sessionizer decides of this partition; show what is lost of it."""
+        self._metrics.show(m.SKIPPED, self._skipped, partition=self._partition)
+        self._metrics[m.REREAD_LOST].labels(partition=self._partition).inc(self._lost)
         if self._decisions:
             self._decisions.follow(self._partition, self._follower.advances_from)
 
@@ -119,21 +195,25 @@ class PrequentialTask:
         self._follow_sessionizer()
 
     def is_dirty(self) -> bool:
-        """Whether something waits to be written without a record: recommendations to delete."""
-        return bool(self._to_delete)
+        """Whether something waits without a record: recommendations to delete, or the place."""
+        return bool(self._to_delete) or self._is_unsaid
 
-    def write(self, transaction: Transaction, next_offset: int) -> str:  # noqa: ARG002
-        """Produce the scores that have changed, and recommendations where they are on."""
+    def write(self, transaction: Transaction, next_offset: int) -> str:
+        """Produce the scores that have changed, their place, and recommendations where on."""
         for key in self._uncommitted:
             transaction.produce(self._topics.scores, *encode_score(key, self._scores[key]))
+        prefixes = self._follower.metadata()
+        place = ScorePlace(next_offset, self._topic_id, prefixes, self._skipped)
+        transaction.produce(self._topics.scores, *encode_place(self._partition, place))
         self._write_recommendations(transaction)
-        return self._follower.metadata()
+        return prefixes
 
     def committed(self) -> None:
         """Tell the counts: only now they are certain."""
         for key, counts in self._uncommitted.items():
             if key.version is not None:
                 self._answers.on_scored(key.block, key.version, counts)
+        self._is_unsaid = False
         self._uncommitted.clear()
         self._to_recommend.clear()
         self._to_delete.clear()

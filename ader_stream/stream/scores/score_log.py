@@ -1,10 +1,14 @@
-"""The scores topic: running prequential counts by block, version and input partition."""
+"""The scores topic: running prequential counts by block, version and input partition.
+
+Beside them, of each input partition, the place up to which they count: a transaction that moves
+the counts on writes both.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from ader_stream.stream.kafka.changelog import read_to_end
@@ -13,7 +17,8 @@ from ader_stream.stream.kafka.codec import Headers, decode, encode, type_of
 from ader_stream.types import Counts
 
 SCORE = "Score"
-"""Type of a score's record; the topic may hold others."""
+PLACE = "ScorePlace"
+"""Types of the topic's records; there may be others."""
 
 
 class ScoreKey(NamedTuple):
@@ -35,6 +40,35 @@ class Score(NamedTuple):
         return Score(self.clicks + clicks, self.counts + counts)
 
 
+class ScorePlace(NamedTuple):
+    """Up to which click of a partition its scores count.
+
+    Parameters
+    ----------
+    next_offset
+        Offset of the next click.
+    topic_id
+        Kafka's id of the clicks topic.
+    prefixes
+        What `PrefixFollower.metadata` says of it.
+    skipped
+        Records that were never read, because the log no longer held them.
+    """
+
+    next_offset: int
+    topic_id: str = ""
+    prefixes: str = ""
+    skipped: int = 0
+
+
+@dataclass
+class PartitionScores:
+    """What the topic holds of one input partition; place None: before the first commit."""
+
+    scores: dict[ScoreKey, Score] = field(default_factory=dict)
+    place: ScorePlace | None = None
+
+
 def encode_score(key: ScoreKey, score: Score) -> tuple[str, bytes, Headers]:
     """Return key, value and headers of a score's record."""
     version = "none" if key.version is None else key.version
@@ -49,15 +83,16 @@ def decode_score(value: Mapping[str, Any]) -> tuple[ScoreKey, Score]:
     return key, Score(fields.pop("clicks"), Counts(**fields))
 
 
-def scores_by_partition(
-    clients: KafkaClients, topic: str, between: Callable[[], None] = lambda: None
-) -> defaultdict[int, dict[ScoreKey, Score]]:
-    """Return the running scores of every input partition; `between` is called for each record."""
-    found = defaultdict[int, dict[ScoreKey, Score]](dict)
-    for key, score in read_scores(clients, topic):
-        between()
-        found[key.partition][key] = score
-    return found
+def encode_place(partition: int, place: ScorePlace) -> tuple[str, bytes, Headers]:
+    """Return key, value and headers of a place's record."""
+    value, headers = encode(PLACE, {"partition": partition} | place._asdict())
+    return f"place/{partition}", value, headers
+
+
+def decode_place(value: Mapping[str, Any]) -> tuple[int, ScorePlace]:
+    """Return the partition and the place in a ScorePlace's value."""
+    fields = dict(value)
+    return fields.pop("partition"), ScorePlace(**fields)
 
 
 def read_scores(clients: KafkaClients, topic: str) -> Iterator[tuple[ScoreKey, Score]]:
@@ -65,3 +100,19 @@ def read_scores(clients: KafkaClients, topic: str) -> Iterator[tuple[ScoreKey, S
     for record in read_to_end(clients, topic):
         if type_of(record.headers()) == SCORE:
             yield decode_score(decode(record.value(), record.headers())[1])
+
+
+def read_partitions(
+    clients: KafkaClients, topic: str, between: Callable[[], None] = lambda: None
+) -> defaultdict[int, PartitionScores]:
+    """Return what the topic holds of each input partition; call `between` for each record."""
+    found = defaultdict[int, PartitionScores](PartitionScores)
+    for record in read_to_end(clients, topic):
+        between()
+        if (kind := type_of(record.headers())) == SCORE:
+            key, score = decode_score(decode(record.value(), record.headers())[1])
+            found[key.partition].scores[key] = score
+        elif kind == PLACE:
+            partition, place = decode_place(decode(record.value(), record.headers())[1])
+            found[partition].place = place
+    return found

@@ -72,6 +72,8 @@ class PartitionState:
         Offset of the clicks topic up to which all this is true; -1 before the first commit.
     topic_id
         Kafka's id of the clicks topic.
+    skipped
+        Records that were never read, because the log no longer held them.
     rules
         Those that it was made by; empty where it does not name them.
     """
@@ -83,6 +85,7 @@ class PartitionState:
     segments: list[Segment] = field(default_factory=list)
     next_offset: int = -1
     topic_id: str = ""
+    skipped: int = 0
     rules: Rules = field(default_factory=dict)
 
 
@@ -155,7 +158,9 @@ def encode_keys(keys: Iterable[KeySessions], capped_until: Mapping[str, int]) ->
             yield key, b"".join(pieces), headers
 
 
-def encode_partition(window: WindowState, next_offset: int, topic_id: str) -> Change:
+def encode_partition(
+    window: WindowState, next_offset: int, topic_id: str, skipped: int = 0
+) -> Change:
     """Return the partition's own record."""
     counts = [
         {"block": block, "clicks": c.clicks, "sessions": c.sessions, "late": c.late}
@@ -170,6 +175,7 @@ def encode_partition(window: WindowState, next_offset: int, topic_id: str) -> Ch
         "topic_id": topic_id,
         "jumps": [jump._asdict() for jump in window.jumps],
         "sole_key": window.sole_key,
+        "skipped": skipped,
     }
     return PARTITION_KEY, *encode("PartitionState", value)
 
@@ -255,6 +261,7 @@ def _take_partition(state: PartitionState, value: dict[str, Any]) -> None:
     state.window.sole_key = value["sole_key"]
     state.next_offset = value["next_offset"]
     state.topic_id = value["topic_id"]
+    state.skipped = value["skipped"]
 
 
 def _take_held(state: PartitionState, value: dict[str, Any]) -> None:

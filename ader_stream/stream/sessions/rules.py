@@ -173,7 +173,7 @@ def require_compatible(then: Rules, now: Rules, blocks: BlockRule, state: str) -
         )
 
 
-RESET_REMEDY = "begin again with `ader-stream reset`"
+RESET_REMEDY = "stop all workers and begin again with `ader-stream reset --yes`"
 BLOCKS_REMEDY = (
     "let blocks change where the last open one ends: stop sessionizers and inference, "
     "`ader-stream blocks change`"

@@ -19,6 +19,9 @@ from ader_stream.stream.clicks.refusals import RefusalRule, Refusals
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, encode
+from ader_stream.stream.kafka.groups import Committed, Extent
+from ader_stream.stream.kafka.identity import made_again
+from ader_stream.stream.kafka.lost import require_held
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
 from ader_stream.stream.kafka.topics import TopicFacts, Topics, describe_topic, grow_topics
@@ -191,6 +194,8 @@ class SessionizerTask:
         self._committed_watermark: int | None = None
         self._topic = found.topic
         self._next_offset = 0
+        self._skipped = 0
+        self._is_unsaid = False  # where it goes on, in the changelog or by the group
         self._rules_change: tuple[bytes, Headers] | None = None
         self._refusals = Refusals(rules.refusals)
         self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
@@ -214,8 +219,8 @@ class SessionizerTask:
         self._letters = state.letters  # of the clicks that are held
         self._logged_held = {at: held.is_contradicted for at, held in state.held.items()}
 
-    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
-        """Go on where the changelog ends, which knows as well as the group where that is.
+    def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
+        """Return where the changelog ends, which knows as well as the group where that is.
 
         Raises
         ------
@@ -226,17 +231,52 @@ class SessionizerTask:
         OffsetError
             If somebody has moved the group's offset: the open sessions are those of another place.
         """
-        state, self._changelog = self._changelog, PartitionState()  # closed sessions must go
+        state = self._changelog
         where = f"{self._topics.sessionizer_state}/{self._partition}"
         require_compatible(state.rules, self._rules.named, self._rules.blocks, where)
-        self._next_offset = self._checked_offset(state, next_offset, is_committed=is_committed)
+        if state.topic_id not in ("", self._topic.id):
+            count = self._topic.partitions
+            before = f"{state.topic_id} ({state.rules.get(PARTITIONS, count)} partitions)"
+            now = f"{self._topic.id} ({count})"
+            raise TopicError(made_again(self._topics.clicks, before, now))
+        self._is_unsaid = state.next_offset < 0 or committed is None
+        if state.next_offset < 0:
+            return committed
+        self._require_same_place(state.next_offset, committed, extent)
+        return Committed(state.next_offset, committed.metadata if committed else "")
+
+    def _require_same_place(self, place: int, committed: Committed | None, extent: Extent) -> None:
+        topic, partition = self._topics.clicks, self._partition
+        if committed is None:
+            log.warning(
+                "the group's offset has expired; going on from the changelog's",
+                topic=topic,
+                partition=partition,
+                offset=place,
+            )
+        elif committed.offset != place:
+            require_held(topic, partition, place, extent)
+            raise OffsetError(
+                f"{topic}/{partition}: the group goes on at offset {committed.offset}, the open "
+                f"sessions at {place}: somebody has moved the group's offset. "
+                f"`ader-stream offsets restore --yes` sets it to {place} again (without --yes it "
+                "only says so); to read clicks a second time, stop all workers and begin again "
+                "with `ader-stream reset --yes`"
+            )
+
+    def restore(self, place: Committed, first: int) -> int:  # noqa: ARG002 - nothing is read again
+        """Go on from what the changelog has kept."""
+        state, self._changelog = self._changelog, PartitionState()  # closed sessions must go
+        self._next_offset = place.offset
+        self._skipped = state.skipped
         self._adopt_rules(state)
         self._intake.release_near(self._next_offset)  # an operator may have moved the watermark
-        self._refusals = Refusals(self._rules.refusals, metadata)
+        self._refusals = Refusals(self._rules.refusals, place.metadata)
         return self._next_offset
 
     def begin(self) -> None:
-        """Nothing is left to do."""
+        """Show what was skipped before."""
+        self._metrics.show(m.SKIPPED, self._skipped, partition=self._partition)
 
     def _adopt_rules(self, state: PartitionState) -> None:
         """Go on from a state by the rules of now, and log with the next commit that they hold."""
@@ -260,36 +300,6 @@ class SessionizerTask:
             log.warning("rules change", **at, rules=changed)
         elif state.next_offset >= 0 and not state.rules:
             log.info("the state names no rules; those of now hold", **at)
-
-    def _checked_offset(self, state: PartitionState, offset: int, *, is_committed: bool) -> int:
-        where = f"{self._topics.clicks}/{self._partition}"
-        remedy = (
-            "to begin anew, stop the sessionizers, delete the group and the topic "
-            f"{self._topics.sessionizer_state}, and run `ader-stream topics create`"
-        )
-        if state.topic_id not in ("", self._topic.id):
-            count = self._topic.partitions
-            before = state.rules.get(PARTITIONS, count)
-            raise TopicError(
-                f"{where} was deleted and made anew: its id was {state.topic_id} and is now "
-                f"{self._topic.id} ({before} partitions, now {count}), so offset "
-                f"{state.next_offset} and {len(state.sessions)} open sessions belong to a log that "
-                f"is gone; {remedy}"
-            )
-        if state.next_offset < 0 or state.next_offset == offset:
-            return offset
-        if is_committed:
-            raise OffsetError(
-                f"{where}: the group goes on at offset {offset}, the open sessions at "
-                f"{state.next_offset}; set the group's offset to that, or, {remedy}"
-            )
-        log.warning(
-            "the group's offset has expired; going on from the changelog's",
-            topic=self._topics.clicks,
-            partition=self._partition,
-            offset=state.next_offset,
-        )
-        return state.next_offset
 
     def process(self, records: list[Record]) -> None:
         """Cut clicks into sessions; a heartbeat moves the watermark."""
@@ -358,8 +368,11 @@ class SessionizerTask:
         )
 
     def is_dirty(self) -> bool:
-        """Whether something waits without a record: an idle advance, or that keys are forgotten."""
-        return self._has_followed or self._has_forgotten
+        """Whether something waits without a record.
+
+        That is an idle advance, keys that are forgotten, or a place that is not logged yet.
+        """
+        return self._has_followed or self._has_forgotten or self._is_unsaid
 
     def write(self, transaction: Transaction, next_offset: int) -> str:
         """Produce sessions, block ends, the changelog and dead letters."""
@@ -379,6 +392,7 @@ class SessionizerTask:
         self._rules_change = None
         self._has_followed = False
         self._has_forgotten = False
+        self._is_unsaid = False
         self._count_outputs(outputs)
         return self._refusals.memory()
 
@@ -484,7 +498,7 @@ class SessionizerTask:
         yield from encode_keys(window.take_changed(), capped_until)
         yield from self._held_changes()
         yield from encode_segments(self._intake.event_ids.take_segments())
-        yield encode_partition(window.state, next_offset, self._topic.id)
+        yield encode_partition(window.state, next_offset, self._topic.id, self._skipped)
 
     def _held_changes(self) -> Iterator[Change]:
         held = self._intake.held

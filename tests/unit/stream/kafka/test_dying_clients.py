@@ -19,6 +19,7 @@ from ader_stream.stream.dead_letters.letters import LetterFilter
 from ader_stream.stream.dead_letters.sending_back import DeadLetterReplay
 from ader_stream.stream.kafka import exactly_once, producing
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.leadership import Leadership
 from ader_stream.stream.kafka.producing import Transaction, send_and_wait
 from ader_stream.stream.kafka.records import Record
@@ -106,8 +107,11 @@ class Copying:
     def __init__(self) -> None:
         self._read: list[Record] = []
 
-    def restore(self, next_offset: int, metadata: str, *, is_committed: bool) -> int:
-        return next_offset
+    def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
+        return committed
+
+    def restore(self, place: Committed, first: int) -> int:
+        return place.offset
 
     def begin(self) -> None:
         pass

@@ -18,6 +18,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.kafka import exactly_once, membership, producing
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.identity import TopicIdentity
 from ader_stream.stream.kafka.partition_task import Held
 from ader_stream.stream.kafka.producing import (
     Transaction,
@@ -172,6 +173,11 @@ def test_a_request_of_one_partition_is_repeated_while_that_may_help() -> None:
     assert sorted(asked) == [0, 1, 1, 1, 2, 2]
 
 
+def same() -> Callable[[], None]:
+    """The topic is the one that was read."""
+    return lambda: None
+
+
 class FakeTask:
     """Has something to write."""
 
@@ -210,7 +216,7 @@ class CommittingProducer:
 def test_each_partition_commits_its_own_offset() -> None:
     held = {p: Held(FakeTask(), CommittingProducer(), 5 + p, p) for p in (0, 1)}
     held[2] = Held(FakeTask(), CommittingProducer(), 4, 9)  # restored: reads its state again
-    assert commit_side_by_side("clicks", held, held, lambda: "group") == {}
+    assert commit_side_by_side("clicks", held, held, lambda: "group", same) == {}
     offsets = [
         (o.partition, o.offset, o.metadata) for h in held.values() for o in h.producer.offsets
     ]
@@ -221,7 +227,7 @@ def test_each_partition_commits_its_own_offset() -> None:
 def test_a_failed_commit_keeps_no_memory_of_the_partition() -> None:
     held = {p: Held(FakeTask(), CommittingProducer(FINAL), 5, 0) for p in (0, 1)}
     tasks = [weakref.ref(one.task) for one in held.values()]
-    failed = commit_side_by_side("clicks", held, list(held), lambda: "group")
+    failed = commit_side_by_side("clicks", held, list(held), lambda: "group", same)
     assert failed.keys() == {0, 1}
     held.clear()
     assert [task() for task in tasks] == [None, None]
@@ -271,7 +277,11 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], tuple[ExactlyOnc
 
     def make(times: int) -> tuple[ExactlyOnceLoop, RefusedConsumer]:
         consumer = RefusedConsumer(times)
-        clients = SimpleNamespace(group_consumer=lambda _: consumer, transaction_timeout=10_000)
+        clients = SimpleNamespace(
+            group_consumer=lambda _: consumer,
+            transaction_timeout=10_000,
+            admin=FakeKafka().admin,
+        )
         config = LoopConfig("clicks", "group")
         return ExactlyOnceLoop(clients, config, dict, Metrics(CollectorRegistry()), list), consumer
 
@@ -309,3 +319,51 @@ def test_a_broker_that_has_just_begun_is_asked_again_for_a_partition() -> None:
     reader = ShyReader(kafka)
     kafka.reader = lambda **_: reader
     assert offset_range(kafka, "control", 0) == (2, 7)
+
+
+# --- the topic stays the one that was read
+
+
+def another() -> Callable[[], None]:
+    def require_same() -> None:
+        raise TopicError("made again")
+
+    return require_same
+
+
+def unanswered() -> Callable[[], None]:
+    def require_same() -> None:
+        raise KafkaException(FINAL)
+
+    return require_same
+
+
+def test_nothing_of_a_topic_that_was_made_again_is_committed() -> None:
+    held = {p: Held(FakeTask(), CommittingProducer(), 5, 0) for p in (0, 1)}
+    with pytest.raises(TopicError, match="made again"):
+        commit_side_by_side("clicks", held, held, lambda: "group", another)
+    assert [(one.producer.offsets, one.task.commits) for one in held.values()] == [([], 0)] * 2
+
+
+def test_nothing_is_committed_while_nobody_says_which_topic_it_is() -> None:
+    held = {0: Held(FakeTask(), CommittingProducer(), 5, 0)}
+    failed = commit_side_by_side("clicks", held, held, lambda: "group", unanswered)
+    assert (failed.keys(), held[0].producer.offsets) == ({0}, [])
+
+
+def test_nobody_is_asked_where_there_is_nothing_to_commit() -> None:
+    class Idle(FakeTask):
+        def is_dirty(self) -> bool:
+            return False
+
+    held = {0: Held(Idle(), CommittingProducer(), 5, 5)}
+    assert commit_side_by_side("clicks", held, held, lambda: "group", another) == {}
+
+
+def test_a_topic_is_known_by_its_id() -> None:
+    kafka = FakeKafka()
+    identity = TopicIdentity(kafka.admin(), "clicks")
+    asked_before, kafka.topic_ids["clicks"] = identity.ask(), "another"
+    asked_before()
+    with pytest.raises(TopicError, match=r"its id was clicks and is now another.*reset --yes"):
+        identity.ask()()

@@ -16,6 +16,7 @@ from ader_stream.errors import TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.kafka import takeovers as module
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.identity import TopicIdentity
 from ader_stream.stream.kafka.partition_task import Held
 from ader_stream.stream.kafka.takeovers import Takeovers
 from ader_stream.stream.kafka.taking import KeptProducer
@@ -286,6 +287,7 @@ def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(
         __contains__ = staticmethod(lambda _: False)
 
     loop._waiting = Waiting()
+    loop._identity = TopicIdentity(FakeKafka().admin(), "clicks")
     lost = FakeTask()
     producers = {0: FakeProducer(FakeKafka()), 1: FailingProducer(FakeKafka())}
     loop._held = {0: Held(FakeTask(), producers[0], 5, 5), 1: Held(lost, producers[1], 7, 5)}

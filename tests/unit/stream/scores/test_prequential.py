@@ -2,22 +2,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from ader_stream.errors import TopicError
+from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.forgetting import Forgotten, forget_request
 from ader_stream.stream.kafka.codec import decode, encode
+from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
-from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.kafka.topics import Topics, topic_id
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask
 from ader_stream.stream.scores.score_log import (
     Score,
     ScoreKey,
     encode_score,
+    read_partitions,
     read_scores,
-    scores_by_partition,
 )
 from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
 from ader_stream.types import BlockRule, Counts, IntakeRule, Recommendation, SessionRule, Target
@@ -40,25 +45,34 @@ class Worker:
         self.targets: list[tuple[int, Target]] = []
         self.told: list[tuple[int, int, Counts]] = []
         self.serves = True
+        self.registry = CollectorRegistry()
         self._producer = FakeProducer(kafka)
         self._kafka = kafka
         self._answers = Answers(self._score, self._tell, self._recommend if recommends else None)
         decisions = SessionizerDecisions(kafka, TOPICS, 500, 0, lambda _: 0) if follows else None
         self._decisions = decisions
 
-    def start(self, next_offset: int = 0, metadata: str = "") -> int:
+    def start(self, next_offset: int = 0, metadata: str = "", first: int = 0) -> int:
+        given = Committed(next_offset, metadata)
+        place = self.place(given if metadata else None, Extent(first, 1_000))
+        read_from = self.task.restore(place or given, first)
+        self.task.begin()
+        return read_from
+
+    def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
+        """Make the task, and ask it where it goes on."""
         rules = BlockRule(0, 1000), SessionRule(GAP), IntakeRule()
         self.task = PrequentialTask(
             PARTITION,
             TOPICS,
-            scores_by_partition(self._kafka, TOPICS.scores)[PARTITION],
+            read_partitions(self._kafka, TOPICS.scores)[PARTITION],
+            topic_id(self._kafka.admin(), TOPICS.clicks),
             PrefixFollower(ClickDecoder(ClickFormat()), *rules),
             self._answers,
+            Metrics(self.registry),
             self._decisions,
         )
-        read_from = self.task.restore(next_offset, metadata, is_committed=bool(metadata))
-        self.task.begin()
-        return read_from
+        return self.task.place(committed, extent)
 
     def process(self, *records: FakeRecord) -> None:
         self.task.process([*records])
@@ -243,6 +257,7 @@ def test_a_heartbeat_ends_blocks_and_is_no_click(kafka: FakeKafka, worker: Worke
 
 
 def test_there_is_nothing_to_write_without_a_record(worker: Worker) -> None:
+    worker.commit()
     worker.task.tick(is_at_end=True)
     assert not worker.task.is_dirty()
 
@@ -256,6 +271,7 @@ def test_what_the_sessionizer_closes_on_an_idle_partition_is_closed_without_a_re
     advance = {"partition": PARTITION, "next_offset": 1, "watermark": 1500}
     value, headers = encode("IdleAdvance", advance)
     kafka.append(TOPICS.sessions, value, headers=headers, partition=PARTITION)
+    worker.commit(1)
     worker.task.tick(is_at_end=True)
     assert (worker.task.items_of("a"), worker.task.open_block) == (None, 1)
     assert not worker.task.is_dirty()
@@ -273,3 +289,81 @@ def test_a_forgotten_session_is_gone_and_its_recommendation_is_deleted(kafka: Fa
     assert not worker.task.is_dirty()
     last = kafka.records(TOPICS.recommendations, PARTITION)[-1]
     assert (last.key(), last.value()) == (b"a", None)
+
+
+# --- where scores go on
+
+
+def successor_of(worker: Worker, kafka: FakeKafka, *records: FakeRecord) -> Worker:
+    """Another worker, after this one has committed the records."""
+    worker.start()
+    worker.process(*records)
+    worker.commit(len(records))
+    return Worker(kafka)
+
+
+def test_an_offset_that_the_group_has_lost_is_known_to_the_scores(kafka: FakeKafka) -> None:
+    records = log(("a", "x", 1010), ("b", "y", 1020), ("a", "z", 1030), ("a", "w", 1040))
+    successor = successor_of(Worker(kafka), kafka, *records[:3])
+    assert successor.start() == 0
+    assert successor.task.is_dirty()  # the group is to know it again
+    successor.process(*records)
+    assert successor.targets == [(1, Target(("x", "z"), "w"))]
+    successor.commit(4)
+    assert scores(kafka)[ScoreKey(1, 7, PARTITION)].clicks == 4
+
+
+@pytest.mark.parametrize(("group", "expected"), [(1, 3), (3, 3), (4, 4)])
+def test_scores_go_on_where_both_they_and_the_group_have_been(
+    kafka: FakeKafka, group: int, expected: int
+) -> None:
+    records = log(("a", "x", 1010), ("b", "y", 1020), ("c", "z", 1030))
+    successor = successor_of(Worker(kafka), kafka, *records)
+    place = successor.place(Committed(group), Extent(0, 9))
+    assert place.offset == expected
+    assert successor.task.is_dirty() == (group != 3)
+
+
+def test_where_nobody_knows_up_to_where_scores_count_none_counts_twice(kafka: FakeKafka) -> None:
+    kafka.append(TOPICS.scores, *as_written(ScoreKey(1, 7, PARTITION), Score(50)))
+    worker = Worker(kafka)
+    place = worker.place(None, Extent(20, 90))
+    worker.task.restore(place, 20)
+    worker.task.begin()
+    assert place == Committed(90)
+    assert sample(worker, "ader_skipped_records_total") == 70
+
+
+def test_a_clicks_topic_that_was_made_again_is_not_that_of_the_scores(kafka: FakeKafka) -> None:
+    successor = successor_of(Worker(kafka), kafka, *log(("a", "x", 1010)))
+    kafka.topic_ids[TOPICS.clicks] = "another"
+    with pytest.raises(TopicError, match=r"made again.*ader-stream reset --yes"):
+        successor.start(1, "{}")
+
+
+def test_records_to_read_again_that_are_gone_are_counted_and_stop_nobody(kafka: FakeKafka) -> None:
+    records = log(("a", "x", 1010), ("b", "y", 1020), ("a", "z", 1030), ("c", "w", 1090))
+    successor = successor_of(Worker(kafka), kafka, *records)
+    assert successor.start(first=3) == 3
+    assert sample(successor, "ader_reread_lost_records_total") == 3
+    successor.process(*records[3:], *log(*[("c", "v", 1095)] * 5)[4:])
+    assert successor.targets == [(1, Target(("w",), "v"))]
+
+
+def test_where_all_is_gone_the_watermark_is_still_known(kafka: FakeKafka) -> None:
+    records = log(("a", "x", 1990), ("b", "y", 2030))
+    successor = successor_of(Worker(kafka), kafka, *records)
+    successor.start(first=2)
+    successor.task.tick(is_at_end=True)
+    late = log(*[("a", "z", 1995)] * 3)[2:]
+    successor.process(*late)
+    assert [block for block, _ in successor.targets] == [2]
+
+
+def as_written(key: ScoreKey, score: Score) -> tuple[bytes, str, Any]:
+    key_, value, headers = encode_score(key, score)
+    return value, key_, headers
+
+
+def sample(worker: Worker, name: str) -> float | None:
+    return worker.registry.get_sample_value(name, {"partition": str(PARTITION)})

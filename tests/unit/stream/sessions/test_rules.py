@@ -14,6 +14,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.settings import Settings, describe_settings, load_settings
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, encode_click
 from ader_stream.stream.kafka.codec import decode, encode
+from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.partition_state import PARTITION_KEY, RULES_KEY
@@ -60,7 +61,9 @@ class Sessionizer:
         self.task = open_tasks([0])[0]
 
     def restore(self, next_offset: int = 0) -> Sessionizer:
-        self.next_offset = self.task.restore(next_offset, "", is_committed=next_offset > 0)
+        given = Committed(next_offset)
+        place = self.task.place(given if next_offset else None, Extent(0, 1_000))
+        self.next_offset = self.task.restore(place or given, 0)
         return self
 
     def take(self, *clicks: Click) -> None:
@@ -311,5 +314,5 @@ def test_a_topic_that_was_made_anew_with_fewer_partitions_is_another_one() -> No
     next_offset = begun(kafka, load_settings())
     kafka.partitions[TOPICS.clicks] = 2
     kafka.topic_ids[TOPICS.clicks] = "another"
-    with pytest.raises(TopicError, match=r"made anew.*\(3 partitions, now 2\).*to begin anew"):
+    with pytest.raises(TopicError, match=r"made again.*\(3 partitions\).*\(2\).*reset"):
         Sessionizer(kafka, load_settings()).restore(next_offset)

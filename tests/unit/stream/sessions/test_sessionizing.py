@@ -14,9 +14,14 @@ from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, Cl
 from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
 from ader_stream.stream.forgetting import Forgotten, forget_request
 from ader_stream.stream.kafka.codec import decode, encode, type_of
+from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.sessions.partition_state import PARTITION_KEY, RULES_KEY
+from ader_stream.stream.sessions.partition_state import (
+    PARTITION_KEY,
+    RULES_KEY,
+    encode_partition,
+)
 from ader_stream.stream.sessions.sessionizing import (
     Idling,
     SessionizerRules,
@@ -24,6 +29,7 @@ from ader_stream.stream.sessions.sessionizing import (
     SessionizerTasks,
 )
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
+from ader_stream.stream.sessions.window import WindowState
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import Clock, FakeKafka, FakeProducer, FakeRecord
 
@@ -58,7 +64,10 @@ class Sessionizer:
     def restore(
         self, next_offset: int = 0, *, metadata: str = "", is_committed: bool = False
     ) -> Sessionizer:
-        self.next_offset = self.task.restore(next_offset, metadata, is_committed=is_committed)
+        given = Committed(next_offset, metadata)
+        place = self.task.place(given if is_committed else None, Extent(0, 1_000))
+        self.next_offset = self.task.restore(place or given, 0)
+        self.task.begin()
         return self
 
     def process(self, *records: FakeRecord) -> None:
@@ -372,7 +381,9 @@ def test_a_process_that_is_started_again_does_not_start_to_count_anew(
     run = RefusalRule().run
     sessionizer.process(*[FakeRecord(b"{")] * run)
     metadata = sessionizer.commit()
-    successor = Sessionizer(kafka, CollectorRegistry()).restore(metadata=metadata)
+    successor = Sessionizer(kafka, CollectorRegistry()).restore(
+        1, metadata=metadata, is_committed=True
+    )
     with pytest.raises(AderError, match=f"{run + 1} clicks in a row of partition {PARTITION}"):
         successor.process(FakeRecord(b"{"))
 
@@ -395,8 +406,19 @@ def test_metrics_show_where_the_partition_stands(
 
 
 def test_there_is_nothing_to_write_without_a_record(sessionizer: Sessionizer) -> None:
+    sessionizer.commit()
     sessionizer.task.tick(is_at_end=True)
     assert not sessionizer.task.is_dirty()
+
+
+def test_where_reading_begins_is_written_before_the_first_record_comes(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    beginning = Sessionizer(kafka, CollectorRegistry()).restore(17)
+    assert beginning.task.is_dirty()
+    beginning.commit()
+    assert not beginning.task.is_dirty()
+    assert Sessionizer(kafka, CollectorRegistry()).restore(99).next_offset == 17
 
 
 def test_a_changelog_that_cannot_be_read_is_not_passed_over(kafka: FakeKafka) -> None:
@@ -409,12 +431,21 @@ def test_a_changelog_that_cannot_be_read_is_not_passed_over(kafka: FakeKafka) ->
 # --- where reading goes on
 
 
+def last_state(kafka: FakeKafka) -> tuple[bytes | None, Any]:
+    """Value and headers of the partition's own record."""
+    records = kafka.records(TOPICS.sessionizer_state, PARTITION)
+    record = [record for record in records if record.key() == PARTITION_KEY][-1]
+    return record.value(), record.headers()
+
+
 def test_an_offset_that_the_group_has_lost_is_known_to_the_changelog(
     kafka: FakeKafka, sessionizer: Sessionizer
 ) -> None:
     sessionizer.process(click("a", 10, offset=6))
     sessionizer.commit()
-    assert Sessionizer(kafka, CollectorRegistry()).restore(0).next_offset == 7
+    successor = Sessionizer(kafka, CollectorRegistry()).restore(0)
+    assert successor.next_offset == 7
+    assert successor.task.is_dirty()  # the group is to know it again
 
 
 def test_an_offset_that_somebody_has_moved_is_named(
@@ -426,13 +457,37 @@ def test_an_offset_that_somebody_has_moved_is_named(
         Sessionizer(kafka, CollectorRegistry()).restore(3, is_committed=True)
 
 
-def test_a_topic_that_was_deleted_and_made_anew_is_named(
+def test_an_offset_that_somebody_has_moved_behind_records_that_are_lost_is_a_loss(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(click("a", 10, offset=6))
+    sessionizer.commit()
+    task = Sessionizer(kafka, CollectorRegistry()).task
+    with pytest.raises(OffsetError, match=r"clicks/2: 8 records, offsets 7 to 14, were deleted"):
+        task.place(Committed(15), Extent(15, 20))
+
+
+def test_records_that_were_skipped_are_shown_by_whoever_has_the_partition(
+    kafka: FakeKafka, sessionizer: Sessionizer
+) -> None:
+    _, value, headers = encode_partition(WindowState(), 150, TOPICS.clicks, skipped=50)
+    kafka.append(TOPICS.sessionizer_state, value, PARTITION_KEY, headers, PARTITION)
+    registry = CollectorRegistry()
+    successor = Sessionizer(kafka, registry).restore(150, is_committed=True)
+    assert sample(registry, "ader_skipped_records_total", partition=PARTITION) == 50
+    successor.process(click("a", 10, offset=150))
+    successor.commit()
+    _, state = decode(*last_state(kafka))
+    assert (state["next_offset"], state["skipped"]) == (151, 50)
+
+
+def test_a_topic_that_was_deleted_and_made_again_is_named(
     kafka: FakeKafka, sessionizer: Sessionizer
 ) -> None:
     sessionizer.process(click("a", 10, offset=6))
     sessionizer.commit()
     kafka.topic_ids[TOPICS.clicks] = "another"
-    with pytest.raises(TopicError, match=r"deleted and made anew.*offset 7 and 1 open sessions"):
+    with pytest.raises(TopicError, match=r"deleted and made again.*ader-stream reset --yes"):
         Sessionizer(kafka, CollectorRegistry()).restore(7, is_committed=True)
 
 
