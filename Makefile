@@ -4,13 +4,14 @@
 #   make test [ARGS="-k guard"]                   checks, then every test against a real Kafka
 #   make check                                    style, types, direction of imports
 #   make fuzz [ARGS="--minutes 1 --seed 7"]       ten minutes of broken clicks for every decoder
+#   make fuzz-streams [ARGS="--events 10000"]     a million events against the plain reference
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --constraint deploy/constraints.txt
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check fuzz
+.PHONY: demo test check fuzz fuzz-streams
 
 demo: $(INSTALLED)
 	$(BIN)/ader-stream demo $(ARGS)
@@ -20,6 +21,9 @@ test: check
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.property.fuzz $(ARGS)
+
+fuzz-streams: $(INSTALLED)
+	$(BIN)/python -m tests.property.stream_fuzz $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

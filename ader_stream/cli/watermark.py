@@ -38,12 +38,12 @@ def show(as_json: bool, settings: Settings) -> None:
     "chosen",
     type=click.IntRange(0),
     multiple=True,
-    help="Partition to correct; all that are ahead of the time without it.",
+    help="Partition to correct; without it, all that stand after the time.",
 )
 @click.option("--yes", is_flag=True, help="Do it; without it, only say what would be done.")
 @kafka_options
 def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
-    """Move watermarks back to where event time really is, or on.
+    """Move watermarks back to where event time really is.
 
     Open sessions stay; those that lie ahead close when event time comes to them. Blocks that had
     ended too early are written again, with what belongs to them.
@@ -66,9 +66,9 @@ def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> 
 
 
 def _is_meant(place: EventTime, chosen: tuple[int, ...], watermark: int) -> bool:
-    if place.watermark is None:
-        return False
-    return place.partition in chosen if chosen else place.watermark > watermark
+    if chosen:
+        return place.partition in chosen
+    return place.watermark is not None and place.watermark > watermark
 
 
 def _partitions(settings: Settings) -> int:

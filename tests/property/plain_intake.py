@@ -77,12 +77,22 @@ class PlainIntake:
         if written.is_ahead_of_clock:
             self.future.append(offset)
             return
+        self.advance(watermark, offset)
+
+    def advance(self, watermark: int, offset: int) -> None:
+        """Move the watermark on, as a heartbeat or a logged advance says."""
         self._end_quarantines(offset)
-        reached = watermark + self._rule.lateness  # the heartbeat's own stream time
-        self._take_held(
-            max(reached, self._stream_time() or reached) + self._intake.max_jump, offset
-        )
+        reached = watermark + self._rule.lateness  # its own stream time
+        until = max(reached, self._stream_time() or reached) + self._intake.max_jump
+        self._take_held(until, offset)
         self.sessions.take(watermark, offset)
+
+    def reset(self, watermark: int, offset: int) -> None:
+        """Move the watermark to where an operator says it is."""
+        self.sessions.reset(watermark)
+        self.jumps = []
+        if self.held:
+            self._take_held(None, offset)
 
     def _is_ahead(self, time: int, written: Written) -> bool:
         ahead = self._intake.max_ahead

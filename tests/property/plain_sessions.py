@@ -67,6 +67,13 @@ class PlainSessions:
         if self._watermark is not None:
             self._evict_surplus()
 
+    def reset(self, watermark: int) -> None:
+        """Stand at another time, in its block; what is open stays open."""
+        self._watermark = watermark
+        self.ended.append(self._blocks.block_of(watermark) - 1)
+        if self._evicted_until is not None and self._evicted_until > watermark:
+            self._evicted_until = None
+
     @property
     def watermark(self) -> int | None:
         """Event time (ms) that has passed."""

@@ -214,7 +214,7 @@ class Intake:
         return bool(times)
 
     def reset(self, watermark: int, next_offset: int) -> None:
-        """Move the watermark (ms) to where an operator says it is, be it back."""
+        """Move the watermark (ms) back to where an operator says it is."""
         self.window.reset(watermark)
         self.release_near(next_offset)
 

@@ -56,12 +56,12 @@ def reset_watermark(
     partition: int,
     watermark: int,
 ) -> EventTime:
-    """Move a partition's watermark (ms), be it back, and open the block that it lies in.
+    """Move a partition's watermark (ms) back, and open the block that it lies in.
 
     Raises
     ------
     OffsetError
-        If the partition has no state yet: there is nothing to correct.
+        If the partition does not stand after that time.
     TopicError
         If the transaction fails, for one because a worker has taken the partition meanwhile.
     """
@@ -72,6 +72,11 @@ def reset_watermark(
         if state.get("watermark") is None:
             raise OffsetError(
                 f"{topics.clicks}/{partition} has no watermark yet: nothing to correct"
+            )
+        if watermark >= state["watermark"]:
+            raise OffsetError(
+                f"{topics.clicks}/{partition} stands at {state['watermark']} ms, which is not "
+                f"after {watermark}: a reset moves back; clicks and heartbeats move event time on"
             )
         reset = WatermarkReset(state["next_offset"], watermark, blocks.block_of(watermark))
         transaction = Transaction()

@@ -303,7 +303,7 @@ class SessionWindow:
             self._cap(session, "rules")
 
     def reset(self, watermark: int) -> None:
-        """Move the watermark (ms) to another time, be it an earlier one, and open its block.
+        """Move the watermark (ms) back to an earlier time, and open its block.
 
         Sessions stay open: those of later blocks wait for them again.
         """

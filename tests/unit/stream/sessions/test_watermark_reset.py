@@ -85,6 +85,12 @@ def test_a_partition_without_clicks_has_nothing_to_correct(kafka: FakeKafka) -> 
     assert not kafka.records(TOPICS.sessions, PARTITION)
 
 
+def test_a_reset_moves_back_alone(kafka: FakeKafka) -> None:
+    jumped(kafka)
+    with pytest.raises(OffsetError, match="stands at 9000 ms, which is not after 9000"):
+        reset(kafka, 9000)
+
+
 def test_a_reset_changes_the_state_alone_that_it_is_about(kafka: FakeKafka) -> None:
     jumped(kafka)
     before = dict(decode(*last_state(kafka))[1])
