@@ -11,10 +11,11 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
+from ader_stream.times import instant_text
 from ader_stream.types import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 EARLIEST_MS = 946_684_800_000
@@ -46,7 +47,6 @@ _HALF_HOUR_MS = HOUR_MS // 2
 _FARTHEST_ZONE_MS = 14 * HOUR_MS
 _ZONE_TOLERANCE_MS = 4 * MINUTE_MS
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_MS = DAY_MS * 365.2425
 
 
@@ -72,11 +72,14 @@ class TimeProblem:
         How many of them, which, and an example.
     unit
         The unit in which they would be right; empty where no unit makes them so.
+    remedy
+        What to do where no setting mends it; empty where one may.
     """
 
     level: Literal["warning", "error"]
     text: str
     unit: str = ""
+    remedy: str = ""
 
 
 def find_time_problem(
@@ -126,11 +129,8 @@ def describe_time(time: int) -> str:
     >>> describe_time(1_717_410_158_253), describe_time(10**17)
     ('2024-06-03T10:22:38.253Z', 'the year 3170843')
     """
-    try:
-        at = _EPOCH + timedelta(milliseconds=time)
-    except OverflowError:
-        return f"the year {1970 + int(time / _YEAR_MS)}"
-    return at.isoformat(timespec="milliseconds").replace(".000", "").replace("+00:00", "Z")
+    text = instant_text(time)
+    return f"the year {1970 + int(time / _YEAR_MS)}" if text == str(time) else text
 
 
 class _Judged:
@@ -192,7 +192,7 @@ def _two_units(judged: _Judged) -> TimeProblem | None:
         f"({_as_read(fitting[0].time, judged.unit)}), {len(judged.plausible):,} in "
         f"{judged.unit or 'the expected one'} ({_as_read(judged.plausible[0].time, judged.unit)})"
     )
-    return TimeProblem("error", text)
+    return TimeProblem("error", text, remedy="have all producers write one unit")
 
 
 def _out_of_range(judged: _Judged) -> TimeProblem | None:
@@ -205,7 +205,8 @@ def _out_of_range(judged: _Judged) -> TimeProblem | None:
 def _few_out_of_range(judged: _Judged) -> TimeProblem | None:
     for wrong, where in _ranges(judged):
         if wrong:
-            return TimeProblem("warning", f"{judged.count(wrong)} lie {where}")
+            text = f"{judged.count(wrong)} lie {where}"
+            return TimeProblem("warning", text, remedy="correct the clocks that wrote them")
     return None
 
 
@@ -232,6 +233,7 @@ def _half_alike(judged: _Judged) -> TimeProblem | None:
         "warning",
         f"{count:,} of {len(judged.samples):,} event times are one and the same: "
         f"{_as_read(time, judged.unit)}",
+        remedy="look for what writes a default in place of the event time",
     )
 
 
@@ -244,6 +246,7 @@ def _without_time_of_day(judged: _Judged) -> TimeProblem | None:
         "warning",
         f"all {len(judged.samples):,} event times are whole days{_first(judged)}: dates without a "
         "time of day make every session as long as a day",
+        remedy="name a field with the time of day in clicks.time_field",
     )
 
 
@@ -261,6 +264,7 @@ def _hours_apart(judged: _Judged) -> TimeProblem | None:
         "warning",
         f"event times are {hours} their records' timestamps, all of them: local times without a "
         f"zone would be so{_first(judged)}",
+        remedy="write the zone with the time, or UTC",
     )
 
 

@@ -22,7 +22,6 @@ from ader_stream.stream.kafka.topics import check_topics, grow_topics
 from ader_stream.stream.models.registry import Registry, commands_reader
 from ader_stream.stream.sessions.sessionizing import (
     Idling,
-    SessionizerRules,
     SessionizerTask,
     SessionizerTasks,
 )
@@ -41,13 +40,7 @@ def run(settings: Settings) -> None:
     """
     clients, topics = settings.clients, settings.topics
     decoder = ClickDecoder(settings.click_format)
-    rules = SessionizerRules(
-        settings.block_rule,
-        settings.session_rule,
-        settings.intake_rule,
-        settings.refusal_rule,
-        settings.rules,
-    )
+    rules = settings.sessionizer_rules
     clients.check_reachable()
     grow_topics(clients.admin(), topics)
     partitions = check_topics(clients.admin(), topics)

@@ -17,11 +17,22 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
+from confluent_kafka.admin import ConfigResource
 
 from ader_stream.stream.kafka.codec import load_schema
 from ader_stream.stream.models.manifest import FORMAT, KINDS, content_digest, sha256
 
 Headers = Sequence[tuple[str, bytes | None]]
+
+DEFAULTS = {
+    "cleanup.policy": "delete",
+    "max.message.bytes": "1048588",
+    "message.timestamp.type": "CreateTime",
+    "retention.bytes": "-1",
+    "retention.ms": "604800000",
+    "transaction.max.timeout.ms": "900000",
+}
+"""What a topic and a broker are configured with where nothing else is said."""
 
 
 def stamp(timestamp: int) -> tuple[int, int]:
@@ -96,6 +107,14 @@ class FakeKafka:
     transaction_timeout: int = 10_000
     committed: dict[tuple[str, Place], int] = field(default_factory=dict)
     """(group, place) → offset."""
+    configs: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    """Topic, or number of a broker → properties that differ from the broker's defaults."""
+    bootstrap_servers: str = "fake:9092"
+    group_protocol: str = "classic"
+    session_timeout: int = 6_000
+
+    def check_reachable(self) -> None:
+        pass
 
     def append(
         self,
@@ -156,8 +175,20 @@ class FakeAdmin:
     def list_topics(self, timeout: float) -> Any:
         partitions = self.kafka.partitions.items()
         return SimpleNamespace(
-            topics={name: SimpleNamespace(partitions=range(count)) for name, count in partitions}
+            topics={name: SimpleNamespace(partitions=range(count)) for name, count in partitions},
+            brokers={1: None},
         )
+
+    def describe_configs(
+        self, resources: Sequence[ConfigResource]
+    ) -> dict[ConfigResource, Future[Any]]:
+        return {resource: self._config(resource.name) for resource in resources}
+
+    def _config(self, name: str) -> Future[Any]:
+        found: Future[Any] = Future()
+        properties = DEFAULTS | self.kafka.configs[name]
+        found.set_result({name: SimpleNamespace(value=properties[name]) for name in properties})
+        return found
 
     def describe_topics(
         self, topics: TopicCollection, request_timeout: float = 1.0

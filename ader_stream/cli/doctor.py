@@ -8,10 +8,14 @@ from dataclasses import asdict
 import click
 
 from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.exits import FAILED
 from ader_stream.settings import Settings
-from ader_stream.stream.diagnosis import diagnose
+from ader_stream.stream.diagnosis import Finding, Subject, diagnose
 
-MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
+MARKS = {"ok": "ok     ", "warning": "warning", "waiting": "waiting", "error": "ERROR  "}
+
+WAITING = 3
+"""Exit code: nothing is wrong, and no session would come of what is in the topic now."""
 
 
 @click.command()
@@ -19,10 +23,27 @@ MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 @kafka_options
 @click.pass_context
 def doctor(context: click.Context, as_json: bool, settings: Settings) -> None:
-    """Say what is wrong and how to mend it; exit code 1 if something must be mended."""
-    failed = False
-    for finding in diagnose(settings.clients, settings.topics, settings.click_format):
-        failed |= finding.level == "error"
-        text = f"{MARKS[finding.level]}  {finding.text}"
-        click.echo(json.dumps(asdict(finding)) if as_json else text)
-    context.exit(1 if failed else 0)
+    """Say what would become of your clicks, what is wrong, and how to mend it.
+
+    A sample of the clicks goes through the sessionizer's own work; nothing is written. Exit code 0
+    if sessions would come of it, 1 if something must be mended, 3 if nothing is wrong, but the
+    topic holds too few clicks for a session to close.
+    """
+    subject = Subject(
+        settings.clients,
+        settings.topics,
+        settings.click_format,
+        settings.sessionizer_rules,
+        settings.sessionizer.idle,
+        checks_times=settings.clicks.check_times,
+    )
+    levels = set()
+    for finding in diagnose(subject):
+        levels.add(finding.level)
+        click.echo(json.dumps(asdict(finding)) if as_json else _as_text(finding))
+    context.exit(FAILED if "error" in levels else WAITING if "waiting" in levels else 0)
+
+
+def _as_text(finding: Finding) -> str:
+    remedy = f"\n         → {finding.remedy}" if finding.remedy else ""
+    return f"{MARKS[finding.level]}  {finding.text}{remedy}"

@@ -46,7 +46,8 @@ def require_plausible_times(name: str, times: Times, now: int, unit: str) -> Non
     problem = _find_problem(times, now, unit)
     if problem is None:
         return
-    remedy = f"use --time-unit {problem.unit}" if problem.unit else "mend or leave out these rows"
+    unit = f"use --time-unit {problem.unit}" if problem.unit else ""
+    remedy = unit or problem.remedy or "correct or leave out these rows"
     raise DatasetError(
         f"{name}: times from {describe_time(int(times[0]))} to {describe_time(int(times[-1]))}: "
         f"{problem.text}; {remedy}, or take them as they are with --any-time (for demo and "

@@ -33,6 +33,7 @@ from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Trust
 from ader_stream.stream.models.signing import Signer, read_signer, read_trusted
 from ader_stream.stream.sessions.rules import PARTITIONS, RULES
+from ader_stream.stream.sessions.sessionizing import SessionizerRules
 from ader_stream.times import duration_text, instant_text, parse_duration, parse_instant
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
@@ -193,6 +194,13 @@ class Settings(BaseSettings):
         """How many dead letters stop the sessionizer."""
         sessionizer = self.sessionizer
         return RefusalRule(sessionizer.dead_letter_ratio, sessionizer.dead_letter_run)
+
+    @property
+    def sessionizer_rules(self) -> SessionizerRules:
+        """What decides the sessions."""
+        return SessionizerRules(
+            self.block_rule, self.session_rule, self.intake_rule, self.refusal_rule, self.rules
+        )
 
     @property
     def click_format(self) -> ClickFormat:

@@ -63,11 +63,14 @@ def test_what_kafkas_client_raises_is_one_line(
         raise KafkaException(KafkaError(KafkaError._FENCED, "fenced by another", fatal=True))
 
     monkeypatch.setattr(KafkaClients, "check_reachable", answer)
-    for command in (["doctor"], ["topics", "check"], ["run", "sessionizer"]):
+    for command in (["topics", "check"], ["run", "sessionizer"]):
         ended = command_line(*command)
         assert ended.code == 1
         assert ended.err.startswith("ader-stream: Kafka: fenced by another (_FENCED); look at")
         assert len(ended.err.splitlines()) == 1
+    ended = command_line("doctor")
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.out.startswith("ERROR    connection: not checked, fenced by another")
 
 
 def test_what_is_done_ends_with_0(command_line: CommandLine) -> None:

@@ -13,6 +13,7 @@ from ader_stream.plausible_times import (
     TimeProblem,
     TimeSample,
     find_time_problem,
+    is_absurd,
 )
 from ader_stream.stream.clicks.decoder import RECORD_TIME, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.fields import TIME_FORMATS, any_time_reader, optional
@@ -60,11 +61,34 @@ def remedy_for(
     now: int,
 ) -> str:
     """Say which setting mends it; another unit has been tried on the records."""
+    if problem.remedy:
+        return problem.remedy
     if format.time == RECORD_TIME:
         return "name the field of the event time in clicks.time_field, or mend the producer's clock"
     if problem.unit in TIME_FORMATS and _helps(problem.unit, records, format, now):
         return f"set clicks.time_format = {problem.unit}"
     return f"check clicks.time_field = {format.time} and clicks.time_format = {format.time_format}"
+
+
+def time_format_of(
+    records: Sequence[Record],
+    format: ClickFormat,  # noqa: A002
+    now: int,
+) -> str:
+    """Return the format in which the times of records that are refused can be read; empty: none."""
+    others = [name for name in TIME_FORMATS if name != format.time_format]
+    if format.time == RECORD_TIME:
+        return ""
+    return next((name for name in others if _reads_all(records, name, format, now)), "")
+
+
+def _reads_all(records: Sequence[Record], time_format: str, format: ClickFormat, now: int) -> bool:  # noqa: A002
+    decode = ClickDecoder(replace(format, time_format=time_format)).decode
+    try:
+        times = [decode(record).time for record in records]
+    except (ClickError, AderError):
+        return False
+    return not any(is_absurd(time, now) for time in times)
 
 
 def _helps(time_format: str, records: Sequence[Record], format: ClickFormat, now: int) -> bool:  # noqa: A002

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 
 import structlog
@@ -14,7 +13,7 @@ from ader_stream.errors import EventTimeError, OffsetError, TopicError
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.sampled_times import find_problem, readable, remedy_for
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, offset_ranges
-from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.clients import KafkaClients, close
 from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
 
 log = structlog.get_logger(__name__)
@@ -91,8 +90,11 @@ class StartCheck:
 
     def _next_offsets(self, ranges: Mapping[int, tuple[int, int]]) -> dict[int, int]:
         places = [TopicPartition(self.topic, partition) for partition in ranges]
-        with closing(self.clients.group_consumer(self.group)) as consumer:
+        consumer = self.clients.group_consumer(self.group)
+        try:
             committed = consumer.committed(places, timeout=REQUEST_TIMEOUT)
+        finally:
+            close(consumer)
         next_offsets = {}
         for place in committed:
             first, end = ranges[place.partition]

@@ -10,7 +10,7 @@ from typing import cast
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from ader_stream.stream.kafka.changelog import checked
-from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.clients import KafkaClients, close
 from ader_stream.stream.kafka.records import Record, headers_of
 
 SILENT_SECONDS = 10.0
@@ -111,7 +111,7 @@ def sample_records(
         reader.assign([TopicPartition(topic, p, spans[p][0]) for p in ends])
         records = _read(reader, topic, ends)
     finally:
-        reader.close()
+        close(reader)
     return sorted(records, key=lambda record: (record.partition(), record.offset()))
 
 

@@ -219,6 +219,11 @@ class SessionizerTask:
         self._letters = state.letters  # of the clicks that are held
         self._logged_held = {at: held.is_contradicted for at, held in state.held.items()}
 
+    @property
+    def window(self) -> SessionWindow:
+        """Its open sessions, and how far event time has come."""
+        return self._window
+
     def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
         """Return where the changelog ends, which knows as well as the group where that is.
 

@@ -1,0 +1,70 @@
+"""What is wrong between this system, a cluster and the clicks in it, and how to mend it.
+
+One file for each family of checks; `finding` is what they say, `subject` what they look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ader_stream.stream.diagnosis.checking import Check, Once, run_checks
+from ader_stream.stream.diagnosis.cluster import check_connection, check_limits
+from ader_stream.stream.diagnosis.contents import describe_contents, describe_refusals
+from ader_stream.stream.diagnosis.dry_run import dry_run
+from ader_stream.stream.diagnosis.finding import Finding
+from ader_stream.stream.diagnosis.outcome import describe_blocks, describe_sessions
+from ader_stream.stream.diagnosis.retention import (
+    check_cleanup,
+    check_retention,
+    check_timestamps,
+)
+from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.diagnosis.topic_setup import (
+    check_clicks_topic,
+    check_contents,
+    check_our_configs,
+    check_our_topics,
+)
+from ader_stream.stream.diagnosis.visitors import clicks_taken, describe_keys, describe_times
+
+__all__ = ["Check", "Finding", "Subject", "diagnose"]
+
+CONFIGS = "DescribeConfigs"
+
+
+def diagnose(subject: Subject, more: Sequence[Check[Subject]] = ()) -> Iterator[Finding]:
+    """Look at all that can be known before a worker starts.
+
+    Nothing can be looked at where no broker answers; else each check is on its own.
+
+    Parameters
+    ----------
+    more
+        Checks that were asked for, which come first.
+    """
+    [connection] = run_checks([Check("connection", check_connection)], subject)
+    yield connection
+    if connection.level == "ok":
+        yield from run_checks([*more, *_checks(subject)], subject)
+
+
+def _checks(subject: Subject) -> list[Check[Subject]]:
+    runs = Once(lambda: dry_run(subject))
+    clicks = Once(lambda: clicks_taken(subject, runs()))
+    on_topic, on_cluster = f"{CONFIGS} on its clicks topic", f"{CONFIGS} on the cluster"
+    return [
+        Check("clicks topic", check_clicks_topic),
+        Check("topics", check_our_topics),
+        Check("topics' configuration", check_our_configs, f"{CONFIGS} on the topics"),
+        Check("broker's limits", check_limits, on_cluster),
+        Check("clean-up", check_cleanup, on_topic),
+        Check("retention", check_retention, on_topic),
+        Check("timestamps", check_timestamps, on_topic),
+        Check("sample", check_contents),
+        Check("contents", lambda _: describe_contents(subject, runs())),
+        Check("refusals", lambda _: describe_refusals(subject, runs())),
+        Check("event times", lambda _: describe_times(subject, clicks())),
+        Check("session keys", lambda _: describe_keys(subject, clicks())),
+        Check("sessions", lambda _: describe_sessions(subject, runs())),
+        Check("blocks", lambda _: describe_blocks(subject, runs())),
+    ]

@@ -1,0 +1,102 @@
+"""Running checks, each on its own: one that fails hides no other, and none ends in a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+from ader_stream.errors import AderError
+from ader_stream.stream.diagnosis.finding import Finding, Level
+
+T = TypeVar("T")
+
+_FORBIDDEN = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+)
+
+
+@dataclass(frozen=True)
+class Check(Generic[T]):
+    """A family of findings.
+
+    Parameters
+    ----------
+    name
+        What is looked at.
+    run
+        Looks, given the subject. It may raise anything.
+    asks
+        What the user must be allowed for it, beside what workers need; empty where workers need
+        all of it themselves. Where that is refused, the worker may be fine all the same.
+    """
+
+    name: str
+    run: Callable[[T], Iterable[Finding]]
+    asks: str = ""
+
+
+def run_checks(checks: Iterable[Check[T]], subject: T) -> Iterator[Finding]:
+    """Run checks one after the other; a failure that several of them come upon is told once."""
+    failures: list[Exception] = []
+    for check in checks:
+        try:
+            for finding in check.run(subject):
+                yield replace(finding, check=check.name)
+        except Exception as failure:  # the other checks are worth more than a traceback
+            if not any(failure is known for known in failures):
+                failures.append(failure)
+                yield replace(_as_finding(check, failure), check=check.name)
+
+
+def _as_finding(check: Check[T], failure: Exception) -> Finding:
+    if isinstance(failure, AderError):
+        return Finding("error", str(failure))
+    if isinstance(failure, KafkaException):
+        return _refused(check, failure.args[0])
+    text = f"{check.name}: not checked, {type(failure).__name__}: {failure}"
+    return Finding("error", text, "this is a fault of doctor itself; what else it says stands")
+
+
+def _refused(check: Check[T], error: KafkaError) -> Finding:
+    level: Level = "warning" if check.asks else "error"
+    text = f"{check.name}: not checked, {error.str()}"
+    if error.code() in _FORBIDDEN and check.asks:
+        return Finding(level, text, f"to have it checked, allow this user {check.asks}")
+    return Finding(level, text, "look at the broker's log, and try again")
+
+
+class Once(Generic[T]):
+    """Does some work when its result is first asked for, and never again, even if it fails.
+
+    >>> once = Once(lambda: 1 / 0)
+    >>> for _ in range(2):
+    ...     try:
+    ...         once()
+    ...     except ZeroDivisionError as error:
+    ...         print(error)
+    division by zero
+    division by zero
+    """
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._results: list[T] = []
+        self._failure: Exception | None = None
+
+    def __call__(self) -> T:
+        """Return the result, or raise what it came to."""
+        if self._failure:
+            raise self._failure
+        if not self._results:
+            try:
+                self._results.append(self._work())
+            except Exception as error:
+                self._failure = error
+                raise
+        return self._results[0]

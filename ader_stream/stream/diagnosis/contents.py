@@ -1,0 +1,130 @@
+"""What a sample of the clicks topic holds: clicks, what else, and what would be refused of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ader_stream import metrics as m
+from ader_stream.errors import ClickError
+from ader_stream.stream.clicks.decoder import decode_heartbeat
+from ader_stream.stream.clicks.sampled_times import time_format_of
+from ader_stream.stream.diagnosis.dry_run import DryPartition
+from ader_stream.stream.diagnosis.finding import Finding
+from ader_stream.stream.diagnosis.spans import as_percent
+from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.kafka.sampling import SampledRecord
+
+Runs = Sequence[DryPartition]
+
+Letter = Mapping[str, Any]
+
+LATE_SHARE = 0.05
+"""More late clicks than this are worth a setting."""
+
+REMEDIES = {
+    "malformed": "check clicks.format, and clicks.avro_schema or the schema registry",
+    "missing-field": "check clicks.session_field, item_field and time_field; records that are no "
+    "clicks belong into a topic of their own",
+    "bad-value": "check clicks.*_field and clicks.time_format",
+    "unknown-schema": "check clicks.registry_url",
+    "late": "raise sessions.lateness, or set sessions.late = carry",
+    "future": "correct the clock that wrote these times",
+}
+
+
+def describe_contents(subject: Subject, runs: Runs) -> Iterator[Finding]:
+    """Count what the records are."""
+    records = [record for run in runs for record in run.records]
+    if not records:
+        return
+    empty = Counter(_kind_of_empty(record) for record in records if record.value() is None)
+    letters = sum(len(run.letters) for run in runs)
+    details = {
+        "records": len(records),
+        "is_whole_log": subject.sample().is_whole,
+        "clicks": len(records) - empty.total() - letters + empty["refused"],
+        "heartbeats": empty["heartbeats"],
+        "tombstones": empty["tombstones"],
+        "refused": letters,
+        "duplicates": _total(runs, m.DUPLICATES),
+        "late": _total(runs, m.LATE),
+        "quarantined": _total(runs, m.HELD),
+        "unread": subject.sample().unread,
+    }
+    which = "all" if details["is_whole_log"] else "the newest"
+    kinds = ", ".join(f"{details[kind]:,} {kind}" for kind in _SHOWN if details[kind])
+    text = f"{which} {len(records):,} records of {len(runs)} partitions: {kinds or 'no click'}"
+    yield Finding("ok", text, details=details)
+    if details["unread"]:
+        yield Finding(
+            "warning",
+            f"{details['unread']:,} more records wait for the schema registry, which does not "
+            "know or say their schemas now",
+            "check clicks.registry_url and the registry",
+        )
+    if details["quarantined"]:
+        yield Finding(
+            "warning",
+            f"{details['quarantined']:,} of {details['clicks']:,} clicks are in quarantine: they "
+            "lie further ahead of their partition's event time than clicks.max_jump, and wait for "
+            "clicks of other visitors to confirm them",
+            "wait for these, or raise clicks.max_jump if such pauses are usual",
+        )
+    if details["late"] > LATE_SHARE * details["clicks"]:
+        yield Finding(
+            "warning",
+            f"{details['late']:,} of {details['clicks']:,} clicks are late: they move to the time "
+            "that their partition has come to",
+            "raise sessions.lateness, or write each visitor's clicks in the order of time",
+        )
+
+
+def describe_refusals(subject: Subject, runs: Runs) -> Iterator[Finding]:
+    """Say which clicks would become dead letters, why, and whether the worker would stop."""
+    letters = [letter for run in runs for letter in run.letters]
+    clicks = sum(1 for run in runs for record in run.records if record.value() is not None)
+    stop = next((run.stop for run in runs if run.stop), "")
+    if stop:
+        yield Finding("error", f"the sessionizer would stop: {stop}")
+    is_most = 2 * len(letters) > clicks
+    by_reason = Counter(letter["reason"] for letter in letters)
+    for reason, count in by_reason.most_common():
+        example = next(letter for letter in letters if letter["reason"] == reason)
+        yield Finding(
+            "error" if is_most or stop else "warning",
+            f"{count:,} of {clicks:,} clicks ({as_percent(count, clicks)}) would become dead "
+            f"letters, {reason}: partition {example['partition']}, offset {example['offset']}: "
+            f"{example['error']}",
+            _remedy(subject, runs, reason),
+            {"reason": reason, "count": count, "offset": example["offset"]},
+        )
+
+
+def _kind_of_empty(record: SampledRecord) -> str:
+    try:
+        return "tombstones" if decode_heartbeat(record.headers()) is None else "heartbeats"
+    except ClickError:
+        return "refused"
+
+
+_SHOWN = ("clicks", "heartbeats", "tombstones", "refused", "duplicates", "late", "quarantined")
+
+
+def _total(runs: Runs, metric: m.Metric[Any]) -> int:
+    return sum(run.total(metric) for run in runs)
+
+
+def _remedy(subject: Subject, runs: Runs, reason: str) -> str:
+    """Name the setting that would take these clicks, where one is known to."""
+    refused = {
+        (letter["partition"], letter["offset"])
+        for run in runs
+        for letter in run.letters
+        if letter["reason"] == reason
+    }
+    records = [r for run in runs for r in run.records if (r.partition(), r.offset()) in refused]
+    if reason == "bad-value" and (other := time_format_of(records, subject.format, subject.now)):
+        return f"set clicks.time_format = {other}: these clicks can be read then"
+    return REMEDIES.get(reason, "look at `ader-stream dead-letters list`")

@@ -1,0 +1,187 @@
+"""The sessionizer's own work on a sample, with nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from prometheus_client import CollectorRegistry
+
+from ader_stream import metrics as m
+from ader_stream.errors import AderError
+from ader_stream.metrics import Metric, Metrics
+from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
+from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.kafka.codec import Headers, decode
+from ader_stream.stream.kafka.producing import Key, Keyed, Transaction
+from ader_stream.stream.kafka.sampling import SampledRecord
+from ader_stream.stream.kafka.topics import TopicFacts
+from ader_stream.stream.sessions.partition_state import PartitionState
+from ader_stream.stream.sessions.sessionizing import Found, Idling, SessionizerTask
+from ader_stream.stream.sessions.watermark_hints import WatermarkHints
+from ader_stream.stream.sessions.window import SessionWindow
+
+SILENT_SECONDS = 10.0**9
+"""Longer than any time-out."""
+
+NO_LIMIT = RefusalRule(ratio=1.0, run=RECENT_CLICKS)
+"""Lets every click be refused: what becomes of all of them is asked for."""
+
+
+class DryPartition:
+    """What a sessionizer without a past would make of the sample of one partition.
+
+    Parameters
+    ----------
+    subject
+        Its decoder and rules.
+    partition
+        Number.
+    records
+        In order.
+
+    Attributes
+    ----------
+    letters
+        Dead letters, as they would be written.
+    closed_by_clicks
+        Sessions that close before any partition is idle.
+    stop
+        Why the worker would stop at these records; empty where it would not.
+    """
+
+    def __init__(self, subject: Subject, partition: int, records: Sequence[SampledRecord]) -> None:
+        self.partition, self.records = partition, records
+        self.letters: list[Mapping[str, Any]] = []
+        self._registry = CollectorRegistry()
+        self._silence = _Silence()
+        self._task = self._task_of(subject, self._registry, NO_LIMIT)
+        self._topic = subject.topics.dead_letters
+        self.stop = self._take_all(subject)
+        self.closed_by_clicks = self.total(m.SESSIONS)
+
+    @property
+    def window(self) -> SessionWindow:
+        """Its open sessions, and how far event time has come."""
+        return self._task.window
+
+    def total(self, metric: Metric[Any]) -> int:
+        """The sum of a metric over its labels."""
+        families = self._registry.collect()
+        samples = (s for family in families for s in family.samples if s.name == metric.name)
+        return int(sum(sample.value for sample in samples))
+
+    def fall_silent(self, stream_times: Sequence[int]) -> None:
+        """Do what is done when the partition is idle, and the others have come so far (ms)."""
+        self._silence.stream_times = stream_times
+        self._silence.seconds += SILENT_SECONDS
+        self._task.tick(is_at_end=True)
+        self._commit()
+
+    def _take_all(self, subject: Subject) -> str:
+        records = list(self.records)
+        stop = _stop(self._task, records)
+        self._commit()
+        if stop or not self.letters:
+            return stop
+        limited = self._task_of(subject, CollectorRegistry(), subject.rules.refusals)
+        return _stop(limited, records)
+
+    def _task_of(
+        self, subject: Subject, registry: CollectorRegistry, refusals: RefusalRule
+    ) -> SessionizerTask:
+        silence = self._silence
+        hints = cast("WatermarkHints", silence)
+        return SessionizerTask(
+            self.partition,
+            subject.topics,
+            Found(PartitionState(), TopicFacts("", len(subject.sample().ranges))),
+            subject.decoder(),
+            replace(subject.rules, refusals=refusals),
+            Metrics(registry),
+            None if subject.idle is None else Idling(subject.idle, hints, silence.clock),
+            subject.clock,
+        )
+
+    def _commit(self) -> None:
+        """Have it write as for a commit, and keep the dead letters."""
+        transaction = _Collected(self._topic, self.letters)
+        self._task.write(transaction, self.records[-1].offset() + 1 if self.records else 0)
+        self._task.committed()
+
+
+def dry_run(subject: Subject) -> list[DryPartition]:
+    """Run every partition's sample."""
+    by_partition = subject.sample().by_partition
+    runs = [
+        DryPartition(subject, partition, records) for partition, records in by_partition.items()
+    ]
+    for _ in range(2 if subject.idle is not None else 0):  # what settles first is followed then
+        watermarks = [run.window.watermark for run in runs if run.window.watermark is not None]
+        lateness = subject.rules.sessions.lateness
+        for run in runs:
+            run.fall_silent([watermark + lateness for watermark in watermarks])
+    return runs
+
+
+def _stop(task: SessionizerTask, records: list[SampledRecord]) -> str:
+    """Have a task take records; return what it stops for."""
+    try:
+        if records:
+            task.process(list(records))
+    except AderError as error:
+        return str(error)
+    return ""
+
+
+class _Silence:
+    """Stands in for `WatermarkHints`, and for the clock that tells how long a partition is silent.
+
+    Attributes
+    ----------
+    stream_times
+        Of all partitions (ms).
+    seconds
+        That have passed.
+    """
+
+    def __init__(self) -> None:
+        self.stream_times: Sequence[int] = ()
+        self.seconds = 0.0
+
+    def highest(self, limit: int) -> int | None:
+        """Return the highest stream time that is believed."""
+        return max((time for time in self.stream_times if time <= limit), default=None)
+
+    def tell(self, partition: int, stream_time: int) -> None:
+        """Nobody is told."""
+
+    def clock(self) -> float:
+        """Tell the seconds."""
+        return self.seconds
+
+
+class _Collected(Transaction):
+    """A transaction that is never sent: its dead letters are read, all else is dropped."""
+
+    def __init__(self, topic: str, letters: list[Mapping[str, Any]]) -> None:
+        super().__init__()
+        self._topic, self._letters = topic, letters
+
+    def produce(
+        self,
+        topic: str,
+        key: Key,
+        value: bytes | None,
+        headers: Headers | None = None,
+        partition: int = 0,
+    ) -> None:
+        """Take note of a dead letter."""
+        self.extend(topic, [(key, value, headers)], partition)
+
+    def extend(self, topic: str, records: Iterable[Keyed], partition: int) -> None:  # noqa: ARG002
+        """Take note of dead letters."""
+        found = list(records)  # making them is a part of the work
+        if topic == self._topic:
+            self._letters += [decode(value, headers)[1] for _, value, headers in found]

@@ -1,0 +1,134 @@
+"""What is diagnosed: a system's settings, its cluster, and a sample of its clicks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from ader_stream.errors import AderError
+from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
+from ader_stream.stream.clicks.sampled_times import readable
+from ader_stream.stream.diagnosis.checking import Once
+from ader_stream.stream.kafka.changelog import offset_ranges
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
+from ader_stream.stream.kafka.topics import ADMIN_TIMEOUT, Topics, partition_counts
+from ader_stream.stream.sessions.sessionizing import SessionizerRules
+
+SAMPLE = 2_000
+"""Records looked at in each partition, the newest ones."""
+
+SAMPLE_OF_ALL = 50_000
+"""Where there are many partitions, fewer of each are looked at."""
+
+FEWEST = 100
+"""Of a partition, however many there are."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The newest clicks of every partition.
+
+    Parameters
+    ----------
+    ranges
+        Partition → first offset of its log, and the one after its last record.
+    records
+        By partition and offset.
+    unread
+        Records that were sampled and wait for a schema that cannot be had now.
+    """
+
+    ranges: Mapping[int, tuple[int, int]]
+    records: list[SampledRecord]
+    unread: int = 0
+
+    @cached_property
+    def by_partition(self) -> dict[int, list[SampledRecord]]:
+        """Partition → its records; partitions without one as well."""
+        found: dict[int, list[SampledRecord]] = {partition: [] for partition in self.ranges}
+        for record in self.records:
+            found[record.partition()].append(record)
+        return found
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all records that the logs hold."""
+        return all(
+            not of_log or (of_log[0].offset() <= self.ranges[partition][0])
+            for partition, of_log in self.by_partition.items()
+        )
+
+
+class Subject:
+    """What the checks look at; each thing is asked for once, when a check first needs it.
+
+    Parameters
+    ----------
+    clients, topics
+        Of the system.
+    format, rules
+        How clicks are read, and what becomes of them.
+    idle
+        ms after which a silent partition follows the others; None: never.
+    checks_times
+        Whether workers refuse event times that cannot be right.
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        format: ClickFormat,  # noqa: A002 - the field's own word
+        rules: SessionizerRules,
+        idle: int | None = None,
+        checks_times: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.clients, self.topics, self.format, self.rules = clients, topics, format, rules
+        self.idle, self.checks_times, self.clock = idle, checks_times, clock
+        self.admin: Once[AdminClient] = Once(clients.admin)
+        self.partition_counts = Once(lambda: partition_counts(self.admin()))
+        self.clicks_config = Once(lambda: self._config(ResourceType.TOPIC, topics.clicks))
+        self.broker_config = Once(self._broker_config)
+        self.decoder = Once(lambda: ClickDecoder(format))
+        self.sample = Once(self._sample)
+
+    @property
+    def now(self) -> int:
+        """The clock, ms."""
+        return int(self.clock() * 1000)
+
+    @property
+    def records(self) -> list[SampledRecord]:
+        """What was sampled; nothing where that failed, which another check says."""
+        try:
+            return self.sample().records
+        except (AderError, KafkaException):
+            return []
+
+    def _sample(self) -> Sample:
+        topic = self.topics.clicks
+        partitions = self.partition_counts().get(topic, 0)
+        ranges = offset_ranges(self.clients, topic, range(partitions)) if partitions else {}
+        count = max(FEWEST, min(SAMPLE, SAMPLE_OF_ALL // max(1, partitions)))
+        spans = {p: (max(first, end - count), end) for p, (first, end) in ranges.items()}
+        records = sample_records(self.clients, topic, spans)
+        usable = list(readable(records, self.decoder()))
+        return Sample(ranges, usable, len(records) - len(usable))
+
+    def _broker_config(self) -> dict[str, str]:
+        broker = next(iter(self.admin().list_topics(timeout=ADMIN_TIMEOUT).brokers))
+        return self._config(ResourceType.BROKER, str(broker))
+
+    def _config(self, kind: ResourceType, name: str) -> dict[str, str]:
+        [future] = self.admin().describe_configs([ConfigResource(kind, name)]).values()
+        entries = future.result(ADMIN_TIMEOUT)
+        return {name: entry.value for name, entry in entries.items() if entry.value is not None}

@@ -1,0 +1,109 @@
+"""Which topics are there, and whether they are what they must be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from confluent_kafka import KafkaException
+
+from ader_stream.errors import AderError
+from ader_stream.stream.diagnosis.finding import Finding
+from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.kafka.changelog import offset_ranges
+from ader_stream.stream.kafka.codec import TYPE_HEADER
+from ader_stream.stream.kafka.topics import check_configs, check_topics
+
+NEAR_NAMES = 3
+
+
+def check_clicks_topic(subject: Subject) -> Iterator[Finding]:
+    """Look for the clicks topic, and for another one where its name is mistaken."""
+    topic, counts = subject.topics.clicks, subject.partition_counts()
+    if topic in our_names(subject):
+        yield Finding(
+            "error",
+            f"clicks.topic = {topic}: a topic that ader-stream writes itself",
+            "set clicks.topic to the topic in which your clicks are",
+        )
+    elif topic.startswith("__"):
+        yield Finding(
+            "error",
+            f"clicks.topic = {topic}: a topic of Kafka's own",
+            "set clicks.topic to the topic in which your clicks are",
+        )
+    elif topic not in counts:
+        yield Finding("error", f"{topic}: no such topic", _where_clicks_are(subject))
+    else:
+        yield Finding("ok", f"{topic} has {counts[topic]} partitions", details={"topic": topic})
+
+
+def check_our_topics(subject: Subject) -> Iterator[Finding]:
+    """Look for our own topics and what they are configured to keep."""
+    counts, names = subject.partition_counts(), our_names(subject)
+    if subject.topics.clicks not in counts or subject.topics.clicks in names:
+        # How many partitions ours need is not known.
+        missing = ", ".join(name for name in names if name not in counts)
+        if missing:
+            yield Finding("error", f"missing: {missing}", "run `ader-stream topics create`")
+        return
+    check_topics(subject.admin(), subject.topics)
+    yield Finding("ok", f"all {len(names)} topics of ours are there")
+
+
+def check_our_configs(subject: Subject) -> Iterator[Finding]:
+    """Compare the configuration of our topics with what they must keep."""
+    counts = subject.partition_counts()
+    if all(name in counts for name in our_names(subject)):
+        check_configs(subject.admin(), subject.topics)
+        yield Finding("ok", "every topic of ours keeps what it must")
+
+
+def check_contents(subject: Subject) -> Iterator[Finding]:
+    """Look whether the clicks topic holds anything, and nothing that ader-stream has written."""
+    sample = subject.sample()
+    written = [r for r in sample.records if any(name == TYPE_HEADER for name, _ in r.headers())]
+    if written:
+        types = {dict(record.headers())[TYPE_HEADER].decode() for record in written}
+        yield Finding(
+            "error",
+            f"{subject.topics.clicks} holds {', '.join(sorted(types))}: records that ader-stream "
+            "writes, and no clicks",
+            _where_clicks_are(subject),
+        )
+    elif not sample.records and sample.ranges and not sample.unread:
+        yield Finding(
+            "waiting",
+            f"{subject.topics.clicks} holds no records that can be read yet: nothing to look at",
+            _where_clicks_are(subject),
+        )
+
+
+def our_names(subject: Subject) -> list[str]:
+    """Names of the topics that ader-stream makes for itself."""
+    topics = replace(subject.topics, clicks_name="")
+    return [name for name, *_ in topics.specifications(1) if name != topics.clicks]
+
+
+def near_names(subject: Subject) -> list[str]:
+    """Topics with records whose name is so near that one may be a misspelling of the other."""
+    topic, ours = subject.topics.clicks, our_names(subject)
+    counts = subject.partition_counts()
+    others = [name for name in counts if name not in (topic, *ours) and not name.startswith("__")]
+    near = difflib.get_close_matches(topic, others, NEAR_NAMES)
+    return [name for name in near if _holds_records(subject, name, counts[name])]
+
+
+def _holds_records(subject: Subject, topic: str, partitions: int) -> bool:
+    try:
+        ranges = offset_ranges(subject.clients, topic, range(partitions))
+    except (AderError, KafkaException):  # it may not be described
+        return True
+    return any(first < end for first, end in ranges.values())
+
+
+def _where_clicks_are(subject: Subject) -> str:
+    if near := near_names(subject):
+        return f"did you mean {' or '.join(near)}? Set clicks.topic (ADER_CLICKS_TOPIC)"
+    return "set clicks.topic to the topic in which your clicks are, and send some"

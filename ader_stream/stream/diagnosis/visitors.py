@@ -1,0 +1,123 @@
+"""The event times and session keys of sampled clicks."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ader_stream.plausible_times import describe_time
+from ader_stream.stream.clicks.sampled_times import find_problem, remedy_for
+from ader_stream.stream.diagnosis.dry_run import DryPartition
+from ader_stream.stream.diagnosis.finding import Finding
+from ader_stream.stream.diagnosis.spans import as_percent
+from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.kafka.sampling import SampledRecord
+from ader_stream.types import Click
+
+LARGE_SHARE = 0.2
+"""One key with more of the clicks than this is rarely one visitor,"""
+
+FAR_ABOVE_MEAN = 5
+"""if it has so many times as many as the others have on average."""
+
+ENOUGH = 100
+"""Clicks from which on such a share says something."""
+
+
+class Sampled(NamedTuple):
+    """A record, and the click that it is."""
+
+    record: SampledRecord
+    click: Click
+
+
+def clicks_taken(subject: Subject, runs: Sequence[DryPartition]) -> list[Sampled]:
+    """Return the records that are clicks, without those that would be refused."""
+    decode, found = subject.decoder().decode, []
+    refused = {(run.partition, letter["offset"]) for run in runs for letter in run.letters}
+    for record in subject.records:
+        place = record.partition(), record.offset()
+        if record.value() is not None and place not in refused:
+            found.append(Sampled(record, decode(record)))
+    return found
+
+
+def describe_times(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding]:
+    """Say from when to when the clicks are, and whether that can be right."""
+    records, now = subject.records, subject.now
+    if sampled:
+        times = [click.time for _, click in sampled]
+        first, last = describe_time(min(times)), describe_time(max(times))
+        details = {"first_time": first, "last_time": last}
+        yield Finding("ok", f"event times from {first} to {last}", details=details)
+    problem = find_problem(records, subject.decoder(), subject.format, now)
+    if problem:
+        remedy = remedy_for(problem, records, subject.format, now)
+        if problem.level == "error" and not subject.checks_times:
+            yield Finding("warning", f"{problem.text} (clicks.check_times = false)", remedy)
+        else:
+            yield Finding(problem.level, problem.text, remedy)
+
+
+def describe_keys(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding]:
+    """Say whether each session key keeps to one partition, and whether one is no visitor's."""
+    if not sampled:
+        return
+    partitions_of: defaultdict[str, set[int]] = defaultdict(set)
+    for record, click in sampled:
+        partitions_of[click.key].add(record.partition())
+    yield _scattered(partitions_of)
+    if finding := _without_key(subject, sampled):
+        yield finding
+    if finding := _largest(sampled):
+        yield finding
+
+
+def _scattered(partitions_of: dict[str, set[int]]) -> Finding:
+    scattered = [key for key, partitions in partitions_of.items() if len(partitions) > 1]
+    details = {"keys": len(partitions_of), "scattered_keys": len(scattered)}
+    if not scattered:
+        text = f"each of {len(partitions_of):,} session keys keeps to one partition"
+        return Finding("ok", text, details=details)
+    return Finding(
+        "error",
+        f"{len(scattered):,} of {len(partitions_of):,} session keys sampled stand in several "
+        f"partitions, {scattered[0]!r:.60} for one: a session would be cut apart",
+        "produce clicks with the session key as the record's key, all producers with one "
+        "partitioner (librdkafka: partitioner=murmur2_random, as Java's)",
+        details,
+    )
+
+
+def _without_key(subject: Subject, sampled: list[Sampled]) -> Finding | None:
+    """Records without a key go to whatever partition is next."""
+    missing = sum(record.key() is None for record, _ in sampled)
+    partitions = len(subject.sample().ranges)
+    if not missing or partitions < 2:
+        return None
+    return Finding(
+        "warning",
+        f"{missing:,} of {len(sampled):,} clicks have no record key: Kafka spreads them over all "
+        f"{partitions} partitions",
+        "produce clicks with the session key as the record's key",
+        {"without_key": missing},
+    )
+
+
+def _largest(sampled: list[Sampled]) -> Finding | None:
+    counts = Counter(click.key for _, click in sampled)
+    [(key, count)] = counts.most_common(1)
+    mean_of_others = (len(sampled) - count) / max(1, len(counts) - 1)
+    usual = max(LARGE_SHARE * len(sampled), FAR_ABOVE_MEAN * mean_of_others)
+    details = {"largest_key": key, "largest_key_clicks": count}
+    share = as_percent(count, len(sampled))
+    text = f"session key {key!r:.60} has {count:,} of {len(sampled):,} clicks ({share})"
+    if len(sampled) < ENOUGH or count <= usual:
+        return Finding("ok", text, details=details)
+    return Finding(
+        "warning",
+        f"{text}: a placeholder for visitors without one, or a bot?",
+        "leave such clicks out, or give each visit a key of its own",
+        details,
+    )
