@@ -20,6 +20,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.refusals import RefusalRule
 from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.prefixes import PrefixFollower
@@ -278,9 +279,11 @@ class StreamMachine(RuleBasedStateMachine):
             self.clocks.seconds,
         )
         task = open_tasks([partition.number])[partition.number]
-        partition.next_offset = task.restore(
-            partition.committed, partition.metadata, is_committed=partition.committed > 0
-        )
+        committed = Committed(partition.committed, partition.metadata)
+        extent = Extent(0, len(partition.records))
+        place = task.place(committed if partition.committed else None, extent)
+        partition.next_offset = task.restore(place or committed, 0)
+        task.begin()
         assert partition.next_offset == partition.committed
         self.tasks[partition.number] = task
 
