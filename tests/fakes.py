@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import ConfigResource
+from confluent_kafka.admin import ConfigResource, OffsetSpec
 
 from ader_stream.stream.kafka.codec import load_schema
 from ader_stream.stream.models.manifest import FORMAT, KINDS, content_digest, sha256
@@ -109,6 +109,8 @@ class FakeKafka:
     """(group, place) → offset."""
     configs: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     """Topic, or number of a broker → properties that differ from the broker's defaults."""
+    members: dict[str, list[str]] = field(default_factory=dict)
+    """Group → hosts of its members."""
     bootstrap_servers: str = "fake:9092"
     group_protocol: str = "classic"
     session_timeout: int = 6_000
@@ -178,6 +180,27 @@ class FakeAdmin:
             topics={name: SimpleNamespace(partitions=range(count)) for name, count in partitions},
             brokers={1: None},
         )
+
+    def list_offsets(
+        self, asked: Mapping[TopicPartition, OffsetSpec]
+    ) -> dict[TopicPartition, Future[Any]]:
+        return {at: self._offset(at, is_first=spec._value == -2) for at, spec in asked.items()}
+
+    def _offset(self, at: TopicPartition, *, is_first: bool) -> Future[Any]:
+        found, place = Future[Any](), (at.topic, at.partition)
+        first, end = self.kafka.trimmed.get(place, 0), len(self.kafka.log[place])
+        found.set_result(SimpleNamespace(offset=first if is_first else end))
+        return found
+
+    def describe_consumer_groups(self, groups: Sequence[str]) -> dict[str, Future[Any]]:
+        return {group: self._group(group) for group in groups}
+
+    def _group(self, name: str) -> Future[Any]:
+        described = Future[Any]()
+        hosts = self.kafka.members.get(name, [])
+        members = [SimpleNamespace(client_id="worker", host=host) for host in hosts]
+        described.set_result(SimpleNamespace(members=members, state=None))
+        return described
 
     def describe_configs(
         self, resources: Sequence[ConfigResource]

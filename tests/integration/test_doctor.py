@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
@@ -202,3 +203,30 @@ def test_no_broker_is_one_line(system: System) -> None:
     nowhere = {"bootstrap_servers": f"{HOST}:{free_port()}"}
     [error] = examine(system, kafka=nowhere)["error"]
     assert nowhere["bootstrap_servers"] in error
+
+
+def test_what_workers_have_left_behind_is_compared_with_what_is_there(system: System) -> None:
+    send(system, *visits(30), partition=0)
+    worker = system.start("sessionizer")
+    system.wait_until(
+        lambda: system.committed_offsets("sessionizer").get(0, 0) >= 90, "all is read"
+    )
+    running = examine(system, blocks={"length": "7d"})
+    assert any("a sessionizer is running" in text for text in running["ok"])
+    worker.terminate()
+    worker.wait()
+    assert any("open sessions, made by the rules of now" in text for text in examine(system)["ok"])
+    changed = examine(system, blocks={"length": "7d"})["error"]
+    assert changed
+    for text in changed:
+        assert "blocks.length = 7d" in text
+        assert "was made with 1d" in text
+
+    send(system, *visits(3), partition=0)
+    place = TopicPartition(system.topics.clicks, 0, 99)
+    admin = system.clients.admin()
+    [future] = admin.delete_records([place]).values()
+    future.result()
+    [lost] = examine(system)["error"]
+    assert "were deleted before this worker has read them" in lost
+    assert "offsets skip --yes" in lost

@@ -114,9 +114,13 @@ class Subject:
         except (AderError, KafkaException):
             return []
 
+    @property
+    def partitions(self) -> int:
+        """Of the clicks topic; 0 where it is not there."""
+        return self.partition_counts().get(self.topics.clicks, 0)
+
     def _sample(self) -> Sample:
-        topic = self.topics.clicks
-        partitions = self.partition_counts().get(topic, 0)
+        topic, partitions = self.topics.clicks, self.partitions
         ranges = offset_ranges(self.clients, topic, range(partitions)) if partitions else {}
         count = max(FEWEST, min(SAMPLE, SAMPLE_OF_ALL // max(1, partitions)))
         spans = {p: (max(first, end - count), end) for p, (first, end) in ranges.items()}

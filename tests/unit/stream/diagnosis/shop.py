@@ -11,6 +11,7 @@ from ader_stream.stream.clicks.refusals import RefusalRule
 from ader_stream.stream.diagnosis import Finding, Subject, diagnose
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.sessionizing import SessionizerRules
+from ader_stream.times import duration_text, instant_text
 from ader_stream.types import DAY_MS, HOUR_MS, MINUTE_MS, BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeKafka
 
@@ -59,6 +60,17 @@ def heartbeat(kafka: FakeKafka, watermark: int, partition: int = 0) -> None:
     kafka.append(TOPICS.clicks, None, headers=headers, partition=partition, timestamp=NOW)
 
 
+def rules_of(length: int = 7 * DAY_MS, gap: int = GAP) -> SessionizerRules:
+    blocks = {"blocks.origin": instant_text(0), "blocks.length": duration_text(length)}
+    return SessionizerRules(
+        BlockRule(0, length),
+        SessionRule(gap),
+        IntakeRule(),
+        RefusalRule(ratio=0.5, run=500),
+        {"sessions.gap": duration_text(gap), **blocks},
+    )
+
+
 def subject(
     kafka: FakeKafka,
     topics: Topics = TOPICS,
@@ -67,14 +79,11 @@ def subject(
     length: int = 7 * DAY_MS,
     **format_: Any,
 ) -> Subject:
-    rules = SessionizerRules(
-        BlockRule(0, length), SessionRule(GAP), IntakeRule(), RefusalRule(ratio=0.5, run=500)
-    )
     return Subject(
         kafka,  # type: ignore[arg-type]
         topics,
         ClickFormat(**format_),
-        rules,
+        rules_of(length),
         idle,
         checks_times=checks_times,
         clock=lambda: NOW / 1000,

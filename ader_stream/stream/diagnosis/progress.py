@@ -1,0 +1,127 @@
+"""Where the workers go on, and whether what they left behind fits to what they find there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry
+
+from ader_stream.errors import AderError
+from ader_stream.metrics import Metrics
+from ader_stream.stream.diagnosis.finding import Finding
+from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.kafka.groups import committed_by, extents, members_of
+from ader_stream.stream.kafka.lost import require_held
+from ader_stream.stream.kafka.topics import describe_topic
+from ader_stream.stream.offsets import WorkerPlace, worker_places
+from ader_stream.stream.sessions.partition_state import PartitionState, read_states
+from ader_stream.stream.sessions.rules import differences
+from ader_stream.stream.sessions.sessionizing import Found, SessionizerTask
+
+SHOWN = 3
+"""Partitions that are named where many have the same trouble."""
+
+MOST_STATE = 2_000_000
+"""Records of changelogs that are read: a worker reads more where it must."""
+
+
+def check_places(subject: Subject) -> Iterator[Finding]:
+    """Ask whether the log still holds what the workers are to read next."""
+    if not _has_topics(subject):
+        return
+    places = list(worker_places(subject.clients, subject.topics))
+    losses = [loss for place in places if (loss := _why_lost(subject, place))]
+    yield from _first_of(losses, "deleted before they were read")
+    for worker in dict.fromkeys(place.worker for place in places):
+        behind = sum(place.log.end - place.target for place in places if place.worker == worker)
+        count = sum(place.worker == worker for place in places)
+        yield Finding(
+            "ok",
+            f"{worker} has begun to read {count} partitions, {behind:,} records are left",
+            details={"worker": worker, "partitions": count, "lag": behind},
+        )
+    if not places:
+        yield Finding("ok", "no worker has begun to read")
+
+
+def check_state(subject: Subject) -> Iterator[Finding]:
+    """Ask whether a sessionizer could go on from the state that is there, by the rules of now."""
+    if not _has_topics(subject):
+        return
+    group = subject.topics.group("sessionizer")
+    if members := members_of(subject.admin(), [group]).get(group):
+        yield Finding("ok", f"a sessionizer is running ({members[0]}): its state is its own affair")
+        return
+    found = _states(subject)
+    if found is None:
+        text = f"{subject.topics.sessionizer_state} is large: the state is not looked at"
+        yield Finding("ok", text)
+        return
+    begun = [state for state in found.values() if state.next_offset >= 0]
+    opened = sum(len(state.sessions) for state in begun)
+    changed = {str(d) for s in begun for d in differences(s.rules, subject.rules.named)}
+    refusals = list(_refusals(subject, found))
+    yield from _first_of(refusals, "whose state cannot be used")
+    if begun and not refusals:
+        yield _what_holds(opened, sorted(changed))
+
+
+def _what_holds(opened: int, changed: Sequence[str]) -> Finding:
+    text, details = (
+        f"the state holds {opened:,} open sessions",
+        {"open": opened, "changed": changed},
+    )
+    if not changed:
+        return Finding("ok", f"{text}, made by the rules of now", details=details)
+    return Finding(
+        "warning",
+        f"{text}, made by other rules than those of now: {'; '.join(changed)}",
+        "set them back, unless the change is meant",
+        details,
+    )
+
+
+def _has_topics(subject: Subject) -> bool:
+    """Whether there is something to look at: other checks say what is missing."""
+    counts, topics = subject.partition_counts(), subject.topics
+    return {topics.clicks, topics.sessionizer_state, topics.scores} <= counts.keys()
+
+
+def _why_lost(subject: Subject, place: WorkerPlace) -> str:
+    try:
+        require_held(subject.topics.clicks, place.partition, place.place, place.log)
+    except AderError as error:
+        return f"{place.worker}: {error}"
+    return ""
+
+
+def _states(subject: Subject) -> dict[int, PartitionState] | None:
+    """Partition → what its changelog comes to; None where they are too large to be read for it."""
+    topic, partitions = subject.topics.sessionizer_state, range(subject.partitions)
+    logs = extents(subject.admin(), topic, partitions)
+    if sum(log.end - log.first for log in logs.values()) > MOST_STATE:
+        return None
+    return read_states(subject.clients, topic, partitions)
+
+
+def _refusals(subject: Subject, states: Mapping[int, PartitionState]) -> Iterator[str]:
+    """Yield what a sessionizer that takes these partitions would stop for."""
+    topics, rules, metrics = subject.topics, subject.rules, Metrics(CollectorRegistry())
+    group, clicks = topics.group("sessionizer"), topics.clicks
+    committed = committed_by(subject.clients, group, clicks, states.keys())
+    logs = extents(subject.admin(), clicks, states.keys())
+    facts = describe_topic(subject.admin(), clicks)
+    for partition, state in states.items():
+        found = Found(state, facts)
+        task = SessionizerTask(partition, topics, found, subject.decoder(), rules, metrics)
+        try:
+            task.place(committed.get(partition), logs[partition])
+        except AderError as error:
+            yield str(error)
+
+
+def _first_of(texts: Sequence[str], what: str) -> Iterator[Finding]:
+    for text in texts[:SHOWN]:
+        yield Finding("error", text)
+    if len(texts) > SHOWN:
+        yield Finding("error", f"and {len(texts) - SHOWN} more partitions with records {what}")
