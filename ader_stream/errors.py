@@ -13,6 +13,7 @@
     ├── DecodeError           a record is not what its schema or format says
     │   └── ClickError        a click that becomes a dead letter; carries the reason
     ├── NotYetError           a record cannot be read yet: what it needs does not answer
+    ├── AuthorizationError    the cluster refuses what this user asks for; names the right
     ├── TopicError            a topic is missing, or has not the partitions or settings needed
     ├── ClientError           Kafka's client has failed, and nothing here can do about it
     ├── OffsetError           the log no longer holds an offset that is needed
@@ -96,6 +97,10 @@ class NotYetError(AderError):
         self.retry_after = retry_after
         self.offset = -1
         """The record's own, once it is known."""
+
+
+class AuthorizationError(AderError):
+    """The cluster refuses what this user asks for: a right lacks, which the message names."""
 
 
 class TopicError(AderError):

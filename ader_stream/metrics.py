@@ -207,6 +207,27 @@ RESTORING = Metric(
     "Partitions that were given to this worker and whose state is still being restored.",
 )
 
+# Commits
+LAST_COMMIT = Metric(
+    Gauge,
+    "ader_last_commit_timestamp_seconds",
+    "seconds since 1970",
+    "When the worker has last committed something; 0 before.",
+)
+UNCOMMITTED = Metric(
+    Gauge,
+    "ader_uncommitted_seconds",
+    "seconds",
+    "Time for which the worker could not commit, or not join its group; 0 if all is committed.",
+)
+COMMIT_FAILURES = Metric(
+    Counter,
+    "ader_commit_failures_total",
+    "commits",
+    "Commits that failed, by the name of the error.",
+    ("reason",),
+)
+
 # Training
 LEADER = Metric(Gauge, "ader_trainer_leader", "0 or 1", "1 while this trainer leads.")
 BLOCKS_WAITING = Metric(

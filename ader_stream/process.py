@@ -14,12 +14,14 @@ import structlog
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from starlette.routing import BaseRoute
 
+from ader_stream import metrics as m
 from ader_stream.exits import exit_code
 from ader_stream.logs import configure_logs
 from ader_stream.metrics import Metrics
 from ader_stream.serve.http import HttpServer, make_app
 from ader_stream.settings import Settings, load_settings
 from ader_stream.stream.kafka.clients import client_errors
+from ader_stream.stream.kafka.commit_health import CommitHealth
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +32,8 @@ STOP_SECONDS = 9.0
 class Process:
     """One worker process: its metrics, its HTTP server, and the wish to stop.
 
-    Use as a context manager around the worker's loop. `not_ready` may be replaced by the worker.
+    Use as a context manager around the worker's loop. The worker may replace `not_ready`, and
+    tells `commits` what becomes of what it does.
     """
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -41,6 +44,7 @@ class Process:
         self.name = name
         self.metrics = Metrics(registry)
         self.not_ready: Callable[[], str] = lambda: "starting"
+        self.commits = self._watched_commits(settings)
         self._settings = settings.http
         self._stopping = threading.Event()
         self._signal: str | None = None
@@ -60,13 +64,25 @@ class Process:
 
     def serve(self, routes: Sequence[BaseRoute] = ()) -> None:
         """Answer HTTP from now on."""
-        app = make_app(self.metrics, self._why_not_ready, routes)
+        app = make_app(self.metrics, self._why_not_ready, routes, self._why_not_healthy)
         self._server = HttpServer(app, self._settings.host, self._settings.port)
         self._server.start()
         log.info("serving http", address=self.address)
 
     def _why_not_ready(self) -> str:
         return self.not_ready()
+
+    def _why_not_healthy(self) -> str:
+        return self.commits.not_healthy(self._settings.unhealthy_after / 1000)
+
+    def _watched_commits(self, settings: Settings) -> CommitHealth:
+        """Return the health of commits, which metrics show."""
+        failures = self.metrics[m.COMMIT_FAILURES]
+        prompt = settings.kafka.transaction_timeout / 1000
+        commits = CommitHealth(prompt, lambda error: failures.labels(reason=error).inc())
+        self.metrics[m.LAST_COMMIT].set_function(lambda: commits.last_commit)
+        self.metrics[m.UNCOMMITTED].set_function(lambda: commits.waiting_seconds)
+        return commits
 
     def __enter__(self) -> Process:
         for signal_ in (signal.SIGTERM, signal.SIGINT):

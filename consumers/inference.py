@@ -31,12 +31,14 @@ from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.clicks.start_check import StartCheck
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.permission import Permission
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import check_topics, grow_topics, topic_id
 from ader_stream.stream.models.model_reader import PASSING, ModelReader
 from ader_stream.stream.models.registry import Registry, RegistryFollower
 from ader_stream.stream.models.serving_log import ServingLog
 from ader_stream.stream.models.standing import Standing
+from ader_stream.stream.rights import connect
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask
 from ader_stream.stream.scores.score_log import read_partitions
@@ -59,8 +61,9 @@ def run(settings: Settings) -> None:
     AderError
         If Kafka or the topics are not as the settings say.
     """
+    settings = settings.of_worker("inference")
     clients, topics = settings.clients, settings.topics
-    clients.check_reachable()
+    rights = connect(clients, "inference", topics, settings.uses)
     partitions = check_topics(clients.admin(), topics)
     if settings.clicks.check_times:
         group, start, format_ = (
@@ -73,7 +76,8 @@ def run(settings: Settings) -> None:
     torch.set_num_threads(settings.inference.threads)
     give_back_large_blocks()
     with Process("inference", settings) as process:
-        _Worker(settings, process).run()
+        permission = Permission(clients, "inference", rights, process.commits)
+        _Worker(settings, process, permission).run()
 
 
 class _Models:
@@ -186,7 +190,7 @@ def _decisions(settings: Settings) -> SessionizerDecisions:
 class _Worker:
     """The partitions that this worker holds, and what others learn of it."""
 
-    def __init__(self, settings: Settings, process: Process) -> None:
+    def __init__(self, settings: Settings, process: Process, permission: Permission) -> None:
         self._settings = settings
         self._process = process
         self._models = _Models(settings, process.metrics)
@@ -208,6 +212,7 @@ class _Worker:
             self._open_tasks,
             process.metrics,
             self._check_readable,
+            permission,
         )
         routes = RecommendRoutes(
             self._versions, self._items_of, settings.inference.k, process.metrics
@@ -322,8 +327,8 @@ class _Worker:
         return next((items for items in found if items is not None), None)
 
     def _not_ready(self) -> str:
-        if not self._loop.has_joined:
-            return "waiting for the group"
+        if reason := self._loop.not_ready():
+            return reason
         return "" if self._versions.served else "no version has been published yet"
 
 

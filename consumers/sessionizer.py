@@ -18,8 +18,10 @@ from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.clicks.start_check import StartCheck
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.permission import Permission
 from ader_stream.stream.kafka.topics import check_topics, grow_topics
 from ader_stream.stream.models.registry import Registry, commands_reader
+from ader_stream.stream.rights import connect
 from ader_stream.stream.sessions.sessionizing import (
     Idling,
     SessionizerTask,
@@ -38,10 +40,11 @@ def run(settings: Settings) -> None:
     AderError
         If Kafka, the topics or the clicks are not as the settings say.
     """
+    settings = settings.of_worker("sessionizer")
     clients, topics = settings.clients, settings.topics
     decoder = ClickDecoder(settings.click_format)
     rules = settings.sessionizer_rules
-    clients.check_reachable()
+    rights = connect(clients, "sessionizer", topics, settings.uses)
     grow_topics(clients.admin(), topics)
     partitions = check_topics(clients.admin(), topics)
     if settings.clicks.check_times:
@@ -67,6 +70,7 @@ def run(settings: Settings) -> None:
             open_tasks,
             metrics,
             decoder.check_readable,
+            Permission(clients, "sessionizer", rights, process.commits),
         )
 
         cycles = CycleCollector()
@@ -77,7 +81,7 @@ def run(settings: Settings) -> None:
             if hints:
                 hints.hear()
 
-        process.not_ready = lambda: "" if loop.has_joined else "waiting for the group"
+        process.not_ready = loop.not_ready
         process.serve()
         loop.run(process.should_stop, after_round)
         forgetting.close()

@@ -23,7 +23,7 @@ from ader_stream.ader.device import chosen_device, describe_device
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.state import State
-from ader_stream.errors import ArtifactError, FencedError
+from ader_stream.errors import ArtifactError, AuthorizationError, FencedError
 from ader_stream.memory import give_back_freed
 from ader_stream.process import Process, run_worker
 from ader_stream.registry.attempt import Watch, attempt_cycle
@@ -37,6 +37,7 @@ from ader_stream.settings import Settings
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.leadership import Leadership
+from ader_stream.stream.kafka.permission import Permission, error_name, is_refused
 from ader_stream.stream.kafka.topics import check_topics, topic_id
 from ader_stream.stream.models.manifest import Manifest
 from ader_stream.stream.models.model_log import ModelPublisher
@@ -44,6 +45,7 @@ from ader_stream.stream.models.model_reader import ModelReader
 from ader_stream.stream.models.pruning import Pruner
 from ader_stream.stream.models.registry import Registry, registry_reader
 from ader_stream.stream.models.trained import TrainedBefore, next_offsets
+from ader_stream.stream.rights import connect
 from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
 
 log = structlog.get_logger(__name__)
@@ -71,25 +73,49 @@ def run(settings: Settings) -> None:
     """
     chosen = overridden(recipe(settings.trainer.recipe), settings.trainer.overrides)
     device = chosen_device(settings.trainer.device)
+    settings = settings.of_worker("trainer")
     clients, topics = settings.clients, settings.topics
-    clients.check_reachable()
+    rights = connect(clients, "trainer", topics, settings.uses)
     check_topics(clients.admin(), topics)
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
     with Process("trainer", settings) as process:
-        process.not_ready = lambda: ""
+        permission = Permission(clients, "trainer", rights, process.commits)
         process.serve()
         while not process.should_stop():
             leadership = Leadership(clients, topics.models, topics.group("trainer"))
-            lead = functools.partial(_lead, settings, chosen, device, process, leadership)
+            process.not_ready = functools.partial(_not_ready, process, leadership)
+            make_leader = functools.partial(
+                _Leader, settings, chosen, device, process, leadership, permission
+            )
+            failure: Exception | None = None
             try:
-                _lead_when_chosen(process, leadership, lead)
-            except KafkaException as exception:
-                reason = exception.args[0].str()
-                log.warning("leaving the group and joining again", reason=reason)
-                time.sleep(REJOIN_SECONDS)
+                _lead_when_chosen(
+                    process, leadership, functools.partial(_lead, make_leader, process)
+                )
+            except (KafkaException, AuthorizationError) as error:
+                failure = error
             finally:
                 leadership.close()
+            if failure:
+                _stand_by(failure, process, permission)
+
+
+def _not_ready(process: Process, leadership: Leadership) -> str:
+    """Say why nothing can be published, or that the group is waited for; empty if all is well."""
+    if not leadership.has_joined and not process.commits.obstacle:
+        return "waiting for the group"
+    return process.commits.not_ready()
+
+
+def _stand_by(failure: Exception, process: Process, permission: Permission) -> None:
+    """Wait until the group may be joined again."""
+    if is_refused(failure):
+        permission.wait_after(failure, process.should_stop)
+        return
+    log.warning("has left the group and joins again", reason=str(failure))
+    process.commits.note_failure(error_name(failure), str(failure))
+    time.sleep(REJOIN_SECONDS)
 
 
 def _lead_when_chosen(process: Process, leadership: Leadership, lead: Callable[[], None]) -> None:
@@ -99,30 +125,30 @@ def _lead_when_chosen(process: Process, leadership: Leadership, lead: Callable[[
     ------
     KafkaException
         If a client has failed: what is begun again needs new ones.
+    AuthorizationError
+        If a right lacks.
     """
     leads = process.metrics[m.LEADER]
+    process.commits.note_due()  # until it has joined, nothing can be published
     try:
         while not process.should_stop():
             leadership.poll(POLL_SECONDS)
             leads.set(leadership.holds)
             if leadership.holds:
                 lead()
+            elif leadership.has_joined:
+                process.commits.note_nothing_due()
     finally:
         leads.set(0)
 
 
-def _lead(
-    settings: Settings,
-    chosen: Recipe,
-    device: torch.device,
-    process: Process,
-    leadership: Leadership,
-) -> None:
+def _lead(make_leader: Callable[[], _Leader], process: Process) -> None:
     """Lead until another trainer does, or until SIGTERM."""
     try:
-        _Leader(settings, chosen, device, process, leadership).lead()
+        make_leader().lead()
     except FencedError as error:
         log.warning("no longer leading", reason=str(error))
+        process.commits.note_failure(error_name(error), str(error))
     except _StopAskedError:
         log.info("stopped in mid-cycle; the next leader trains the block")
 
@@ -137,8 +163,10 @@ class _Leader:
         device: torch.device,
         process: Process,
         leadership: Leadership,
+        permission: Permission,
     ) -> None:
         self._settings = settings
+        self._permission = permission
         self._making = Making(
             METHOD,
             settings.trainer.recipe,
@@ -166,6 +194,7 @@ class _Leader:
             settings.trainer.chunk_size,
             settings.signer,
             settings.trainer.chunk_compression,
+            process.commits,
         )
         self._models = ModelReader(clients, topics, settings.trust)
         self._registry = Registry(settings.trust)
@@ -205,6 +234,8 @@ class _Leader:
     def lead(self) -> None:
         """Train and publish until SIGTERM or until another trainer leads."""
         rule, trainer = self._settings.blocks, self._settings.trainer
+        self._permission.note_granted()
+        self._process.commits.note_nothing_due()
         try:
             self._pruner.delete_orphans(self._remain)
             if not self._registry.newest:
@@ -284,6 +315,8 @@ class _Leader:
 
     def _publish(self, manifest: Manifest, state: State | None) -> None:
         parts = encode_parts(state) if state else {}
+        # What was trained for hours is not sent to where it cannot be written.
+        self._permission.wait_until_granted(self._remain, self._process.should_stop)
         self._shown.show_publishing(manifest["version"])
         publishing = time.perf_counter()
         published = self._publisher.publish(manifest, parts, self._hear_all)

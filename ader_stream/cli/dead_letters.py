@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.errors import InputError
 from ader_stream.settings import Settings
 from ader_stream.stream.dead_letters.letters import (
@@ -71,7 +71,7 @@ def list_letters(
     wanted: LetterFilter, replayed: bool, limit: int | None, as_json: bool, settings: Settings
 ) -> None:
     """Print what was refused, one a line, partition by partition."""
-    settings.clients.check_reachable()
+    connect(settings, "dead-letters list")
     wanted = LetterFilter(**vars(wanted) | {"replayed": replayed})
     for letter in islice(read_letters(settings.clients, settings.topics, wanted), limit):
         click.echo(json.dumps(letter_as_json(letter)) if as_json else _as_line(letter))
@@ -84,7 +84,7 @@ def list_letters(
 def show(place: str, as_json: bool, settings: Settings) -> None:
     """Print one letter whole; PARTITION:OFFSET is how `list` names it."""
     at = Place.parse(place)
-    settings.clients.check_reachable()
+    connect(settings, "dead-letters show")
     letter = letter_as_json(find_letter(settings.clients, settings.topics, at))
     if as_json:
         click.echo(json.dumps(letter))
@@ -114,7 +114,7 @@ def replay(
     """
     letters = read_mended(mended) if mended else None
     clients = settings.clients
-    clients.check_reachable()
+    connect(settings, "dead-letters list" if dry_run else "dead-letters replay")
     replaying = DeadLetterReplay(clients, settings.topics, settings.click_format, letters)
     if dry_run:
         report = replaying.check(wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
@@ -10,7 +11,8 @@ import click
 from ader_stream.cli.options import json_option, kafka_options
 from ader_stream.exits import FAILED
 from ader_stream.settings import Settings
-from ader_stream.stream.diagnosis import Finding, Subject, diagnose
+from ader_stream.stream.diagnosis import Check, Finding, Subject, diagnose
+from ader_stream.stream.rights import WORKERS, look_for_lacks
 
 MARKS = {"ok": "ok     ", "warning": "warning", "waiting": "waiting", "error": "ERROR  "}
 
@@ -19,10 +21,16 @@ WAITING = 3
 
 
 @click.command()
+@click.option(
+    "--as",
+    "worker",
+    type=click.Choice([*WORKERS]),
+    help="Also look whether the user has the rights of this worker.",
+)
 @json_option
 @kafka_options
 @click.pass_context
-def doctor(context: click.Context, as_json: bool, settings: Settings) -> None:
+def doctor(context: click.Context, worker: str | None, as_json: bool, settings: Settings) -> None:
     """Say what would become of your clicks, what is wrong, and how to mend it.
 
     A sample of the clicks goes through the sessionizer's own work; nothing is written. Exit code 0
@@ -38,10 +46,19 @@ def doctor(context: click.Context, as_json: bool, settings: Settings) -> None:
         checks_times=settings.clicks.check_times,
     )
     levels = set()
-    for finding in diagnose(subject):
+    for finding in diagnose(subject, [_rights_of(worker, settings)] if worker else []):
         levels.add(finding.level)
         click.echo(json.dumps(asdict(finding)) if as_json else _as_text(finding))
     context.exit(FAILED if "error" in levels else WAITING if "waiting" in levels else 0)
+
+
+def _rights_of(worker: str, settings: Settings) -> Check[Subject]:
+    def check(subject: Subject) -> Iterator[Finding]:
+        topics, uses = subject.topics, settings.uses
+        for level, text, remedy in look_for_lacks(subject.clients, worker, topics, uses):
+            yield Finding(level, text, remedy)
+
+    return Check("rights", check)
 
 
 def _as_text(finding: Finding) -> str:

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.settings import Settings
 from ader_stream.stream.control import ask
 from ader_stream.stream.forget_report import look_for, report_of
@@ -26,7 +26,7 @@ def forget(key: str, as_json: bool, settings: Settings) -> None:
     What happened up to now is forgotten; who comes back later is somebody new.
     """
     clients, topics = settings.clients, settings.topics
-    clients.check_reachable()
+    connect(settings, "forget")
     partitions = check_topics(clients.admin(), topics)
     request = forget_request(key, read_registry(clients, topics, settings.trust).commands)
     offset = ask(clients, topics, request)

@@ -23,6 +23,7 @@ COMMANDS = {
     "offsets": "Where workers stand in the clicks; how they go on past what is lost.",
     "replay": "Feed a data set into the clicks topic.",
     "reset": "Begin again with the clicks: delete what was made of them.",
+    "rights": "What each worker and command must be allowed on the cluster.",
     "run": "One worker: sessionizer, trainer or inference.",
     "schemas": "Whether what stands in the topics fits to the schemas here.",
     "sessions": "What the sessionizer has closed.",

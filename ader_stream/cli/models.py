@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ader_stream.cli.extras import require
-from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.registry.history import differences, history, roles
 from ader_stream.settings import Settings
@@ -37,7 +37,7 @@ def models() -> None:
 @kafka_options
 def list_(as_json: bool, settings: Settings) -> None:
     """List every version and what it is now; its Recall@20 at the gate, and its parent's."""
-    rows = history(_registry(settings))
+    rows = history(_registry(settings, "list"))
     if as_json:
         click.echo("\n".join(json.dumps(row) for row in rows))
         return
@@ -57,7 +57,7 @@ def list_(as_json: bool, settings: Settings) -> None:
 @kafka_options
 def show(version: int, as_json: bool, settings: Settings) -> None:
     """Print all that is known of a version; with --json, its manifest to the last chunk."""
-    registry = _registry(settings)
+    registry = _registry(settings, "show")
     manifest = _manifest(registry, version)
     signature = _signature(registry, version, settings)
     if as_json:
@@ -84,7 +84,7 @@ def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None
     """
     from ader_stream.registry.load import load_state  # noqa: PLC0415 - loads torch
 
-    registry = _registry(settings)
+    registry = _registry(settings, "verify")
     reader = ModelReader(settings.clients, settings.topics, settings.trust)
     broken = []
     for version in versions or sorted(registry.manifests):
@@ -114,7 +114,7 @@ def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None
 @kafka_options
 def diff(one: int, other: int, as_json: bool, settings: Settings) -> None:
     """Show in what two versions differ."""
-    registry = _registry(settings)
+    registry = _registry(settings, "diff")
     found = differences(_manifest(registry, one), _manifest(registry, other))
     if as_json:
         click.echo(json.dumps({name: [ours, theirs] for name, ours, theirs in found}))
@@ -135,7 +135,7 @@ def diff(one: int, other: int, as_json: bool, settings: Settings) -> None:
 @kafka_options
 def pin(version: int, canary: float | None, settings: Settings) -> None:
     """Serve a version, whatever is published after it; training goes on."""
-    _accepted(_registry(settings), version)
+    _accepted(_registry(settings, "pin"), version)
     _ask(settings, Command("pin", version, share=canary))
 
 
@@ -143,6 +143,7 @@ def pin(version: int, canary: float | None, settings: Settings) -> None:
 @kafka_options
 def unpin(settings: Settings) -> None:
     """Serve the newest version again."""
+    _registry(settings, "unpin")
     _ask(settings, Command("unpin"))
 
 
@@ -150,7 +151,7 @@ def unpin(settings: Settings) -> None:
 @kafka_options
 def promote(settings: Settings) -> None:
     """End a canary: its version, and what comes after it, serves everyone."""
-    candidate = _registry(settings).standing.candidate
+    candidate = _registry(settings, "promote").standing.candidate
     if candidate is None:
         raise InputError("there is no canary to promote; `models pin V --canary SHARE` begins one")
     _ask(settings, Command("promote", candidate))
@@ -161,7 +162,7 @@ def promote(settings: Settings) -> None:
 @kafka_options
 def rollback(version: int, settings: Settings) -> None:
     """Serve a version and train from it: those after it count no more; reading goes on."""
-    registry = _registry(settings)
+    registry = _registry(settings, "rollback")
     _accepted(registry, version)
     _ask(settings, Command("rollback", version, newest=max(registry.manifests)))
 
@@ -179,7 +180,7 @@ def prune(keep: int, settings: Settings) -> None:
 
     What serves stays, pinned or not, and the newest one, and what a rollback needs.
     """
-    doomed = prunable(_registry(settings), keep)
+    doomed = prunable(_registry(settings, "prune"), keep)
     if not doomed:
         click.echo("nothing to delete")
         return
@@ -200,7 +201,7 @@ def export(version: int, folder: Path, without_onnx: bool, settings: Settings) -
         require("onnx", "onnxscript")  # before anything is read
     from ader_stream.registry.folder import export_version  # noqa: PLC0415 - loads torch
 
-    manifest = _manifest(_registry(settings), version)
+    manifest = _manifest(_registry(settings, "export"), version)
     reader = ModelReader(settings.clients, settings.topics, settings.trust)
     export_version(reader, manifest, folder, settings.signer, with_onnx=not without_onnx)
     click.echo(f"version {version} is in {folder}")
@@ -214,7 +215,7 @@ def import_(folder: Path, settings: Settings) -> None:
     from ader_stream.registry.folder import import_version, read_folder  # noqa: PLC0415 - loads torch
 
     manifest, parts = read_folder(folder, settings.trust)
-    if _registry(settings).manifests:
+    if _registry(settings, "import").manifests:
         raise InputError(
             f"{settings.topics.models} has versions already; import into a new kafka.prefix"
         )
@@ -225,8 +226,8 @@ def import_(folder: Path, settings: Settings) -> None:
     click.echo(f"version 1 is published, digest {published['digest'][:12]}")
 
 
-def _registry(settings: Settings) -> Registry:
-    settings.clients.check_reachable()
+def _registry(settings: Settings, command: str) -> Registry:
+    connect(settings, f"models {command}")
     check_topics(settings.clients.admin(), settings.topics)
     return read_registry(settings.clients, settings.topics, settings.trust)
 
@@ -260,7 +261,7 @@ def _accepted(registry: Registry, version: int) -> None:
 
 def _ask(settings: Settings, command: Command) -> None:
     ask(settings.clients, settings.topics, command)
-    standing = _registry(settings).standing
+    standing = read_registry(settings.clients, settings.topics, settings.trust).standing
     canary = f", canary {standing.candidate} for {standing.share:.0%}" if standing.candidate else ""
     click.echo(f"serving {standing.served}{canary}, training from {standing.parent}")
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ader_stream.settings import Settings, load_settings
+from ader_stream.stream import rights
 from ader_stream.stream.kafka.clients import client_errors
 
 Command = Callable[..., Any]
@@ -36,6 +37,11 @@ def kafka_options(command: Command) -> Command:
             return command(settings=settings, **arguments)
 
     return with_settings
+
+
+def connect(settings: Settings, command: str) -> None:
+    """Return once a broker answers, and if the user has the rights of a command."""
+    rights.connect(settings.clients, command, settings.topics, settings.uses)
 
 
 def settings_with(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.datasets import Extent, TableFormat, open_dataset, read_through
 from ader_stream.errors import SettingsError
 from ader_stream.plausible_times import EARLIEST_MS, describe_time
@@ -62,7 +62,7 @@ def replay(
     table = TableFormat(**named, any_time=any_time)
     clicks = open_dataset(dataset, settings.block_rule, settings.sessions.gap, table)
     extent = read_through(clicks, blocks)  # what cannot be read is told before a click is sent
-    settings.clients.check_reachable()
+    connect(settings, "replay --pace block" if pace else "replay")
     _show_extent(extent, as_json=as_json)
     if not any_time:
         _warn_of_early_blocks(extent)

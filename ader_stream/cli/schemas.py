@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.settings import Settings
 from ader_stream.stream.schema_check import SchemaUse, check_schemas
 
@@ -33,7 +33,7 @@ def check(
     context: click.Context, sample: int, every: bool, as_json: bool, settings: Settings
 ) -> None:
     """Say which schemas our topics hold; exit code 1 if one cannot be read here."""
-    settings.clients.check_reachable()
+    connect(settings, "schemas check")
     failed = False
     uses = check_schemas(settings.clients, settings.topics, None if every else sample)
     for use in uses:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.settings import Settings
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.codec import decode, type_of
@@ -26,7 +26,7 @@ def sessions() -> None:
 @kafka_options
 def dump(as_json: bool, settings: Settings) -> None:
     """Print the closed sessions, read committed, one a line."""
-    settings.clients.check_reachable()
+    connect(settings, "sessions dump")
     for block, session in _read(settings):
         click.echo(_as_json(block, session) if as_json else _as_text(block, session))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ader_stream.cli.options import kafka_options
+from ader_stream.cli.options import connect, kafka_options
 from ader_stream.settings import Settings
 from ader_stream.stream.kafka.topics import check_configs, check_topics, create_topics
 
@@ -26,7 +26,7 @@ def topics() -> None:
 def create(partitions: int, settings: Settings) -> None:
     """Create every topic that is missing."""
     clients = settings.clients
-    clients.check_reachable()
+    connect(settings, "topics create")
     created = create_topics(clients.admin(), settings.topics, partitions)
     click.echo("\n".join(f"created {name}" for name in created) or "every topic is there")
 
@@ -36,7 +36,7 @@ def create(partitions: int, settings: Settings) -> None:
 def check(settings: Settings) -> None:
     """Say whether every topic is there with the partitions and the configuration it needs."""
     clients = settings.clients
-    clients.check_reachable()
+    connect(settings, "topics check")
     partitions = check_topics(clients.admin(), settings.topics)
     check_configs(clients.admin(), settings.topics)
     click.echo(f"every topic is there; {settings.topics.clicks} has {partitions} partitions")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.errors import SettingsError
 from ader_stream.settings import Settings
 from ader_stream.stream.kafka.topics import check_topics
@@ -25,7 +25,9 @@ def watermark() -> None:
 @kafka_options
 def show(as_json: bool, settings: Settings) -> None:
     """Print each partition's watermark, open block and next offset, as committed."""
-    for place in event_times(settings.clients, settings.topics, _partitions(settings)):
+    for place in event_times(
+        settings.clients, settings.topics, _partitions(settings, "watermark show")
+    ):
         click.echo(json.dumps(place._asdict()) if as_json else _line(place))
 
 
@@ -50,7 +52,8 @@ def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> 
     """
     watermark = _time(time)
     clients, topics = settings.clients, settings.topics
-    places = [*event_times(clients, topics, _partitions(settings))]
+    command = "watermark reset" if yes else "watermark show"
+    places = [*event_times(clients, topics, _partitions(settings, command))]
     if unknown := {*chosen} - {place.partition for place in places}:
         raise SettingsError(
             f"--partition {min(unknown)}: {topics.clicks} has partitions 0 to {len(places) - 1}"
@@ -71,8 +74,8 @@ def _is_meant(place: EventTime, chosen: tuple[int, ...], watermark: int) -> bool
     return place.watermark is not None and place.watermark > watermark
 
 
-def _partitions(settings: Settings) -> int:
-    settings.clients.check_reachable()
+def _partitions(settings: Settings, command: str) -> int:
+    connect(settings, command)
     return check_topics(settings.clients.admin(), settings.topics)
 
 

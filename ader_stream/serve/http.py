@@ -22,7 +22,10 @@ STOP_SECONDS = 3.0
 
 
 def make_app(
-    metrics: Metrics, not_ready: Callable[[], str], routes: Sequence[BaseRoute] = ()
+    metrics: Metrics,
+    not_ready: Callable[[], str],
+    routes: Sequence[BaseRoute] = (),
+    not_healthy: Callable[[], str] = lambda: "",
 ) -> Starlette:
     """Build the ASGI application of a worker.
 
@@ -32,14 +35,15 @@ def make_app(
         Says why the worker is not ready yet; empty when it is.
     routes
         What the worker answers beside ``/healthz``, ``/readyz`` and ``/metrics``.
+    not_healthy
+        Says why the worker should be started again; empty while it need not be.
     """
 
     async def healthz(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
+        return _answer(not_healthy(), "ok")
 
     async def readyz(_: Request) -> Response:
-        reason = not_ready()
-        return PlainTextResponse(f"{reason or 'ready'}\n", status_code=503 if reason else 200)
+        return _answer(not_ready(), "ready")
 
     async def show_metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -53,6 +57,10 @@ def make_app(
             *routes,
         ]
     )
+
+
+def _answer(reason: str, otherwise: str) -> Response:
+    return PlainTextResponse(f"{reason or otherwise}\n", status_code=503 if reason else 200)
 
 
 class HttpServer:

@@ -337,6 +337,11 @@ class HttpSettings(_Group):
     advertised: str = Field(
         "", description="host:port that others reach it at; empty for host:port."
     )
+    unhealthy_after: Duration = Field(
+        _as_written("5m"),
+        description="`/healthz` fails after nothing could be committed for so long, though "
+        "something was to be.",
+    )
 
 
 class LogSettings(_Group):

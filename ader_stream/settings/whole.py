@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -32,6 +32,7 @@ from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Trust
 from ader_stream.stream.models.signing import Signer, read_signer, read_trusted
+from ader_stream.stream.rights import Uses
 from ader_stream.stream.sessions.rules import PARTITIONS, RULES
 from ader_stream.stream.sessions.sessionizing import SessionizerRules
 from ader_stream.times import duration_text, instant_text, parse_duration, parse_instant
@@ -59,6 +60,14 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+
+    _reader: str = PrivateAttr("reader")
+
+    def of_worker(self, name: str) -> Settings:
+        """Return the same, for a worker: its readers name its own group."""
+        settings = self.model_copy()
+        settings._reader = name  # noqa: SLF001 - its own copy
+        return settings
 
     @classmethod
     def settings_customise_sources(
@@ -118,7 +127,13 @@ class Settings(BaseSettings):
             group_protocol=self.kafka.group_protocol,
             session_timeout=self.kafka.session_timeout,
             transaction_timeout=self.kafka.transaction_timeout,
+            reader_group=self.topics.group(self._reader),
         )
+
+    @property
+    def uses(self) -> Uses:
+        """What is switched on, as far as rights depend on it."""
+        return Uses(self.sessionizer.idle is not None, self.inference.recommendations)
 
     @property
     def trust(self) -> Trust:

@@ -119,6 +119,7 @@ OTHER = {
     "http.host": "127.0.0.1",
     "http.port": "9000",
     "http.advertised": "worker:80",
+    "http.unhealthy_after": "1m",
     "log.format": "json",
     "log.level": "debug",
 }

@@ -26,6 +26,7 @@ from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.producing import is_fatal, produce, recover, retried
+from ader_stream.stream.kafka.rights import Right, named
 from ader_stream.stream.kafka.topics import Topics
 
 BATCH_LETTERS = 500
@@ -96,14 +97,18 @@ class DeadLetterReplay:
         ------
         FencedError
             If another replay has started since.
+        AuthorizationError
+            If the user may not write in the name of a replay.
         AderError
             If a transaction fails; what was sent before stays sent, and is not sent again.
         """
-        producer = self._clients.producer(f"{self._topics.group('dead-letters')}.replay")
+        name = f"{self._topics.group('dead-letters')}.replay"
+        producer = self._clients.producer(name)
         try:
             retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
         except KafkaException as exception:
-            raise _failure(producer, exception) from None
+            right = Right("TransactionalId", name, ("Write",))
+            raise named(exception, right, _failure(producer, exception)) from None
         for batch in _batches(self._sendable(wanted)):
             try:
                 producer.begin_transaction()

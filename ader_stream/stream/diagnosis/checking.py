@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from ader_stream.errors import AderError
+from ader_stream.errors import AderError, AuthorizationError
 from ader_stream.stream.diagnosis.finding import Finding, Level
 
 T = TypeVar("T")
@@ -55,6 +55,9 @@ def run_checks(checks: Iterable[Check[T]], subject: T) -> Iterator[Finding]:
 
 
 def _as_finding(check: Check[T], failure: Exception) -> Finding:
+    if isinstance(failure, AuthorizationError) and check.asks:
+        text = f"{check.name}: not checked, {failure}"
+        return Finding("warning", text, f"to have it checked, allow this user {check.asks}")
     if isinstance(failure, AderError):
         return Finding("error", str(failure))
     if isinstance(failure, KafkaException):

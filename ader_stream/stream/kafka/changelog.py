@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from ader_stream.errors import AderError, NameInUseError, OffsetError, TopicError
 from ader_stream.stream.kafka.clients import READ_AHEAD_KIB, READ_MESSAGES, KafkaClients, close
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.rights import Right, refused
 
 BATCH_SECONDS = 0.02
 """`consume` waits this long for a full batch: restoring a short log must not wait longer."""
@@ -136,13 +137,22 @@ def offset_ranges(
         close(reader)
 
 
-def checked(records: Sequence[Message], passed: Collection[int] = ()) -> Sequence[Record]:
+def checked(
+    records: Sequence[Message], group: str = "", passed: Collection[int] = ()
+) -> Sequence[Record]:
     """Return records; raise for errors that no waiting mends, leave out the others.
 
-    `passed` are codes of errors that the caller deals with.
+    Parameters
+    ----------
+    group
+        Whose member has read them; empty for a reader, who needs no group.
+    passed
+        Codes of errors that the caller deals with.
 
     Raises
     ------
+    AuthorizationError
+        If the topic may not be read, or the group not be joined.
     OffsetError, TopicError
         If an offset or the topic is gone.
     NameInUseError
@@ -154,7 +164,7 @@ def checked(records: Sequence[Message], passed: Collection[int] = ()) -> Sequenc
     for record in failed:
         error = cast("KafkaError", record.error())
         if error.code() not in passed:
-            _raise_if_final(error, record.topic())
+            _raise_if_final(error, record.topic(), group)
     if failed:
         records = [record for record in records if record.error() is None]
     return cast("Sequence[Record]", records)
@@ -168,6 +178,8 @@ def ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int]
             first, end = reader.get_watermark_offsets(where, timeout=REQUEST_TIMEOUT)
         except KafkaException as exception:
             error = exception.args[0]
+            if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise refused(Right("Topic", where.topic, ("Describe",))) from None
             if time.monotonic() - began_at > _PASSES_WITHIN.get(error.code(), 0.0):
                 raise TopicError(
                     f"cannot read {where.topic}/{where.partition}: {error.str()}"
@@ -177,7 +189,7 @@ def ask_offset_range(reader: Consumer, where: TopicPartition) -> tuple[int, int]
             return first, end
 
 
-def _raise_if_final(error: KafkaError, topic: str | None) -> None:
+def _raise_if_final(error: KafkaError, topic: str | None, group: str = "") -> None:
     if error.code() in _DEAD_CLIENT:
         is_name = any(reason in error.str() for reason in _NAME_IN_USE)
         kind = NameInUseError if is_name else AderError
@@ -193,9 +205,9 @@ def _raise_if_final(error: KafkaError, topic: str | None) -> None:
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001
         raise TopicError(f"{topic}: no such topic; `ader-stream topics create` makes it")
     if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-        raise TopicError(f"{topic}: not authorized; allow this user to read it")
-    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-        raise TopicError(f"{error.str()}; allow this user the groups that start with kafka.prefix")
+        raise refused(Right("Topic", topic or "", ("Read",)))
+    if group and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        raise refused(Right("Group", group, ("Read",)))
 
 
 def _records_below(

@@ -47,6 +47,9 @@ class KafkaClients:
         ms after which a silent group member is given up (classic protocol).
     transaction_timeout
         ms after which the broker aborts a transaction left open.
+    reader_group
+        Group that a reader names, for it must name one: it asks who coordinates that group, and
+        never joins. A worker's own, which it may ask for; others read without a right to it, too.
     """
 
     bootstrap_servers: str
@@ -54,6 +57,7 @@ class KafkaClients:
     group_protocol: str = "classic"
     session_timeout: int = 6_000
     transaction_timeout: int = 10_000
+    reader_group: str = "ader.reader"
 
     def group_consumer(self, group: str) -> Consumer:
         """Consumer that is given partitions by its group and starts where it is told to.
@@ -73,15 +77,20 @@ class KafkaClients:
         isolation = "read_committed" if committed else "read_uncommitted"
         return self._consumer(
             {
-                "group.id": "unused",
+                "group.id": self.reader_group,
                 "isolation.level": isolation,
                 "enable.partition.eof": True,
                 "queued.max.messages.kbytes": ahead_kib,
             }
         )
 
-    def producer(self, transactional_id: str | None = None, **properties: object) -> Producer:
-        """Idempotent producer, transactional where an id is given."""
+    def producer(
+        self,
+        transactional_id: str | None = None,
+        logger: logging.Logger | None = None,
+        **properties: object,
+    ) -> Producer:
+        """Idempotent producer, transactional where an id is given; `logger` takes its log."""
         transactional = transactional_id and {
             "transactional.id": transactional_id,
             "transaction.timeout.ms": self.transaction_timeout,
@@ -94,6 +103,7 @@ class KafkaClients:
             | (transactional or {})
             | {name.replace("_", "."): value for name, value in properties.items()}
             | dict(self.properties),
+            **({"logger": logger} if logger else {}),
         )
 
     def admin(self) -> AdminClient:

@@ -11,7 +11,7 @@ their own (`Takeovers`), paused until then: those that are held already do not w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from operator import methodcaller
@@ -28,17 +28,20 @@ from confluent_kafka import (
 )
 
 from ader_stream import metrics as m
-from ader_stream.errors import FencedError, NameInUseError, NotYetError
+from ader_stream.errors import AuthorizationError, FencedError, NameInUseError, NotYetError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
+from ader_stream.stream.kafka.commit_health import CommitHealth
 from ader_stream.stream.kafka.commit_pace import CommitPace
 from ader_stream.stream.kafka.groups import extents
 from ader_stream.stream.kafka.identity import TopicIdentity
 from ader_stream.stream.kafka.membership import NameClaim, subscribe
 from ader_stream.stream.kafka.partition_task import Held, PartitionTask
+from ader_stream.stream.kafka.permission import Permission, error_name, is_refused
 from ader_stream.stream.kafka.producing import back_off, recover, settle
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.rights import is_refusal
 from ader_stream.stream.kafka.takeovers import Takeovers
 from ader_stream.stream.kafka.taking import KeptProducer, OpenTasks, Taking
 from ader_stream.stream.kafka.topics import partition_counts
@@ -101,6 +104,8 @@ class ExactlyOnceLoop:
     check_readable
         Raises `NotYetError` where a record needs what does not answer; the records from there on
         come again.
+    permission
+        The worker's rights, and the health of its commits; without it, none are looked at.
     """
 
     def __init__(
@@ -110,6 +115,7 @@ class ExactlyOnceLoop:
         open_tasks: OpenTasks,
         metrics: Metrics,
         check_readable: Callable[[list[Record]], None],
+        permission: Permission | None = None,
     ) -> None:
         self._clients = clients
         self._config = config
@@ -132,6 +138,9 @@ class ExactlyOnceLoop:
         self._takeovers = Takeovers(self._taking)
         self._is_leaving = False
         self._name = NameClaim()
+        self._permission = permission or Permission(clients, config.group, (), CommitHealth())
+        self._commits = self._permission.commits
+        self._has_begun = False
         self.has_joined = False
 
     @property
@@ -149,6 +158,12 @@ class ExactlyOnceLoop:
         """How many partitions were given to this process that it does not hold yet."""
         return len(self._takeovers)
 
+    def not_ready(self) -> str:
+        """Say why the last commit did not happen, or what is waited for before; else empty."""
+        if self._commits.obstacle or self._has_begun:
+            return self._commits.not_ready()
+        return "restoring partitions" if self.has_joined else "waiting for the group"
+
     def run(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
         """Read, process and commit until `should_stop`, then commit and leave the group.
 
@@ -156,10 +171,13 @@ class ExactlyOnceLoop:
         membership, not the process: the group alone says who owns a partition, so a worker that
         was away for too long must ask again instead of taking its old partitions back. So does a
         request that failed while partitions were taken: brokers come back. So does a group that
-        has this worker's name for another one, as far as `NameClaim` goes.
+        has this worker's name for another one, as far as `NameClaim` goes. So does a right that is
+        taken away: the worker waits for it outside of the group.
 
         Raises
         ------
+        AuthorizationError
+            If a right lacks that the worker has not had before.
         NameInUseError
             If another worker has this one's ``group.instance.id``.
         OffsetError
@@ -173,16 +191,28 @@ class ExactlyOnceLoop:
             self._waiting = WaitingPartitions(self._consumer, self._config.topic)
             self._takeovers = Takeovers(self._taking)
             self._is_leaving = False
+            failure: Exception | None = None
+            self._commits.note_due()  # until it has joined, nothing can be committed
             try:
                 self._run_as_member(should_stop, on_round)
-            except NameInUseError as error:
-                self._name.note_refusal(error)
-                time.sleep(REJOIN_SECONDS)
-            except (FencedError, KafkaException) as error:
-                log.warning("leaving the group and joining anew", reason=str(error))
-                time.sleep(REJOIN_SECONDS)
+            except (NameInUseError, FencedError, AuthorizationError, KafkaException) as error:
+                failure = error
             finally:
                 self._leave()
+            if failure:
+                self._stand_by(failure, should_stop)
+
+    def _stand_by(self, failure: Exception, should_stop: Callable[[], bool]) -> None:
+        """Wait until the group may be joined again; raises what no waiting helps against."""
+        if isinstance(failure, NameInUseError):
+            self._name.note_refusal(failure)
+        elif is_refused(failure):
+            self._permission.wait_after(failure, should_stop)
+            return
+        else:
+            log.warning("has left the group and joins again", reason=str(failure))
+            self._commits.note_failure(error_name(failure), str(failure))
+        time.sleep(REJOIN_SECONDS)
 
     def _run_as_member(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
         subscribe(
@@ -198,7 +228,7 @@ class ExactlyOnceLoop:
             for partition in self._waiting.due():
                 self._waiting.resume(partition, self._held[partition].next_offset)
             messages = self._consumer.consume(READ_MESSAGES, _poll_seconds(pace))
-            records = checked(messages, passed=OUT_OF_RANGE)
+            records = checked(messages, self._config.group, passed=OUT_OF_RANGE)
             self._process(records)
             if len(records) < len(messages):
                 self._note_ends(messages)
@@ -219,6 +249,7 @@ class ExactlyOnceLoop:
         self._held.clear()  # nothing left to commit: leaving must not try again
         self._is_leaving = True
         close(self._consumer)  # gives up what it has, by the callbacks
+        self.has_joined = self._has_begun = False
 
     def _hold_taken(self) -> None:
         """Begin to read partitions that have been taken."""
@@ -230,6 +261,9 @@ class ExactlyOnceLoop:
             self._consumer.resume([where])
             self._consumer.seek(where)
             taken.append(partition)
+        if self.has_joined and not self._takeovers and not self._has_begun:
+            self._has_begun = True
+            self._permission.note_granted()
         if taken and not self._takeovers:
             log.info("partitions taken", topic=self._config.topic, partitions=self.partitions)
 
@@ -308,7 +342,10 @@ class ExactlyOnceLoop:
         """Commit what the partitions have done; restore those whose transaction failed."""
         failed = self._commit(self.partitions)
         for partition, exception in failed.items():
-            held = self._held[partition]
+            held, error = self._held[partition], exception.args[0]
+            if is_refusal(error):
+                raise exception
+            self._commits.note_failure(error.name(), f"partition {partition}: {error.str()}")
             self._time.note_failure(partition, time.monotonic() - held.opened_at)
             abort_failed(self._config.topic, partition, held, exception)
         if failed:
@@ -324,10 +361,27 @@ class ExactlyOnceLoop:
         kept = KeptProducer(held.producer, held.transaction_ms)
         self._takeovers.begin_again(partition, kept, held.aborts)
 
-    def _commit(self, partitions: Iterable[int]) -> dict[int, KafkaException]:
+    def _commit(self, partitions: Collection[int]) -> dict[int, KafkaException]:
         """Commit what partitions have done; return why those failed that did."""
         group, ask = self._consumer.consumer_group_metadata, self._identity.ask
-        return commit_side_by_side(self._config.topic, self._held, partitions, group, ask)
+        is_due = any(self._held[partition].has_work() for partition in partitions)
+        if is_due:
+            self._commits.note_due()
+        failed = commit_side_by_side(self._config.topic, self._held, partitions, group, ask)
+        if not failed:
+            self._note_committed(is_due=is_due)
+        return failed
+
+    def _note_committed(self, *, is_due: bool) -> None:
+        """Note that nothing is left to commit, unless a partition recovers from a failure."""
+        is_restoring = bool(self._takeovers) or not self._has_begun
+        is_recovering = is_restoring or any(held.is_recovering() for held in self._held.values())
+        if self._commits.obstacle and is_recovering:
+            return
+        if is_due:
+            self._commits.note_commit()
+        elif not is_restoring:
+            self._commits.note_nothing_due()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True

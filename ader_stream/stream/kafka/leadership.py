@@ -18,12 +18,14 @@ class Leadership:
 
     def __init__(self, clients: KafkaClients, topic: str, group: str) -> None:
         self.holds = False
+        self.has_joined = False
+        self._group = group
         self._consumer = clients.group_consumer(group)
         subscribe(self._consumer, topic, on_assign=self._on_assign, on_revoke=self._on_revoke)
 
     def poll(self, timeout: float = 0.0) -> None:
         """Stay a member, and learn of changes."""
-        for _ in checked(self._consumer.consume(1, timeout)):
+        for _ in checked(self._consumer.consume(1, timeout), self._group):
             pass  # paused: the partition is held for leadership, not for its records
 
     def require(self) -> None:
@@ -43,6 +45,7 @@ class Leadership:
         close(self._consumer)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.has_joined = True
         held = [TopicPartition(given.topic, given.partition, OFFSET_END) for given in partitions]
         consumer.incremental_assign(held)
         if held:

@@ -81,6 +81,10 @@ class Held:
         ahead = self.next_offset - self.committed_offset
         return ahead > 0 or (ahead == 0 and self.task.is_dirty())
 
+    def is_recovering(self) -> bool:
+        """Whether what could not be committed is still to be done again."""
+        return self.aborts > 0 and not self.is_at_end
+
     def note_commit(self) -> None:
         """The transaction of all up to `next_offset` is committed."""
         self.committed_offset = self.next_offset

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -19,6 +20,7 @@ from confluent_kafka.admin import (
 
 from ader_stream.errors import TopicError
 from ader_stream.stream.kafka.clients import MAX_RECORD_BYTES
+from ader_stream.stream.kafka.rights import CLUSTER, Right, named
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +145,8 @@ def create_topics(admin: AdminClient, topics: Topics, partitions: int) -> list[s
             future.result(ADMIN_TIMEOUT)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise TopicError(f"cannot create topic {name}: {error.args[0].str()}") from None
+                reason = TopicError(f"cannot create topic {name}: {error.args[0].str()}")
+                raise named(error, Right("Topic", name, ("Create",)), reason) from None
     names = [topic.topic for topic in missing]
     _wait_until_seen(admin, names)
     return names
@@ -196,7 +199,8 @@ def grow_topics(admin: AdminClient, topics: Topics) -> None:
             future.result(ADMIN_TIMEOUT)
         except KafkaException as error:  # INVALID_PARTITIONS: another worker was faster
             if error.args[0].code() != KafkaError.INVALID_PARTITIONS:
-                raise TopicError(f"cannot grow topic {name}: {error.args[0].str()}") from None
+                reason = TopicError(f"cannot grow topic {name}: {error.args[0].str()}")
+                raise named(error, Right("Topic", name, ("Alter",)), reason) from None
     _wait_until(
         lambda: [name for name, count in wanted.items() if partition_counts(admin)[name] < count]
     )
@@ -224,7 +228,8 @@ def describe_topic(admin: AdminClient, topic: str) -> TopicFacts:
         described = future.result(ADMIN_TIMEOUT)
         return TopicFacts(str(described.topic_id), len(described.partitions))
     except KafkaException as error:
-        raise TopicError(f"cannot describe {topic}: {error.args[0].str()}") from None
+        reason = TopicError(f"cannot describe {topic}: {error.args[0].str()}")
+        raise named(error, Right("Topic", topic, ("Describe",)), reason) from None
 
 
 def topic_id(admin: AdminClient, topic: str) -> str:
@@ -244,15 +249,39 @@ def check_configs(admin: AdminClient, topics: Topics) -> None:
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in needed]
     wrong = []
     for resource, future in admin.describe_configs(resources).items():
-        found = future.result(ADMIN_TIMEOUT)
+        found = read_config(resource, future)
         for name, value in needed[resource.name].items():
-            if name in _PRECISELY and not _is_enough(name, found[name].value, value):
-                wrong.append(f"{resource.name}: {name}={found[name].value} (expected {value})")
+            if name in _PRECISELY and not _is_enough(name, found[name], value):
+                wrong.append(f"{resource.name}: {name}={found[name]} (expected {value})")
     if wrong:
         raise TopicError(
             f"topics not configured as needed: {', '.join(wrong)}; change them with kafka-configs "
             "--alter, or delete topics that are empty and run `ader-stream topics create`"
         )
+
+
+def read_config(resource: ConfigResource, future: Future[Any]) -> dict[str, str]:
+    """Return the properties of a topic or broker, once they are answered.
+
+    Raises
+    ------
+    AuthorizationError
+        If the user may not read them.
+    TopicError
+        If the broker refuses for another reason.
+    """
+    try:
+        entries = future.result(ADMIN_TIMEOUT)
+    except KafkaException as error:
+        reason = TopicError(f"cannot read the properties of {resource}: {error.args[0].str()}")
+        raise named(error, _right_to_read(resource), reason) from None
+    return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+
+
+def _right_to_read(resource: ConfigResource) -> Right:
+    if resource.restype == ResourceType.TOPIC:
+        return Right("Topic", resource.name, ("DescribeConfigs",))
+    return Right("Cluster", CLUSTER, ("DescribeConfigs",))
 
 
 _PRECISELY = ("cleanup.policy", "retention.ms", "max.message.bytes")

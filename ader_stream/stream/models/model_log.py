@@ -21,8 +21,10 @@ from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import CHUNK_TYPE, TYPE_HEADER
+from ader_stream.stream.kafka.commit_health import CommitHealth
 from ader_stream.stream.kafka.producing import produce, recover, retried, settle
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.rights import Right, is_refusal, named
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import (
     FORMAT,
@@ -90,6 +92,8 @@ class ModelPublisher:
         Signs each manifest; None leaves them unsigned.
     compression
         Of chunks, by librdkafka's names.
+    commits
+        Learns what becomes of each transaction.
     """
 
     def __init__(
@@ -99,10 +103,12 @@ class ModelPublisher:
         chunk_size: int,
         signer: Signer | None = None,
         compression: str = "none",
+        commits: CommitHealth | None = None,
     ) -> None:
         self._topics = topics
         self._chunk_size = chunk_size
         self._signer = signer
+        self._commits = commits or CommitHealth(COMMIT_SECONDS)
         self._sent: dict[str, _Sent] = {}
         self._at_once = CHUNKS_A_TRANSACTION
         self._producer: Producer = clients.producer(
@@ -115,7 +121,9 @@ class ModelPublisher:
             retried(lambda: self._producer.init_transactions(REQUEST_TIMEOUT))
         except KafkaException as exception:
             self.close()
-            raise FencedError(f"publisher: {exception.args[0].str()}") from None
+            right = Right("TransactionalId", topics.group("trainer"), ("Write",))
+            reason = FencedError(f"publisher: {exception.args[0].str()}")
+            raise named(exception, right, reason) from None
 
     def close(self) -> None:
         """Give the producer up: nothing of it is on its way on return."""
@@ -257,6 +265,7 @@ class ModelPublisher:
 
     def _transact(self, produce_records: Callable[[], T]) -> T:
         """Commit a transaction; after an abort do it again: a version takes long to train."""
+        self._commits.note_due()
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._producer.begin_transaction()
@@ -266,8 +275,12 @@ class ModelPublisher:
             except KafkaException as exception:
                 error = exception.args[0]
                 log.warning("publishing failed", attempt=attempt, error=error.str())
+                self._commits.note_failure(error.name(), error.str())
                 self._at_once = max(1, self._at_once // 2)
-                if not recover(self._producer, error):
+                is_usable = recover(self._producer, error)
+                if is_refusal(error):
+                    raise
+                if not is_usable:
                     raise FencedError(f"publishing: {error.str()}") from None
             except Exception as reason:
                 # No reader has to wait for a transaction that stays open.
@@ -275,6 +288,7 @@ class ModelPublisher:
                     raise FencedError(f"publishing was interrupted: {reason}") from reason
                 raise
             else:
+                self._commits.note_commit()
                 return result
         raise TopicError(
             f"publishing to {self._topics.models} and {self._topics.model_chunks} failed "

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from ader_stream.stream.kafka.changelog import offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.rights import Right, named
 from ader_stream.stream.kafka.topics import ADMIN_TIMEOUT, Topics, topic_id
 from ader_stream.stream.models.manifest import Manifest
 from ader_stream.stream.models.model_log import ModelPublisher, chunk_keys
@@ -192,8 +193,14 @@ def trim_sessions(clients: KafkaClients, topics: Topics, registry: Registry) -> 
         try:
             future.result(ADMIN_TIMEOUT)
         except (KafkaException, TimeoutError) as error:  # tried again with the next prune
-            log.warning("trim failed", partition=place.partition, error=str(error))
+            log.warning("trim failed", partition=place.partition, error=_reason(error, topics))
     return needed
+
+
+def _reason(error: Exception, topics: Topics) -> str:
+    if isinstance(error, KafkaException):
+        error = named(error, Right("Topic", topics.sessions, ("Delete",)), error)
+    return str(error)
 
 
 def needed_offsets(registry: Registry, topic_id: str) -> dict[int, int]:

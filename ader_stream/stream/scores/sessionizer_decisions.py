@@ -15,13 +15,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from ader_stream.errors import DecodeError, NotYetError
 from ader_stream.stream.kafka.changelog import checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
 from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.rights import Right, refused
 from ader_stream.stream.kafka.tail import TailReader
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.clock_bound import ClockBound
@@ -238,12 +244,21 @@ class SessionizerDecisions:
 
 
 def place_of_sessionizer(clients: KafkaClients, topics: Topics) -> Callable[[int], int]:
-    """Return what says up to which offset the sessionizer has committed a partition."""
-    consumer = clients.group_consumer(topics.group("sessionizer"))  # it asks, and never joins
+    """Return what says up to which offset the sessionizer has committed a partition.
+
+    It asks from outside the group: the right to describe it is enough.
+    """
+    admin, group = clients.admin(), topics.group("sessionizer")
 
     def committed(partition: int) -> int:
-        where = TopicPartition(topics.clicks, partition)
-        [place] = consumer.committed([where], timeout=REQUEST_SECONDS)
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topics.clicks, partition)])
+        requests = admin.list_consumer_group_offsets([asked], request_timeout=REQUEST_SECONDS)
+        try:
+            [place] = requests[group].result().topic_partitions
+        except KafkaException as exception:
+            if exception.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                raise refused(Right("Group", group, ("Describe",))) from None
+            raise
         if place.error:
             raise KafkaException(place.error)
         return int(place.offset)

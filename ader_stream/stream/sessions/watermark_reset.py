@@ -17,6 +17,7 @@ from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.kafka.producing import Transaction, recover, retried
+from ader_stream.stream.kafka.rights import Right, named
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.outputs import WatermarkReset
 from ader_stream.stream.sessions.partition_state import PARTITION_KEY
@@ -65,7 +66,8 @@ def reset_watermark(
     TopicError
         If the transaction fails, for one because a worker has taken the partition meanwhile.
     """
-    producer = clients.producer(f"{topics.group('sessionizer')}.{partition}")
+    owner = f"{topics.group('sessionizer')}.{partition}"
+    producer = clients.producer(owner)
     try:
         retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
         state = _state(clients, topics, partition)
@@ -86,10 +88,12 @@ def reset_watermark(
         retried(lambda: producer.commit_transaction(REQUEST_TIMEOUT))
     except KafkaException as exception:
         recover(producer, exception.args[0])
-        raise TopicError(
+        reason = TopicError(
             f"{topics.sessionizer_state}/{partition}: the reset was not committed "
             f"({exception.args[0].str()}); run it again"
-        ) from None
+        )
+        right = Right("TransactionalId", owner, ("Write",))
+        raise named(exception, right, reason) from None
     return EventTime(partition, watermark, reset.open_block, reset.next_offset)
 
 

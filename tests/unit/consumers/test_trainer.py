@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from ader_stream.errors import FencedError
 from ader_stream.metrics import LEADER, Metrics
 from ader_stream.settings import load_settings
-from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.commit_health import CommitHealth
 from consumers import trainer
 
 FENCED = KafkaError(KafkaError._FENCED, "fenced by another", fatal=True)
@@ -26,6 +26,7 @@ class Trainer:
         self.polls, self.leaderships = polls, leaderships
         self.memberships = self.left = 0
         self.metrics = Metrics(CollectorRegistry())
+        self.commits = CommitHealth()
         self.leader: list[float] = []
 
     @contextmanager
@@ -40,7 +41,7 @@ class Trainer:
 
     def join(self, *_: object) -> SimpleNamespace:
         self.memberships += 1
-        return SimpleNamespace(poll=self.poll, holds=True, close=self.close)
+        return SimpleNamespace(poll=self.poll, holds=True, has_joined=True, close=self.close)
 
     def poll(self, timeout: float) -> None:
         if self.polls:
@@ -60,7 +61,7 @@ def run(monkeypatch: pytest.MonkeyPatch, process: Trainer) -> None:
     monkeypatch.setattr(trainer, "Leadership", process.join)
     monkeypatch.setattr(trainer, "_Leader", lambda *_: process)
     monkeypatch.setattr(trainer, "check_topics", lambda *_: 1)
-    monkeypatch.setattr(KafkaClients, "check_reachable", lambda _: None)
+    monkeypatch.setattr(trainer, "connect", lambda *_: [])
     trainer.run(load_settings())
 
 

@@ -1,0 +1,305 @@
+"""Rights on a cluster, in Kafka's own words: what they are, who lacks them, how to grant them."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from ader_stream.errors import AuthorizationError
+from ader_stream.stream.kafka.clients import KafkaClients
+
+Resource = Literal["Topic", "Group", "TransactionalId", "Cluster"]
+
+CLUSTER = "kafka-cluster"
+"""Kafka's name of the one resource of the type Cluster."""
+
+READ_CONFIGS = "DescribeConfigs"
+
+ASK_SECONDS = 10.0
+"""How long one question about rights may take."""
+
+PAUSE_SECONDS = 0.2
+
+REFUSALS: Mapping[int, Resource] = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "Group",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "TransactionalId",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "Cluster",
+}
+"""Code of an error → what the right that lacks is about."""
+
+_PASSING = frozenset(
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._TRANSPORT,  # noqa: SLF001
+    }
+)
+"""What a broker says that has just begun, or a group whose coordinator is being chosen."""
+
+_OPTIONS = {"Topic": "topic", "Group": "group", "TransactionalId": "transactional-id"}
+
+
+@dataclass(frozen=True)
+class Right:
+    """Operations on a resource that somebody needs.
+
+    Parameters
+    ----------
+    resource, name, operations
+        As ``kafka-acls`` calls them; the name is a prefix where there are `instances`.
+    why
+        What it is needed for.
+    instances
+        Names that begin with `name`, of resources that are used.
+    when
+        Under which circumstance it is needed; empty for always.
+    """
+
+    resource: Resource
+    name: str
+    operations: tuple[str, ...]
+    why: str = ""
+    instances: tuple[str, ...] = ()
+    when: str = ""
+
+    @property
+    def pattern(self) -> str:
+        """``literal`` or ``prefixed``."""
+        return "prefixed" if self.instances else "literal"
+
+    def __str__(self) -> str:
+        """Say it as an error does.
+
+        >>> str(Right("Topic", "ader.sessions", ("Read", "Write")))
+        'Read and Write on Topic ader.sessions'
+        """
+        end = "*" if self.instances else ""
+        return f"{' and '.join(self.operations)} on {self.resource} {self.name}{end}"
+
+    def grant(self, bootstrap_servers: str, principal: str) -> str:
+        """Return the command that grants it.
+
+        >>> Right("Group", "ader.trainer", ("Read",)).grant("kafka:9092", "User:ader")
+        'kafka-acls --bootstrap-server kafka:9092 --add --allow-principal User:ader \
+--operation Read --group ader.trainer'
+        """
+        option = _OPTIONS.get(self.resource)
+        where = [f"--{option}", self.name] if option else ["--cluster"]
+        command = ["kafka-acls", "--bootstrap-server", bootstrap_servers, "--add"]
+        command += ["--allow-principal", principal]
+        command += [word for name in self.operations for word in ("--operation", name)]
+        command += where + (["--resource-pattern-type", "prefixed"] if self.instances else [])
+        return shlex.join(command)
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What a user lacks of a right.
+
+    Parameters
+    ----------
+    right
+        Which right.
+    operations
+        Those of its operations that are refused.
+    names
+        The resources on which they are.
+    """
+
+    right: Right
+    operations: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Name operations and resources."""
+        names = f" ({', '.join(self.names)})" if self.right.instances else ""
+        return f"{self.needed}{names}"
+
+    @property
+    def needed(self) -> Right:
+        """The right, as far as it lacks."""
+        right = self.right
+        return Right(right.resource, right.name, self.operations, right.why, right.instances)
+
+
+def principal_of(properties: Mapping[str, str]) -> str:
+    """Return whom the cluster takes a client for, as far as its properties say.
+
+    >>> principal_of({"sasl.username": "ader"}), principal_of({"security.protocol": "ssl"})
+    ('User:ader', "User:SUBJECT OF THE CLIENT'S CERTIFICATE")
+    """
+    if user := properties.get("sasl.username"):
+        return f"User:{user}"
+    is_tls = properties.get("security.protocol", "").upper() == "SSL"
+    return "User:SUBJECT OF THE CLIENT'S CERTIFICATE" if is_tls else "User:ANONYMOUS"
+
+
+def refused(right: Right | str, said: str = "") -> AuthorizationError:
+    """Return the error of a request that needed a right, and was refused with some words."""
+    words = f" ({said})" if said else ""
+    return AuthorizationError(
+        f"not authorized: this user lacks {right}{words}; `ader-stream rights --kafka-acls` prints "
+        "the commands that grant what each worker and command needs"
+    )
+
+
+def named(exception: KafkaException, right: Right, otherwise: Exception) -> Exception:
+    """Return the error of a failed request: of the right if that lacks, else `otherwise`."""
+    error = exception.args[0]
+    if not is_refusal(error):
+        return otherwise
+    is_right = REFUSALS[error.code()] == right.resource
+    return refused(right if is_right else "a right", error.str())
+
+
+def is_refusal(error: KafkaError) -> bool:
+    """Whether a request was refused because its user may not make it."""
+    return error.code() in REFUSALS
+
+
+def find_lacks(admin: AdminClient, rights: Sequence[Right]) -> list[Lack]:
+    """Return what the client's user lacks of rights on topics, groups and the cluster.
+
+    The broker is asked what this user may do. What it does not say is not lacking: a topic that is
+    not there, a group whose coordinator does not answer, a broker that is too old to say. Of the
+    cluster only its properties are asked for, of transactional ids nothing: no broker says it.
+    """
+    asked = {
+        "Topic": _topic_operations,
+        "Group": _group_operations,
+        "Cluster": _cluster_operations,
+    }
+    lacks: list[Lack] = []
+    for resource, ask in asked.items():
+        wanted = [right for right in rights if right.resource == resource and not right.when]
+        names = {name for right in wanted for name in _names(right)}
+        allowed = ask(admin, sorted(names)) if names else {}
+        lacks += [lack for right in wanted if (lack := _lack_of(right, allowed))]
+    return sorted(lacks, key=lambda lack: rights.index(lack.right))
+
+
+def require_rights(clients: KafkaClients, rights: Sequence[Right], role: str) -> None:
+    """Return if the user has the rights of a worker or command.
+
+    Raises
+    ------
+    AuthorizationError
+        Naming each right that lacks.
+    """
+    lacks = find_lacks(clients.admin(), rights)
+    if lacks:
+        raise AuthorizationError(describe_lacks(lacks, clients, role))
+
+
+def describe_lacks(lacks: Sequence[Lack], clients: KafkaClients, role: str) -> str:
+    """Say who lacks what for a role, and how to grant it."""
+    who = principal_of(clients.properties)
+    grants = [lack.needed.grant(clients.bootstrap_servers, who) for lack in lacks]
+    how = f"`ader-stream rights --as {shlex.quote(role)} --kafka-acls` prints what grants them"
+    return (
+        f"not authorized: {role} needs {', '.join(map(str, lacks))}, which {who} lacks; "
+        f"{f'grant it with `{grants[0]}`' if len(grants) == 1 else how}"
+    )
+
+
+def _names(right: Right) -> tuple[str, ...]:
+    return right.instances or (right.name,)
+
+
+def _lack_of(right: Right, allowed: Mapping[str, frozenset[str]]) -> Lack | None:
+    missing = {
+        name: [operation for operation in right.operations if operation not in allowed[name]]
+        for name in _names(right)
+        if name in allowed
+    }
+    names = tuple(name for name, operations in missing.items() if operations)
+    operations = {operation for name in names for operation in missing[name]}
+    ordered = tuple(operation for operation in right.operations if operation in operations)
+    return Lack(right, ordered, names) if names else None
+
+
+def _topic_operations(admin: AdminClient, names: Sequence[str]) -> dict[str, frozenset[str]]:
+    topics = TopicCollection([*names])
+    return _answered(
+        lambda: admin.describe_topics(topics, include_authorized_operations=True).items()
+    )
+
+
+def _group_operations(admin: AdminClient, names: Sequence[str]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for name in names:
+        found |= _answered(
+            lambda n=name: admin.describe_consumer_groups(  # type: ignore[misc]
+                [n], include_authorized_operations=True
+            ).items()
+        )
+    return found
+
+
+def _cluster_operations(admin: AdminClient, names: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Ask for what is to be read: who may do no more with the cluster is not told so."""
+    broker = next(iter(admin.list_topics(timeout=ASK_SECONDS).brokers))
+    resource = ConfigResource(ResourceType.BROKER, str(broker))
+    [future] = admin.describe_configs([resource]).values()
+    answer = _outcome(future)
+    if not isinstance(answer, KafkaError):
+        return {names[0]: frozenset({READ_CONFIGS})}
+    return {names[0]: frozenset()} if is_refusal(answer) else {}
+
+
+def _answered(
+    ask: Callable[[], Iterable[tuple[str, Future[Any]]]],
+) -> dict[str, frozenset[str]]:
+    """Ask which operations are allowed, until no answer is one that passes."""
+    until = time.monotonic() + ASK_SECONDS
+    while True:
+        answers = {name: _outcome(future) for name, future in ask()}
+        is_passing = any(_is_passing(answer) for answer in answers.values())
+        if not is_passing or time.monotonic() > until:
+            return dict(_allowed(answers))
+        time.sleep(PAUSE_SECONDS)
+
+
+def _outcome(future: Future[Any]) -> Any:
+    try:
+        return future.result(ASK_SECONDS)
+    except KafkaException as exception:
+        return exception.args[0]
+    except TimeoutError:
+        return KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001
+
+
+def _is_passing(answer: Any) -> bool:
+    return isinstance(answer, KafkaError) and answer.code() in _PASSING
+
+
+def _allowed(answers: Mapping[str, Any]) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield the operations that each answer allows; nothing for one that does not say.
+
+    Who may describe a topic or a group may do that at least: with none, the broker has not said.
+    """
+    for name, answer in answers.items():
+        if isinstance(answer, KafkaError):
+            if is_refusal(answer):
+                yield name, frozenset()
+        elif operations := answer.authorized_operations:
+            yield name, frozenset(_in_words(operation.name) for operation in operations)
+
+
+def _in_words(name: str) -> str:
+    """Write an operation as kafka-acls does.
+
+    >>> _in_words("DESCRIBE_CONFIGS")
+    'DescribeConfigs'
+    """
+    return "".join(part.capitalize() for part in name.split("_"))
