@@ -294,6 +294,11 @@ class System:
         """Send every partition the heartbeat that ends a block."""
         self._replayer.end_block(block)
 
+    def view_again(self) -> None:
+        """Look at topics that were made again."""
+        self.view.close()
+        self.view = SystemView(self.clients, self.topics)
+
     # --- waiting
 
     def wait_until(self, condition: Callable[[], object], what: str) -> None:

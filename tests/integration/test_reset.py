@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from ader_stream.stream.kafka.topics import partition_counts, topic_id
-from ader_stream.stream.system_view import SystemView
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Kafka, System, Worker
 from tests.integration.test_setup import configure
@@ -28,12 +27,6 @@ def stop(system: System, *workers: Worker) -> None:
     for worker in workers:
         worker.terminate()
     assert {worker.wait() for worker in workers} == {0}, "\n".join(system.log_tails())
-
-
-def view_again(system: System) -> None:
-    """Look at the topics that were made again."""
-    system.view.close()
-    system.view = SystemView(system.clients, system.topics)
 
 
 def ids(system: System) -> dict[str, str]:
@@ -74,7 +67,7 @@ def test_after_a_reset_nothing_is_there_twice_and_training_goes_on_from_the_kept
     assert system.committed_offsets("sessionizer") == {}
     assert system.sessions() == []
 
-    view_again(system)
+    system.view_again()
     workers = [system.start(name) for name in WORKERS]
     system.wait_until_scored(sum(map(len, blocks[:3])))
     system.send(blocks[3])
@@ -107,7 +100,7 @@ def test_with_its_models_nothing_is_left_of_a_system_but_the_clicks(system: Syst
         name for name, *_ in system.topics.specifications(1)
     }
     assert system.manifests() == []
-    view_again(system)
+    system.view_again()
     for name in WORKERS:
         system.start(name)
     system.wait_until_served(0)
