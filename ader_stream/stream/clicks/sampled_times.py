@@ -16,7 +16,7 @@ from ader_stream.plausible_times import (
     is_absurd,
 )
 from ader_stream.stream.clicks.decoder import RECORD_TIME, ClickDecoder, ClickFormat
-from ader_stream.stream.clicks.fields import TIME_FORMATS, any_time_reader, optional
+from ader_stream.stream.clicks.fields import TIME_FORMATS, Fields, any_time_reader, optional
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.sampling import SampledRecord
 
@@ -82,6 +82,24 @@ def time_format_of(
     return next((name for name in others if _reads_all(records, name, format, now)), "")
 
 
+def has_quoted_times(
+    records: Sequence[Record],
+    decoder: ClickDecoder,
+    format: ClickFormat,  # noqa: A002
+) -> bool:
+    """Whether the event times of records that are refused are numbers in quotes."""
+    field = optional(format.time, None)
+    times = [field(fields) for record in records if (fields := _fields(decoder, record))]
+    return bool(times) and all(isinstance(time, str) and time.isdecimal() for time in times)
+
+
+def _fields(decoder: ClickDecoder, record: Record) -> Fields:
+    try:
+        return decoder.read_fields(record)
+    except ClickError:
+        return {}
+
+
 def _reads_all(records: Sequence[Record], time_format: str, format: ClickFormat, now: int) -> bool:  # noqa: A002
     decode = ClickDecoder(replace(format, time_format=time_format)).decode
     try:
@@ -92,13 +110,13 @@ def _reads_all(records: Sequence[Record], time_format: str, format: ClickFormat,
 
 
 def _helps(time_format: str, records: Sequence[Record], format: ClickFormat, now: int) -> bool:  # noqa: A002
-    """Whether times are right in another format: an Avro timestamp is the same in each."""
+    """Whether times are of our years in another format: an Avro timestamp is the same in each."""
     other = replace(format, time_format=time_format)
     try:
-        problem = find_problem(records, ClickDecoder(other), other, now)
+        samples = [sample for _, sample in _time_samples(records, ClickDecoder(other), other)]
     except AderError:  # a schema registry that is away by now
         return True
-    return problem is None or problem.level == "warning"
+    return 2 * sum(is_absurd(sample.time, now) for sample in samples) < len(samples)
 
 
 def readable(records: Sequence[SampledRecord], decoder: ClickDecoder) -> Iterator[SampledRecord]:
@@ -125,10 +143,6 @@ def _time_samples(
     for record in records:
         if record.value() is None:
             continue
-        try:
-            time = read_time(field(decoder.read_fields(record)))
-        except ClickError:
-            continue
-        if time >= 0:
+        if (time := read_time(field(_fields(decoder, record)))) >= 0:
             timestamp = NO_TIMESTAMP if is_own else record.timestamp()[1]
             yield (record.partition(), record.offset()), TimeSample(time, timestamp)

@@ -26,7 +26,12 @@ from ader_stream.stream.diagnosis.topic_setup import (
     check_our_configs,
     check_our_topics,
 )
-from ader_stream.stream.diagnosis.visitors import clicks_taken, describe_keys, describe_times
+from ader_stream.stream.diagnosis.visitors import (
+    clicks_taken,
+    describe_heartbeats,
+    describe_keys,
+    describe_times,
+)
 
 __all__ = ["Check", "Finding", "Subject", "diagnose"]
 
@@ -67,6 +72,7 @@ def _checks(subject: Subject) -> list[Check[Subject]]:
         Check("contents", lambda _: describe_contents(subject, runs())),
         Check("refusals", lambda _: describe_refusals(subject, runs())),
         Check("event times", lambda _: describe_times(subject, clicks())),
+        Check("heartbeats", describe_heartbeats),
         Check("session keys", lambda _: describe_keys(subject, clicks())),
         Check("sessions", lambda _: describe_sessions(subject, runs())),
         Check("blocks", lambda _: describe_blocks(subject, runs())),

@@ -66,6 +66,13 @@ class DryPartition:
         """Its open sessions, and how far event time has come."""
         return self._task.window
 
+    @property
+    def taken(self) -> int:
+        """Clicks that do not become dead letters."""
+        refused = {letter["offset"] for letter in self.letters}
+        clicks = (record for record in self.records if record.value() is not None)
+        return sum(record.offset() not in refused for record in clicks)
+
     def total(self, metric: Metric[Any]) -> int:
         """The sum of a metric over its labels."""
         families = self._registry.collect()

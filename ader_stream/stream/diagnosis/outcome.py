@@ -17,8 +17,8 @@ Runs = Sequence[DryPartition]
 
 def describe_sessions(subject: Subject, runs: Runs) -> Iterator[Finding]:
     """Say how many sessions close, and why the others are open."""
-    if not any(run.window.watermark is not None for run in runs):
-        return  # no click was taken: others say why
+    if not any(run.taken for run in runs):
+        return  # others say why no click can be taken
     closed = sum(run.closed_by_clicks for run in runs)
     followed = sum(run.total(m.SESSIONS) for run in runs) - closed
     opened = sum(run.window.open_count for run in runs)
@@ -37,7 +37,7 @@ def describe_sessions(subject: Subject, runs: Runs) -> Iterator[Finding]:
 
 def describe_blocks(subject: Subject, runs: Runs) -> Iterator[Finding]:
     """Say which block is open, and when it ends."""
-    at = [run.window.open_block for run in runs if run.window.open_block is not None]
+    at = [run.window.open_block for run in runs if run.taken and run.window.open_block is not None]
     if not at:
         return
     rule, open_block = subject.rules.blocks, min(at)

@@ -20,7 +20,10 @@ SHORTEST_MS = MINUTE_MS
 
 def check_cleanup(subject: Subject) -> Iterator[Finding]:
     """Ask whether the topic keeps every click, or a key's last one alone."""
-    topic, policy = subject.topics.clicks, subject.clicks_config().get("cleanup.policy", "delete")
+    topic = subject.topics.clicks
+    if not subject.partitions:
+        return
+    policy = subject.clicks_config().get("cleanup.policy", "delete")
     if "compact" not in policy.split(","):
         yield Finding("ok", f"{topic} keeps every click (cleanup.policy={policy})")
         return
@@ -37,6 +40,8 @@ def check_cleanup(subject: Subject) -> Iterator[Finding]:
 
 def check_retention(subject: Subject) -> Iterator[Finding]:
     """Compare what is kept with a block, and with the timestamps that retention goes by."""
+    if not subject.partitions:
+        return
     yield _kept_time(subject)
     if finding := _kept_bytes(subject):
         yield finding
@@ -46,7 +51,7 @@ def check_retention(subject: Subject) -> Iterator[Finding]:
 
 def check_timestamps(subject: Subject) -> Iterator[Finding]:
     """Ask what the records' own timestamps are, where they are the event times."""
-    if subject.format.time != RECORD_TIME:
+    if subject.format.time != RECORD_TIME or not subject.partitions:
         return
     topic, config = subject.topics.clicks, subject.clicks_config()
     if config.get("message.timestamp.type", "CreateTime") == "CreateTime":

@@ -17,6 +17,9 @@ from ader_stream.stream.kafka.topics import check_configs, check_topics
 
 NEAR_NAMES = 3
 
+NEAR_ENOUGH = 0.75
+"""Of a name's letters, those that stand in the other one, too: two swapped ones leave 0.9."""
+
 
 def check_clicks_topic(subject: Subject) -> Iterator[Finding]:
     """Look for the clicks topic, and for another one where its name is mistaken."""
@@ -91,7 +94,7 @@ def near_names(subject: Subject) -> list[str]:
     topic, ours = subject.topics.clicks, our_names(subject)
     counts = subject.partition_counts()
     others = [name for name in counts if name not in (topic, *ours) and not name.startswith("__")]
-    near = difflib.get_close_matches(topic, others, NEAR_NAMES)
+    near = difflib.get_close_matches(topic, others, NEAR_NAMES, NEAR_ENOUGH)
     return [name for name in near if _holds_records(subject, name, counts[name])]
 
 

@@ -6,7 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ader_stream.plausible_times import describe_time
+from ader_stream.errors import ClickError
+from ader_stream.plausible_times import TimeSample, describe_time, find_time_problem
+from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, decode_heartbeat
 from ader_stream.stream.clicks.sampled_times import find_problem, remedy_for
 from ader_stream.stream.diagnosis.dry_run import DryPartition
 from ader_stream.stream.diagnosis.finding import Finding
@@ -58,6 +60,29 @@ def describe_times(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding
             yield Finding("warning", f"{problem.text} (clicks.check_times = false)", remedy)
         else:
             yield Finding(problem.level, problem.text, remedy)
+
+
+def describe_heartbeats(subject: Subject) -> Iterator[Finding]:
+    """Say whether heartbeats are times of our years, in ms."""
+    watermarks: dict[int, int] = {}
+    for record in subject.records:
+        if record.value() is None and (at := _heartbeat(record)) is not None:
+            watermarks[at] = record.timestamp()[1]
+    samples = [TimeSample(*times) for times in watermarks.items()]
+    problem = find_time_problem(samples, subject.now, "ms")
+    if problem and problem.level == "error":
+        yield Finding(
+            "warning",
+            f"heartbeats: {problem.text}",
+            f"write ms since 1970, in decimal, into the header {WATERMARK_HEADER}",
+        )
+
+
+def _heartbeat(record: SampledRecord) -> int | None:
+    try:
+        return decode_heartbeat(record.headers())
+    except ClickError:
+        return None
 
 
 def describe_keys(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding]:

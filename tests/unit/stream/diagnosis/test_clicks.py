@@ -103,6 +103,42 @@ def test_seconds_read_as_milliseconds_are_an_error_and_the_unit_is_named() -> No
     assert [finding.level for finding in unchecked] == ["ok", "warning"]
 
 
+def test_seconds_of_a_burst_are_alike_and_still_seconds() -> None:
+    values = [{"session": f"v{n}", "item": "hat", "time": NOW // 1_000} for n in range(30)]
+    [error] = said(of(diagnosed(send(cluster(), values)), "event times"), "error")
+    assert error.endswith("set clicks.time_format = s")
+
+
+def test_numbers_in_quotes_are_named_as_what_they_are() -> None:
+    values = [value | {"time": str(value["time"])} for value in visits(5)]
+    findings = diagnosed(send(cluster(), values))
+    [error] = said(of(findings, "refusals"), "error")
+    assert "have the producer write the event time as a number, not as a text" in error
+    assert {"sessions", "blocks"}.isdisjoint(finding.check for finding in findings)
+
+
+def test_a_field_inside_the_key_cannot_be_named() -> None:
+    [error] = said(diagnosed(send(cluster(), visits(5)), session="$key.visit"), "error")
+    assert "clicks.session_field = $key is the key as a whole" in error
+
+
+@pytest.mark.parametrize("watermark", [SINCE // 1_000, SINCE * 1_000 // 1_000_000])
+def test_heartbeats_in_another_unit_are_a_warning(watermark: int) -> None:
+    kafka = send(cluster(), visits(5))
+    for number in range(3):
+        heartbeat(kafka, watermark + number)
+    [warning] = said(of(diagnosed(kafka), "heartbeats"), "warning")
+    assert "heartbeats: 3 of 3 event times are" in warning
+
+
+def test_heartbeats_at_the_ends_of_blocks_are_fine() -> None:
+    kafka = send(cluster(), visits(5))
+    for day in range(30):
+        heartbeat(kafka, SINCE // DAY_MS * DAY_MS + day * DAY_MS)
+        heartbeat(kafka, SINCE // DAY_MS * DAY_MS + day * DAY_MS)
+    assert of(diagnosed(kafka), "heartbeats") == []
+
+
 def test_one_click_of_the_future_is_refused_and_in_no_range() -> None:
     kafka = send(cluster(), [next(visits(1)) | {"time": 4_070_908_800_000}, *visits(20)])
     findings = diagnosed(kafka)
