@@ -6,7 +6,12 @@ import click
 
 from ader_stream.cli.options import connect, kafka_options
 from ader_stream.settings import Settings
-from ader_stream.stream.kafka.topics import check_configs, check_topics, create_topics
+from ader_stream.stream.kafka.topics import (
+    check_configs,
+    check_topics,
+    create_topics,
+    grow_topics,
+)
 
 
 @click.group()
@@ -24,10 +29,11 @@ def topics() -> None:
 )
 @kafka_options
 def create(partitions: int, settings: Settings) -> None:
-    """Create every topic that is missing."""
+    """Create every topic that is missing, and partitions that ours lack beside the clicks."""
     clients = settings.clients
     connect(settings, "topics create")
     created = create_topics(clients.admin(), settings.topics, partitions)
+    grow_topics(clients.admin(), settings.topics)
     click.echo("\n".join(f"created {name}" for name in created) or "every topic is there")
 
 

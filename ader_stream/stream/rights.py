@@ -197,6 +197,7 @@ def _topics_create(topics: Topics, _: Uses) -> Iterator[Right]:
     yield from _look(topics)
     yield from _clicks_too(topics)
     yield _ours(topics, "Create", why="they are made", when="topics are missing")
+    yield _growth(topics)
 
 
 def _topics_check(topics: Topics, _: Uses) -> Iterator[Right]:

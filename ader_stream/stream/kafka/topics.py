@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -171,9 +171,29 @@ def check_topics(admin: AdminClient, topics: Topics) -> int:
         raise TopicError(
             f"topics not as expected: {', '.join(wrong)}; sessions, sessionizer-state, "
             f"recommendations and dead-letters need as many partitions as {topics.clicks} "
-            f"({partitions}), the others one; `ader-stream topics create` makes what is missing"
+            f"({partitions}), the others one; {_remedy(topics, existing, partitions)}"
         )
     return partitions
+
+
+def _remedy(topics: Topics, existing: Mapping[str, int], partitions: int) -> str:
+    """Say what makes the topics as expected: partitions can be added, and never taken away."""
+    too_large = {
+        name
+        for name, count, _ in topics.specifications(partitions or 1)
+        if existing.get(name, 0) > count and name != topics.clicks
+    }
+    if not too_large:
+        return "`ader-stream topics create` makes what is missing"
+    models = {topics.models, topics.model_chunks, topics.control}
+    options = [
+        *(["--models"] if too_large & models else []),
+        *(["--dead-letters"] if topics.dead_letters in too_large else []),
+    ]
+    return (
+        "partitions cannot be taken away: stop all workers, and begin again with "
+        f"`{' '.join(['ader-stream reset', *options, '--yes'])}`"
+    )
 
 
 def grow_topics(admin: AdminClient, topics: Topics) -> None:
