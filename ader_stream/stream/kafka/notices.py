@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers
 from ader_stream.stream.kafka.producing import is_fatal, produce, settle
+from ader_stream.stream.kafka.rights import Right, named
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,9 @@ class NoticeWriter:
 
         def delivered(error: KafkaError | None, _: Message) -> None:
             if error is not None:
-                log.warning("notice not delivered", topic=topic, key=key, error=error.str())
+                right = Right("Topic", topic, ("Write",))
+                reason = named(KafkaException(error), right, KafkaException(error))
+                log.warning("notice not delivered", topic=topic, key=key, error=str(reason))
                 on_loss()
 
         if not self._attempt(

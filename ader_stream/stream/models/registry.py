@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
-from ader_stream.errors import ArtifactError, DecodeError
+from ader_stream.errors import ArtifactError, AuthorizationError, DecodeError
 from ader_stream.stream.control import Command, decode_command, last_of_each
 from ader_stream.stream.kafka.changelog import checked, offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
@@ -184,6 +184,7 @@ class RegistryFollower:
     ) -> None:
         self.registry = registry
         self.failure: Exception | None = None
+        self._refusal: AuthorizationError | None = None
         self.stopping = threading.Event()
         self._clients = clients
         self._topics = topics
@@ -206,9 +207,12 @@ class RegistryFollower:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise what has ended the thread, if something has."""
+        """Raise what has ended the thread, or, once, that it may not read: it goes on with that."""
         if self.failure:
             raise self.failure
+        refusal, self._refusal = self._refusal, None
+        if refusal:
+            raise refusal
 
     def _run(self) -> None:
         try:
@@ -224,8 +228,12 @@ class RegistryFollower:
     def _follow(self) -> None:
         repeat_at = time.monotonic() + self._repeat
         while not self.stopping.is_set():
-            if self._reader.poll(POLL_SECONDS) or time.monotonic() >= repeat_at:
-                repeat_at = time.monotonic() + self._change()
+            try:
+                if self._reader.poll(POLL_SECONDS) or time.monotonic() >= repeat_at:
+                    repeat_at = time.monotonic() + self._change()
+            except AuthorizationError as error:
+                self._refusal = error
+                repeat_at = time.monotonic() + RETRY_SECONDS
 
     def _change(self) -> float:
         """Hand on what has changed; return the seconds until that is to be done again."""
