@@ -7,6 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from ader_stream.cli.main import COMMANDS
+from ader_stream.cli.rights import rights
 from ader_stream.cli.settings import settings
 from tests.benchmarks import gate, publish_to_live, results_table, sessionizer
 
@@ -17,6 +18,12 @@ def test_readme_shows_every_setting_as_it_is() -> None:
     table = CliRunner().invoke(settings, ["--markdown"]).output
 
     assert table in README.read_text(encoding="utf-8")
+
+
+def test_readme_shows_every_right_of_a_worker_as_it_is() -> None:
+    table = CliRunner().invoke(rights, ["--markdown"]).output
+
+    assert f"<!-- rights: ader-stream rights --markdown -->\n{table}" in README.read_text("utf-8")
 
 
 def test_readme_names_no_command_that_is_not_there() -> None:
