@@ -175,11 +175,12 @@ class FakeAdmin:
     kafka: FakeKafka
 
     def list_topics(self, timeout: float) -> Any:
-        partitions = self.kafka.partitions.items()
-        return SimpleNamespace(
-            topics={name: SimpleNamespace(partitions=range(count)) for name, count in partitions},
-            brokers={1: None},
-        )
+        one = SimpleNamespace(replicas=[1])
+        topics = {
+            name: SimpleNamespace(partitions=dict.fromkeys(range(count), one))
+            for name, count in self.kafka.partitions.items()
+        }
+        return SimpleNamespace(topics=topics, brokers={1: None})
 
     def list_offsets(
         self, asked: Mapping[TopicPartition, OffsetSpec]

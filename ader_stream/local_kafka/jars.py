@@ -15,8 +15,10 @@ from ader_stream.resources import resource
 log = structlog.get_logger(__name__)
 
 
-def fetch_jars(cache: Path) -> Path:
+def fetch_jars(cache: Path, pom: Path | None = None) -> Path:
     """Return the folder with the broker's jars; the first time Maven downloads them (45 MB).
+
+    `pom` asks for others.
 
     The folder appears complete or not at all, whatever happens to the download, and its name is
     the digest of what `pom.xml` asks for.
@@ -26,7 +28,7 @@ def fetch_jars(cache: Path) -> Path:
     BrokerError
         If they are not there and Maven is missing or fails.
     """
-    pom = resource("deploy", "kafka", "pom.xml")
+    pom = pom or resource("deploy", "kafka", "pom.xml")
     digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
     jars = cache / f"kafka-{digest}"
     if not jars.is_dir():

@@ -46,7 +46,7 @@ def start(options: StartOptions, guard: Guard) -> LocalKafka:
     jars = fetch_jars(options.cache)
     _write_properties(options)
     if not (_logs(options.data) / "meta.properties").exists():
-        _format(jars, options.data)
+        _format(jars, options.data, options.cluster_id or new_cluster_id())
     kafka = LocalKafka(
         bootstrap_servers=f"{HOST}:{options.port}",
         source="java",
@@ -124,9 +124,13 @@ def _write_properties(options: StartOptions) -> None:
     _properties(options.data).write_text(text, encoding="utf-8")
 
 
-def _format(jars: Path, data: Path) -> None:
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}"]
+def new_cluster_id() -> str:
+    """Return an id as Kafka writes them."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def _format(jars: Path, data: Path, cluster_id: str) -> None:
+    tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
     # A program of one second is over before the optimising compiler pays.
     options = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
     run([*_java(jars, options), *tool, f"--config={_properties(data)}"], timeout=120)

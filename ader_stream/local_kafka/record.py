@@ -33,6 +33,8 @@ class StartOptions:
         The data goes with the broker.
     properties
         Properties of the broker that win over ours.
+    cluster_id
+        Of the cluster that it belongs to (java); empty for one of its own.
     """
 
     data: Path
@@ -41,6 +43,7 @@ class StartOptions:
     cache: Path
     temporary: bool = False
     properties: Mapping[str, str] = field(default_factory=dict)
+    cluster_id: str = ""
 
 
 @dataclass(frozen=True)

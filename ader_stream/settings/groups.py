@@ -41,12 +41,33 @@ class KafkaSettings(_Group):
     transaction_timeout: Duration = Field(
         _as_written("10s"), description="A transaction left open is aborted after this."
     )
+    replication_factor: int = Field(
+        0,
+        ge=0,
+        description="Replicas of each partition of our topics; 0: as many as the click topic has, "
+        "and at least three where there are three brokers.",
+    )
+    min_insync_replicas: int = Field(
+        0,
+        ge=0,
+        description="Replicas of our topics that must have a record before it counts; 0: two of "
+        "three or more, else one.",
+    )
     librdkafka: dict[str, str] = Field(
         {},
         description="Any librdkafka property. In the environment one variable each: "
         "`ADER_LIBRDKAFKA_SASL_USERNAME` is `sasl.username`; with `_FILE` at its end the value is "
         "read from that file (unless librdkafka's own name ends so: it gets the file's name).",
     )
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> KafkaSettings:
+        if 0 < self.replication_factor < self.min_insync_replicas:
+            raise ValueError(
+                f"kafka.min_insync_replicas = {self.min_insync_replicas}: expected at most "
+                f"kafka.replication_factor, {self.replication_factor}, or nothing could be written"
+            )
+        return self
 
 
 class ClicksSettings(_Group):

@@ -29,6 +29,7 @@ from ader_stream.stream.clicks.decoder import ClickFormat
 from ader_stream.stream.clicks.refusals import RefusalRule
 from ader_stream.stream.clicks.schema_registry import RegistryAccess
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.durability import Durability
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Trust
 from ader_stream.stream.models.signing import Signer, read_signer, read_trusted
@@ -111,12 +112,19 @@ class Settings(BaseSettings):
                 "ader-stream itself; name the topic that your clicks come in, or give "
                 f"ader-stream's own another kafka.prefix than {self.kafka.prefix!r}"
             )
+        if self.clicks.topic.startswith("__"):
+            raise ValueError(
+                f"clicks.topic = {self.clicks.topic!r}: a topic of Kafka's own; name the topic "
+                "that your clicks come in"
+            )
         return self
 
     @property
     def topics(self) -> Topics:
         """Names of the topics."""
-        return Topics(self.kafka.prefix, self.clicks.topic)
+        kafka = self.kafka
+        durability = Durability(kafka.replication_factor, kafka.min_insync_replicas)
+        return Topics(kafka.prefix, self.clicks.topic, durability)
 
     @property
     def clients(self) -> KafkaClients:

@@ -202,6 +202,11 @@ def _topics_create(topics: Topics, _: Uses) -> Iterator[Right]:
 
 def _topics_check(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _ours(topics, "Describe", "DescribeConfigs", why="whether they are as needed")
+    yield Right("Topic", topics.clicks, ("Describe", "DescribeConfigs"), "what clean-up leaves")
+
+
+def _topics_alter(topics: Topics, _: Uses) -> Iterator[Right]:
+    yield _ours(topics, "AlterConfigs", "Describe", why="what differs is set")
     yield from _clicks_too(topics)
 
 
@@ -331,6 +336,7 @@ COMMANDS: Mapping[str, Table] = {
     "doctor": _doctor,
     "topics create": _topics_create,
     "topics check": _topics_check,
+    "topics alter": _topics_alter,
     "schemas check": _schemas_check,
     "replay": _replay,
     "replay --pace block": _replay_in_blocks,

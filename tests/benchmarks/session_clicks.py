@@ -43,7 +43,7 @@ def write_clicks(address: str, partitions: int, visitors: int, count: int) -> st
     """Write clicks to a new topic and return its name."""
     topic = f"bench-{uuid.uuid4().hex[:8]}.clicks"
     settings = settings_of(address, topic, "unused")
-    create_topics(settings.clients.admin(), settings.topics, partitions)
+    create_topics(settings.clients.admin(), settings.topics, partitions, with_clicks=True)
     producer = settings.clients.producer(partitioner="murmur2_random", linger_ms=50)
     for number, click in enumerate(clicks_of(visitors, count)):
         producer.produce(topic, click_bytes(click), click.key)

@@ -221,7 +221,7 @@ class System:
         self.workers: list[Worker] = []
 
     def __enter__(self) -> System:
-        create_topics(self.clients.admin(), self.topics, self.partitions)
+        create_topics(self.clients.admin(), self.topics, self.partitions, with_clicks=True)
         self.view = SystemView(self.clients, self.topics)
         self._replayer = Replayer(
             self.clients, self.topics, self.settings.block_rule, ClickFormat(), None

@@ -56,6 +56,8 @@ OTHER = {
     "kafka.group_protocol": "consumer",
     "kafka.session_timeout": "1m",
     "kafka.transaction_timeout": "1m",
+    "kafka.replication_factor": "3",
+    "kafka.min_insync_replicas": "2",
     "kafka.librdkafka": '{"client.id": "x"}',
     "clicks.topic": "shop.clicks",
     "clicks.format": "avro",

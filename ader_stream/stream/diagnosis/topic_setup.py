@@ -13,7 +13,8 @@ from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.subject import Subject
 from ader_stream.stream.kafka.changelog import offset_ranges
 from ader_stream.stream.kafka.codec import TYPE_HEADER
-from ader_stream.stream.kafka.topics import check_configs, check_topics
+from ader_stream.stream.kafka.topic_safety import check_configs
+from ader_stream.stream.kafka.topics import check_topics
 
 NEAR_NAMES = 3
 

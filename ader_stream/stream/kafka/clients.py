@@ -145,6 +145,7 @@ class KafkaClients:
             Consumer,
             self._common()
             | {
+                "allow.auto.create.topics": False,  # a misspelled topic is an error
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
@@ -12,6 +13,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
+    ClusterMetadata,
     ConfigResource,
     NewPartitions,
     NewTopic,
@@ -20,23 +22,48 @@ from confluent_kafka.admin import (
 
 from ader_stream.errors import TopicError
 from ader_stream.stream.kafka.clients import MAX_RECORD_BYTES
+from ader_stream.stream.kafka.durability import AS_THE_CLUSTER, Durability
 from ader_stream.stream.kafka.rights import CLUSTER, Right, named
+from ader_stream.types import DAY_MS
 
 log = structlog.get_logger(__name__)
 
 ADMIN_TIMEOUT = 30.0
 """Seconds that an administrative request may take."""
 
+NEAR_NAMES = 3
+"""Topics that are named where one may have been misspelled."""
+
 SEEN_POLL_SECONDS = 0.05
 
-_FOREVER = {"retention.ms": "-1"}
-_COMPACT = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+# All that can lose a record is said for each topic: a cluster's defaults are made for others.
+_SAFE = {"unclean.leader.election.enable": "false"}
 _LARGE = {"max.message.bytes": str(MAX_RECORD_BYTES)}
+_FOREVER = _SAFE | {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+_FOR_A_WEEK = {"retention.ms": str(7 * DAY_MS), "retention.bytes": "-1"}
+_COMPACT = {
+    **_FOREVER,
+    **_LARGE,
+    "cleanup.policy": "compact",
+    "min.cleanable.dirty.ratio": "0.1",
+    # Who reads from the beginning must meet the tombstone of what it has met: it has a day.
+    "delete.retention.ms": str(DAY_MS),
+    "min.compaction.lag.ms": "0",  # what is to be forgotten is not kept for longer
+}
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Names of the topics; `clicks_name` is the user's own where it is not empty.
+    """Names of the topics, and how they are kept.
+
+    Parameters
+    ----------
+    prefix
+        Start of the names of ours.
+    clicks_name
+        The user's own clicks topic; empty where it is one of ours, too.
+    durability
+        Of ours.
 
     >>> Topics("ader").sessions, Topics("ader", "shop.clicks").clicks
     ('ader.sessions', 'shop.clicks')
@@ -44,6 +71,7 @@ class Topics:
 
     prefix: str
     clicks_name: str = ""
+    durability: Durability = AS_THE_CLUSTER
 
     @property
     def clicks(self) -> str:
@@ -112,31 +140,60 @@ class Topics:
         """
         yield self.clicks, partitions, _FOREVER
         yield self.sessions, partitions, _FOREVER | _LARGE
-        yield self.sessionizer_state, partitions, _COMPACT | _LARGE
+        yield self.sessionizer_state, partitions, _COMPACT
         yield self.watermarks, 1, _COMPACT
         yield self.models, 1, _COMPACT
-        yield self.model_chunks, 1, _COMPACT | _FOREVER
+        yield self.model_chunks, 1, _COMPACT
         yield self.serving, 1, _COMPACT
         yield self.scores, 1, _COMPACT
-        yield self.recommendations, partitions, {"cleanup.policy": "compact,delete"}
-        yield self.dead_letters, partitions, _LARGE
+        yield (
+            self.recommendations,
+            partitions,
+            _COMPACT | _FOR_A_WEEK | {"cleanup.policy": "compact,delete"},
+        )
+        yield self.dead_letters, partitions, _FOREVER | _LARGE | _FOR_A_WEEK
         yield self.control, 1, _COMPACT
 
+    def needed_configs(self) -> dict[str, dict[str, str]]:
+        """Topic → its configuration, of ours; which clicks are kept is the user's to say."""
+        needed = {name: config for name, _, config in self.specifications(1)}
+        clicks = needed.pop(self.clicks)
+        if self.owns_clicks:
+            needed[self.clicks] = {k: v for k, v in clicks.items() if k in _SAFE}
+        return needed
 
-def create_topics(admin: AdminClient, topics: Topics, partitions: int) -> list[str]:
+    @property
+    def owns_clicks(self) -> bool:
+        """Whether the clicks topic is one of ours."""
+        return self.clicks in ("", f"{self.prefix}.clicks")
+
+
+def create_topics(
+    admin: AdminClient, topics: Topics, partitions: int, *, with_clicks: bool = False
+) -> list[str]:
     """Create what is missing and return the names; an existing clicks topic decides `partitions`.
 
     On return the topics can be seen: a controller says that one is created before brokers know it.
 
+    Parameters
+    ----------
+    with_clicks
+        Also create a clicks topic that the user has named: it may be misspelled.
+
     Raises
     ------
     TopicError
-        If the broker refuses one.
+        If the user's clicks topic is not there, or the broker refuses one.
     """
-    existing = partition_counts(admin)
+    cluster = admin.list_topics(timeout=ADMIN_TIMEOUT)
+    existing = _counts(cluster)
+    if not (topics.owns_clicks or with_clicks):
+        _require_clicks(topics, existing)
     partitions = existing.get(topics.clicks, partitions)
+    replication = topics.durability.for_new_topics(cluster, topics.clicks)
+    safe = replication.config(replication.factor)
     missing = [
-        NewTopic(name, count, config=config)
+        NewTopic(name, count, replication_factor=replication.factor, config=config | safe)
         for name, count, config in topics.specifications(partitions)
         if name not in existing
     ]
@@ -161,6 +218,8 @@ def check_topics(admin: AdminClient, topics: Topics) -> int:
         Naming each topic that is missing or has the wrong number of partitions.
     """
     existing = partition_counts(admin)
+    if not topics.owns_clicks:
+        _require_clicks(topics, existing)
     partitions = existing.get(topics.clicks, 0)
     wrong = [
         f"{name} ({'missing' if name not in existing else f'{existing[name]} partitions'})"
@@ -257,29 +316,6 @@ def topic_id(admin: AdminClient, topic: str) -> str:
     return describe_topic(admin, topic).id
 
 
-def check_configs(admin: AdminClient, topics: Topics) -> None:
-    """Compare the configuration of our topics with what they need; the clicks are the user's own.
-
-    Raises
-    ------
-    TopicError
-        Naming each property that would lose records, or refuse some.
-    """
-    needed = {name: config for name, _, config in topics.specifications(1) if name != topics.clicks}
-    resources = [ConfigResource(ResourceType.TOPIC, name) for name in needed]
-    wrong = []
-    for resource, future in admin.describe_configs(resources).items():
-        found = read_config(resource, future)
-        for name, value in needed[resource.name].items():
-            if name in _PRECISELY and not _is_enough(name, found[name], value):
-                wrong.append(f"{resource.name}: {name}={found[name]} (expected {value})")
-    if wrong:
-        raise TopicError(
-            f"topics not configured as needed: {', '.join(wrong)}; change them with kafka-configs "
-            "--alter, or delete topics that are empty and run `ader-stream topics create`"
-        )
-
-
 def read_config(resource: ConfigResource, future: Future[Any]) -> dict[str, str]:
     """Return the properties of a topic or broker, once they are answered.
 
@@ -304,16 +340,6 @@ def _right_to_read(resource: ConfigResource) -> Right:
     return Right("Cluster", CLUSTER, ("DescribeConfigs",))
 
 
-_PRECISELY = ("cleanup.policy", "retention.ms", "max.message.bytes")
-"""Properties that decide what is kept; the others are a matter of speed."""
-
-
-def _is_enough(name: str, found: str, needed: str) -> bool:
-    if name == "max.message.bytes":
-        return int(found) >= int(needed)
-    return {*found.split(",")} == {*needed.split(",")}
-
-
 def _wait_until_seen(admin: AdminClient, names: list[str]) -> None:
     _wait_until(lambda: set(names) - partition_counts(admin).keys())
 
@@ -332,5 +358,22 @@ def _wait_until(unseen: Callable[[], Collection[str]]) -> None:
 
 def partition_counts(admin: AdminClient) -> dict[str, int]:
     """Every topic of the cluster and its number of partitions."""
-    metadata = admin.list_topics(timeout=ADMIN_TIMEOUT)
-    return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+    return _counts(admin.list_topics(timeout=ADMIN_TIMEOUT))
+
+
+def _counts(cluster: ClusterMetadata) -> dict[str, int]:
+    return {name: len(topic.partitions) for name, topic in cluster.topics.items()}
+
+
+def _require_clicks(topics: Topics, existing: Collection[str]) -> None:
+    """Raise `TopicError` if the user's clicks topic is not there, with names that are near."""
+    if topics.clicks in existing:
+        return
+    theirs = [name for name in existing if not name.startswith(("__", f"{topics.prefix}."))]
+    near = difflib.get_close_matches(topics.clicks, theirs, NEAR_NAMES)
+    meant = f"did you mean {' or '.join(near)}? S" if near else "s"
+    raise TopicError(
+        f"clicks.topic = {topics.clicks}: no such topic; {meant}et clicks.topic "
+        "(ADER_CLICKS_TOPIC) to one that is there, or create it: `ader-stream topics create "
+        "--with-clicks`"
+    )
