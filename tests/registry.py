@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,14 +34,23 @@ class Registry:
         What a request's header must be, if anything.
     status
         With which every request is answered; 200 for what the registry has to say.
+    body
+        With which every request is answered, if anything.
+    deleted
+        Subjects that were deleted: their versions are told to those who ask for deleted ones.
+    may_answer
+        Requests wait until this is set.
     requests
-        Path and query of each request that has come.
+        Path of each request that has come.
     """
 
     schemas: dict[int, dict[str, Any]] = field(default_factory=dict)
     versions: dict[str, list[int]] = field(default_factory=dict)
     authorization: str = ""
     status: int = 200
+    body: str | None = None
+    deleted: set[str] = field(default_factory=set)
+    may_answer: threading.Event = field(default_factory=threading.Event)
     port: int = field(default_factory=free_port)
     requests: list[str] = field(default_factory=list)
     _server: HttpServer | None = None
@@ -70,29 +81,35 @@ class Registry:
         self._server.start()
 
     def stop(self) -> None:
+        self.may_answer.set()
         if self._server:
             self._server.stop()
             self._server = None
 
     async def _schema(self, request: Request) -> Response:
         found = self.schemas.get(request.path_params["id"])
-        return self._answer(request, found, 40403, "Schema not found")
+        return await self._answer(request, found, 40403, "Schema not found")
 
     async def _version(self, request: Request) -> Response:
         subject, version = request.path_params["subject"], request.path_params["version"]
         ids = self.versions.get(subject, [])
+        if subject in self.deleted and request.query_params.get("deleted") != "true":
+            return await self._answer(request, None, 40401, "Subject not found.")
         if version > len(ids):
-            return self._answer(request, None, 40402, "Version not found.")
+            return await self._answer(request, None, 40402, "Version not found.")
         id_ = ids[version - 1]
         where = {"subject": subject, "version": version, "id": id_}
-        return self._answer(request, self.schemas[id_] | where, 0, "")
+        return await self._answer(request, self.schemas[id_] | where, 0, "")
 
-    def _answer(
+    async def _answer(
         self, request: Request, found: dict[str, Any] | None, code: int, message: str
     ) -> Response:
         self.requests.append(request.url.path)
+        await asyncio.to_thread(self.may_answer.wait)
         if self.authorization != request.headers.get("authorization", ""):
             return error(401, 401, "Unauthorized")
+        if self.body is not None:
+            return PlainTextResponse(self.body, self.status)
         if self.status != 200:
             return PlainTextResponse("<html>a proxy's page</html>", self.status)
         if found is None:
@@ -108,6 +125,7 @@ def error(status: int, code: int, message: str) -> Response:
 @contextmanager
 def running_registry() -> Iterator[Registry]:
     registry = Registry()
+    registry.may_answer.set()
     registry.start()
     try:
         yield registry

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-import fastavro
-
 from ader_stream.stream.clicks.fields import Path, path_of
 
 _PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
@@ -31,37 +29,6 @@ def without_needless_types(schema: Any, names: Collection[str], time_name: str) 
         return schema
     used = [path_of(name) for name in names]
     return _slim(schema, used, path_of(time_name) if time_name else None)
-
-
-def is_recursive(schema: Any) -> bool:
-    """Whether a value of the schema may hold one of the same type, and so on without end.
-
-    >>> fields = [{"name": "next", "type": ["null", "Node"]}]
-    >>> is_recursive({"type": "record", "name": "Node", "fields": fields})
-    True
-    """
-    named: dict[str, Any] = {}
-    return _leads_back(fastavro.parse_schema(schema, named), named, frozenset(), set())
-
-
-def _leads_back(type_: Any, named: dict[str, Any], inside: frozenset[str], done: set[str]) -> bool:
-    """Whether a type leads to one of those that it stands inside of; `done` are known not to."""
-    if isinstance(type_, list):
-        return any(_leads_back(branch, named, inside, done) for branch in type_)
-    if isinstance(type_, str):
-        if type_ in inside or type_ in done or type_ not in named:
-            return type_ in inside
-        return _leads_back(named[type_], named, inside, done)
-    inner = [type_[name] for name in ("items", "values") if name in type_]
-    inner += [field["type"] for field in type_.get("fields", ())]
-    if isinstance(type_["type"], dict | list):
-        inner.append(type_["type"])
-    name = type_.get("name")
-    inside = inside | {name} if name else inside
-    if _leads_back(inner, named, inside, done):
-        return True
-    done.add(name or "")
-    return False
 
 
 def _has(schema: Any, path: Path) -> bool:

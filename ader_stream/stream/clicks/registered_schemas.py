@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from ader_stream.errors import ClickError, NotYetError
-from ader_stream.stream.clicks.schema_registry import SchemaRegistry
+from ader_stream.stream.clicks.allowance import Allowance
+from ader_stream.stream.clicks.schema_registry import Place, SchemaRegistry
 from ader_stream.stream.clicks.values import HEADER_BYTES, schema_id_of
 from ader_stream.stream.kafka.records import Record
 
 Reader = TypeVar("Reader")
+
+PATIENCE_SECONDS = 1.0
+PATIENCE_A_SECOND = 0.1
+"""How long new schemas are waited for at once, before their clicks are put off: nothing else is
+read or committed meanwhile. A second's patience comes back in ten."""
 
 
 class RegisteredSchemas(Generic[Reader]):
@@ -22,15 +30,24 @@ class RegisteredSchemas(Generic[Reader]):
         Knows the schemas.
     make_reader
         Schema → what reads its values.
+    clock
+        Seconds, ever rising.
     """
 
-    def __init__(self, registry: SchemaRegistry, make_reader: Callable[[Any], Reader]) -> None:
+    def __init__(
+        self,
+        registry: SchemaRegistry,
+        make_reader: Callable[[Any], Reader],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._registry = registry
         self._make_reader = make_reader
         self._readers: dict[int, Reader] = {}
+        self._clock = clock
+        self._patience = Allowance(PATIENCE_SECONDS, PATIENCE_A_SECOND, clock)
 
     def reader(self, schema_id: int) -> Reader:
-        """Return what reads the values of a schema.
+        """Return what reads the values of a schema; waits for it where nobody has asked for it.
 
         Raises
         ------
@@ -38,8 +55,7 @@ class RegisteredSchemas(Generic[Reader]):
             As `SchemaRegistry.schema`.
         """
         if (found := self._readers.get(schema_id)) is None:
-            found = self._make_reader(self._registry.schema(schema_id))
-            self._readers[schema_id] = found
+            return self._new_reader(schema_id, self._registry.schema(schema_id))
         return found
 
     def check_readable(self, records: Iterable[Record]) -> None:
@@ -53,19 +69,55 @@ class RegisteredSchemas(Generic[Reader]):
             With the offset of the first record whose schema cannot be had now.
         """
         self._registry.forget_old_answers()
-        last = None
-        with self._registry.connected():
-            for record in records:
-                value = record.value()
-                if value is not None and value[:HEADER_BYTES] != last:  # most are as the last one
-                    last = value[:HEADER_BYTES]
-                    self._check(record, value)
+        places = self._without_reader(records)
+        if not places:
+            return
+        self._registry.ask(
+            {schema_id: None if len(some) > 1 else some[0] for schema_id, some in places.items()}
+        )
+        began = self._clock()
+        self._registry.wait(places, max(0.0, self._patience.left()))
+        self._patience.spend(self._clock() - began)
+        for schema_id, [(_, offset), *_] in places.items():
+            self._check(schema_id, offset)
 
-    def _check(self, record: Record, value: bytes) -> None:
+    def _without_reader(self, records: Iterable[Record]) -> dict[int, list[Place]]:
+        """Schema ids for which there is no reader yet, in order, and which records name each."""
+        places: defaultdict[int, list[Place]] = defaultdict(list)
+        last, of_last = None, None
+        for record in records:
+            value = record.value()
+            if value is None:
+                continue
+            if value[:HEADER_BYTES] != last:  # most are as the last one
+                last, of_last = value[:HEADER_BYTES], self._places_for(value, places)
+            if of_last is not None:
+                of_last.append((record.partition(), record.offset()))
+        return places
+
+    def _places_for(
+        self, value: bytes, places: defaultdict[int, list[Place]]
+    ) -> list[Place] | None:
+        """Return where to note a record with this value; None where a reader is there."""
         try:
-            self.reader(schema_id_of(value))
+            schema_id = schema_id_of(value)
+        except ClickError:
+            return None  # decoding it will say so again
+        return None if schema_id in self._readers else places[schema_id]
+
+    def _check(self, schema_id: int, offset: int) -> None:
+        try:
+            self._new_reader(schema_id, self._registry.answer(schema_id))
         except ClickError:
             return  # decoding it will say so again
         except NotYetError as error:
-            error.offset = record.offset()
+            error.offset = offset
             raise
+
+    def _new_reader(self, schema_id: int, schema: Any) -> Reader:
+        try:
+            reader = self._make_reader(schema)
+        except Exception as error:  # whatever it is about a schema, it ends no worker
+            raise self._registry.refuse(schema_id, f"reads no clicks: {error!r:.300}") from None
+        self._readers[schema_id] = reader
+        return reader

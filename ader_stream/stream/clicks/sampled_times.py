@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -19,6 +20,9 @@ from ader_stream.stream.clicks.decoder import RECORD_TIME, ClickDecoder, ClickFo
 from ader_stream.stream.clicks.fields import TIME_FORMATS, Fields, any_time_reader, optional
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.sampling import SampledRecord
+
+REGISTRY_SECONDS = 5.0
+"""How long the schema registry is waited for before clicks are looked at without it."""
 
 
 def find_problem(
@@ -120,15 +124,28 @@ def _helps(time_format: str, records: Sequence[Record], format: ClickFormat, now
 
 
 def readable(records: Sequence[SampledRecord], decoder: ClickDecoder) -> Iterator[SampledRecord]:
-    """Yield records, by partition, up to the first one whose schema cannot be had now."""
+    """Yield records, by partition, up to the first one whose schema cannot be had.
+
+    A schema registry is waited for, but not for ever.
+    """
+    until = time.monotonic() + REGISTRY_SECONDS
     for _, group in groupby(records, key=SampledRecord.partition):
         of_partition = list(group)
-        try:
-            decoder.check_readable(of_partition)
-        except NotYetError as error:
-            yield from (record for record in of_partition if record.offset() < error.offset)
-            return
+        while error := _not_yet(of_partition, decoder):
+            if time.monotonic() + error.retry_after > until:
+                yield from (record for record in of_partition if record.offset() < error.offset)
+                return
+            time.sleep(error.retry_after)
         yield from of_partition
+
+
+def _not_yet(records: Sequence[SampledRecord], decoder: ClickDecoder) -> NotYetError | None:
+    """Return why some of the records cannot be read yet, if that is so."""
+    try:
+        decoder.check_readable(records)
+    except NotYetError as error:
+        return error
+    return None
 
 
 def _time_samples(

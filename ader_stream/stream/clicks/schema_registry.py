@@ -1,29 +1,46 @@
-"""Writers' schemas by their id, from a schema registry that may be away for a while."""
+"""Writers' schemas by their id, from a schema registry that may be slow, or away for a while."""
 
 from __future__ import annotations
 
-import json
 import random
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
-import fastavro
 import structlog
 
 from ader_stream.errors import ClickError, NotYetError, SettingsError
+from ader_stream.stream.clicks.allowance import Allowance
+from ader_stream.stream.clicks.referred_schemas import ReferredSchemas, RefusedSchemaError
+from ader_stream.stream.clicks.registry_http import (
+    REQUEST_SECONDS,
+    RegistryAccess,
+    RegistryHttp,
+)
 
-if TYPE_CHECKING:
-    from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-    from confluent_kafka.schema_registry.error import SchemaRegistryError
+__all__ = ["RegistryAccess", "SchemaRegistry"]
 
 log = structlog.get_logger(__name__)
 
-REQUEST_SECONDS = 3.0
-"""How long a request may take: nothing else is read or committed meanwhile."""
+AT_ONCE = 4
+"""Requests that are on their way side by side."""
+
+LINGER_SECONDS = 1.0
+"""How long a connection is kept for the next request; an idle one has secrets that grow old."""
+
+MISSES_AT_ONCE = 20
+MISSES_A_SECOND = 5.0
+"""Ids asked for that may turn out to be nobody's: bytes that are no Avro seem to name another one
+each time, and must not become as many requests."""
+
+PLAUSIBLE = 1_000
+"""Registries count: an id that far above every one that is known will be nobody's, too, where so
+many others just were."""
+
+MOST_UNKNOWN = 50_000
+"""Ids that are remembered to be nobody's: more than one batch of records can name."""
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
@@ -32,36 +49,34 @@ LONGEST_WAIT_SECONDS = 30.0
 UNKNOWN_SECONDS = 30.0
 """For so long an id that is not registered is not asked for again."""
 
-_MOST_UNKNOWN = 1_000
-_SCHEMA_NOT_FOUND = 40403
-_REFUSED = (401, 403)
+NOT_ASKED = (
+    f"was not asked for: it stands alone, and the last {MISSES_AT_ONCE} that were asked for are "
+    "not registered"
+)
+
+LOOK_SECONDS = 0.1
+SLOW_LOOK_SECONDS = 1.0
+"""After which a click that waits for an answer looks for it again: the longer it has waited, the
+later, within these bounds."""
 
 
-@dataclass(frozen=True)
-class RegistryAccess:
-    """Where a schema registry is, and who we are there.
+Place = tuple[int, int]
+"""Partition and offset of a record."""
 
-    Parameters
-    ----------
-    url
-        http or https; several parted by commas.
-    user, password_file
-        For basic authentication.
-    token_file
-        For bearer authentication; read for each request, because tokens expire.
-    ca_file
-        Certificates to trust, in place of the usual ones.
-    """
 
-    url: str
-    user: str = ""
-    password_file: Path | None = None
-    token_file: Path | None = None
-    ca_file: Path | None = None
+class _Unknown(NamedTuple):
+    """An id of which it is said that nothing is read by it, and until when (s) that counts."""
+
+    until: float
+    why: str
+    alone_at: Place | None = None  # where it was not asked for
 
 
 class SchemaRegistry:
-    """Asks once for each schema.
+    """Asks once for each schema, in threads of its own: no caller waits unless it says so.
+
+    Where many ids in a row were not registered, one that stands alone and far from all that are
+    known is taken to be no better, without a request; it is asked for if it comes again.
 
     Parameters
     ----------
@@ -77,176 +92,192 @@ class SchemaRegistry:
     """
 
     def __init__(self, access: RegistryAccess, clock: Callable[[], float] = time.monotonic) -> None:
+        RegistryHttp(access).__exit__(None, None, None)  # says whether one can be made
         self._access = access
         self._clock = clock
-        self._client: SchemaRegistryClient | None = _make_client(access)
-        self._keeps_client = False
-        self._close()
-        self._unknown: dict[int, tuple[float, str]] = {}
+        self._referred = ReferredSchemas()
+        self._changed = threading.Condition()
+        self._queue: deque[int] = deque()
+        self._asked: dict[int, float] = {}  # id → when; until its answer is here
+        self._found: dict[int, Any] = {}
+        self._unknown: dict[int, _Unknown] = {}
+        self._missed: deque[float] = deque(maxlen=MISSES_AT_ONCE)  # when ids were nobody's
+        self._highest = 0
+        self._failure: SettingsError | None = None
+        self._threads = 0
+        self._misses = Allowance(MISSES_AT_ONCE, MISSES_A_SECOND, clock)
         self._away_until = 0.0
         self._wait = FIRST_WAIT_SECONDS
         self._reason = ""
 
-    def schema(self, schema_id: int) -> Any:
-        """Return a schema; not kept here: the caller keeps what it makes of it.
+    def ask(self, schema_ids: Mapping[int, Place | None]) -> None:
+        """Have the answers for ids fetched, as far as so many may be asked for now.
+
+        Parameters
+        ----------
+        schema_ids
+            Each with the place of the only record that names it; None where several do.
+        """
+        with self._changed:
+            for schema_id, alone_at in schema_ids.items():
+                if self._clock() < self._away_until:
+                    return
+                if schema_id in self._asked or self._is_answered(schema_id, alone_at):
+                    continue
+                if self._misses.take():  # given back if it is none
+                    self._send(schema_id)
+                elif alone_at and self._is_noise(schema_id):
+                    self._refuse(schema_id, NOT_ASKED, alone_at)
+                else:
+                    self._unknown.pop(schema_id, None)  # it has come again: its turn comes, too
+
+    def wait(self, schema_ids: Iterable[int], seconds: float) -> None:
+        """Wait until nothing of these is asked for any more, or so long."""
+        ids = list(schema_ids)
+        with self._changed:
+            self._changed.wait_for(lambda: not any(i in self._asked for i in ids), seconds)
+
+    def answer(self, schema_id: int) -> Any:
+        """Return a schema that was fetched, once; the caller keeps what it makes of it.
 
         Raises
         ------
         ClickError
             If the registry says that there is none of this id, or that it is no Avro schema.
         NotYetError
-            If it does not answer as a registry does; no request is sent before its time.
+            If it has not answered as a registry does.
         SettingsError
             If it refuses us.
         """
-        if schema_id in self._unknown:
-            raise ClickError("unknown-schema", self._unknown[schema_id][1])
-        if (wait := self._away_until - self._clock()) > 0:
-            raise NotYetError(self._reason, wait)
-        return self._parsed(schema_id, self._fetched(schema_id))
+        with self._changed:
+            if self._failure:
+                raise SettingsError(str(self._failure))
+            if schema_id in self._unknown:
+                raise ClickError("unknown-schema", self._unknown[schema_id].why)
+            if schema_id in self._found:
+                return self._found.pop(schema_id)
+            raise self._not_yet(schema_id)
 
-    @contextmanager
-    def connected(self) -> Iterator[None]:
-        """Send all requests of a ``with`` block by one client.
+    def schema(self, schema_id: int) -> Any:
+        """Return a schema, waiting as long as a request may take; raises as `answer` does."""
+        if schema_id not in self._unknown:
+            self.ask({schema_id: None})
+            self.wait([schema_id], REQUEST_SECONDS)
+        return self.answer(schema_id)
 
-        Elsewhere each has one of its own: schemas are few, and a client that is kept would be
-        idle, with secrets that grow old. But to make one costs 30 ms.
-        """
-        self._keeps_client = True
-        try:
-            yield
-        finally:
-            self._keeps_client = False
-            self._close()
+    def refuse(self, schema_id: int, what: str) -> ClickError:
+        """Take note of what is wrong with the schema of an id; return what its clicks come to."""
+        with self._changed:
+            return self._refuse(schema_id, what)
 
     def forget_old_answers(self) -> None:
         """Ask again for schemas that were unknown a while ago; until then, they stay unknown."""
-        if len(self._unknown) > _MOST_UNKNOWN:
-            self._unknown.clear()
+        with self._changed:
+            now = self._clock()
+            left = [(id_, found) for id_, found in self._unknown.items() if found.until > now]
+            self._unknown = dict(left[-MOST_UNKNOWN:])
+
+    def _is_answered(self, schema_id: int, alone_at: Place | None) -> bool:
+        if schema_id in self._found or self._failure is not None:
+            return True
+        unknown = self._unknown.get(schema_id)
+        return unknown is not None and unknown.alone_at in (None, alone_at)
+
+    def _is_noise(self, schema_id: int) -> bool:
+        """Whether an id is one of very many that nobody has, as far as can be told."""
+        since = self._clock() - UNKNOWN_SECONDS
+        has_missed = len(self._missed) == MISSES_AT_ONCE and self._missed[0] > since
+        is_new = schema_id not in self._unknown
+        return has_missed and is_new and schema_id > self._highest + PLAUSIBLE
+
+    def _send(self, schema_id: int) -> None:
+        self._unknown.pop(schema_id, None)
+        self._asked[schema_id] = self._clock()
+        self._queue.append(schema_id)
+        if self._threads < min(AT_ONCE, len(self._asked)):
+            self._threads += 1
+            threading.Thread(target=self._run, name="schemas", daemon=True).start()
+        self._changed.notify_all()
+
+    def _not_yet(self, schema_id: int) -> NotYetError:
         now = self._clock()
-        self._unknown = {id_: found for id_, found in self._unknown.items() if found[0] > now}
+        if now < self._away_until:
+            return NotYetError(self._reason, self._away_until - now)
+        name = f"schema id {schema_id} at {self._access.shown}"
+        if (asked := self._asked.get(schema_id)) is not None:
+            look = min(max(LOOK_SECONDS, now - asked), SLOW_LOOK_SECONDS)
+            return NotYetError(f"{name}: no answer yet", look)
+        wait = LOOK_SECONDS if self._asked else max(LOOK_SECONDS, self._misses.seconds_to(1))
+        return NotYetError(f"{name}: asked for in its turn, after others that nobody has", wait)
 
-    def _fetched(self, schema_id: int) -> list[Schema]:
-        """Fetch a schema, and before it the ones that it refers to."""
-        from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415
+    # --- in threads of its own
 
+    def _run(self) -> None:
         try:
-            client = self._client = self._client or _make_client(self._access)
-            schema = client.get_schema(schema_id)
-            schemas = [*_references(client, schema), schema]
+            with RegistryHttp(self._access) as http:
+                while (schema_id := self._next()) is not None:
+                    self._fetch(http, schema_id)
+        except SettingsError as error:
+            with self._changed:
+                self._failure = error
+                self._threads -= 1
+                self._drop_asked()
+
+    def _next(self) -> int | None:
+        """Return what to ask for, waiting for it a while; None where nothing comes."""
+        with self._changed:
+            if self._changed.wait_for(lambda: self._queue, LINGER_SECONDS):
+                return self._queue.popleft()
+            self._threads -= 1
+            return None
+
+    def _fetch(self, http: RegistryHttp, schema_id: int) -> None:
+        try:
+            schema = self._referred.fetch(http, schema_id)
         except SettingsError:
             raise
-        except SchemaRegistryError as error:
-            raise self._answer(schema_id, error) from None
+        except RefusedSchemaError as error:
+            with self._changed:
+                self._missed.append(self._clock())
+                self._refuse(schema_id, str(error))
         except Exception as error:
-            # Whatever goes wrong on the way, the schema is still to be had: refused connections,
-            # time-outs, a proxy's page in place of JSON.
-            raise self._away(repr(error)) from None
-        finally:
-            if not self._keeps_client:
-                self._close()
-        self._wait = FIRST_WAIT_SECONDS
-        return schemas
+            # Whatever goes wrong on the way, the schema is still to be had.
+            self._note_away(str(error) or repr(error))
+        else:
+            with self._changed:
+                self._wait = FIRST_WAIT_SECONDS
+                self._misses.spend(-1)
+                self._highest = max(self._highest, schema_id)
+                self._found[schema_id] = schema
+                self._note_answer(schema_id)
 
-    def _close(self) -> None:
-        if self._client:
-            self._client.close()
-            self._client = None
-
-    def _parsed(self, schema_id: int, schemas: list[Schema]) -> Any:
-        *referred, schema = schemas
-        if schema.schema_type not in (None, "AVRO"):
-            raise self._refusal(schema_id, f"is no Avro schema but {schema.schema_type}")
-        named: dict[str, Any] = {}
-        try:
-            for other in referred:
-                fastavro.parse_schema(json.loads(other.schema_str or ""), named)
-            # Parsed, it would no longer tell which of its types are used by name.
-            unparsed = json.loads(schema.schema_str or "")
-            parsed = fastavro.parse_schema(unparsed, named)
-        except (ValueError, KeyError, TypeError, fastavro.schema.SchemaParseException) as error:
-            raise self._refusal(schema_id, f"is no Avro schema: {error}") from None
-        return parsed if referred else unparsed
-
-    def _answer(self, schema_id: int, error: SchemaRegistryError) -> Exception:
-        if error.error_code == _SCHEMA_NOT_FOUND:
-            return self._refusal(schema_id, "is not registered")
-        if error.http_status_code in _REFUSED:
-            return SettingsError(
-                f"clicks.registry_url = {self._access.url}: {error}; check "
-                "clicks.registry_user and clicks.registry_password_file, or "
-                "clicks.registry_token_file"
-            )
-        return self._away(str(error))
-
-    def _refusal(self, schema_id: int, what: str) -> ClickError:
-        why = f"schema id {schema_id} at {self._access.url} {what}"
-        self._unknown[schema_id] = (self._clock() + UNKNOWN_SECONDS, why)
+    def _refuse(self, schema_id: int, what: str, alone_at: Place | None = None) -> ClickError:
+        why = f"schema id {schema_id} at {self._access.shown} {what}"
+        self._unknown[schema_id] = _Unknown(self._clock() + UNKNOWN_SECONDS, why, alone_at)
+        self._found.pop(schema_id, None)
+        self._note_answer(schema_id)
         return ClickError("unknown-schema", why)
 
-    def _away(self, why: str) -> NotYetError:
-        # Workers that were cut off together do not all come back in the same moment.
-        wait = self._wait * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        self._away_until = self._clock() + wait
-        self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
-        self._reason = f"schema registry {self._access.url} does not answer: {why}"
-        log.warning("schema registry away", url=self._access.url, error=why, wait_seconds=wait)
-        return NotYetError(self._reason, wait)
+    def _note_answer(self, schema_id: int) -> None:
+        self._asked.pop(schema_id, None)
+        self._changed.notify_all()
 
+    def _note_away(self, why: str) -> None:
+        with self._changed:
+            self._misses.spend(-len(self._asked))
+            self._drop_asked()
+            if self._clock() < self._away_until:  # another request has said so
+                return
+            # Workers that were cut off together do not all come back in the same moment.
+            wait = self._wait * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            self._away_until = self._clock() + wait
+            self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
+            self._reason = f"schema registry {self._access.shown} does not answer: {why}"
+        log.warning(
+            "schema registry away", url=self._access.shown, error=why, wait_seconds=round(wait, 3)
+        )
 
-def _references(client: SchemaRegistryClient, schema: Schema) -> list[Schema]:
-    found: list[Schema] = []
-    for reference in schema.references or ():
-        subject, version = str(reference.subject), int(reference.version or 0)
-        referred = client.get_version(subject, version).schema
-        found += [*_references(client, referred), referred]
-    return found
-
-
-def _make_client(access: RegistryAccess) -> SchemaRegistryClient:
-    try:
-        from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415
-    except ImportError:
-        raise SettingsError(
-            "clicks.registry_url needs the schema registry's client: "
-            "pip install 'ader-stream[registry]'"
-        ) from None
-    properties: dict[str, Any] = {
-        "url": access.url,
-        "timeout": REQUEST_SECONDS,
-        "max.retries": 0,  # when to ask again is for us to say
-    }
-    if access.ca_file:
-        properties["ssl.ca.location"] = str(access.ca_file)
-    if access.user or access.password_file:
-        file = access.password_file
-        password = _secret("clicks.registry_password_file", file) if file else ""
-        properties["basic.auth.user.info"] = f"{access.user}:{password}"
-    if access.token_file:
-        properties |= _bearer(access.token_file)
-    try:
-        return SchemaRegistryClient(properties)
-    except (ValueError, TypeError, OSError) as error:
-        raise SettingsError(f"clicks.registry_url = {access.url}: {error}") from None
-
-
-def _bearer(file: Path) -> dict[str, Any]:
-    """Return properties that read the token for each request."""
-
-    def fields(_: dict[str, Any]) -> dict[str, str]:
-        token = _secret("clicks.registry_token_file", file)
-        return {"bearer.auth.token": token, "bearer.auth.logical.cluster": ""}
-
-    fields({})
-    return {
-        "bearer.auth.credentials.source": "CUSTOM",
-        "bearer.auth.custom.provider.function": fields,
-        "bearer.auth.custom.provider.config": {},
-    }
-
-
-def _secret(setting: str, file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{setting} = {file}: {error}; name a readable text file") from None
+    def _drop_asked(self) -> None:
+        self._queue.clear()
+        self._asked.clear()
+        self._changed.notify_all()

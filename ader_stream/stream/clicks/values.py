@@ -4,28 +4,51 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import fastavro
 import msgspec
 from fastavro import _read_py
 from fastavro.io.binary_decoder import BinaryDecoder
+from fastavro.read import LOGICAL_READERS
 
 from ader_stream.errors import ClickError, SettingsError
+from ader_stream.stream.clicks.avro_bounds import (
+    is_recursive,
+    repeats_nothing,
+    require_few_values,
+)
 from ader_stream.stream.clicks.avro_columns import Columns, columns_reader
-from ader_stream.stream.clicks.avro_schema import has_field, is_recursive
+from ader_stream.stream.clicks.avro_schema import has_field
 from ader_stream.stream.clicks.fields import Fields
+from ader_stream.stream.clicks.whole_schema import whole_schema
 from ader_stream.stream.kafka.codec import load_schema
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 ReadValue = Callable[[bytes | None], Fields]
 
 HEADER_BYTES = 5
 """A zero, then the schema's id as four bytes, big endian."""
 
+MOST_EMPTY_ITEMS = 10_000
+"""Of a value's arrays, beside those that take at least a byte each."""
+
 VARINT_BYTES = 10
 """The most that 64 bits take."""
+
+
+def _nanos_to_datetime(data: int, *_: object) -> datetime:
+    return _EPOCH + timedelta(microseconds=data // 1_000)
+
+
+LOGICAL_READERS["long-timestamp-nanos"] = _nanos_to_datetime
+LOGICAL_READERS["long-local-timestamp-nanos"] = _nanos_to_datetime
+LOGICAL_READERS["fixed-uuid"] = lambda data, *_: UUID(bytes=data)  # Avro has these since 1.12
 
 _decode_json = msgspec.json.Decoder().decode
 
@@ -43,7 +66,9 @@ def read_json(value: bytes | None) -> Fields:
 
 def avro_reader(schema: Any) -> ReadValue:
     """Return what reads the one record that a value holds, written with a schema."""
-    buffer_of, read = io.BytesIO, _recursive(schema) if is_recursive(schema) else _flat(schema)
+    require_few_values(schema)
+    is_endless = is_recursive(schema) or repeats_nothing(schema)
+    buffer_of, read = io.BytesIO, _bounded(schema) if is_endless else _flat(schema)
 
     def read_avro(value: bytes | None) -> Fields:
         buffer = buffer_of(value or b"")
@@ -64,11 +89,12 @@ def _flat(schema: Any) -> Callable[[io.BytesIO], Any]:
     return lambda buffer: read(buffer, parsed, None)
 
 
-def _recursive(schema: Any) -> Callable[[io.BytesIO], Any]:
-    """Return what reads a type that holds itself.
+def _bounded(schema: Any) -> Callable[[io.BytesIO], Any]:
+    """Return what reads a type of which few bytes may say that it has no end.
 
-    The C reader follows it until the stack ends, and the process with it: a click of 40 kB is
-    enough. The one in Python stops at its recursion limit.
+    The C reader follows a type that holds itself until the stack ends, and the process with it: a
+    click of 40 kB is enough. The one in Python stops at its recursion limit. And ten bytes are
+    enough to announce as many items without a byte as no memory can hold.
     """
     named: dict[str, dict[str, Any]] = {"writer": {}, "reader": {}}
     parsed = fastavro.parse_schema(schema, named["writer"])
@@ -78,7 +104,23 @@ def _recursive(schema: Any) -> Callable[[io.BytesIO], Any]:
 
 
 class _BoundedDecoder(BinaryDecoder):
-    """Reads whole numbers of 64 bits. The one it is made from reads on while bytes say so."""
+    """Reads whole numbers of 64 bits, and no more items than there are bytes and some.
+
+    The one it is made from reads on while bytes say so.
+    """
+
+    def __init__(self, fo: io.BytesIO) -> None:
+        super().__init__(fo)  # type: ignore[no-untyped-call]
+        self._items_left = len(fo.getbuffer()) + MOST_EMPTY_ITEMS
+
+    def _iter_array_or_map(self) -> Iterator[None]:
+        for _ in super()._iter_array_or_map():  # type: ignore[no-untyped-call]
+            self._items_left -= 1
+            if self._items_left < 0:
+                raise ValueError("more items than bytes")
+            yield
+
+    iter_array = iter_map = _iter_array_or_map
 
     def read_long(self) -> int:
         number = 0
@@ -143,7 +185,7 @@ def schema_from_file(path: Path | None, names: Collection[str]) -> Any:
     where = f"clicks.avro_schema = {path}" if path else "Click.avsc"
     try:
         schema = json.loads(path.read_text(encoding="utf-8")) if path else load_schema("Click")
-        fastavro.parse_schema(schema)
+        schema = whole_schema([schema])
     except (OSError, ValueError, fastavro.schema.SchemaParseException) as error:
         raise SettingsError(f"{where}: {error}; name an .avsc file") from None
     for name in names:

@@ -269,7 +269,7 @@ def test_avro_is_read_by_the_schema_of_its_writer(tmp_path: Path) -> None:
 
 
 def test_avro_times_and_uuids_are_read_by_their_logical_type(tmp_path: Path) -> None:
-    for unit, raw in (("millis", 1_234), ("micros", 1_234_567)):
+    for unit, raw in (("millis", 1_234), ("micros", 1_234_567), ("nanos", 1_234_567_890)):
         schema = record_of(
             {"type": "string", "logicalType": "uuid"},
             "string",
@@ -283,11 +283,37 @@ def test_avro_times_and_uuids_are_read_by_their_logical_type(tmp_path: Path) -> 
         assert avro_decoder(tmp_path, schema).decode(FakeRecord(value)) == Click(user, "s", 1_234)
 
 
+def test_an_avro_uuid_may_be_16_bytes(tmp_path: Path) -> None:
+    raw, user = bytes(range(240, 256)), "f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff"
+    fixed = {"type": "fixed", "name": "Id", "size": 16}
+    value = avro(record_of(fixed, "string", "long"), visit(raw, "s", 5))
+    decoder = avro_decoder(tmp_path, record_of(fixed | {"logicalType": "uuid"}, "string", "long"))
+    assert decoder.decode(FakeRecord(value)) == Click(user, "s", 5)
+
+
+def test_a_logical_type_that_is_none_is_its_underlying_type(tmp_path: Path) -> None:
+    price = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 10}
+    schema = record_of(price, "string", "long")
+    value = avro(record_of("bytes", "string", "long"), visit(b"5", "s", 5))
+    assert avro_decoder(tmp_path, schema).decode(FakeRecord(value)).key == "5"
+
+
+def test_more_items_than_there_are_bytes_make_a_dead_letter(tmp_path: Path) -> None:
+    schema = record_of("string", "string", "long")
+    schema["fields"].append({"name": "x", "type": {"type": "array", "items": "null"}})
+    decoder = avro_decoder(tmp_path, schema)
+    few = avro(schema, visit("u", "s", 5) | {"x": [None] * 5})
+    assert decoder.decode(FakeRecord(few)).key == "u"
+    endless = few[:-2] + b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f" + b"\0"
+    with pytest.raises(ClickError, match="more items than bytes"):
+        decoder.decode(FakeRecord(endless))
+
+
 @pytest.mark.parametrize("time_format", ["ms", "s", "us", "iso8601"])
 def test_an_avro_timestamp_is_understood_whatever_format_is_set(
     tmp_path: Path, time_format: str
 ) -> None:
-    for unit, raw in (("millis", 1_234), ("micros", 1_234_567)):
+    for unit, raw in (("millis", 1_234), ("micros", 1_234_567), ("nanos", 1_234_567_890)):
         schema = record_of(
             "string", "string", ["null", {"type": "long", "logicalType": f"timestamp-{unit}"}]
         )

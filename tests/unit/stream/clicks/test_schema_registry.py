@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import io
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import fastavro
 import pytest
 
 from ader_stream.errors import ClickError, NotYetError, SettingsError
+from ader_stream.stream.clicks import registered_schemas
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.schema_registry import (
     FIRST_WAIT_SECONDS,
     LONGEST_WAIT_SECONDS,
+    MISSES_A_SECOND,
+    MISSES_AT_ONCE,
     UNKNOWN_SECONDS,
     RegistryAccess,
     SchemaRegistry,
@@ -31,6 +36,7 @@ VISIT = {
         {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
     ],
 }
+ID = {"type": "fixed", "name": "Id", "size": 3}
 VALUE = {"user": "u", "sku": 1, "at": 5}
 
 
@@ -105,6 +111,67 @@ def test_a_schema_may_refer_to_others(server: Registry) -> None:
     assert decoder.decode(record(whole, last, value)) == Click("abc", "7", 5)
 
 
+def refer(server: Registry, *names: str) -> int:
+    """Register Click with a field of each of these types, which stand under their own names."""
+    fields = [{"name": name.lower(), "type": name} for name in names]
+    references = [{"name": name, "subject": name, "version": 1} for name in names]
+    schema = VISIT | {"fields": [*VISIT["fields"], *fields]}
+    return server.register("clicks", schema, references=references)
+
+
+def test_what_a_schema_refers_to_may_be_deleted(server: Registry, registry: SchemaRegistry) -> None:
+    server.register("Id", ID)
+    server.deleted.add("Id")
+    [*_, field] = registry.schema(refer(server, "Id"))["fields"]
+    assert field["type"] == ID
+    assert server.requests == ["/schemas/ids/2", "/subjects/Id/versions/1"]
+
+
+def test_what_several_refer_to_is_asked_for_once(
+    server: Registry, registry: SchemaRegistry
+) -> None:
+    server.register("Id", ID)
+    user = {"type": "record", "name": "User", "fields": [{"name": "id", "type": "Id"}]}
+    refers = [{"name": "Id", "subject": "Id", "version": 1}]
+    server.register("User", user, references=refers)
+    ids = [refer(server, "Id", "User"), refer(server, "User", "Id")]
+    types = [[field["type"] for field in registry.schema(id_)["fields"][3:]] for id_ in ids]
+    whole = user | {"fields": [{"name": "id", "type": ID}]}
+    assert types == [[ID, user], [whole, "Id"]]
+    assert len(server.requests) == 4
+
+
+def test_what_a_schema_refers_to_and_is_not_there_makes_a_dead_letter(
+    server: Registry, registry: SchemaRegistry
+) -> None:
+    assert "refers to version 1 of 'Gone', which is not" in str(
+        refusal(registry, refer(server, "Gone"))
+    )
+
+
+def test_schemas_that_refer_to_one_another_in_a_circle_make_a_dead_letter(
+    server: Registry, registry: SchemaRegistry
+) -> None:
+    for name, other in (("A", "B"), ("B", "A")):
+        references = [{"name": other, "subject": other, "version": 1}]
+        server.register(name, ID | {"name": name}, references=references)
+    assert "in a circle" in str(refusal(registry, 1))
+
+
+def test_a_schema_of_which_each_value_is_too_large_makes_a_dead_letter(server: Registry) -> None:
+    fields = [{"name": f"f{n}", "type": "null"} for n in range(10)]
+    schema: dict[str, Any] = {"type": "record", "name": "R0", "fields": fields}
+    for depth in range(1, 10):
+        others = [{"name": f"f{n}", "type": f"R{depth - 1}"} for n in range(9)]
+        fields = [{"name": "first", "type": schema}, *others]
+        schema = {"type": "record", "name": f"R{depth}", "fields": fields}
+    decoder, click = decoder_for(server), FakeRecord(b"\0\0\0\0\1")
+    server.register("clicks", schema)
+    decoder.check_readable([click])
+    with pytest.raises(ClickError, match=r"reads no clicks.*holds \d+ values"):
+        decoder.decode(click)
+
+
 def test_an_id_that_is_not_registered_makes_a_dead_letter(
     server: Registry, registry: SchemaRegistry, clock: Clock
 ) -> None:
@@ -143,6 +210,119 @@ def test_what_is_no_answer_of_a_registry_is_waited_for(
     server.register("clicks", VISIT)
     server.status = status
     assert 0 < wait(registry) <= FIRST_WAIT_SECONDS
+
+
+@pytest.mark.parametrize("body", ["", "x", "5", "[]", "{}", '{"schema": 5}', "[" * 100_000])
+def test_what_no_registry_would_say_is_waited_for(
+    server: Registry, registry: SchemaRegistry, body: str
+) -> None:
+    server.body = body
+    assert 0 < wait(registry) <= FIRST_WAIT_SECONDS
+
+
+def test_references_that_are_none_are_waited_for(
+    server: Registry, registry: SchemaRegistry
+) -> None:
+    server.register("clicks", VISIT, references=[5])
+    assert 0 < wait(registry) <= FIRST_WAIT_SECONDS
+
+
+def test_a_slow_registry_holds_up_nobody_but_the_clicks_that_need_its_answer(
+    server: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registered_schemas, "PATIENCE_SECONDS", 0.01)
+    server.register("clicks", VISIT)
+    server.register("clicks", VISIT | {"name": "Newer"})
+    decoder = decoder_for(server)
+    known, unknown = (record(VISIT, id_, VALUE, offset=40 + id_) for id_ in (1, 2))
+    check_until_readable(decoder, [known])
+    server.may_answer.clear()
+    for _ in range(3):
+        with pytest.raises(NotYetError, match="no answer yet") as error:
+            decoder.check_readable([known, unknown])
+        assert error.value.offset == 42
+        decoder.check_readable([known])
+    server.may_answer.set()
+    check_until_readable(decoder, [known, unknown])
+    assert decoder.decode(unknown).key == "u"
+    assert len(server.requests) == 2
+
+
+def check_until_readable(decoder: ClickDecoder, records: list[FakeRecord]) -> None:
+    for _ in range(500):
+        try:
+            decoder.check_readable(records)
+        except NotYetError:
+            sleep(0.01)
+        else:
+            return
+    raise AssertionError("not readable within 5 s")
+
+
+# --- ids that nobody has
+
+
+def test_very_many_ids_that_nobody_has_are_few_requests_and_no_clicks_wait_for_them(
+    server: Registry,
+) -> None:
+    server.register("clicks", VISIT)
+    decoder, ids = decoder_for(server), random.Random(1)
+    noise = [record(VISIT, ids.randrange(2**20, 2**32), VALUE, n) for n in range(2_000)]
+    noise[1_000] = record(VISIT, 1, VALUE, 1_000)
+    check_until_readable(decoder, noise)
+    assert decoder.decode(noise[1_000]).key == "u"
+    for one in (noise[0], noise[999], noise[-1]):
+        with pytest.raises(ClickError, match="registered"):
+            decoder.decode(one)
+    assert len(server.requests) <= MISSES_AT_ONCE + 10
+
+
+def test_many_new_schemas_at_once_are_all_read(server: Registry) -> None:
+    for number in range(5 * MISSES_AT_ONCE):
+        server.register("clicks", VISIT | {"name": f"Visit{number}"})
+    decoder = decoder_for(server)
+    records = [record(VISIT, id_, VALUE, id_) for id_ in server.schemas]
+    check_until_readable(decoder, records)
+    assert {decoder.decode(one).key for one in records} == {"u"}
+
+
+@pytest.fixture
+def flooded(server: Registry, registry: SchemaRegistry) -> SchemaRegistry:
+    """A registry of which so many ids were asked in vain that no request is left."""
+    noise = {2**30 + n: (0, n) for n in range(MISSES_AT_ONCE)}
+    registry.ask(noise)
+    registry.wait(noise, 5)
+    server.requests.clear()
+    return registry
+
+
+def test_an_id_like_others_is_asked_for_amid_ids_that_nobody_has(
+    server: Registry, flooded: SchemaRegistry, clock: Clock
+) -> None:
+    server.register("clicks", VISIT)
+    flooded.ask({1: (0, 900)})
+    with pytest.raises(NotYetError, match="in its turn"):
+        flooded.answer(1)
+    clock.seconds += 1 / MISSES_A_SECOND
+    assert flooded.schema(1) == VISIT
+
+
+def test_an_id_that_comes_again_is_asked_for_amid_ids_that_nobody_has(
+    server: Registry, flooded: SchemaRegistry, clock: Clock
+) -> None:
+    server.schemas[2**31] = {"schema": json.dumps(VISIT)}
+    for _ in range(2):  # the same record, when its partition is tried again
+        flooded.ask({2**31: (0, 900)})
+        assert "was not asked for: it stands alone" in str(refusal(flooded, 2**31))
+    flooded.ask({2**31: (0, 901)})
+    with pytest.raises(NotYetError, match="in its turn"):
+        flooded.answer(2**31)
+    assert not server.requests
+    clock.seconds += 1 / MISSES_A_SECOND
+    assert flooded.schema(2**31) == VISIT
+
+
+# --- a registry that is down
 
 
 def test_a_registry_that_is_down_is_asked_again_after_ever_longer_waits(
@@ -241,6 +421,26 @@ def test_a_secret_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> Non
 def test_settings_that_make_no_client_are_wrong(access: RegistryAccess) -> None:
     with pytest.raises(SettingsError, match=r"clicks\.registry_url = "):
         SchemaRegistry(access)
+
+
+def test_a_secret_in_the_address_is_not_shown(server: Registry, clock: Clock) -> None:
+    server.require_basic("me", "hush")
+    address = server.url.replace("http://", "http://me:hush@")
+    registry = SchemaRegistry(RegistryAccess(f"{address}, {address}/"), clock)
+    server.status = 503
+    with pytest.raises(NotYetError) as error:
+        registry.schema(1)
+    assert "hush" not in str(error.value)
+    assert server.url in str(error.value)
+    assert len(server.requests) == 2, "each address is asked"
+
+
+def test_a_token_that_is_no_line_is_not_shown(server: Registry, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("hush\nhush")
+    with pytest.raises(SettingsError, match=r"registry_token_file = .*one line") as error:
+        SchemaRegistry(RegistryAccess(server.url, token_file=token)).schema(1)
+    assert "hush" not in str(error.value)
 
 
 def test_no_secret_is_shown(server: Registry, tmp_path: Path) -> None:
