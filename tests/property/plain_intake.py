@@ -57,7 +57,7 @@ class PlainIntake:
             return
         if self._is_known(record):
             self.duplicates.append(offset)
-        elif self._is_ahead(record.time, written):
+        elif self._moves_on(record.time) and self._is_ahead(record.time, written):
             self._refuse(offset, record)
         else:
             self._end_quarantines(offset)
@@ -93,6 +93,13 @@ class PlainIntake:
         self.jumps = []
         if self.held:
             self._take_held(None, offset)
+
+    def _moves_on(self, time: int) -> bool:
+        """Whether a time lies behind the unit that the stream time has reached."""
+        now, unit = self._stream_time(), max(1, self._intake.max_ahead // 10)
+        if now is None:
+            return True
+        return self._intake.max_ahead > 0 and time // unit > now // unit
 
     def _is_ahead(self, time: int, written: Written) -> bool:
         ahead = self._intake.max_ahead

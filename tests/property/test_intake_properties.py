@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from operator import length_hint
 from typing import Any
 
 from hypothesis import given, settings
@@ -108,20 +109,20 @@ class Run:
 
     def take_many(self, log: Log, start: int) -> Run:
         """Take records as a worker does: the plain clicks of a batch together."""
-        max_ahead = self.intake._rule.max_ahead
         rows, ids = [], []
-        for offset, (record, at, is_ahead) in enumerate(log, start):
-            is_plain = isinstance(record, Click) and not is_ahead
-            if is_plain and max_ahead and at is not None:
-                is_plain = record.time - at <= max_ahead
+        for offset, (record, _, _) in enumerate(log, start):
+            is_plain = isinstance(record, Click)
             rows.append(
                 (record.key, text_bytes(record.item), record.time, offset)
                 if is_plain
                 else ("", b"", -(2**63), offset)
             )
             ids.append(record.event_id if is_plain else None)
-        clicks = self.intake.new_clicks(rows, ids)
-        while other := self.intake.observe_plain(clicks):
+        drawn = iter(range(len(log)))
+        rows_drawn = (row for row, _ in zip(rows, drawn, strict=True))
+        clicks = self.intake.new_clicks(rows_drawn, ids)
+        last = lambda: log[len(log) - length_hint(drawn) - 1].at  # noqa: E731
+        while other := self.intake.observe_plain(clicks, last):
             is_new = other[2] != -(2**63)
             self._take_one(log[other[3] - start], other[3], is_new=is_new)
         return self.take([])

@@ -2,9 +2,11 @@
 
 An event time is believed only as far as the log supports it.
 
-- A click may lie at most `max_ahead` beyond its own record's timestamp, else it is refused. Where
-  that timestamp is itself ahead of the reader's clock, the clock decides, and `ClockRefusal` is put
-  out, so that a replay needs no clock.
+- A click that moves the stream time on may lie at most `max_ahead` beyond its own record's
+  timestamp, else it is refused. Where that timestamp is itself ahead of the reader's clock, the
+  clock decides, and `ClockRefusal` is put out, so that a replay needs no clock. Stream time moves
+  on by units, a `UNITS`-th of `max_ahead`: a click within the unit that it has reached moves nobody
+  else's time, and its timestamp, which costs as much as decoding it, is not asked for.
 - A click that would move the stream time on by more than `max_jump` is right if its record was
   written near that time: the shop was quiet. Where the record is younger (old clicks that are
   replayed) the click is quarantined until other keys confirm it: `confirmations` of them near it,
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.event_ids import EventIds
@@ -29,6 +32,9 @@ from ader_stream.stream.sessions.open_session import Jump, OpenSession, Place
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance
 from ader_stream.stream.sessions.window import ENDLESS, PlainClick, SessionWindow
 from ader_stream.types import Click, IntakeRule
+
+UNITS = 10
+"""Parts of `max_ahead` in which the stream time moves on."""
 
 FOLLOWERS = 2
 """Other keys at or after a quarantined click that confirm it while nobody contradicts it. One may
@@ -107,24 +113,40 @@ class Intake:
         self.duplicates = 0
         self.capped_heartbeats = 0
         self._rule = rule
+        self._lateness = lateness
         self._reach = lateness + rule.max_jump if rule.max_jump else ENDLESS
+        self._unit = max(1, rule.max_ahead // UNITS) if rule.max_ahead else ENDLESS
         self._on_join = on_join
         self._is_ahead_of_clock = is_ahead_of_clock
         self.refused: list[tuple[int, ClickError]] = []
 
-    def observe_plain(self, clicks: Iterator[PlainClick]) -> PlainClick | None:
+    def observe_plain(
+        self, clicks: Iterator[PlainClick], written_at: Callable[[], int | None]
+    ) -> PlainClick | None:
         """Take clicks that are new up to one that needs more than the window's plain way.
 
-        The caller has left out those that are ahead of what their records support.
+        Parameters
+        ----------
+        clicks
+            Are drawn one by one.
+        written_at
+            Returns the record's own timestamp (ms) of the click that was drawn last.
 
         Returns
         -------
         tuple or None
             That one, which was drawn, but not taken; None where all were taken.
         """
-        if self.held or self.window.sole_key is not None:
+        if self.held or self.window.sole_key is not None or self.window.watermark is None:
             return next(clicks, None)
-        return self.window.observe_plain(clicks, self._reach)
+        observe, reach = self.window.observe_plain, self._reach
+        other = observe(clicks, reach, self._unit_end())
+        while other is not None and self._is_supported(other, written_at()):
+            again = observe(chain((other,), clicks), reach, self._end_of_unit(other[2]))
+            if again is other:  # something else is in its way
+                break
+            other = again
+        return other
 
     def new_clicks(
         self, clicks: Iterable[PlainClick], event_ids: Iterable[str | None]
@@ -153,7 +175,9 @@ class Intake:
         if not (is_new or event_id is None or self.event_ids.add(event_id, offset)):
             self.duplicates += 1
             return
-        if error := self._why_ahead(click.time, offset, written_at):
+        if click.time >= self._unit_end() and (
+            error := self._why_ahead(click.time, offset, written_at)
+        ):
             self._refuse(click, offset, error, offset)
             return
         if self.held:
@@ -245,6 +269,23 @@ class Intake:
         return held if needed is None or (held and held.offset < needed.offset) else needed
 
     # --- what the record and the clock support
+
+    def _unit_end(self) -> int:
+        """Up to this event time (ms) clicks move the stream time no further than it has come."""
+        watermark = self.window.watermark
+        return -ENDLESS if watermark is None else self._end_of_unit(watermark + self._lateness)
+
+    def _end_of_unit(self, time: int) -> int:
+        return (time // self._unit + 1) * self._unit
+
+    def _is_supported(self, click: PlainClick, written_at: int | None) -> bool:
+        """Whether a click that moves the stream time on may do so, by its record and the clock."""
+        _, _, time, offset = click
+        if time < self._unit_end() or written_at is None:
+            return False  # it is another thing that is in its way, or nothing supports it
+        if time > written_at + self._rule.max_ahead:
+            return False
+        return not (self._is_ahead_of_clock and self._is_ahead_of_clock(offset, time, written_at))
 
     def _why_ahead(self, time: int, offset: int, written_at: int | None) -> ClickError | None:
         """Say why an event time (ms) is not believed, whatever others say; None: it may be."""

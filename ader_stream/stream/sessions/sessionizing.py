@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter, length_hint, sub
+from operator import length_hint
 from typing import NamedTuple
 
 import structlog
@@ -416,13 +416,16 @@ class SessionizerTask:
     def _take_all(self, records: list[Record]) -> None:
         """Take records in order; few of them need to be looked at one by one."""
         keys, items, times, event_ids = self._decoder.decode_plain(records)
-        self._leave_out_unsupported(records, times, event_ids)
         offsets = iter([record.offset() for record in records])
         rows = zip(keys, each_text_bytes(items), times, offsets, strict=True)
         clicks = self._intake.new_clicks(rows, event_ids) if event_ids else rows
         taken = 0
-        while other := self._intake.observe_plain(clicks):
-            position = len(records) - length_hint(offsets) - 1
+
+        def drawn() -> int:
+            return len(records) - length_hint(offsets) - 1
+
+        while other := self._intake.observe_plain(clicks, lambda: written_at_of(records[drawn()])):
+            position = drawn()
             self._refusals.accepted += position - taken
             key, _, at, _ = other
             event_id = event_ids[position] if event_ids else None
@@ -430,23 +433,6 @@ class SessionizerTask:
             self._take(records[position], click)
             taken = position + 1
         self._refusals.accepted += len(records) - taken
-
-    def _leave_out_unsupported(
-        self, records: list[Record], times: list[int], event_ids: list[str | None] | None
-    ) -> None:
-        """Leave clicks that may be ahead of what supports them to be looked at one by one."""
-        max_ahead = self._rules.intake.max_ahead
-        if not max_ahead:
-            return
-        written = list(map(itemgetter(1), [record.timestamp() for record in records]))
-        limit = self._clock.limit()
-        if max(map(sub, times, written)) <= max_ahead and max(written) <= limit:
-            return
-        for position, (time_, written_at) in enumerate(zip(times, written, strict=True)):
-            if time_ - written_at > max_ahead or written_at > limit:
-                times[position] = NOT_PLAIN
-                if event_ids:
-                    event_ids[position] = None
 
     def _take(self, record: Record, click: Click | None) -> None:
         """Take a click or a heartbeat, and refuse what comes of it that cannot be taken.

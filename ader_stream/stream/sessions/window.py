@@ -167,7 +167,9 @@ class SessionWindow:
         self._close_over()
         return self._open.count
 
-    def observe_plain(self, clicks: Iterator[PlainClick], max_lead: int) -> PlainClick | None:
+    def observe_plain(
+        self, clicks: Iterator[PlainClick], max_lead: int, until: int = ENDLESS
+    ) -> PlainClick | None:
         """Take clicks while each joins its key's only session behind the last click, or begins one.
 
         Nearly every click does. No other session has to be looked at for those, and nothing closes
@@ -179,6 +181,8 @@ class SessionWindow:
             Are drawn one by one.
         max_lead
             How far a click may be ahead of the watermark, ms.
+        until
+            From this event time (ms) on, a click is another one if it moves the watermark on.
 
         Returns
         -------
@@ -188,7 +192,8 @@ class SessionWindow:
         watermark, open_block = self.watermark, self.open_block
         if watermark is None or open_block is None or self.reads_from is not None:
             return next(clicks, None)
-        rule, gap, lateness, turn = self._rule, self._rule.gap, self._rule.lateness, self._turn
+        rule, gap, lateness = self._rule, self._rule.gap, self._rule.lateness
+        turn = min(self._turn, until - lateness)
         block_begins, block_ends = map(self._blocks.start, (open_block, open_block + 1))
         before_last = rule.max_clicks - 1
         begins_after = block_begins - 1 if self._evicted_until is None else self._evicted_until

@@ -69,7 +69,7 @@ def test_the_clock_refuses_a_click_whose_record_is_ahead_of_it_and_says_so_in_th
     window = SessionWindow(BlockRule(0, 7 * DAY_MS), SessionRule(1000))
     into = Intake(window, RULE, 0, is_ahead_of_clock=lambda offset, *_: offset == 1)
     for offset in range(3):
-        into.observe(Click("a", "x", NOW), offset, NOW)
+        into.observe(Click("a", "x", NOW + 200 * offset), offset, NOW)
     assert refused(into) == [(1, "future")]
     assert [o for o in window.take_output() if isinstance(o, ClockRefusal)] == [ClockRefusal(1)]
 
