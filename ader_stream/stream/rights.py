@@ -80,8 +80,8 @@ def look_for_lacks(
             name = (right.instances or (right.name,))[0]
             allowed = may_write(clients, name, topics.group(role))
             if allowed is None:
-                text = f"{right}: not checked, to ask for it might fence the {role} that runs"
-                yield "warning", text, f"stop that {role}, and look again"
+                text = f"{right}: not checked, to ask for it might fence a {role} that runs"
+                yield "warning", text, f"grant the other rights, stop the {role}, and look again"
             elif not allowed:
                 lacks.append((str(right), right))
     for text, right in lacks:
