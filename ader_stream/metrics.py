@@ -245,6 +245,13 @@ TRAINED_BEFORE = Metric(
     "sessions",
     "Sessions left out: a version was trained on them before the sessions topic was reset.",
 )
+STAGE_SECONDS = Metric(
+    Counter,
+    "ader_cycle_stage_seconds_total",
+    "seconds",
+    "Time that update cycles have spent in each stage; it rises while a trainer works.",
+    ("stage",),
+)
 CYCLE_EPOCH = Metric(Gauge, "ader_cycle_epoch", "epoch", "Epoch of the running update cycle.")
 CYCLE_PROGRESS = Metric(
     Gauge, "ader_cycle_epoch_progress_ratio", "ratio", "Share of the epoch done."

@@ -196,7 +196,8 @@ class _Leader:
             settings.trainer.chunk_compression,
             process.commits,
         )
-        self._models = ModelReader(clients, topics, settings.trust)
+        remain = functools.partial(self._remain, "load")
+        self._models = ModelReader(clients, topics, settings.trust, between=remain)
         self._registry = Registry(settings.trust)
         self._reader = registry_reader(clients, topics, self._registry)
         keep = settings.models.keep
@@ -299,7 +300,7 @@ class _Leader:
             self._making.recipe,
             self._making.seed,
             self._gate,
-            Watch(self._show, self._stay),
+            Watch(self._show, functools.partial(self._stay, "gate")),
             self._device,
             self._checkpoint,
         )
@@ -319,7 +320,10 @@ class _Leader:
         self._permission.wait_until_granted(self._remain, self._process.should_stop)
         self._shown.show_publishing(manifest["version"])
         publishing = time.perf_counter()
-        published = self._publisher.publish(manifest, parts, self._hear_all)
+        published = self._publisher.publish(
+            manifest, parts, self._hear_all, functools.partial(self._remain, "publish")
+        )
+        self._shown.show_idle()
         self._shown.show_published(published, time.perf_counter() - publishing)
         self._registry.manifests[manifest["version"]] = published
         self._checkpoint.remove()
@@ -378,8 +382,8 @@ class _Leader:
                 error.reason,
             ) from None
 
-    def _remain(self) -> None:
-        """Stay a member of the group.
+    def _remain(self, stage: str | None = None) -> None:
+        """Stay a member of the group, and show the stage of the work on a version.
 
         Raises
         ------
@@ -390,9 +394,11 @@ class _Leader:
         """
         if self._process.should_stop():
             raise _StopAskedError
+        if stage:
+            self._shown.show_stage(stage)
         self._leadership.require()
 
-    def _stay(self) -> None:
+    def _stay(self, stage: str | None = None) -> None:
         """Stay a member of the group; learn of commands, and of blocks that begin to wait.
 
         Raises
@@ -407,7 +413,7 @@ class _Leader:
         now = time.monotonic()
         if now - self._last_poll >= POLL_SECONDS:
             self._last_poll = now
-            self._remain()
+            self._remain(stage)
             self._feed.read()
             self._shown.show_backlog(self._feed.waiting())
             if self._reader.poll():

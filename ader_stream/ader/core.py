@@ -17,7 +17,7 @@ B sessions, N positions, D width, I items, K companions, M members.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,10 +29,12 @@ from ader_stream.ader.dataset import Batch
 from ader_stream.ader.encoded_block import EncodedBlock
 from ader_stream.ader.layers import Dropout, random_mask
 from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
+from ader_stream.ader.pace import nothing
 from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.ranking import ranks_of
 from ader_stream.ader.returns import (
     FIRST_GAINS,
+    Returns,
     add_gains,
     best_gains,
     first_gains,
@@ -182,7 +184,7 @@ class Core(SessionModel):
         self.together = torch.from_numpy(found.counts).to(self.together)
 
     @torch.no_grad()
-    def calibrate(self, unseen: Iterable[Batch]) -> None:
+    def calibrate(self, unseen: Iterable[Batch], between: Callable[[], None] = nothing) -> None:
         """Find blend, pull and gains that rank these clicks best (`SessionModel.calibrate`)."""
         batches = list(unseen)
         if not batches:
@@ -190,26 +192,34 @@ class Core(SessionModel):
 
         def listed(blend: float) -> float:
             self.blend.fill_(blend)
-            ranks = self._ranks(batches, self.ranked_table(), self.pull.item())
+            ranks = self._ranks(batches, [self.pull.item()], between)[0]
             return hits(ranks) + reciprocal_ranks(ranks)
 
         self.blend.fill_(max(BLENDS, key=listed))
-        layer = self.ranked_table()
-        pull = max(PULLS, key=lambda pull: reciprocal_ranks(self._ranks(batches, layer, pull)))
-        self.pull.fill_(pull)
-        observed = [
-            observe_returns(self._without_gains(b.inputs, layer, pull), b.inputs, b.targets)
-            for b in batches
-        ]
-        self.gains.copy_(best_gains(observed, self.gains))
+        merits = [reciprocal_ranks(ranks) for ranks in self._ranks(batches, PULLS, between)]
+        self.pull.fill_(PULLS[merits.index(max(merits))])
+        self.gains.copy_(best_gains(self._observed(batches, between), self.gains))
 
-    def _ranks(self, batches: Sequence[Batch], layer: Tensor, pull: float) -> Tensor:
-        """Zero-based ranks of all the batches' targets (S,)."""
-        ranks = []
+    def _ranks(
+        self, batches: Sequence[Batch], pulls: Sequence[float], between: Callable[[], None]
+    ) -> Tensor:
+        """Zero-based ranks of all the batches' targets (S,), with each of the pulls."""
+        layer, popularity, ranks = self.ranked_table(), self._popularity(), []
         for batch in batches:
-            scores = self._without_gains(batch.inputs, layer, pull)
-            ranks.append(ranks_of(add_gains(scores, batch.inputs, self.gains), batch.targets))
-        return torch.cat(ranks)
+            plain = super().scores(batch.inputs, layer)
+            pulled = (plain + pull * popularity for pull in pulls)
+            gained = (add_gains(scores, batch.inputs, self.gains) for scores in pulled)
+            ranks.append(torch.stack([ranks_of(scores, batch.targets) for scores in gained]))
+            between()
+        return torch.cat(ranks, 1)
+
+    def _observed(self, batches: Sequence[Batch], between: Callable[[], None]) -> Iterator[Returns]:
+        """Observe what gains can change, with the pull found before."""
+        layer = self.ranked_table()
+        for batch in batches:
+            scores = self._without_gains(batch.inputs, layer, self.pull.item())
+            yield observe_returns(scores, batch.inputs, batch.targets)
+            between()
 
     def _without_gains(self, inputs: Tensor, layer: Tensor, pull: Tensor | float) -> Tensor:
         """Scores of sessions (B, I), as if nobody returned."""

@@ -24,7 +24,7 @@ from ader_stream.ader.learner import NOBODY, Learner, Newcomers
 from ader_stream.ader.losses import Loss
 from ader_stream.ader.methods import ADER, Method, Past, Sessions
 from ader_stream.ader.model import SessionModel
-from ader_stream.ader.pace import Pace, Progress
+from ader_stream.ader.pace import Pace, Progress, nothing
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
 from ader_stream.ader.split import split_block
@@ -34,8 +34,12 @@ from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import SettingsError, TrainingError
 
-CALIBRATED, CALIBRATED_AT_ONCE = 5_000, 256
-"""Samples that a model is calibrated with, drawn at random."""
+CALIBRATED, CALIBRATED_SCORES = 5_000, 10**9
+"""Samples that a model is calibrated with, drawn at random, and how often one of them may be scored
+with an item: fewer samples in catalogues of more than 200,000 items, and no longer time."""
+
+CALIBRATED_AT_ONCE, SCORES_AT_ONCE = 256, 2**24
+"""Samples, and their scores with all items, that a model is calibrated with at a time."""
 
 FREQUENT_ITEMS = 100
 """Items of a block that are recommended where nothing is known of a session."""
@@ -124,8 +128,8 @@ def train_cycle(
     seed
         Not negative; every cycle along a chain of parents draws its own numbers from it.
     on_progress
-        Called after every batch and every chunk of validation and herding; what it raises
-        ends the cycle.
+        Called at every stage, and in it after every batch or chunk, so never seconds apart on a
+        catalogue of a million items; what it raises ends the cycle.
     method
         What to do with the past.
     workers
@@ -137,7 +141,7 @@ def train_cycle(
     Raises
     ------
     TrainingError
-        The block has no sub-sequence, or the loss is no longer finite.
+        The block has no sub-sequence, or a loss, a weight or a representation is not finite.
     SettingsError
         The recipe's model is not the parent's.
     """
@@ -146,17 +150,20 @@ def train_cycle(
     require_same_architecture(before, recipe)
     rng, generator = _random_numbers(seed, before, workers)
 
-    split = split_block(sessions, before.vocabulary, recipe, rng)
+    pace = Pace(on_progress)
+
+    split = split_block(sessions, before.vocabulary, recipe, rng, pace.tell)
     vocabulary, block, training = split.vocabulary, split.block, split.training
     _require_samples(training, sessions)
 
+    pace.enter("calibrate")
     model = before.model(recipe.dropped, workers.device)
     if before.steps:
         seen = block.known_to(len(before.vocabulary)).learnt()
-        model.calibrate(_drawn(seen, rng, workers.device))
+        model.calibrate(_drawn(seen, model.n_items, rng, model.device), pace.tell)
     else:
         model.initialise(generator)
-        model.anticipate(_drawn(block.learnt(), rng, workers.device))
+        model.anticipate(_drawn(block.learnt(), 1, rng, model.device))
     model.grow(len(vocabulary), generator, recipe.item_bound)
     model.meet(block)
     clicks = block.clicks(len(vocabulary))
@@ -165,14 +172,15 @@ def train_cycle(
         recipe.lambda_base, len(before.vocabulary), len(vocabulary), len(old), len(training)
     )
     steps = math.ceil(len(training) / recipe.batch_size)
-    past = Past(before, weight, steps, recipe.precision_on(workers.device), rng, workers)
+    pace.enter("replay")
+    past = Past(before, weight, steps, recipe, rng, workers, pace.tell)
     loss = recipe.loss(torch.from_numpy(clicks).to(workers.device))
-    learner = _learner(model, past, recipe, method, loss)
+    learner = _learner(model, past, method, loss)
 
-    pace = Pace(on_progress)
     began = time.perf_counter()
     learnt = fit(learner, training, split.validation, recipe, rng, pace, checkpoint)
     fitted = time.perf_counter()
+    pace.enter("herd")
     del learner  # herding needs as much memory as Adam does
     model.zero_grad()
     model.load_state_dict(learnt.weights)
@@ -210,10 +218,9 @@ def train_cycle(
     return state, report
 
 
-def _learner(
-    model: SessionModel, past: Past, recipe: Recipe, method: Method, loss: Loss
-) -> Learner:
+def _learner(model: SessionModel, past: Past, method: Method, loss: Loss) -> Learner:
     """Put together what trains the model."""
+    recipe = past.recipe
     moments = past.parent.optimizer if recipe.carry_moments else {}
     adam = resumed_adam(model, moments, recipe.learning_rate, recipe.adam_epsilon)
     schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, past.steps * recipe.max_epochs)
@@ -229,19 +236,29 @@ def _newcomers(before: State, recipe: Recipe) -> Newcomers:
     return Newcomers(known, recipe.adam_epsilon / recipe.adam_epsilon_new) if known else NOBODY
 
 
-def _drawn(samples: Samples, rng: np.random.Generator, device: torch.device) -> Iterator[Batch]:
-    drawn = samples.take(rng.permutation(len(samples))[:CALIBRATED])
-    for rows in by_length(drawn.lengths, CALIBRATED_AT_ONCE):
+def _drawn(
+    samples: Samples, n_items: int, rng: np.random.Generator, device: torch.device
+) -> Iterator[Batch]:
+    """Draw what is scored with so many items; the fewer samples, the more items there are."""
+    most = max(1, min(CALIBRATED, CALIBRATED_SCORES // max(1, n_items)))
+    at_once = max(1, min(CALIBRATED_AT_ONCE, SCORES_AT_ONCE // max(1, n_items)))
+    drawn = samples.take(rng.permutation(len(samples))[:most])
+    for rows in by_length(drawn.lengths, at_once):
         yield pack(drawn, rows, device)
 
 
 def held_out_samples(
-    sessions: Sessions, parent: State | None, state: State, recipe: Recipe, seed: int
+    sessions: Sessions,
+    parent: State | None,
+    state: State,
+    recipe: Recipe,
+    seed: int,
+    between: Callable[[], None] = nothing,
 ) -> Samples:
     """Draw again what `train_cycle` held out when it came to `state` from these arguments."""
     order, _, _ = _seeds(seed, parent or untrained(recipe.architecture))
     rng = np.random.default_rng(order)
-    return split_block(sessions, state.vocabulary, recipe, rng).validation
+    return split_block(sessions, state.vocabulary, recipe, rng, between).validation
 
 
 def _random_numbers(

@@ -10,7 +10,7 @@ with θ* the previous weights and F the diagonal of their empirical Fisher infor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ader_stream.ader.dataset import Samples, pack
 from ader_stream.ader.model import SessionModel
+from ader_stream.ader.pace import nothing
 from ader_stream.ader.replay import Replay
 
 FISHER_SAMPLES = 1_000
@@ -71,7 +72,9 @@ class _Pull(torch.autograd.Function):
         return ctx.gradient.mul_(upstream[0]), None, None
 
 
-def fisher_information(model: SessionModel, samples: Samples) -> dict[str, Tensor]:
+def fisher_information(
+    model: SessionModel, samples: Samples, between: Callable[[], None] = nothing
+) -> dict[str, Tensor]:
     """Estimate the diagonal of the Fisher information, one gradient a sample.
 
     F_i = mean over samples of (∂ log p(label | input) / ∂θ_i)²
@@ -82,6 +85,8 @@ def fisher_information(model: SessionModel, samples: Samples) -> dict[str, Tenso
         In eval mode; its gradients are left empty.
     samples
         At least one.
+    between
+        Called after each of them.
     """
     parameters = dict(model.named_parameters())
     fisher = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
@@ -92,6 +97,7 @@ def fisher_information(model: SessionModel, samples: Samples) -> dict[str, Tenso
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         for total, gradient in zip(fisher.values(), gradients, strict=True):
             total.addcmul_(gradient, gradient)
+        between()
     return {name: total.detach().div_(len(samples)) for name, total in fisher.items()}
 
 

@@ -17,7 +17,8 @@ from ader_stream.ader.arrays import Float32, Float64, Int32, Int64
 from ader_stream.ader.dataset import Samples, by_length, pack
 from ader_stream.ader.herding import herd
 from ader_stream.ader.model import SessionModel
-from ader_stream.ader.ranking import chunk_rows, nothing
+from ader_stream.ader.pace import nothing
+from ader_stream.ader.ranking import chunk_rows
 from ader_stream.ader.vocabulary import PADDING
 from ader_stream.disk import disk_array
 from ader_stream.errors import TrainingError
@@ -105,7 +106,8 @@ def by_herding(
     between: Callable[[], None],
 ) -> Int64:
     """Choose those whose mean representation follows their label's mean."""
-    return herd(represent_samples(model, candidates, between), candidates.labels, quotas)
+    represented = represent_samples(model, candidates, between)
+    return herd(represented, candidates.labels, quotas, between)
 
 
 def at_random(
@@ -160,7 +162,7 @@ def select_exemplars(
     allocate, choose
         How many an item gets, and which ones.
     between
-        Called after every chunk that the model has seen.
+        Called after every chunk that the model has seen, and every step of herding.
     power
         Of the counts that are allocated by.
     """

@@ -5,10 +5,13 @@ Welling, ICML 2009; iCaRL, CVPR 2017.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from ader_stream.ader.arrays import Float32, Int32, Int64
+from ader_stream.ader.pace import nothing
 from ader_stream.disk import disk_array
 
 Floats = npt.NDArray[np.floating]
@@ -24,7 +27,12 @@ HERDING_SLACK = 1.1
 wanted, as the authors' code does, so that slightly fewer than N are kept."""
 
 
-def herd(representations: Float32, labels: Int32, quotas: Int64) -> Int64:
+def herd(
+    representations: Float32,
+    labels: Int32,
+    quotas: Int64,
+    between: Callable[[], None] = nothing,
+) -> Int64:
     r"""Choose the sub-sequences whose mean follows their label's mean.
 
     For each label, with d the L2-normalised representations and μ their mean, step after step
@@ -39,6 +47,8 @@ def herd(representations: Float32, labels: Int32, quotas: Int64) -> Int64:
         Target items (S,).
     quotas
         Exemplars wanted by item index (I + 1,).
+    between
+        Called after every step.
 
     Returns
     -------
@@ -66,6 +76,7 @@ def herd(representations: Float32, labels: Int32, quotas: Int64) -> Int64:
         taken[:live] += new
         order.append(picks[new])
         score[:end] += pull[:end] - _products(unit[:end], unit[picks], owner[:end])
+        between()
     return rows[np.concatenate(order)]
 
 

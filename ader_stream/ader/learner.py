@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +14,7 @@ from ader_stream.ader.dataset import Samples
 from ader_stream.ader.losses import Loss
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.replay import Replay, labelled
+from ader_stream.ader.replay import Lesson, Replay, labelled
 from ader_stream.ader.state import MOMENTS, STEPS, copied_moments, copied_weights
 from ader_stream.ader.workers import ALONE, Workers
 
@@ -74,22 +75,28 @@ class Learner:
     def step(self, samples: Samples, rows: Int64) -> float:
         """Take one gradient step: L = L_CE(new) + λ_t · L_KD(exemplars) (paper, equation 3)."""
         mine, part = self.workers.share(rows)
-        lessons = [labelled(samples, mine, part, self.model.device), *self.replay.draw()]
-        inputs, targets = [lesson.inputs for lesson in lessons], [one.target for one in lessons]
-        columns = self.loss.columns(targets)
-        layer, embedded = self.model.look_up(inputs, columns)
-        sessions = list(map(self.model.represent, embedded, inputs))
-        loss = self.loss(sessions, layer, targets, columns)
-        loss = loss + self.replay.penalty(self.model) / self.workers.count
+        new = labelled(samples, mine, part, self.model.device)
+        replayed = self.replay.draw()
         self.adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._learn([new, *replayed[:1]], self.replay.penalty(self.model))
+        for lesson in replayed[1:]:  # as if they had been in one pass, in less memory
+            loss += self._learn([lesson])
         self.workers.add_up_gradients(self.model)
         self.newcomers.scale(self.model.items.weight)
         self.adam.step()
         self.schedule.step()
-        whole = loss.detach()
-        self.workers.add_up([whole])
-        return whole.item()
+        self.workers.add_up([loss])
+        return loss.item()
+
+    def _learn(self, lessons: Sequence[Lesson], penalty: Tensor | float = 0.0) -> Tensor:
+        """Add the gradients of some lessons, and of what the weights themselves add to the loss."""
+        inputs, targets = [lesson.inputs for lesson in lessons], [one.target for one in lessons]
+        columns = self.loss.columns(targets)
+        layer, embedded = self.model.look_up(inputs, columns)
+        sessions = list(map(self.model.represent, embedded, inputs))
+        loss = self.loss(sessions, layer, targets, columns) + penalty / self.workers.count
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
 
 @dataclass(eq=False)

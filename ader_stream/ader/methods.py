@@ -39,6 +39,7 @@ from ader_stream.ader.exemplars import (
 )
 from ader_stream.ader.losses import adaptive_weight
 from ader_stream.ader.model import SessionModel
+from ader_stream.ader.pace import nothing
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import DistilledReplay, ExemplarBatches, LabelReplay, Replay
 from ader_stream.ader.state import State
@@ -61,20 +62,28 @@ class Past:
         λ of this cycle.
     steps
         Batches of new sub-sequences an epoch.
-    precision
-        Of the output layer's products.
+    recipe
+        Hyper-parameters.
     rng
         Source of whatever is drawn.
     workers
         Among whom batches are shared.
+    between
+        Called after every chunk that the parent has seen.
     """
 
     parent: State
     weight: float
     steps: int
-    precision: torch.dtype
+    recipe: Recipe
     rng: np.random.Generator
     workers: Workers = ALONE
+    between: Callable[[], None] = nothing
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Of the output layer's products."""
+        return self.recipe.precision_on(self.workers.device)
 
     def teacher(self) -> SessionModel:
         """The parent's model, where the student is."""
@@ -82,12 +91,16 @@ class Past:
 
     def batches(self) -> ExemplarBatches:
         """The parent's exemplars, a batch for every step."""
-        return ExemplarBatches(self.parent.exemplars.samples(), self.steps, self.rng, self.workers)
+        exemplars = self.parent.exemplars.samples()
+        most = self.recipe.exemplars_at_once(len(self.parent.vocabulary))
+        return ExemplarBatches(exemplars, self.steps, self.rng, self.workers, most)
 
 
 def distil(past: Past) -> Replay:
     """Hold the student to what its parent says about the exemplars (paper, section 3.2)."""
-    return DistilledReplay(past.batches(), past.weight, past.teacher(), past.precision)
+    return DistilledReplay(
+        past.batches(), past.weight, past.teacher(), past.precision, past.between
+    )
 
 
 def rehearse(past: Past) -> Replay:
@@ -99,7 +112,7 @@ def anchor(past: Past) -> Replay:
     """Hold the student to its parent's weights, each by its Fisher information."""
     samples = drawn(past.parent.exemplars.samples(), past.rng)
     teacher = past.teacher()
-    importance = fisher_information(teacher, samples)
+    importance = fisher_information(teacher, samples, past.between)
     return Anchor(past.weight, teacher.state_dict(), importance)
 
 

@@ -6,7 +6,7 @@ B sessions, N positions, D width, I items.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ader_stream.ader.dataset import Batch
 from ader_stream.ader.encoded_block import EncodedBlock
+from ader_stream.ader.pace import nothing
 from ader_stream.ader.pieces import Pieces
 
 
@@ -206,8 +207,16 @@ class SessionModel(nn.Module, ABC):
         layer = self.output_layer(scored)  # the same for an item wherever it stands in the step
         return layer.index_select(0, places), torch.split(embedded, sizes)
 
-    def calibrate(self, unseen: Iterable[Batch]) -> None:
-        """Find out from clicks not trained on yet what training cannot learn; here: nothing."""
+    def calibrate(self, unseen: Iterable[Batch], between: Callable[[], None] = nothing) -> None:
+        """Find out from clicks not trained on yet what training cannot learn; here: nothing.
+
+        Parameters
+        ----------
+        unseen
+            Clicks of the new block, as far as this model knows their items.
+        between
+            Called after every batch.
+        """
 
     def meet(self, block: EncodedBlock) -> None:
         """Keep what ranking needs of what is learnt of the block; here: nothing."""

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+STAGES = ("encode", "calibrate", "replay", "train", "validate", "herd")
+"""What a cycle does, in order; training and validation take turns."""
+
+ITEMS_BETWEEN = 2**13
+"""What Python goes through one by one is no silence: so many take milliseconds."""
+
+T = TypeVar("T")
+
+
+def nothing() -> None:
+    """Do nothing between two pieces of work: nobody waits."""
+
+
+def told(items: Iterable[T], between: Callable[[], None]) -> Iterator[T]:
+    """Pass items on, and call `between` now and then."""
+    for number, item in enumerate(items, start=1):
+        yield item
+        if number % ITEMS_BETWEEN == 0:
+            between()
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a cycle is; told after every batch, and again while it validates and herds.
+    """Where a cycle is; told after every batch, and again in every other stage.
 
     Parameters
     ----------
@@ -25,6 +46,8 @@ class Progress:
         Of the last epoch that ended, in percent; None before, or where nothing is held out.
     ends_epoch
         Told once an epoch, after its validation.
+    stage
+        One of `STAGES`.
     """
 
     epoch: int
@@ -34,6 +57,7 @@ class Progress:
     samples_per_second: float
     validation_recall20: float | None = None
     ends_epoch: bool = False
+    stage: str = "train"
 
 
 class Pace:
@@ -49,12 +73,19 @@ class Pace:
         self.on_progress = on_progress
         self.samples = 0
         self.seconds = 0.0
-        self.now = Progress(epoch=0, step=0, steps=0, loss=math.nan, samples_per_second=0.0)
+        self.now = Progress(
+            epoch=0, step=0, steps=0, loss=math.nan, samples_per_second=0.0, stage=STAGES[0]
+        )
 
     @property
     def samples_per_second(self) -> float:
         """Sub-sequences a second of training; 0 before the first batch."""
         return self.samples / self.seconds if self.seconds else 0.0
+
+    def enter(self, stage: str) -> None:
+        """Tell that another stage begins."""
+        self.now = replace(self.now, stage=stage)
+        self.tell()
 
     def count(self, samples: int, seconds: float) -> None:
         """Count a batch that was trained."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from ader_stream.ader.arrays import Float32, Int64
 from ader_stream.ader.dataset import Samples, by_length, flatten, pack, pack_prefixes
 from ader_stream.ader.model import SessionModel
+from ader_stream.ader.pace import nothing
 from ader_stream.errors import InputError
 
 CHUNK_SCORES = 2**23
@@ -24,10 +25,6 @@ CHUNK_SCORES = 2**23
 
 UNRANKED = 2**31 - 1
 """Rank of a target whose score is not a number: beyond every list."""
-
-
-def nothing() -> None:
-    """Do nothing between two chunks: nobody waits."""
 
 
 def ranks_of(scores: Tensor, targets: Tensor) -> Tensor:
@@ -123,6 +120,7 @@ def top_k(
     prefixes: Sequence[Sequence[int]],
     k: int,
     layer: Tensor | None = None,
+    between: Callable[[], None] = nothing,
 ) -> tuple[Int64, Float32]:
     """List the k best items after each prefix.
 
@@ -136,6 +134,8 @@ def top_k(
         Length of the lists; all known items where there are fewer.
     layer
         What `model.ranked_table` has returned, where it is at hand.
+    between
+        Called after every chunk.
 
     Returns
     -------
@@ -152,6 +152,7 @@ def top_k(
         columns, values = best_of(model.scores(inputs, layer), k)
         indices[rows] = columns.numpy(force=True) + 1
         scores[rows] = values.numpy(force=True)
+        between()
     return indices, scores
 
 

@@ -39,6 +39,13 @@ VALIDATION_UNITS = ("samples", "sessions")
 WORDS = {"output_precision": tuple(PRECISIONS), "validation_unit": VALIDATION_UNITS}
 """Hyper-parameters that are no numbers, and what they may be."""
 
+EXEMPLARS_A_SAMPLE = 4
+"""Exemplars that may join each new sub-sequence of a whole batch at once: of blocks of thousands of
+sessions it is about one."""
+
+TAUGHT_SCORES = 2**28
+"""Scores by the teacher at a time, 1 GiB of float32."""
+
 ABOVE_ZERO = {
     *("hidden", "maxlen", "temperature", "members", "last_learning_rate"),
     *("adam_epsilon", "adam_epsilon_new", "batch_size", "max_epochs", "min_item_count"),
@@ -172,6 +179,15 @@ class Recipe:
         if self.negatives and self.output_precision == "auto":
             return torch.float32  # so few items are scored that it costs nothing
         return PRECISIONS[self.output_precision](device)
+
+    def exemplars_at_once(self, n_items: int) -> int:
+        """Exemplars of a step that are learnt together, with a teacher who knows so many items.
+
+        A step takes more of them where a block is small; they go one after another then, and their
+        gradients are added up.
+        """
+        scored = self.negatives or max(1, n_items)
+        return max(1, min(EXEMPLARS_A_SAMPLE * self.batch_size, TAUGHT_SCORES // scored))
 
     def loss(self, clicks: Tensor) -> Loss:
         """Return what compares scores with targets; `clicks` in the block, of each item (I,)."""

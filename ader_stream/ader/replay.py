@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from abc import abstractmethod
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +18,7 @@ from ader_stream.ader.device import CPU
 from ader_stream.ader.exemplars import represent_samples
 from ader_stream.ader.losses import Labels, Target, Taught
 from ader_stream.ader.model import SessionModel
+from ader_stream.ader.pace import nothing
 from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.scratch import Scratch
 from ader_stream.ader.workers import ALONE, Workers
@@ -57,7 +61,7 @@ class Replay:
     batch_size = 0
 
     def draw(self) -> list[Lesson]:
-        """Draw what the step should learn of the past."""
+        """Draw what the step should learn of the past: a few lessons, each small enough at once."""
         return []
 
     def penalty(self, student: SessionModel) -> Tensor | float:  # noqa: ARG002
@@ -86,6 +90,8 @@ class ExemplarBatches:
         Source of the order.
     workers
         Among whom batches are shared.
+    at_once
+        Exemplars that may be learnt together.
     """
 
     def __init__(
@@ -94,10 +100,12 @@ class ExemplarBatches:
         steps: int,
         rng: np.random.Generator,
         workers: Workers = ALONE,
+        at_once: int = sys.maxsize,
     ) -> None:
         self.batch_size = max(1, len(exemplars) // steps)
         self.exemplars = exemplars
         self.workers = workers
+        self.at_once = at_once
         self._rng = rng
         self._rest: deque[Int64] = deque()
 
@@ -107,6 +115,13 @@ class ExemplarBatches:
             lengths = self.exemplars.lengths
             self._rest.extend(shuffled_batches(lengths, self.batch_size, self._rng))
         return self.workers.share(self._rest.popleft())
+
+    def pieces(self) -> Iterator[tuple[Int64, float]]:
+        """Yield the rows of the next batch, `at_once` at a time, and their weight in its mean."""
+        rows, part = self.draw()
+        for start in range(0, len(rows), self.at_once):
+            piece = rows[start : start + self.at_once]
+            yield piece, part * len(piece) / len(rows)
 
     def rest(self) -> Int64:
         """Return the rows that are still to come in this pass, in their order."""
@@ -125,11 +140,22 @@ class ExemplarReplay(Replay):
     ----------
     batches
         The previous model's exemplars.
+    weight
+        λ_t.
     """
 
-    def __init__(self, batches: ExemplarBatches) -> None:
+    def __init__(self, batches: ExemplarBatches, weight: float) -> None:
         self.batches = batches
         self.batch_size = batches.batch_size
+        self.weight = weight
+
+    def draw(self) -> list[Lesson]:
+        """Draw the next exemplars, as many lessons as it takes (`Replay.draw`)."""
+        return [self.lesson(rows, self.weight * part) for rows, part in self.batches.pieces()]
+
+    @abstractmethod
+    def lesson(self, rows: Int64, weight: float) -> Lesson:
+        """Return what is to be learnt of these exemplars."""
 
     def rest(self) -> Int64:
         """Return the rows that are still to come in this pass (`Replay.rest`)."""
@@ -156,48 +182,40 @@ class DistilledReplay(ExemplarReplay):
         The previous model, in eval mode; it reads no session afterwards.
     precision
         Of the teacher's item scores.
+    between
+        Called after every chunk of exemplars that the teacher has read.
     """
 
     def __init__(
-        self, batches: ExemplarBatches, weight: float, teacher: SessionModel, precision: torch.dtype
+        self,
+        batches: ExemplarBatches,
+        weight: float,
+        teacher: SessionModel,
+        precision: torch.dtype,
+        between: Callable[[], None] = nothing,
     ) -> None:
-        super().__init__(batches)
-        self.weight = weight
+        super().__init__(batches, weight)
         # It reads raw items and teaches blended ones: from sessions of blended ones, the student
         # would learn items that fade into one another, cycle by cycle.
-        represented = represent_samples(teacher, batches.exemplars)
+        represented = represent_samples(teacher, batches.exemplars, between)
         self.represented = torch.from_numpy(represented).to(teacher.device, precision)  # (|E|, D)
         self.table = teacher.ranked_table(precision)  # (I', D)
         self.scratch = Scratch(precision)
 
-    def draw(self) -> list[Lesson]:
-        """Draw the next exemplars and what the teacher says of them."""
-        rows, part = self.batches.draw()
+    def lesson(self, rows: Int64, weight: float) -> Lesson:
+        """Return what the teacher says of these exemplars."""
         lesson = labelled(self.batches.exemplars, rows, device=self.table.device)
         represented, labels = self.represented[rows], lesson.target.labels
-        taught = Taught(represented, self.table, labels, self.scratch, self.weight * part)
-        return [Lesson(lesson.inputs, taught)]
+        taught = Taught(represented, self.table, labels, self.scratch, weight)
+        return Lesson(lesson.inputs, taught)
 
 
 class LabelReplay(ExemplarReplay):
     """λ_t times the cross-entropy of a batch of exemplars with their own labels: ER.
 
     Over all items known now, as in the authors' code (``disable_distillation``).
-
-    Parameters
-    ----------
-    batches
-        The previous model's exemplars.
-    weight
-        λ_t.
     """
 
-    def __init__(self, batches: ExemplarBatches, weight: float) -> None:
-        super().__init__(batches)
-        self.weight = weight
-
-    def draw(self) -> list[Lesson]:
-        """Draw the next exemplars and their labels."""
-        rows, part = self.batches.draw()
-        device = self.batches.workers.device
-        return [labelled(self.batches.exemplars, rows, self.weight * part, device)]
+    def lesson(self, rows: Int64, weight: float) -> Lesson:
+        """Return these exemplars with their labels."""
+        return labelled(self.batches.exemplars, rows, weight, self.batches.workers.device)

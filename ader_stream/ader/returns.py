@@ -107,22 +107,35 @@ def observe_returns(scores: Tensor, inputs: Tensor, targets: Tensor) -> Returns:
     inputs, targets
         Item indices (B, T) and (B,).
     """
-    rows = torch.arange(len(targets), device=targets.device)
-    kind = add_gains(torch.zeros_like(scores), inputs, torch.arange(1.0, KINDS + 1)).long() - 1
-    kind[kind < 0] = KINDS  # (B, I)
-    own, own_kind = scores[rows, targets - 1], kind[rows, targets - 1]
-    foreign = scores.masked_fill(kind != KINDS, -torch.inf)  # (B, I)
-    others = (foreign > own[:, None]).sum(1, keepdim=True).repeat(1, len(CANDIDATES))  # (B, C)
+    session_kinds, columns = _session_kinds(inputs), (inputs - 1).clamp(min=0)  # (B, T)
+    session_scores = scores.gather(1, columns).masked_fill(session_kinds == KINDS, -torch.inf)
+    own = scores.gather(1, (targets - 1)[:, None])  # (B, 1)
+    own_kind = session_kinds.masked_fill(inputs != targets[:, None], KINDS).amin(1)
     back = (own_kind != KINDS).nonzero()[:, 0]  # only these gain anything
-    for column, gain in enumerate(CANDIDATES.to(scores)):
-        others[back, column] = (foreign[back] > (own[back] + gain)[:, None]).sum(1)
-    columns = (inputs - 1).clamp(min=0)
-    # An item that was clicked more than once is one item of the list: its last click stands for it.
+    others = _foreign_above(scores, session_scores, own).repeat(1, len(CANDIDATES))  # (B, C)
+    raised = own[back] + CANDIDATES.to(scores)  # (b, C)
+    others[back] = _foreign_above(scores[back], session_scores[back], raised)
+    return Returns(own_kind, own[:, 0], others, session_scores, session_kinds)
+
+
+def _session_kinds(inputs: Tensor) -> Tensor:
+    """Say what a return to each click would be (B, T); K where there is none.
+
+    An item that was clicked more than once is one item of a list: its last click stands for it.
+    """
+    ages = torch.arange(inputs.shape[1] - 1, -1, -1, device=inputs.device).clamp(max=KINDS - 1)
     later = inputs[:, :, None] == inputs[:, None, :]  # (B, T, T)
     gone = (later & torch.ones_like(later[0]).triu(1)).any(2) | (inputs == PADDING)
-    session_scores = scores.gather(1, columns).masked_fill(gone, -torch.inf)
-    session_kinds = kind.gather(1, columns).masked_fill(gone, KINDS)
-    return Returns(own_kind, own, others, session_scores, session_kinds)
+    return ages.expand_as(inputs).masked_fill(gone, KINDS)
+
+
+def _foreign_above(scores: Tensor, session_scores: Tensor, bars: Tensor) -> Tensor:
+    """Count the items above each of some bars (B, C) that are not the session's own (B, C)."""
+    counts = [
+        (scores > bar[:, None]).sum(1) - (session_scores > bar[:, None]).sum(1)
+        for bar in bars.unbind(1)
+    ]
+    return torch.stack(counts, 1)
 
 
 def best_gains(observed: Iterable[Returns], gains: Tensor) -> Tensor:

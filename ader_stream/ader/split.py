@@ -9,7 +9,7 @@ session, and the paper has vocabulary and exemplar candidates from the whole blo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from ader_stream.ader.dataset import Samples, hold_out
 from ader_stream.ader.encoded_block import Bools, EncodedBlock
+from ader_stream.ader.pace import nothing, told
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.vocabulary import Vocabulary
 
@@ -49,6 +50,7 @@ def split_block(
     known: Vocabulary,
     recipe: Recipe,
     rng: np.random.Generator,
+    between: Callable[[], None] = nothing,
 ) -> Split:
     """Draw what is held out, and let the vocabulary learn the items of the rest.
 
@@ -62,10 +64,13 @@ def split_block(
         Says how much is held out, and in which units.
     rng
         Source of the draw.
+    between
+        Called now and then.
     """
     whole = _drawn_sessions(sessions, recipe.held_out_sessions, rng)
-    vocabulary = known.extended(compress(sessions, (~whole).tolist()), recipe.min_item_count)
-    encoded = (vocabulary.encode(session) for session in sessions)
+    learnt = compress(told(sessions, between), (~whole).tolist())
+    vocabulary = known.extended(learnt, recipe.min_item_count)
+    encoded = (vocabulary.encode(session) for session in told(sessions, between))
     block = EncodedBlock.of(encoded, recipe.maxlen, whole)
     candidates, held = block.learnt(), block.held()
     training, single = hold_out(candidates, recipe.held_out_samples, rng)

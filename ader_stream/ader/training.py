@@ -61,6 +61,7 @@ def fit(
     while not _is_over(result, recipe, is_watched=is_watched):
         _train_epoch(learner, training, recipe, rng, pace, result)
         if len(validation):
+            pace.enter("validate")
             result.validation.append(_recall20(learner.model, validation, pace))
         if is_watched and result.validation[-1] > result.best_recall20:
             result.keep(learner, recipe)

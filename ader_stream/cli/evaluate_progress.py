@@ -41,12 +41,7 @@ class ProgressBar(Progress):
 
     def show(self, cycle: int, now: pace.Progress) -> None:
         """Show where a cycle is."""
-        recall = now.validation_recall20
-        validated = "" if recall is None else f", validation Recall@20 {recall:.2f}"
-        where = (
-            f"cycle {cycle}/{len(self._work)}, epoch {now.epoch}: loss {now.loss:.3f}"
-            f"{validated}, {now.samples_per_second:,.0f} samples/s, {self._left()} left"
-        )
+        where = f"cycle {cycle}/{len(self._work)}, {_now(now)}, {self._left()} left"
         self.update(self._epoch, completed=now.step, total=now.steps, description=where)
         if now.ends_epoch and not self.console.is_terminal:
             self.console.print(where, highlight=False, soft_wrap=True)  # a log has no bar
@@ -93,6 +88,15 @@ def seconds_left(
     pace = seconds / timed
     present = max(0.0, pace * sum(work[done : done + 1]) - since)
     return present + pace * sum(work[done + 1 :])
+
+
+def _now(now: pace.Progress) -> str:
+    if not now.epoch:
+        return now.stage
+    recall = now.validation_recall20
+    validated = "" if recall is None else f", validation Recall@20 {recall:.2f}"
+    speed = f"{now.samples_per_second:,.0f} samples/s"
+    return f"epoch {now.epoch}: loss {now.loss:.3f}{validated}, {speed}"
 
 
 def _summary(result: CycleResult) -> str:

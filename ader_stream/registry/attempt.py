@@ -128,7 +128,7 @@ def attempt_cycle(
                 checkpoint=checkpoint,
             )
             seconds = time.perf_counter() - began
-            validation = validation_samples(sessions, parent, state, recipe, seed)
+            validation = validation_samples(sessions, parent, state, recipe, seed, between)
             measured = measure(validation, parent, state, between, device)
             rejection = why_rejected(rule, measured, state, state_bytes(state))
     except TrainingError as error:

@@ -24,10 +24,10 @@ from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.device import CPU
 from ader_stream.ader.methods import Sessions
 from ader_stream.ader.model import SessionModel
+from ader_stream.ader.pace import nothing, told
 from ader_stream.ader.ranking import UNRANKED, rank_samples, top_k
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.state import State, not_finite
-from ader_stream.errors import TrainingError
 
 COMPARED_FROM = 100
 """Validation samples from which two recalls are compared: of fewer, chance decides."""
@@ -110,6 +110,8 @@ class Measured:
     displaced
         Of the items that the parent has exemplars of, percent whose row in the item table is
         nothing like the parent's.
+    unranked
+        Samples and exemplars whose target has a score that is not a number; none may.
     """
 
     samples: int
@@ -121,24 +123,31 @@ class Measured:
     parent_exemplar_recall20: float | None = None
     mislaid: float | None = None
     displaced: float | None = None
+    unranked: int = 0
 
     def avro(self) -> dict[str, object]:
-        """Return the Avro value."""
-        return asdict(self)
+        """Return the Avro value; what none may have is said by a rejection alone."""
+        return {name: value for name, value in asdict(self).items() if name != "unranked"}
 
 
 def validation_samples(
-    sessions: Sessions, parent: State | None, state: State, recipe: Recipe, seed: int
+    sessions: Sessions,
+    parent: State | None,
+    state: State,
+    recipe: Recipe,
+    seed: int,
+    between: Callable[[], None] = nothing,
 ) -> Samples:
     """Return what the update cycle has held out: drawn again, by the cycle's own numbers.
 
     Where the recipe holds nothing out, some that it was trained on: a version that is no better
     than its parent even there has come to grief.
     """
-    held_out = held_out_samples(sessions, parent, state, recipe, seed)
+    held_out = held_out_samples(sessions, parent, state, recipe, seed, between)
     if len(held_out):
         return held_out
-    return _some(split_sessions((state.vocabulary.encode(s) for s in sessions), recipe.maxlen))
+    encoded = (state.vocabulary.encode(session) for session in told(sessions, between))
+    return _some(split_sessions(encoded, recipe.maxlen))
 
 
 def measure(
@@ -148,28 +157,25 @@ def measure(
     between: Callable[[], None],
     device: torch.device = CPU,
 ) -> Measured:
-    """Rank validation samples and exemplars with both; `between` is called after every chunk.
-
-    Raises
-    ------
-    TrainingError
-        The version gives a target a score that is not a number.
-    """
-    model = state.model(device=device)
-    before = parent.model(device=device) if parent else None
-    known = validation.take(_known_to(validation, before.n_items)) if before else validation
-    remembered = _some(parent.exemplars.samples()) if parent else known.take(NONE)
-    then, now = _ranks(before, remembered, between), _ranks(model, remembered, between)
+    """Rank validation samples and exemplars with both; `between` is called after every chunk."""
+    known, remembered = validation, validation.take(NONE)
+    if parent:
+        known = validation.take(_known_to(validation, len(parent.vocabulary)))
+        remembered = _some(parent.exemplars.samples())
+    both = known, remembered
+    ranks, now = _ranks_by(state, both, between, device)
+    parents_ranks, then = _ranks_by(parent, both, between, device) if parent else (NONE, NONE)
     return Measured(
         samples=len(known),
-        recall20=_recall20(_ranks(model, known, between)),
-        parent_recall20=_recall20(_ranks(before, known, between)),
-        item_coverage=_coverage(model, known),
+        recall20=_recall20(ranks),
+        parent_recall20=_recall20(parents_ranks),
+        item_coverage=_coverage(state.model(device=device), known, between),
         exemplars=len(remembered),
         exemplar_recall20=_recall20(now),
         parent_exemplar_recall20=_recall20(then),
-        mislaid=_mislaid(then, now, model.n_items),
+        mislaid=_mislaid(then, now, len(state.vocabulary)),
         displaced=displaced(parent, state) if parent else None,
+        unranked=int((np.concatenate([ranks, now]) == UNRANKED).sum()),
     )
 
 
@@ -182,6 +188,8 @@ def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iter
     # "Not within" rather than "beyond": NaN is neither, and must not pass.
     if broken := not_finite(state.weights):
         yield f"weights are not finite: {', '.join(broken)}; expected numbers"
+    if measured.unranked:
+        yield f"{measured.unranked} targets have scores that are not numbers; expected numbers"
     if size > rule.max_bytes:
         yield f"it has {size} bytes; models.max_bytes allows {rule.max_bytes}"
     coverage = measured.item_coverage
@@ -235,15 +243,17 @@ def _known_to(samples: Samples, n_items: int) -> Int64:
     return np.flatnonzero(unknown[samples.targets + 1] == unknown[samples.starts])
 
 
-def _ranks(model: SessionModel | None, samples: Samples, between: Callable[[], None]) -> Int64:
-    """Rank the samples; without a model, none of them."""
-    ranks = rank_samples(model, samples, between) if model else NONE
-    if broken := int((ranks == UNRANKED).sum()):
-        raise TrainingError(
-            f"{broken} of {len(samples)} targets have scores that are not numbers; lower the "
-            "learning rate, or start from an older version"
-        )
-    return ranks
+def _ranks_by(
+    state: State,
+    both: tuple[Samples, Samples],
+    between: Callable[[], None],
+    device: torch.device,
+) -> tuple[Int64, Int64]:
+    """Rank with one version; its model and the table that it ranks with are gone afterwards."""
+    model = state.model(device=device)
+    layer = model.ranked_table()
+    one, other = both
+    return rank_samples(model, one, between, layer), rank_samples(model, other, between, layer)
 
 
 def _recall20(ranks: Int64) -> float | None:
@@ -270,7 +280,7 @@ def displaced(parent: State, state: State) -> float | None:
     return 100 * float(np.mean(kept < DISPLACED))
 
 
-def _coverage(model: SessionModel, samples: Samples) -> float | None:
+def _coverage(model: SessionModel, samples: Samples, between: Callable[[], None]) -> float | None:
     if not len(samples):
         return None
     first = samples.take(np.arange(min(COVERAGE_SAMPLES, len(samples))))
@@ -278,5 +288,5 @@ def _coverage(model: SessionModel, samples: Samples) -> float | None:
         first.items[start:target].tolist()
         for start, target in zip(first.starts, first.targets, strict=True)
     ]
-    listed, _ = top_k(model, prefixes, LIST)
+    listed, _ = top_k(model, prefixes, LIST, between=between)
     return float(len(np.unique(listed))) / model.n_items

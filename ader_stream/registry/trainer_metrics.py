@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -31,6 +32,10 @@ SHOWN_BY_LEADER = (
 """Gauges that would stand still where a trainer leads no more."""
 
 
+TOLD_BY_EPOCH = ("train", "validate")
+"""Stages that have a line of the log for every epoch."""
+
+
 class TrainerMetrics:
     """Shows blocks that wait, the cycle that runs, and versions that were published.
 
@@ -38,12 +43,19 @@ class TrainerMetrics:
     ----------
     block_length
         Event time in a block, ms.
+    clock
+        Seconds, ever rising.
     """
 
-    def __init__(self, metrics: Metrics, block_length: int) -> None:
+    def __init__(
+        self, metrics: Metrics, block_length: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._metrics = metrics
         self._block_length = block_length
+        self._clock = clock
         self._waiting: Sequence[int] = ()
+        self._stages: list[str] = []
+        self._since = 0.0
 
     def clear(self) -> None:
         """Show nothing that only who leads can know: another one shows it now."""
@@ -70,8 +82,28 @@ class TrainerMetrics:
                 left=len(block.sessions),
             )
 
+    def show_stage(self, stage: str) -> None:
+        """Show what the trainer does for a version; the log says so when it begins."""
+        now = self._clock()
+        if self._stages:
+            self._metrics[m.STAGE_SECONDS].labels(stage=self._stages[-1]).inc(now - self._since)
+        self._since = now
+        if stage not in self._stages and stage not in TOLD_BY_EPOCH:
+            log.info("stage", stage=stage)
+        if self._stages[-1:] != [stage]:
+            self._stages = [*(each for each in self._stages if each != stage), stage]
+
+    def show_idle(self) -> None:
+        """Show that nothing more is done for a version."""
+        if self._stages:
+            self.show_stage(self._stages[-1])
+        self._stages = []
+
     def show_progress(self, progress: Progress) -> None:
         """Show how far a cycle is."""
+        self.show_stage(progress.stage)
+        if not progress.epoch:
+            return
         self._metrics[m.CYCLE_EPOCH].set(progress.epoch)
         self._metrics[m.CYCLE_PROGRESS].set(progress.step / max(1, progress.steps))
         self._metrics[m.CYCLE_LOSS].set(progress.loss)

@@ -11,7 +11,17 @@ from prometheus_client.exposition import generate_latest
 from ader_stream import metrics as m
 from ader_stream.metrics import CATALOGUE, Metric, Metrics
 
-BOUNDED_LABELS = {"bound", "partition", "reason", "block", "version", "k", "path", "status"}
+BOUNDED_LABELS = {
+    "bound",
+    "partition",
+    "reason",
+    "block",
+    "version",
+    "k",
+    "path",
+    "status",
+    "stage",
+}
 """Block and version stay bounded because a worker shows the newest ones only."""
 
 SUFFIX_OF_UNIT = {"seconds": "seconds", "seconds since 1970": "seconds", "ratio": "ratio"}

@@ -134,6 +134,7 @@ class ModelPublisher:
         manifest: Manifest,
         parts: Mapping[str, bytes],
         last_look: Callable[[], int | None] = lambda: None,
+        between: Callable[[], None] = lambda: None,
     ) -> Manifest:
         """Send the chunks, then commit the manifest; return it with what describes them filled in.
 
@@ -144,6 +145,8 @@ class ModelPublisher:
         last_look
             Called when every chunk is sent: returns the offset of `control` below which commands
             are known by then. What it raises ends the publishing, and nobody sees the version.
+        between
+            Called before every transaction; what it raises ends the publishing as well.
 
         Raises
         ------
@@ -155,6 +158,7 @@ class ModelPublisher:
         left, published = _cut(manifest["version"], parts, self._chunk_size), None
         self._sent, self._at_once = {}, CHUNKS_A_TRANSACTION
         while published is None:
+            between()
             send = partial(self._send_next, manifest, parts, left, last_look)
             sent, published = self._transact(send)
             left = left[sent:]

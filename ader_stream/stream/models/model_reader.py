@@ -56,12 +56,15 @@ class ModelReader:
         Which signatures and sizes are taken.
     pause
         Waits so many seconds before an attempt is repeated.
+    between
+        Called after every chunk; what it raises ends the reading.
     """
 
     clients: KafkaClients
     topics: Topics
     trust: Trust = field(default_factory=Trust)
     pause: Callable[[float], None] = time.sleep
+    between: Callable[[], None] = lambda: None
 
     def fetch(self, manifest: Manifest, kinds: Sequence[str]) -> dict[str, memoryview]:
         """Return parts, checked chunk by chunk; each lies in memory once.
@@ -96,6 +99,7 @@ class ModelReader:
         buffers = {kind: _buffer(part["size"]) for kind, part in parts.items()}
         faults = dict.fromkeys(wanted, "missing")
         for key, value in self._chunks(manifest, parts):
+            self.between()
             place = wanted.get(key)
             if place is None or key not in faults:
                 continue

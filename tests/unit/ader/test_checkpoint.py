@@ -81,7 +81,7 @@ def test_a_resumed_cycle_trains_only_what_is_left(
     train_cycle(
         block(1, 15), parent, recipe, 0, lambda p: epochs.append(p.epoch), checkpoint=checkpoint
     )
-    assert min(epochs) == 3
+    assert min(epoch for epoch in epochs if epoch) == 3  # 0 before the first batch
 
 
 def test_a_cycle_whose_epochs_are_done_goes_on_with_its_exemplars(

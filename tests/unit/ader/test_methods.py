@@ -9,7 +9,6 @@ import pytest
 
 from ader_stream.ader.artifact import content_digest, encode_parts
 from ader_stream.ader.cycle import CycleReport, train_cycle
-from ader_stream.ader.device import CPU
 from ader_stream.ader.methods import METHODS, Past, fixed_weight, method
 from ader_stream.ader.recipes import PAPER, Recipe
 from ader_stream.ader.state import State
@@ -93,7 +92,7 @@ def test_joint_gathers_every_block_and_forgets_its_parent(tiny: Recipe, block: B
 
 def test_past_shares_the_exemplars_among_the_steps(tiny: Recipe, block: Blocks) -> None:
     parent, _ = train_cycle(block(0, 12), None, tiny, 0, lambda _: None)
-    past = Past(parent, 1.0, 7, tiny.precision_on(CPU), np.random.default_rng(0))
+    past = Past(parent, 1.0, 7, tiny, np.random.default_rng(0))
     batches = past.batches()
     assert batches.batch_size == len(parent.exemplars) // 7
     assert len(batches.draw()[0]) == batches.batch_size

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -8,9 +11,16 @@ from torch.nn import functional
 from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.losses import PlainLoss
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.replay import DistilledReplay, ExemplarBatches, LabelReplay, Replay
+from ader_stream.ader.replay import (
+    DistilledReplay,
+    ExemplarBatches,
+    LabelReplay,
+    Lesson,
+    Replay,
+)
 from ader_stream.ader.sasrec import SASRec
 from ader_stream.ader.state import untrained
+from ader_stream.ader.workers import ALONE
 
 EXEMPLARS = split_sessions([[1, 2, 3], [4, 5]], maxlen=6)
 
@@ -66,3 +76,42 @@ def test_a_pass_goes_on_where_it_was_left() -> None:
 
 def test_at_least_one_exemplar_joins_a_step() -> None:
     assert ExemplarBatches(EXEMPLARS, steps=100, rng=np.random.default_rng(0)).batch_size == 1
+
+
+def test_a_large_batch_comes_in_pieces_that_weigh_as_much_together() -> None:
+    samples = split_sessions([range(1, 12)], maxlen=6)
+    whole, cut = (ExemplarBatches(samples, 1, np.random.default_rng(0), ALONE, n) for n in (10, 4))
+    rows, part = whole.draw()
+    pieces = list(cut.pieces())
+    assert [len(piece) for piece, _ in pieces] == [4, 4, 2]
+    assert np.concatenate([piece for piece, _ in pieces]).tolist() == rows.tolist()
+    assert [weight for _, weight in pieces] == pytest.approx([0.4 * part, 0.4 * part, 0.2 * part])
+
+
+@pytest.mark.parametrize("kind", ["labels", "teacher"])
+def test_pieces_are_the_same_loss_as_the_whole(kind: str, model: SASRec, tiny: Recipe) -> None:
+    def loss(at_once: int) -> float:
+        batches = ExemplarBatches(EXEMPLARS, 1, np.random.default_rng(0), ALONE, at_once)
+        teacher = untrained(tiny.architecture).model()
+        teacher.initialise(torch.Generator().manual_seed(1))
+        teacher.grow(5, torch.Generator().manual_seed(1), item_bound=0.5)
+        replay: Replay = (
+            LabelReplay(batches, 0.7)
+            if kind == "labels"
+            else DistilledReplay(batches, 0.7, teacher, torch.float32)
+        )
+        lessons = replay.draw()
+        assert len(lessons) == math.ceil(3 / at_once)
+        return sum(float(replayed(_Single(lesson), model)) for lesson in lessons)
+
+    assert loss(1) == pytest.approx(loss(2)) == pytest.approx(loss(3))
+
+
+class _Single(Replay):
+    """One lesson alone."""
+
+    def __init__(self, lesson: Lesson) -> None:
+        self._lesson = lesson
+
+    def draw(self) -> list[Lesson]:
+        return [self._lesson]

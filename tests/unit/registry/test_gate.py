@@ -15,7 +15,6 @@ from ader_stream.ader.ranking import top_k
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.state import State
 from ader_stream.ader.vocabulary import Vocabulary
-from ader_stream.errors import TrainingError
 from ader_stream.registry.gate import (
     COMPARED_FROM,
     DISPLACED_FROM,
@@ -158,8 +157,12 @@ def test_scores_that_are_not_numbers_do_not_pass(
     weights = state.weights | {"norm.weight": torch.full((8,), 3e38)}
     broken = replace(state, weights=weights)
     samples = validation_samples(sessions, None, state, recipe, SEED)
-    with pytest.raises(TrainingError, match="targets have scores that are not numbers"):
-        measure(samples, None, broken, nothing)
+    measured = measure(samples, None, broken, nothing)
+    assert 0 < measured.unranked <= len(samples)
+    reason = why_rejected(RULE, measured, broken, 0)
+    assert (
+        reason == f"{measured.unranked} targets have scores that are not numbers; expected numbers"
+    )
 
 
 def test_few_samples_prove_nothing(state: State) -> None:

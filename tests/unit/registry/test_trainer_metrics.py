@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
@@ -81,3 +83,33 @@ def test_a_rejected_version_is_counted_and_its_reason_logged(
     assert value(registry, "versions_rejected_total") == 1
     assert [entry["event"] for entry in logs] == ["version published", "version rejected"]
     assert logs[1]["reason"] == "worse"
+
+
+def test_time_goes_to_the_stage_in_which_it_was_spent(registry: CollectorRegistry) -> None:
+    now = [0.0]
+    shown = TrainerMetrics(Metrics(registry), DAY_MS, lambda: now[0])
+
+    def after(seconds: float, stage: str) -> None:
+        now[0] += seconds
+        shown.show_stage(stage)
+
+    with capture_logs() as logs:
+        for seconds, stage in [(9, "calibrate"), (2, "calibrate"), (1, "train"), (5, "validate")]:
+            after(seconds, stage)
+        after(1, "train")
+        now[0] += 4
+        shown.show_idle()
+        after(100, "load")
+    spent = {
+        stage: registry.get_sample_value("ader_cycle_stage_seconds_total", {"stage": stage})
+        for stage in ("calibrate", "train", "validate", "load")
+    }
+    assert spent == {"calibrate": 3, "train": 9, "validate": 1, "load": None}
+    assert [entry["stage"] for entry in logs] == ["calibrate", "load"]
+
+
+def test_before_the_first_batch_there_is_no_loss_to_show(
+    registry: CollectorRegistry, shown: TrainerMetrics
+) -> None:
+    shown.show_progress(Progress(0, 0, 0, math.nan, 0.0, stage="calibrate"))
+    assert value(registry, "cycle_loss") is None
