@@ -191,6 +191,11 @@ def _doctor(topics: Topics, _: Uses) -> Iterator[Right]:
     yield Right("Topic", topics.clicks, ("Read", "DescribeConfigs"), "a sample, and retention")
     yield _ours(topics, "Describe", "DescribeConfigs", why="whether they are as needed")
     yield Right("Cluster", CLUSTER, ("DescribeConfigs",), "the broker's limits and time-outs")
+    yield _read(topics.sessionizer_state, "whether a sessionizer could go on from it")
+    yield _read(topics.scores, "where inference stands")
+    for worker in ("sessionizer", "inference"):
+        why = "where it stands, and whether one runs"
+        yield Right("Group", topics.group(worker), ("Describe",), why)
 
 
 def _topics_create(topics: Topics, _: Uses) -> Iterator[Right]:

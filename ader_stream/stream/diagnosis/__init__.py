@@ -58,6 +58,7 @@ def _checks(subject: Subject) -> list[Check[Subject]]:
     runs = Once(lambda: dry_run(subject))
     clicks = Once(lambda: clicks_taken(subject, runs()))
     on_topic, on_cluster = f"{CONFIGS} on its clicks topic", f"{CONFIGS} on the cluster"
+    on_groups = "Describe on the workers' groups"
     return [
         Check("clicks topic", check_clicks_topic),
         Check("topics", check_our_topics),
@@ -66,8 +67,8 @@ def _checks(subject: Subject) -> list[Check[Subject]]:
         Check("clean-up", check_cleanup, on_topic),
         Check("retention", check_retention, on_topic),
         Check("timestamps", check_timestamps, on_topic),
-        Check("places", check_places),
-        Check("state", check_state, "Describe on its groups"),
+        Check("places", check_places, f"Read on the topics and {on_groups}"),
+        Check("state", check_state, f"Read on sessionizer-state and {on_groups}"),
         Check("sample", check_contents),
         Check("contents", lambda _: describe_contents(subject, runs())),
         Check("refusals", lambda _: describe_refusals(subject, runs())),

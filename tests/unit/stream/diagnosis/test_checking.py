@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from ader_stream.errors import TopicError
+from ader_stream.errors import AuthorizationError, TopicError
 from ader_stream.stream.diagnosis.checking import Check, Once, run_checks
 from ader_stream.stream.diagnosis.finding import Finding
 
@@ -36,6 +36,17 @@ def test_a_check_that_fails_says_so_and_the_next_one_runs(error: Exception, text
     assert (first.text, first.check) == ("one thing was seen", "topics")
     assert (failed.level, failed.text, failed.check) == ("error", text, "topics")
     assert (last.text, last.check) == ("another thing", "after")
+
+
+def test_a_right_that_lacks_is_a_warning_where_no_worker_needs_it() -> None:
+    error = AuthorizationError("ader.scores: not authorized")
+    check = Check("places", failing(error).run, asks="Read on the topics")
+    failed = list(run_checks([check], None))[-1]
+    assert (failed.level, failed.remedy) == (
+        "warning",
+        "to have it checked, allow this user Read on the topics",
+    )
+    assert list(run_checks([failing(error)], None))[-1].level == "error"
 
 
 def test_what_no_worker_needs_is_a_warning_and_names_the_right() -> None:

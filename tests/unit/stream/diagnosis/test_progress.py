@@ -142,4 +142,4 @@ def test_groups_that_may_not_be_described_are_a_warning(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(FakeAdmin, "describe_consumer_groups", forbid)
     [warning] = said(found(worked(), "state"), "warning")
-    assert "allow this user Describe on its groups" in warning
+    assert "Read on sessionizer-state and Describe on the workers' groups" in warning
