@@ -15,10 +15,13 @@ Log = list[Click | int]
 
 
 class Placed(NamedTuple):
-    """A click that was taken; sorts by (effective time, offset)."""
+    """A click that was taken; sorts by effective time, then as it was taken.
+
+    That is in the order of offsets, but for clicks that were released from quarantine.
+    """
 
     time: int
-    offset: int
+    number: int
     key: str
     item: str
     original: int | None
@@ -43,6 +46,7 @@ class PlainSessions:
         self._blocks = blocks
         self._rule = rule
         self._watermark: int | None = None
+        self._taken = 0
         self._open: list[Placed] = []
         self._waiting: list[list[Placed]] = []  # full sessions of blocks that are not open yet
         self._closed_until: dict[str, int] = {}  # by key: sessions that closed at their own bound
@@ -90,7 +94,8 @@ class PlainSessions:
             self.refused.append(offset)
             return
         original = None if time == click.time else click.time
-        placed = Placed(time, offset, click.key, click.item, original)
+        placed = Placed(time, self._taken, click.key, click.item, original)
+        self._taken += 1
         self._open.append(placed)
         self._close_at_bounds(placed)
 
@@ -145,7 +150,7 @@ class PlainSessions:
     def _laid_out(self) -> list[list[Placed]]:
         """The open clicks as sessions: one key, one block, neighbours at most the gap apart."""
         sessions: list[list[Placed]] = []
-        for click in sorted(self._open, key=lambda c: (c.key, c.time, c.offset)):
+        for click in sorted(self._open, key=lambda c: (c.key, c.time, c.number)):
             last = sessions[-1][-1] if sessions else None
             if (
                 last is not None
