@@ -88,7 +88,8 @@ def report_of(
     newest = registry.newest["version"] if registry.newest else 0
     read_by, holders = sorted(held.read_by), sorted(held.held_by)
     next_ = " and the next ones, which pass over them," if held.unread_sessions else ""
-    trim = f"the trainer does it (models.keep = {keep})" if keep else "`ader-stream models prune`"
+    by_hand = "`ader-stream models prune --keep 2`"
+    trim = f"the trainer does it (models.keep = {keep})" if keep else by_hand
     when = f"{trim}, once the versions {holders}{next_} are not kept any more"
     return {
         "dropped_with_the_next_transaction": {"open_sessions": held.open_sessions},

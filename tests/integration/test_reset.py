@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 
+from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.topics import partition_counts, topic_id
+from tests.integration.remedies import complaint_of, follow
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Kafka, System, Worker
-from tests.integration.test_setup import configure
+from tests.integration.test_doctor import configure
 
 WORKERS = ("sessionizer", "trainer", "inference")
 
@@ -106,3 +109,32 @@ def test_with_its_models_nothing_is_left_of_a_system_but_the_clicks(system: Syst
     system.wait_until_served(0)
     [again] = system.manifests()
     assert again["digest"] == first["digest"]
+
+
+def test_sessions_that_were_deleted_before_they_were_trained_on_are_made_again(
+    system: System,
+) -> None:
+    blocks = simulated_clicks(system.settings.block_rule, blocks=2, walks=60)
+    sessionizer, trainer, inference = (system.start(name) for name in WORKERS)
+    system.send(blocks[0])
+    system.end_block(0)
+    system.wait_until_served(0)
+    stop(system, trainer, inference)
+    system.send(blocks[1])
+    system.end_block(1)
+    system.wait_until_sessions_have(sum(map(len, blocks)))
+    stop(system, sessionizer)
+    clients, sessions = system.clients, system.topics.sessions
+    end = offset_range(clients, sessions, 0)[1]
+    admin = clients.admin()
+    for answer in admin.delete_records([TopicPartition(sessions, 0, end)]).values():
+        answer.result(30)
+
+    complaint = complaint_of(system.start("trainer"))
+    assert "were deleted before a version was trained on them" in complaint
+    follow(system, complaint)
+    system.view_again()
+    for name in WORKERS:
+        system.start(name)
+    system.wait_until_served(1)
+    assert [manifest["blocks"] for manifest in system.manifests()] == [[0], [1]]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from ader_stream.errors import TopicError
+from ader_stream.errors import OffsetError, TopicError
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients, close
@@ -104,6 +104,11 @@ class BlockFeed:
         Kafka's id of the topic that the offsets belong to; empty for whatever is there.
     is_trained
         Says whether a version was trained on a session, which is left out then.
+
+    Raises
+    ------
+    OffsetError
+        If sessions were deleted that no version was trained on.
     """
 
     def __init__(
@@ -122,7 +127,7 @@ class BlockFeed:
         self._sessions: Counter[int] = Counter()  # by block, of those that were not given out
         self._progress = {
             partition: _PartitionProgress(
-                start.get(partition) or offset_range(clients, topic, partition)[0]
+                _held_from(clients, topic, partition, start.get(partition))
             )
             for partition in range(partitions)
         }
@@ -261,3 +266,16 @@ class BlockFeed:
         reached = [progress.reached for progress in self._progress.values()]
         known = [block for block in reached if block is not None]
         return min(known) if len(known) == len(reached) else None
+
+
+def _held_from(clients: KafkaClients, topic: str, partition: int, wanted: int | None) -> int:
+    """Return the offset to read from; None is wanted where no version was trained on any."""
+    first, _ = offset_range(clients, topic, partition)
+    if wanted is None or wanted >= first:
+        return first if wanted is None else wanted
+    raise OffsetError(
+        f"{topic}/{partition}: {first - wanted} records, offsets {wanted} to {first - 1}, were "
+        "deleted before a version was trained on them; the topic must keep them (retention.ms=-1). "
+        "Stop all workers, and `ader-stream reset --yes` makes the sessions again from the clicks; "
+        "those that versions have learnt are left out"
+    )

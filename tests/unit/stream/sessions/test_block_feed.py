@@ -174,10 +174,12 @@ def test_a_topic_that_was_trimmed_is_read_from_its_first_offset(kafka: FakeKafka
     assert keys(feed(kafka, partitions=1).next_block(1)) == ["b"]
 
 
-def test_where_an_offset_that_is_needed_is_gone_reading_ends(kafka: FakeKafka) -> None:
+def test_sessions_that_were_deleted_before_they_were_trained_on_are_named(
+    kafka: FakeKafka,
+) -> None:
     write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1))
     kafka.trimmed[TOPIC, 0] = 4
-    with pytest.raises(OffsetError, match="the offset to read from is gone"):
+    with pytest.raises(OffsetError, match=r"sessions/0: 1 records, offsets 3 to 3, were.*reset"):
         feed(kafka, {0: 3}, partitions=1)
 
 
