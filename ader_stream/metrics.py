@@ -163,6 +163,12 @@ IDLE_ADVANCES = Metric(
     "Times that an idle partition's watermark has followed the others'.",
     ("partition",),
 )
+SETTINGS_DIFFERING = Metric(
+    Gauge,
+    "ader_settings_differing",
+    "settings",
+    "Settings that decide the sessions and are not the sessionizer's; the log names them.",
+)
 OPEN_SESSIONS = Metric(
     Gauge, "ader_open_sessions", "sessions", "Sessions that may still grow.", ("partition",)
 )

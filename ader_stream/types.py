@@ -143,6 +143,11 @@ class BlockRule:
         """The newest grid alone."""
         return self.grids[-1]
 
+    def grid_of(self, block: int) -> BlockRule:
+        """The grid, alone, by which a block ends."""
+        is_changed = [block >= change.first_block for change in self.changes]
+        return self.grids[sum(is_changed)]
+
     def block_of(self, time: int) -> int:
         """The block that holds an event time (ms)."""
         for change in reversed(self.changes):

@@ -46,7 +46,8 @@ from ader_stream.stream.scores.sessionizer_decisions import (
     SessionizerDecisions,
     place_of_sessionizer,
 )
-from ader_stream.types import Counts, Recommendation, Target
+from ader_stream.stream.sessions.rules_log import LoggedRules, RulesComparison, blocks_in_force
+from ader_stream.types import BlockRule, Counts, Recommendation, Target
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +66,7 @@ def run(settings: Settings) -> None:
     clients, topics = settings.clients, settings.topics
     rights = connect(clients, "inference", topics, settings.uses)
     partitions = check_topics(clients.admin(), topics)
+    blocks_in_force(clients, topics, settings.block_rule)  # or it is refused here
     if settings.clicks.check_times:
         group, start, format_ = (
             topics.group("inference"),
@@ -91,6 +93,7 @@ class _Models:
         self._registry = Registry(settings.trust, self._count_refusal)
         self._refused: dict[int, str] = {}
         self._met: set[int] | None = None
+        self._compared: LoggedRules | None = None
         self.versions = Versions(self._load)
         self.live_at: int | None = None
         self.publish_to_live: float | None = None
@@ -107,6 +110,20 @@ class _Models:
             if self._serve(number, is_new=number in new):
                 break
         self._serve_canary(standing)
+
+    def compare_rules(self, comparison: RulesComparison, blocks: BlockRule) -> None:
+        """Say where the settings differ from the sessionizer's.
+
+        Raises
+        ------
+        SettingsError
+            If blocks are cut in another way than ours (its newest grid): scores would be others'.
+        """
+        logged = self._registry.rules
+        if logged is not self._compared:
+            self._compared = logged
+            logged.blocks_for(blocks)
+            comparison.compare(logged)
 
     @property
     def forgotten(self) -> Forgotten:
@@ -198,6 +215,7 @@ class _Worker:
         self._score_metrics = ScoreMetrics(process.metrics)
         self._decoder = ClickDecoder(settings.click_format)
         self._forgot_at = 0.0
+        self._comparison = RulesComparison(settings.rules, process.metrics)
         clients, topics = settings.clients, settings.topics
         self._decisions = _decisions(settings)
         self._loop = ExactlyOnceLoop(
@@ -245,7 +263,8 @@ class _Worker:
         found = read_partitions(clients, topics.scores, stay)
         clicks_id = topic_id(clients.admin(), topics.clicks)
         recommend = self._recommend if settings.inference.recommendations else None
-        rules = settings.block_rule, settings.session_rule, settings.intake_rule
+        blocks = blocks_in_force(clients, topics, settings.block_rule)  # may have been changed
+        rules = blocks, settings.session_rule, settings.intake_rule
         return {
             partition: PrequentialTask(
                 partition,
@@ -297,6 +316,7 @@ class _Worker:
 
     def _after_round(self) -> None:
         self._models.follower.check()
+        self._models.compare_rules(self._comparison, self._settings.block_rule)
         self._decisions.keep(self._loop.partitions)
         self._forget()
         blocks = {partition: task.open_block for partition, task in self._tasks.items()}

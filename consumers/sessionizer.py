@@ -22,6 +22,7 @@ from ader_stream.stream.kafka.permission import Permission
 from ader_stream.stream.kafka.topics import check_topics, grow_topics
 from ader_stream.stream.models.registry import Registry, commands_reader
 from ader_stream.stream.rights import connect
+from ader_stream.stream.sessions.rules_log import LoggedRules, blocks_in_force, note_rules
 from ader_stream.stream.sessions.sessionizing import (
     Idling,
     SessionizerTask,
@@ -43,10 +44,11 @@ def run(settings: Settings) -> None:
     settings = settings.of_worker("sessionizer")
     clients, topics = settings.clients, settings.topics
     decoder = ClickDecoder(settings.click_format)
-    rules = settings.sessionizer_rules
     rights = connect(clients, "sessionizer", topics, settings.uses)
     grow_topics(clients.admin(), topics)
     partitions = check_topics(clients.admin(), topics)
+    blocks_in_force(clients, topics, settings.block_rule)  # or it is refused here
+    rules = settings.sessionizer_rules
     if settings.clicks.check_times:
         group, start = topics.group("sessionizer"), settings.clicks.start
         check = StartCheck(clients, topics.clicks, group, start, decoder, settings.click_format)
@@ -74,10 +76,13 @@ def run(settings: Settings) -> None:
         )
 
         cycles = CycleCollector()
+        noting = _RulesNote(settings)
 
         def after_round() -> None:
             cycles.collect_if_due()
-            forgetting.apply(cast("dict[int, SessionizerTask]", loop.tasks))
+            tasks = cast("dict[int, SessionizerTask]", loop.tasks)
+            forgetting.apply(tasks)
+            noting.apply(forgetting.registry.rules, tasks)
             if hints:
                 hints.hear()
 
@@ -89,12 +94,29 @@ def run(settings: Settings) -> None:
             hints.close()
 
 
+class _RulesNote:
+    """Notes the rules for other workers once they have decided something."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._seen: LoggedRules | None = None
+
+    def apply(self, logged: LoggedRules, tasks: Mapping[int, SessionizerTask]) -> None:
+        """Note what the log lacks; refuse to go on if blocks have been changed meanwhile."""
+        if logged is self._seen or all(task.window.open_block is None for task in tasks.values()):
+            return
+        settings = self._settings
+        clients, topics = settings.clients, settings.topics
+        note_rules(clients, topics, logged, settings.block_rule, settings.rules)
+        self._seen = logged
+
+
 class _Forgetting:
     """Has each partition's task forget what commands ask to forget."""
 
     def __init__(self, settings: Settings) -> None:
-        self._registry = Registry(settings.trust)
-        self._reader = commands_reader(settings.clients, settings.topics, self._registry)
+        self.registry = Registry(settings.trust)
+        self._reader = commands_reader(settings.clients, settings.topics, self.registry)
         self._done: dict[int, SessionizerTask] = {}  # partition → the task that has forgotten all
 
     def apply(self, tasks: Mapping[int, SessionizerTask]) -> None:
@@ -106,7 +128,7 @@ class _Forgetting:
             del self._done[partition]
         if self._reader.poll():
             self._done.clear()
-        forgotten = Forgotten.of(self._registry.commands)
+        forgotten = Forgotten.of(self.registry.commands)
         for partition, task in tasks.items() if forgotten else ():
             if self._done.get(partition) is not task:
                 self._done[partition] = task

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -47,6 +48,9 @@ from ader_stream.stream.models.registry import Registry, registry_reader
 from ader_stream.stream.models.trained import TrainedBefore, next_offsets
 from ader_stream.stream.rights import connect
 from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
+from ader_stream.stream.sessions.rules import cut_by
+from ader_stream.stream.sessions.rules_log import blocks_in_force
+from ader_stream.types import BlockRule
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +81,7 @@ def run(settings: Settings) -> None:
     clients, topics = settings.clients, settings.topics
     rights = connect(clients, "trainer", topics, settings.uses)
     check_topics(clients.admin(), topics)
+    blocks_in_force(clients, topics, settings.block_rule)  # or it is refused here
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
     with Process("trainer", settings) as process:
@@ -185,7 +190,7 @@ class _Leader:
             settings.models.max_bytes,
         )
         self._process = process
-        self._shown = TrainerMetrics(process.metrics, settings.blocks.length)
+        self._shown = TrainerMetrics(process.metrics)
         self._leadership = leadership
         clients, topics = settings.clients, settings.topics
         self._publisher = ModelPublisher(
@@ -228,6 +233,11 @@ class _Leader:
         )
 
     @property
+    def _blocks(self) -> BlockRule:
+        """How blocks are cut."""
+        return self._registry.rules.blocks or self._settings.block_rule
+
+    @property
     def _parent(self) -> int | None:
         """The version that the next cycle starts from."""
         return self._registry.standing.parent
@@ -247,7 +257,7 @@ class _Leader:
                 if self._reader.poll():
                     self._pruner.prune()
                 self._feed.poll(POLL_SECONDS)
-                self._shown.show_backlog(self._feed.waiting())
+                self._shown.show_backlog(self._feed.waiting(), self._blocks)
                 block = self._feed.next_block(rule.min_sessions, all_waiting=trainer.join_waiting)
                 if block is None:
                     continue
@@ -285,6 +295,7 @@ class _Leader:
         """Return a version's manifest, and its state unless the block came to nothing."""
         number, parent = self._parent, self._parent_state()
         self._training_from, self._training_on = number, block
+        self._making = replace(self._making, cut=self._cut(block))
         log.info("update cycle", blocks=block.blocks, sessions=len(block.sessions), parent=number)
         describe = functools.partial(
             describe_version,
@@ -313,6 +324,12 @@ class _Leader:
             rejection=attempt.rejection,
         )
         return manifest, attempt.state
+
+    def _cut(self, block: TrainingBlock) -> dict[str, int]:
+        """Return how the clicks of a block became its sessions: by the sessionizer's settings."""
+        is_recorded = not block.next_offsets
+        logged = {} if is_recorded else self._registry.rules.rules
+        return cut_by(self._settings.cut, logged, self._blocks.grid_of(block.blocks[-1]))
 
     def _publish(self, manifest: Manifest, state: State | None) -> None:
         parts = encode_parts(state) if state else {}
@@ -351,7 +368,7 @@ class _Leader:
         """Read the data set that the first version is made of."""
         settings = self._settings
         any_time = not settings.clicks.check_times
-        rules = settings.block_rule, settings.session_rule
+        rules = self._blocks, settings.session_rule
         block = dataset_block(dataset, *rules, any_time=any_time)
         log.info("beginning with a data set", dataset=str(dataset), sessions=len(block.sessions))
         return block
@@ -415,7 +432,7 @@ class _Leader:
             self._last_poll = now
             self._remain(stage)
             self._feed.read()
-            self._shown.show_backlog(self._feed.waiting())
+            self._shown.show_backlog(self._feed.waiting(), self._blocks)
             if self._reader.poll():
                 self._require_same_inputs()
 

@@ -118,6 +118,9 @@ class FakeKafka:
     def check_reachable(self) -> None:
         pass
 
+    metadata: dict[tuple[str, Place], str] = field(default_factory=dict)
+    """(group, place) → what was committed beside it."""
+
     def append(
         self,
         topic: str,
@@ -290,13 +293,14 @@ class FakeGroupConsumer:
     group: str
 
     def committed(self, places: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
-        offsets = self.kafka.committed
-        return [
-            TopicPartition(
-                at.topic, at.partition, offsets.get((self.group, (at.topic, at.partition)), -1001)
-            )
-            for at in places
-        ]
+        return [self._committed(at.topic, at.partition) for at in places]
+
+    def _committed(self, topic: str, partition: int) -> TopicPartition:
+        place = self.group, (topic, partition)
+        offset, metadata = self.kafka.committed.get(place, -1001), self.kafka.metadata.get(place)
+        if metadata is None:
+            return TopicPartition(topic, partition, offset)
+        return TopicPartition(topic, partition, offset, metadata)
 
     def close(self) -> None:
         pass

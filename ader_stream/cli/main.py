@@ -12,6 +12,7 @@ from ader_stream.exits import exit_code
 from ader_stream.logs import configure_logs
 
 COMMANDS = {
+    "blocks": "How event time is cut into blocks, and from where on in another way.",
     "broker": "A local Kafka: start it, stop it, look at it.",
     "dead-letters": "What was refused, why, and a way back.",
     "demo": "The whole system on this machine, and a report.",

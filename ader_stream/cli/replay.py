@@ -14,7 +14,9 @@ from ader_stream.datasets import Extent, TableFormat, open_dataset, read_through
 from ader_stream.errors import SettingsError
 from ader_stream.plausible_times import EARLIEST_MS, describe_time
 from ader_stream.settings import Settings
+from ader_stream.stream.kafka.topics import check_topics
 from ader_stream.stream.replaying import Replayer, wait_until_served
+from ader_stream.stream.sessions.rules_log import blocks_in_force
 from ader_stream.stream.system_view import SystemView
 
 
@@ -63,13 +65,16 @@ def replay(
     clicks = open_dataset(dataset, settings.block_rule, settings.sessions.gap, table)
     extent = read_through(clicks, blocks)  # what cannot be read is told before a click is sent
     connect(settings, "replay --pace block" if pace else "replay")
+    clients, topics = settings.clients, settings.topics
+    check_topics(clients.admin(), topics)
+    blocks_now = blocks_in_force(clients, topics, settings.block_rule)
+    if blocks_now.changes:
+        clicks = open_dataset(dataset, blocks_now, settings.sessions.gap, table)
     _show_extent(extent, as_json=as_json)
     if not any_time:
         _warn_of_early_blocks(extent)
-    replayer = Replayer(
-        settings.clients, settings.topics, settings.block_rule, settings.click_format, rate
-    )
-    view = SystemView(settings.clients, settings.topics, whole=False)
+    replayer = Replayer(clients, topics, blocks_now, settings.click_format, rate)
+    view = SystemView(clients, topics, whole=False)
     for block, of_block in islice(clicks.blocks(), blocks):
         replayer.send(of_block)
         replayer.end_block(block)

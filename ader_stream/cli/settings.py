@@ -1,4 +1,4 @@
-"""``ader-stream settings``: every setting, its variable, default and meaning."""
+"""``ader-stream settings``: every setting, its variable, default, meaning; when it may change."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from rich.table import Table
 
 from ader_stream.cli.options import json_option
 from ader_stream.settings import describe_settings
+from ader_stream.stream.sessions.rules import changes_table
 
 
 @click.command()
 @json_option
 @click.option("--markdown", is_flag=True, help="Print the README's table.")
-def settings(as_json: bool, markdown: bool) -> None:
+@click.option("--changes", is_flag=True, help="Print when settings may change, as Markdown.")
+def settings(as_json: bool, markdown: bool, changes: bool) -> None:
     """List every setting: TOML name, environment variable, default, meaning."""
     rows = describe_settings()
-    if as_json:
+    if changes:
+        _print_changes()
+    elif as_json:
         names = ("name", "variable", "default", "meaning")
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2))
     elif markdown:
@@ -30,3 +34,9 @@ def settings(as_json: bool, markdown: bool) -> None:
         for row in rows:
             table.add_row(*row)
         Console().print(table)
+
+
+def _print_changes() -> None:
+    click.echo("| settings | may change | then |\n|---|---|---|")
+    for names, may_change, effect in changes_table():
+        click.echo(f"| {names} | {may_change} | {effect} |")

@@ -11,6 +11,7 @@ from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.errors import SettingsError
 from ader_stream.settings import Settings
 from ader_stream.stream.kafka.topics import check_topics
+from ader_stream.stream.sessions.rules_log import blocks_in_force
 from ader_stream.stream.sessions.watermark_reset import EventTime, event_times, reset_watermark
 from ader_stream.times import parse_instant
 
@@ -54,6 +55,7 @@ def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> 
     clients, topics = settings.clients, settings.topics
     command = "watermark reset" if yes else "watermark show"
     places = [*event_times(clients, topics, _partitions(settings, command))]
+    blocks = blocks_in_force(clients, topics, settings.block_rule)
     if unknown := {*chosen} - {place.partition for place in places}:
         raise SettingsError(
             f"--partition {min(unknown)}: {topics.clicks} has partitions 0 to {len(places) - 1}"
@@ -62,7 +64,7 @@ def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> 
         if _is_meant(place, chosen, watermark):
             click.echo(f"{_line(place)} -> {_text(watermark)}")
             if yes:
-                rule = settings.block_rule, settings.sessions.lateness
+                rule = blocks, settings.sessions.lateness
                 reset_watermark(clients, topics, *rule, place.partition, watermark)
     if not yes:
         click.echo("nothing was changed: add --yes to do it")

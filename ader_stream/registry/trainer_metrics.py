@@ -12,6 +12,7 @@ from ader_stream.ader.pace import Progress
 from ader_stream.metrics import Metrics
 from ader_stream.stream.models.manifest import Manifest
 from ader_stream.stream.sessions.block_feed import TrainingBlock
+from ader_stream.types import BlockRule
 
 log = structlog.get_logger(__name__)
 
@@ -41,17 +42,12 @@ class TrainerMetrics:
 
     Parameters
     ----------
-    block_length
-        Event time in a block, ms.
     clock
         Seconds, ever rising.
     """
 
-    def __init__(
-        self, metrics: Metrics, block_length: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
-        self._block_length = block_length
         self._clock = clock
         self._waiting: Sequence[int] = ()
         self._stages: list[str] = []
@@ -61,11 +57,12 @@ class TrainerMetrics:
         """Show nothing that only who leads can know: another one shows it now."""
         self._metrics.drop(*SHOWN_BY_LEADER)
 
-    def show_backlog(self, waiting: Sequence[int]) -> None:
+    def show_backlog(self, waiting: Sequence[int], blocks: BlockRule) -> None:
         """Show which blocks wait to be trained; the log says so once, not at every look."""
-        span = max(waiting) - min(waiting) + 1 if waiting else 0
+        first, end = (min(waiting), max(waiting) + 1) if waiting else (0, 0)
+        span = end - first
         self._metrics[m.BLOCKS_WAITING].set(len(waiting))
-        self._metrics[m.BACKLOG].set(span * self._block_length / 1000)
+        self._metrics[m.BACKLOG].set((blocks.start(end) - blocks.start(first)) / 1000)
         if len(waiting) > 1 and waiting != self._waiting:
             log.info("blocks wait", blocks=len(waiting), backlog_blocks=span)
         self._waiting = waiting

@@ -7,14 +7,16 @@ all that counts.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.kafka.producing import send_and_wait
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
+from ader_stream.types import BlockChange, BlockRule
 
 SERVING = ("pin", "unpin", "promote", "rollback")
 """Commands of which the last one decides what is served."""
@@ -27,7 +29,7 @@ class Command:
     Parameters
     ----------
     command
-        pin, unpin, promote, rollback, prune or forget.
+        pin, unpin, promote, rollback, prune or forget; blocks or rules: what holds.
     version
         The version it is about.
     newest
@@ -40,6 +42,10 @@ class Command:
         Of a forget: the salted hash of the key.
     at
         When it was asked, ms.
+    block_rule
+        Of blocks: how they are cut, from the first one on.
+    rules
+        Of rules: setting → its value as it is written, by which sessions are made.
     """
 
     command: str
@@ -50,6 +56,8 @@ class Command:
     key_hash: bytes | None = None
     salt: bytes | None = None
     at: int = 0
+    block_rule: BlockRule | None = None
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -74,7 +82,16 @@ def ask(clients: KafkaClients, topics: Topics, command: Command) -> int:
 def decode_command(record: Record) -> Command:
     """Return the command in a record that is no tombstone; raises DecodeError."""
     _, value = decode(record.value(), record.headers())
-    return Command(**value | {"versions": tuple(value["versions"])})
+    rule = value["block_rule"]
+    return Command(
+        **value
+        | {"versions": tuple(value["versions"]), "block_rule": _block_rule(rule) if rule else None}
+    )
+
+
+def _block_rule(value: dict[str, Any]) -> BlockRule:
+    changes = tuple(BlockChange(**change) for change in value["changes"])
+    return BlockRule(value["origin"], value["length"], changes)
 
 
 def last_of_each(commands: Iterable[Command]) -> list[Command]:

@@ -143,7 +143,7 @@ def _sessionizer(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _write(topics.sessions, "closed sessions, block ends, idle advances")
     yield _read_and_write(topics.sessionizer_state, "open sessions: logged, and restored")
     yield _write(topics.dead_letters, "refused clicks")
-    yield _read(topics.control, "what is to be forgotten")
+    yield _read_and_write(topics.control, "what is to be forgotten, and which rules hold")
     if uses.idle:
         yield _read_and_write(topics.watermarks, "how far the other partitions are")
     yield from _member(topics.group("sessionizer"), by_partition=True)
@@ -222,12 +222,13 @@ def _schemas_check(topics: Topics, _: Uses) -> Iterator[Right]:
 
 def _replay(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _write(topics.clicks, "clicks and heartbeats")
+    yield _read(topics.control, "how blocks are cut")
     yield from _look(topics)
     yield _notices()
 
 
 def _replay_in_blocks(topics: Topics, uses: Uses) -> Iterator[Right]:
-    for topic in (topics.models, topics.control, topics.serving):
+    for topic in (topics.models, topics.serving):
         yield _read(topic, "whether the block is served")
     yield from _replay(topics, uses)
 
@@ -294,10 +295,25 @@ def _watermark_show(topics: Topics, _: Uses) -> Iterator[Right]:
 def _watermark_reset(topics: Topics, uses: Uses) -> Iterator[Right]:
     for topic in (topics.sessionizer_state, topics.sessions, topics.watermarks):
         yield _write(topic, "where a partition stands from now on")
+    yield _read(topics.control, "how blocks are cut")
     group = topics.group("sessionizer")
     why = "in the name of the partition's owner"
     yield Right("TransactionalId", f"{group}.", ("Write",), why, (f"{group}.0",))
     yield from _watermark_show(topics, uses)
+
+
+def _blocks_show(topics: Topics, _: Uses) -> Iterator[Right]:
+    yield _read(topics.control, "how blocks are cut")
+    yield from _look(topics)
+    yield from _clicks_too(topics)
+
+
+def _blocks_change(topics: Topics, uses: Uses) -> Iterator[Right]:
+    for topic in (topics.sessionizer_state, topics.scores):
+        yield _read(topic, "which blocks are known")
+    for worker in ("sessionizer", "inference"):
+        yield Right("Group", topics.group(worker), ("Describe",), "where it stands, and who runs")
+    yield from _request(topics, uses)
 
 
 def _offsets_show(topics: Topics, _: Uses) -> Iterator[Right]:
@@ -339,6 +355,8 @@ WORKERS: Mapping[str, Table] = {
 
 COMMANDS: Mapping[str, Table] = {
     "doctor": _doctor,
+    "blocks show": _blocks_show,
+    "blocks change": _blocks_change,
     "topics create": _topics_create,
     "topics check": _topics_check,
     "topics alter": _topics_alter,

@@ -26,6 +26,12 @@ def test_readme_shows_every_right_of_a_worker_as_it_is() -> None:
     assert f"<!-- rights: ader-stream rights --markdown -->\n{table}" in README.read_text("utf-8")
 
 
+def test_readme_shows_when_settings_may_change_as_it_is() -> None:
+    table = CliRunner().invoke(settings, ["--changes"]).output
+
+    assert f"{table}<!-- /changes -->" in README.read_text(encoding="utf-8")
+
+
 def test_readme_names_no_command_that_is_not_there() -> None:
     named = set(re.findall(r"ader-stream ([a-z][a-z-]*)", README.read_text(encoding="utf-8")))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
-from ader_stream.errors import AderError
+from ader_stream.errors import AderError, SettingsError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.subject import Subject
@@ -16,6 +17,7 @@ from ader_stream.stream.kafka.topics import describe_topic
 from ader_stream.stream.offsets import WorkerPlace, worker_places
 from ader_stream.stream.sessions.partition_state import PartitionState, read_states
 from ader_stream.stream.sessions.rules import differences
+from ader_stream.stream.sessions.rules_log import blocks_in_force
 from ader_stream.stream.sessions.sessionizing import Found, SessionizerTask
 
 SHOWN = 3
@@ -84,7 +86,7 @@ def _what_holds(opened: int, changed: Sequence[str]) -> Finding:
 def _has_topics(subject: Subject) -> bool:
     """Whether there is something to look at: other checks say what is missing."""
     counts, topics = subject.partition_counts(), subject.topics
-    return {topics.clicks, topics.sessionizer_state, topics.scores} <= counts.keys()
+    return {topics.clicks, topics.sessionizer_state, topics.scores, topics.control} <= counts.keys()
 
 
 def _why_lost(subject: Subject, place: WorkerPlace) -> str:
@@ -106,7 +108,13 @@ def _states(subject: Subject) -> dict[int, PartitionState] | None:
 
 def _refusals(subject: Subject, states: Mapping[int, PartitionState]) -> Iterator[str]:
     """Yield what a sessionizer that takes these partitions would stop for."""
-    topics, rules, metrics = subject.topics, subject.rules, Metrics(CollectorRegistry())
+    topics, metrics = subject.topics, Metrics(CollectorRegistry())
+    try:
+        blocks = blocks_in_force(subject.clients, topics, subject.rules.blocks)
+    except SettingsError as error:
+        yield str(error)
+        return
+    rules = replace(subject.rules, blocks=blocks)
     group, clicks = topics.group("sessionizer"), topics.clicks
     committed = committed_by(subject.clients, group, clicks, states.keys())
     logs = extents(subject.admin(), clicks, states.keys())

@@ -19,6 +19,7 @@ from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Manifest, Trust, decode_manifest
 from ader_stream.stream.models.signing import signer_of
 from ader_stream.stream.models.standing import Standing, standing
+from ader_stream.stream.sessions.rules_log import BLOCKS, RULES, LoggedRules
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,8 @@ class Registry:
     signers
         Of the same versions: id of the key that the manifest says it is signed by; None where it is
         not signed.
+    rules
+        By which blocks are cut and sessions are made.
     control_offset
         Behind the last record of `control` that was read.
     """
@@ -61,6 +64,7 @@ class Registry:
         self.manifests: dict[int, Manifest] = {}
         self.commands: list[Command] = []
         self.signers: dict[int, str | None] = {}
+        self.rules = LoggedRules()
         self.control_offset = 0
         self._trust = trust
         self._on_refused = on_refused
@@ -109,6 +113,8 @@ class Registry:
             log.warning("command passed over", offset=record.offset(), reason=str(error))
         else:
             self.commands = last_of_each([*self.commands, command])
+            if command.command in (BLOCKS, RULES):
+                self.rules = LoggedRules.of(self.commands)
 
 
 class TopicsReader:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ader_stream.errors import SettingsError
-from ader_stream.times import duration_text, instant_text
+from ader_stream.times import duration_text, instant_text, parse_duration
 from ader_stream.types import BlockRule
 
 Rules = Mapping[str, str]
@@ -141,6 +141,30 @@ def blocks_as_written(blocks: BlockRule) -> Rules:
     }
 
 
+def cut_by(own: Mapping[str, int], logged: Rules, grid: BlockRule) -> dict[str, int]:
+    """Return the numbers that decide sessions and blocks: those that were logged before one's own.
+
+    >>> cut_by({"sessions.gap": 5}, {"sessions.gap": "1s", "clicks.topic": "x"}, BlockRule(0, 7))
+    {'sessions.gap': 1000, 'blocks.origin': 0, 'blocks.length': 7}
+    """
+    of_sessions = [name for name in own if name in logged and name.startswith("sessions.")]
+    known = {name: _as_number(logged[name]) for name in of_sessions}
+    return {**own, **known, "blocks.origin": grid.origin, "blocks.length": grid.length}
+
+
+def _as_number(written: str) -> int:
+    return parse_duration(written) if written[-1].isalpha() else int(written)
+
+
+def as_text(rules: Rules) -> str:
+    """Write rules as one would in a settings file.
+
+    >>> as_text({"sessions.gap": "30m", "clicks.topic": ""})
+    'sessions.gap = 30m, clicks.topic = empty'
+    """
+    return ", ".join(f"{name} = {value or 'empty'}" for name, value in rules.items())
+
+
 def require_compatible(then: Rules, now: Rules, blocks: BlockRule, state: str) -> None:
     """Refuse to go on with a state that was made by rules which may not change like that.
 
@@ -175,8 +199,8 @@ def require_compatible(then: Rules, now: Rules, blocks: BlockRule, state: str) -
 
 RESET_REMEDY = "stop all workers and begin again with `ader-stream reset --yes`"
 BLOCKS_REMEDY = (
-    "let blocks change where the last open one ends: stop sessionizers and inference, "
-    "`ader-stream blocks change`"
+    "stop sessionizers and inference and run `ader-stream blocks change`, by which they change "
+    "where the last open block ends"
 )
 
 

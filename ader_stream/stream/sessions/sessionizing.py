@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import length_hint
 from typing import NamedTuple
 
@@ -51,6 +51,7 @@ from ader_stream.stream.sessions.rules import (
     differences,
     require_compatible,
 )
+from ader_stream.stream.sessions.rules_log import blocks_in_force
 from ader_stream.stream.sessions.session_records import encode_outputs
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.sessions.window import SessionWindow
@@ -140,7 +141,9 @@ class SessionizerTasks:
     ) -> None:
         self._clients = clients
         self._topics = topics
-        self._of_each = decoder, rules, metrics, idling, clock
+        self._decoder = decoder
+        self._rules = rules
+        self._of_each = metrics, idling, clock
 
     def __call__(
         self, partitions: Collection[int], stay: Callable[[], None] = lambda: None
@@ -151,9 +154,12 @@ class SessionizerTasks:
         grow_topics(admin, topics)
         states = read_states(clients, topics.sessionizer_state, partitions, stay)
         clicks = describe_topic(admin, topics.clicks)
+        # Nobody may have had the partitions when blocks were changed.
+        blocks = blocks_in_force(clients, topics, self._rules.blocks.grid)
+        how = self._decoder, replace(self._rules, blocks=blocks), *self._of_each
         return {
             partition: SessionizerTask(
-                partition, topics, Found(states.pop(partition), clicks), *self._of_each
+                partition, topics, Found(states.pop(partition), clicks), *how
             )
             for partition in partitions
         }

@@ -23,7 +23,7 @@ from ader_stream.stream.sessions.outputs import (
     IdleAdvance,
     Output,
 )
-from ader_stream.stream.sessions.rules import BLOCKS_REMEDY, blocks_as_written
+from ader_stream.stream.sessions.rules import BLOCKS_REMEDY, as_text, blocks_as_written
 from ader_stream.times import instant_text
 from ader_stream.types import BlockRule, Click, SessionRule
 
@@ -531,9 +531,8 @@ def _require_same_blocks(state: WindowState, blocks: BlockRule) -> None:
     watermark, block = state.watermark, state.open_block
     if watermark is None or block is None or blocks.block_of(watermark) == block:
         return
-    values = ", ".join(f"{name} = {value}" for name, value in blocks_as_written(blocks).items())
     raise SettingsError(
-        f"{values}: the watermark {instant_text(watermark)} lies in block "
+        f"{as_text(blocks_as_written(blocks))}: watermark {instant_text(watermark)} lies in block "
         f"{blocks.block_of(watermark)}, but block {block} is open, so the state was made with "
         f"others; set them back, or {BLOCKS_REMEDY}"
     )

@@ -9,8 +9,10 @@ from structlog.testing import capture_logs
 from ader_stream.ader.pace import Progress
 from ader_stream.metrics import Metrics
 from ader_stream.registry.trainer_metrics import TrainerMetrics
-from ader_stream.types import DAY_MS
+from ader_stream.types import DAY_MS, BlockRule
 from tests.fakes import example_manifest
+
+DAYS = BlockRule(0, DAY_MS)
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def shown(registry: CollectorRegistry) -> TrainerMetrics:
-    return TrainerMetrics(Metrics(registry), DAY_MS)
+    return TrainerMetrics(Metrics(registry))
 
 
 def value(registry: CollectorRegistry, name: str) -> float | None:
@@ -30,17 +32,24 @@ def value(registry: CollectorRegistry, name: str) -> float | None:
 def test_a_backlog_is_told_in_blocks_and_in_seconds(
     registry: CollectorRegistry, shown: TrainerMetrics
 ) -> None:
-    shown.show_backlog([3, 4, 6])  # nobody came in block 5
+    shown.show_backlog([3, 4, 6], DAYS)  # nobody came in block 5
     assert value(registry, "blocks_waiting") == 3
     assert value(registry, "backlog_seconds") == 4 * 86_400
-    shown.show_backlog([])
+    shown.show_backlog([], DAYS)
     assert (value(registry, "blocks_waiting"), value(registry, "backlog_seconds")) == (0, 0)
+
+
+def test_a_backlog_of_blocks_of_different_lengths_is_told_as_it_is(
+    registry: CollectorRegistry, shown: TrainerMetrics
+) -> None:
+    shown.show_backlog([5, 6, 8], DAYS.changed(6, 0, 7 * DAY_MS))  # day 5, and 1, 7 and 7 days
+    assert value(registry, "backlog_seconds") == 16 * 86_400
 
 
 def test_the_log_says_once_that_blocks_wait_and_of_one_nothing(shown: TrainerMetrics) -> None:
     with capture_logs() as logs:
         for waiting in ([1], [1, 2], [1, 2], [1, 2, 3], [3]):
-            shown.show_backlog(waiting)
+            shown.show_backlog(waiting, DAYS)
     assert [entry["blocks"] for entry in logs] == [2, 3]
 
 
@@ -60,7 +69,7 @@ def test_a_running_cycle_is_shown_and_each_of_its_epochs_logged(
 def test_who_leads_no_more_shows_no_gauge(
     registry: CollectorRegistry, shown: TrainerMetrics
 ) -> None:
-    shown.show_backlog([3])
+    shown.show_backlog([3], DAYS)
     shown.show_progress(Progress(2, 10, 10, 4.0, 1_000.0, 50.0, ends_epoch=True))
     shown.show_parent(1)
     shown.show_trained(2.0)
@@ -69,7 +78,7 @@ def test_who_leads_no_more_shows_no_gauge(
     assert {family.type for family in registry.collect()} == {"counter", "gauge"}
     shown.clear()
     assert {family.type for family in registry.collect()} == {"counter"}
-    shown.show_backlog([4])
+    shown.show_backlog([4], DAYS)
     assert value(registry, "blocks_waiting") == 1
 
 
@@ -87,7 +96,7 @@ def test_a_rejected_version_is_counted_and_its_reason_logged(
 
 def test_time_goes_to_the_stage_in_which_it_was_spent(registry: CollectorRegistry) -> None:
     now = [0.0]
-    shown = TrainerMetrics(Metrics(registry), DAY_MS, lambda: now[0])
+    shown = TrainerMetrics(Metrics(registry), lambda: now[0])
 
     def after(seconds: float, stage: str) -> None:
         now[0] += seconds

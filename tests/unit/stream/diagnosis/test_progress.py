@@ -10,13 +10,15 @@ from prometheus_client import CollectorRegistry
 
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
+from ader_stream.stream.control import Command, ask
 from ader_stream.stream.diagnosis import Finding, progress
 from ader_stream.stream.kafka.groups import Committed
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTasks
-from ader_stream.types import DAY_MS
+from ader_stream.types import DAY_MS, BlockRule
 from tests.fakes import FakeAdmin, FakeKafka, FakeProducer
 from tests.unit.stream.diagnosis.shop import (
+    NOW,
     TOPICS,
     cluster,
     diagnosed,
@@ -143,3 +145,14 @@ def test_groups_that_may_not_be_described_are_a_warning(monkeypatch: pytest.Monk
     monkeypatch.setattr(FakeAdmin, "describe_consumer_groups", forbid)
     [warning] = said(found(worked(), "state"), "warning")
     assert "Read on sessionizer-state and Describe on the workers' groups" in warning
+
+
+def test_a_state_goes_on_with_blocks_that_were_changed() -> None:
+    kafka = work(send(cluster(), visits(20)), rules_of(length=DAY_MS))
+    days = BlockRule(0, DAY_MS)
+    assert said(found(kafka, "state"), "error")
+    changed = days.changed(days.block_of(NOW) + 1, 0, 7 * DAY_MS)
+    ask(kafka, TOPICS, Command("blocks", block_rule=changed))  # type: ignore[arg-type]
+    assert not said(found(kafka, "state"), "error")
+    [error] = said(found(kafka, "state", length=DAY_MS), "error")
+    assert "blocks are cut with blocks.length = 7d from block" in error

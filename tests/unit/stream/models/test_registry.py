@@ -20,6 +20,7 @@ from ader_stream.stream.models.registry import (
     registry_reader,
 )
 from ader_stream.stream.models.signing import Signer
+from ader_stream.types import BlockRule
 from tests.fakes import FakeKafka, complete_manifest, example_manifest
 
 TOPICS = Topics("ader")
@@ -53,6 +54,8 @@ def served(registry: Registry) -> int | None:
         Command("rollback", 2, newest=4, at=2),
         Command("prune", versions=(1, 2), at=3),
         Command("forget", key_hash=b"\xff\0", salt=b"s", at=4),
+        Command("blocks", block_rule=BlockRule(1, 2).changed(3, 4, 5), at=5),
+        Command("rules", rules={"sessions.gap": "30m"}, at=6),
     ],
 )
 def test_a_command_comes_back(kafka: FakeKafka, command: Command) -> None:

@@ -13,6 +13,7 @@ from ader_stream.errors import SettingsError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.settings import Settings, describe_settings, load_settings
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, encode_click
+from ader_stream.stream.control import Command, ask
 from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
@@ -46,12 +47,12 @@ DECIDE_NO_SESSION = {
 class Sessionizer:
     """The task of partition 0 with the settings of a process."""
 
-    def __init__(self, kafka: FakeKafka, settings: Settings, blocks: BlockRule | None = None):
+    def __init__(self, kafka: FakeKafka, settings: Settings) -> None:
         self.kafka = kafka
         self.registry = CollectorRegistry()
         self._format = settings.click_format
         rules = SessionizerRules(
-            blocks or settings.block_rule,
+            settings.block_rule,
             settings.session_rule,
             settings.intake_rule,
             named=settings.rules,
@@ -165,20 +166,22 @@ def test_blocks_may_change_where_the_log_says_from_which_one_on(name: str) -> No
     before = load_settings().block_rule
     open_block = before.block_of(NOW)
     rule = before.changed(open_block + 1, now.blocks.origin, now.blocks.length)
-    second = Sessionizer(kafka, now, rule).restore(next_offset)
+    ask(kafka, TOPICS, Command("blocks", block_rule=rule))
+    second = Sessionizer(kafka, now).restore(next_offset)
     second.heartbeat(rule.start(open_block + 3))
     second.commit()
     ends = [end["block"] for end in written(kafka, TOPICS.sessions, "BlockEnd")]
     assert ends == [open_block - 1, open_block, open_block + 1, open_block + 2]
-    assert Sessionizer(kafka, now, rule).restore(second.next_offset).task._rules_change is None
+    assert Sessionizer(kafka, now).restore(second.next_offset).task._rules_change is None
 
 
 def test_blocks_of_a_rule_that_the_log_does_not_know_are_refused() -> None:
     kafka, now = FakeKafka(), changed("blocks.length", "1d")
     next_offset = begun(kafka, changed("blocks.length", "3d"))
     unknown = BlockRule(0, 7 * DAY_MS).changed(10_000, now.blocks.origin, DAY_MS)
+    ask(kafka, TOPICS, Command("blocks", block_rule=unknown))
     with pytest.raises(SettingsError, match=r"blocks\.length = 1d: .* was made with 3d"):
-        Sessionizer(kafka, now, unknown).restore(next_offset)
+        Sessionizer(kafka, now).restore(next_offset)
 
 
 # --- what is written
