@@ -126,6 +126,13 @@ IGNORED = Metric(
     "Records of the input passed over, by reason: tombstone (no value, and no heartbeat).",
     ("partition", "reason"),
 )
+LETTERS_TRUNCATED = Metric(
+    Counter,
+    "ader_dead_letters_truncated_total",
+    "clicks",
+    "Clicks refused of which a letter holds the first bytes alone: they are too large for it.",
+    ("partition",),
+)
 DUPLICATES = Metric(
     Counter,
     "ader_duplicate_clicks_total",
@@ -152,7 +159,7 @@ CLOSED_EARLY = Metric(
     Counter,
     "ader_sessions_closed_early_total",
     "sessions",
-    "Sessions closed at a bound (clicks, age, open ones), or by a change of the rules.",
+    "Sessions closed at a bound (clicks, age, bytes, open ones), or by a change of the rules.",
     ("partition", "bound"),
 )
 BLOCKS = Metric(Counter, "ader_block_ends_total", "blocks", "Block ends written.", ("partition",))
@@ -303,6 +310,12 @@ MODEL_AGE = Metric(
     "ader_served_model_age_seconds",
     "seconds",
     "Time since the served version was published.",
+)
+RECOMMENDATIONS_CUT = Metric(
+    Counter,
+    "ader_recommendations_cut_total",
+    "recommendations",
+    "Recommendations written without some of their last items: a record has no room for them.",
 )
 SWAP_SECONDS = Metric(
     Histogram,

@@ -29,6 +29,7 @@ DEAD_LETTER_REASONS = (
     "unknown-schema",
     "late",
     "future",
+    "too-large",
 )
 """Why a click becomes a dead letter; the label of `ader_dead_letters_total`."""
 
@@ -176,6 +177,11 @@ class BlockRule:
         return BlockRule(self.origin, self.length, (*kept, change))
 
 
+CLICK_BYTES = 32
+"""What a click counts in its session beside its item id and extra fields, as UTF-8: its times,
+lengths and places, at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionRule:
     """How clicks become sessions.
@@ -192,6 +198,9 @@ class SessionRule:
         A session closes as soon as it has so many clicks, or spans so many ms.
     max_open
         Sessions of a partition that may be open: above it, the oldest closes.
+    max_bytes
+        Open sessions of a key may have so many bytes together, as `CLICK_BYTES` counts them: from
+        there on, the earliest closes.
     """
 
     gap: int
@@ -200,6 +209,7 @@ class SessionRule:
     max_clicks: int = 1_000
     max_age: int = DAY_MS
     max_open: int = 1_000_000
+    max_bytes: int = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)

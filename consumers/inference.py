@@ -31,6 +31,7 @@ from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.clicks.start_check import StartCheck
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.kafka.limits import record_limits
 from ader_stream.stream.kafka.permission import Permission
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import check_topics, grow_topics, topic_id
@@ -46,6 +47,7 @@ from ader_stream.stream.scores.sessionizer_decisions import (
     SessionizerDecisions,
     place_of_sessionizer,
 )
+from ader_stream.stream.sessions.byte_bounds import fit_to_topics
 from ader_stream.stream.sessions.rules_log import LoggedRules, RulesComparison, blocks_in_force
 from ader_stream.types import BlockRule, Counts, Recommendation, Target
 
@@ -213,10 +215,17 @@ class _Worker:
         self._models = _Models(settings, process.metrics)
         self._versions = self._models.versions
         self._score_metrics = ScoreMetrics(process.metrics)
-        self._decoder = ClickDecoder(settings.click_format)
         self._forgot_at = 0.0
         self._comparison = RulesComparison(settings.rules, process.metrics)
-        clients, topics = settings.clients, settings.topics
+        topics = settings.topics
+        self._limits = record_limits(settings.clients, topics.recommendations)
+        self._fitted = fit_to_topics(
+            self._limits.fitted(settings.clients),
+            topics,
+            settings.click_format,
+            settings.session_rule,
+        )
+        clients, self._decoder = self._fitted.clients, ClickDecoder(self._fitted.clicks)
         self._decisions = _decisions(settings)
         self._loop = ExactlyOnceLoop(
             clients,
@@ -264,7 +273,9 @@ class _Worker:
         clicks_id = topic_id(clients.admin(), topics.clicks)
         recommend = self._recommend if settings.inference.recommendations else None
         blocks = blocks_in_force(clients, topics, settings.block_rule)  # may have been changed
-        rules = blocks, settings.session_rule, settings.intake_rule
+        rules = blocks, self._fitted.sessions, settings.intake_rule
+        room = self._limits.room(topics.recommendations)
+        answers = Answers(self._score, self._score_metrics.add, recommend, room)
         return {
             partition: PrequentialTask(
                 partition,
@@ -272,7 +283,7 @@ class _Worker:
                 found[partition],
                 clicks_id,
                 PrefixFollower(self._decoder, *rules),
-                Answers(self._score, self._score_metrics.add, recommend),
+                answers,
                 self._process.metrics,
                 self._decisions,
             )

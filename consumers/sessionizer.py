@@ -22,6 +22,7 @@ from ader_stream.stream.kafka.permission import Permission
 from ader_stream.stream.kafka.topics import check_topics, grow_topics
 from ader_stream.stream.models.registry import Registry, commands_reader
 from ader_stream.stream.rights import connect
+from ader_stream.stream.sessions.byte_bounds import fit_to_topics
 from ader_stream.stream.sessions.rules_log import LoggedRules, blocks_in_force, note_rules
 from ader_stream.stream.sessions.sessionizing import (
     Idling,
@@ -53,6 +54,9 @@ def run(settings: Settings) -> None:
         group, start = topics.group("sessionizer"), settings.clicks.start
         check = StartCheck(clients, topics.clicks, group, start, decoder, settings.click_format)
         check.require_plausible_times(partitions)
+    fitted = fit_to_topics(clients, topics, settings.click_format, settings.session_rule)
+    clients, decoder = fitted.clients, ClickDecoder(fitted.clicks)
+    rules = fitted.rules(settings.sessionizer_rules)
     idle = settings.sessionizer.idle
     hints = WatermarkHints(clients, topics) if idle is not None else None
     idling = Idling(idle, hints) if hints and idle is not None else None

@@ -181,14 +181,6 @@ class _Leader:
             describe_device(device),
         )
         self._device = device
-        self._gate = GateRule(
-            settings.trainer.max_recall_drop,
-            settings.trainer.max_forgetting,
-            settings.trainer.max_mislaid,
-            settings.trainer.max_displaced,
-            settings.trainer.min_item_coverage,
-            settings.models.max_bytes,
-        )
         self._process = process
         self._shown = TrainerMetrics(process.metrics)
         self._leadership = leadership
@@ -200,6 +192,14 @@ class _Leader:
             settings.signer,
             settings.trainer.chunk_compression,
             process.commits,
+        )
+        self._gate = GateRule(
+            settings.trainer.max_recall_drop,
+            settings.trainer.max_forgetting,
+            settings.trainer.max_mislaid,
+            settings.trainer.max_displaced,
+            settings.trainer.min_item_coverage,
+            min(settings.models.max_bytes, self._publisher.max_bytes),
         )
         remain = functools.partial(self._remain, "load")
         self._models = ModelReader(clients, topics, settings.trust, between=remain)

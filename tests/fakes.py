@@ -19,6 +19,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import ConfigResource, OffsetSpec
 
+from ader_stream.stream.kafka.clients import MAX_RECORD_BYTES
 from ader_stream.stream.kafka.codec import load_schema
 from ader_stream.stream.models.manifest import FORMAT, KINDS, content_digest, sha256
 
@@ -103,6 +104,8 @@ class FakeKafka:
     )
     topic_ids: dict[str, str] = field(default_factory=dict)
     trimmed: dict[Place, int] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+    max_record_bytes: int = MAX_RECORD_BYTES
     producers: list[FakeProducer] = field(default_factory=list)
     transaction_timeout: int = 10_000
     committed: dict[tuple[str, Place], int] = field(default_factory=dict)

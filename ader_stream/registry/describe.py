@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version as installed
 from typing import Any
@@ -20,6 +20,10 @@ from ader_stream.registry.gate import Measured
 from ader_stream.resources import resource
 from ader_stream.stream.models.manifest import ACCEPTED, REJECTED, Manifest
 from ader_stream.stream.sessions.block_feed import TrainingBlock
+
+FREQUENT_ITEM_BYTES = 600
+"""Of the id of a frequent item: a hundred of them have 60 kB, and a manifest has to fit into a
+record."""
 
 LIBRARIES = ("torch", "numpy", "safetensors")
 
@@ -90,11 +94,16 @@ def describe_version(
         "choices": words,
         "seed": making.seed,
         "cut": dict(making.cut),
-        "frequent_items": report.frequent_items,
+        "frequent_items": _short(report.frequent_items),
         "report": _describe_report(report, block),
         "gate": gate.avro() if gate else None,
         "run": _describe_run(block, making, report, seconds),
     }
+
+
+def _short(items: Iterable[str]) -> list[str]:
+    """Return the items whose ids are not too long for a manifest."""
+    return [item for item in items if len(item.encode()) <= FREQUENT_ITEM_BYTES]
 
 
 def describe_inputs(

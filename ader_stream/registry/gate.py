@@ -191,7 +191,10 @@ def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iter
     if measured.unranked:
         yield f"{measured.unranked} targets have scores that are not numbers; expected numbers"
     if size > rule.max_bytes:
-        yield f"it has {size} bytes; models.max_bytes allows {rule.max_bytes}"
+        yield (
+            f"it has {size} bytes; models.max_bytes, or max.message.bytes of models and "
+            f"model-chunks, allows {rule.max_bytes}"
+        )
     coverage = measured.item_coverage
     if coverage is not None and not coverage >= rule.min_item_coverage:
         yield (

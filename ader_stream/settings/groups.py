@@ -105,6 +105,12 @@ class ClicksSettings(_Group):
         ge=1,
         description="Ids that are remembered, in each partition, to tell a duplicate by.",
     )
+    max_bytes: int = Field(
+        64 * 1024,
+        ge=256,
+        description="What is kept of a click (key, item, event id, extra fields) may have so many "
+        "bytes, and an eighth of what our topics take in a record; else it is a dead letter.",
+    )
     max_ahead: Duration = Field(
         _as_written("5m"),
         description="A click further ahead of its record's own timestamp, or of the clock where "
@@ -168,6 +174,12 @@ class SessionsSettings(_Group):
         1_000_000,
         ge=1,
         description="Open sessions in each partition; above it, the oldest closes.",
+    )
+    max_bytes: int = Field(
+        512 * 1024,
+        ge=1_024,
+        description="A key's open sessions may have so many bytes together, 32 for each click "
+        "beside item and extra fields, and what our topics take in a record; the earliest closes.",
     )
 
     @model_validator(mode="after")

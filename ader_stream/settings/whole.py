@@ -246,4 +246,5 @@ class Settings(BaseSettings):
             time_format=clicks.time_format,
             avro_schema=clicks.avro_schema,
             registry=registry if clicks.registry_url else None,
+            max_bytes=clicks.max_bytes,
         )

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import decode, type_of
+from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics, topic_id
 from ader_stream.stream.models.registry import Registry
 from ader_stream.stream.models.trained import UNKNOWN, offsets_in, trained_spans
+from ader_stream.stream.sessions.dead_letter import KEY_BYTES
+from ader_stream.stream.sessions.partition_state import FULL_KEY
 from ader_stream.stream.sessions.session_records import decode_sessions
 from ader_stream.types import Session
 
@@ -53,9 +56,9 @@ def look_for(
     for partition in range(partitions):
         before = (held.open_sessions, held.unread_sessions, held.read_sessions, held.dead_letters)
         held.open_sessions += _open_sessions(clients, topics, partition, key)
+        names = (key.encode(), key.encode()[:KEY_BYTES])  # whole, or as a truncated letter has it
         held.dead_letters += sum(
-            (record.key() or b"").decode(errors="replace") == key
-            for record in read_to_end(clients, topics.dead_letters, partition)
+            record.key() in names for record in read_to_end(clients, topics.dead_letters, partition)
         )
         for offset, session in _sessions_of(clients, topics, partition, key):
             versions = trained.on(partition, offset, session)
@@ -115,13 +118,20 @@ def report_of(
 
 
 def _open_sessions(clients: KafkaClients, topics: Topics, partition: int, key: str) -> int:
-    newest = None
+    newest: dict[bytes, Record] = {}
     for record in read_to_end(clients, topics.sessionizer_state, partition):
-        if record.key() == key.encode():
-            newest = record
-    if newest is None or newest.value() is None:
+        name = record.key() or b""
+        if name == key.encode() or name.startswith(FULL_KEY):
+            newest[name] = record
+    return sum(_count_sessions(record, key) for record in newest.values())
+
+
+def _count_sessions(record: Record, key: str) -> int:
+    """Return how many sessions of a key a record of the changelog holds."""
+    if record.value() is None:
         return 0
-    return len(decode(newest.value(), newest.headers())[1]["sessions"])
+    _, value = decode(record.value(), record.headers())
+    return sum(session.get("key", key) == key for session in value["sessions"])
 
 
 def _sessions_of(

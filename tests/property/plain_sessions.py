@@ -36,6 +36,12 @@ class PlainSession(NamedTuple):
     clicks: tuple[tuple[int, str, int | None], ...]
 
 
+def size(click: Placed) -> int:
+    """What a click counts of its session's bytes: its item as Avro writes it, and 32."""
+    item = click.item.encode()
+    return len(item) + (1 if len(item) < 64 else 2 if len(item) < 8_192 else 3) + 32
+
+
 class PlainSessions:
     """What a log comes to, record by record: closed sessions, ended blocks, refused offsets."""
 
@@ -121,12 +127,23 @@ class PlainSessions:
 
     def _close_at_bounds(self, placed: Placed) -> None:
         [session] = [session for session in self._laid_out() if placed in session]
-        last = session[-1].time
-        is_long = last - session[0].time >= self._rule.max_age
+        is_long = session[-1].time - session[0].time >= self._rule.max_age
         if len(session) >= self._rule.max_clicks or is_long:
-            self._closed_until[placed.key] = max(last, self._closed_until.get(placed.key, last))
-            self._take_out(session)
+            self._cap(session)
+        else:
+            self._close_surplus_bytes(placed.key)
         self._evict_surplus()
+
+    def _close_surplus_bytes(self, key: str) -> None:
+        """Close a key's sessions, the earliest first, until the others are small enough."""
+        sessions = [session for session in self._laid_out() if session[0].key == key]
+        while sum(size(click) for session in sessions for click in session) >= self._rule.max_bytes:
+            self._cap(sessions.pop(0))
+
+    def _cap(self, session: list[Placed]) -> None:
+        key, last = session[-1].key, session[-1].time
+        self._closed_until[key] = max(last, self._closed_until.get(key, last))
+        self._take_out(session)
 
     def _evict_surplus(self) -> None:
         sessions = [*self._laid_out(), *self._waiting]

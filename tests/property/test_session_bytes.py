@@ -11,7 +11,7 @@ from ader_stream.stream.kafka.codec import decode_as, encode
 from ader_stream.stream.sessions.open_columns import read_plain
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.partition_state import Changelog, encode_keys
-from ader_stream.stream.sessions.session_records import encode_outputs
+from ader_stream.stream.sessions.session_records import encode_batch
 from tests.fakes import FakeRecord, as_bytes
 
 texts = st.text(max_size=4) | st.text("ab", min_size=60, max_size=140)
@@ -61,8 +61,7 @@ def test_a_session_batch_is_what_fastavro_writes(partition: int, batch: list[Ope
         "block": batch[0].block,
         "sessions": [{"key": session.key, **columns(session)} for session in batch],
     }
-    [record] = encode_outputs(partition, batch)
-    assert record == encode("SessionBatch", expected)
+    assert encode_batch(partition, batch) == encode("SessionBatch", expected)
 
 
 @given(st.dictionaries(texts, st.lists(open_sessions(), max_size=2), max_size=3), st.data())

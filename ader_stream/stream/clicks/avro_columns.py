@@ -38,10 +38,20 @@ class Columns:
         A list for each field, in the order in which they were asked for.
     left_out
         Positions of values that were not read; what stands for them in `fields` means nothing.
+    lengths
+        Bytes of each value.
     """
 
     fields: list[list[Any]]
     left_out: list[int]
+    lengths: Longs
+
+    def longer_than(self, most: int) -> list[int]:
+        """Positions of values of more bytes: hardly ever is there one."""
+        found: list[int] = []
+        if self.lengths.max() > most:
+            found = np.flatnonzero(self.lengths > most).tolist()
+        return found
 
 
 ReadColumns = Callable[[Sequence[bytes]], Columns]
@@ -67,7 +77,7 @@ def columns_reader(schema: Any, names: Sequence[str]) -> ReadColumns | None:
     def read(values: Sequence[bytes]) -> Columns:
         cursor = Cursor(values)
         found = {path: step(cursor) for path, step in steps}
-        return Columns([found[path] for path in wanted], cursor.left_out())
+        return Columns([found[path] for path in wanted], cursor.left_out(), cursor.lengths)
 
     return read
 
@@ -83,11 +93,14 @@ class Cursor:
         Its next byte, and the end of each, within all of them.
     is_plain
         Whether all of it, so far, was understood.
+    lengths
+        Bytes of each value.
     """
 
     def __init__(self, values: Sequence[bytes]) -> None:
         self.data = joined = b"".join(values)
-        ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
+        self.lengths: Longs = np.fromiter(map(len, values), np.int64, len(values))
+        ends = np.cumsum(self.lengths)
         self.at: Longs = np.concatenate((np.zeros(1, np.int64), ends[:-1]))
         self.is_plain: Flags = np.ones(len(values), np.bool_)
         self.ends = ends

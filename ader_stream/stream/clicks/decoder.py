@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +63,12 @@ RECORD_TIME = "$timestamp"
 NOT_PLAIN = -(2**63)
 """In place of an event time: the record is no click, or it has fields that pass through."""
 
+UTF8_BYTES = 4
+"""Of a character, at most."""
+
+NUMBERS_BYTES = 64
+"""By so many, a click's decimal numbers may be longer than the value that they were read from."""
+
 FEW_RECORDS = 16
 """So many are decoded one by one in the time that side by side takes to begin."""
 
@@ -90,6 +97,8 @@ class ClickFormat:
         File of the writer's schema; our own Click without it.
     registry
         Schema registry that knows the writer's schema by its id.
+    max_bytes
+        What is kept of a click may have so many bytes: key, item id, event id, extra fields.
     """
 
     encoding: str = "json"
@@ -101,6 +110,7 @@ class ClickFormat:
     time_format: str = "ms"
     avro_schema: Path | None = None
     registry: RegistryAccess | None = None
+    max_bytes: int = 64 * 1024
 
     @property
     def required(self) -> list[str]:
@@ -196,15 +206,49 @@ def encode_click(click: Click, format: ClickFormat) -> bytes:  # noqa: A002
 
 def _compile(format: ClickFormat, read: ReadFields) -> Callable[[Record], Click]:  # noqa: A002
     required, optional_ = _required_reader(format), _optional_reader(format)
+    checked, surely_fits = _size_check(format.max_bytes), format.max_bytes // UTF8_BYTES
 
     def decode(record: Record) -> Click:
-        return Click(*required(read(record)))
+        key, item, time = required(read(record))
+        click = Click(key, item, time)
+        return click if len(key) + len(item) <= surely_fits else checked(click)
 
     def decode_with_optional(record: Record) -> Click:
         fields = read(record)
-        return Click(*required(fields), *optional_(fields))
+        click = Click(*required(fields), *optional_(fields))
+        return click if _characters(click) <= surely_fits else checked(click)
 
     return decode_with_optional if format.event_id or format.extra else decode
+
+
+def _size_check(max_bytes: int) -> Callable[[Click], Click]:
+    def checked(click: Click) -> Click:
+        if (found := click_bytes(click)) > max_bytes:
+            raise ClickError(
+                "too-large",
+                f"{found} bytes of key, item, event id and extra fields: expected at most "
+                f"{max_bytes}; leave what is large out of clicks.extra_fields, or raise "
+                "clicks.max_bytes, and with it max.message.bytes of our topics",
+            )
+        return click
+
+    return checked
+
+
+def click_bytes(click: Click) -> int:
+    """Return how many bytes are kept of a click, beside its time.
+
+    >>> click_bytes(Click("a", "é", 5, "id", {"price": "1"}))
+    11
+    """
+    texts = (click.key, click.item, click.event_id or "", *chain.from_iterable(click.extra.items()))
+    return sum(len(text_.encode()) for text_ in texts)
+
+
+def _characters(click: Click) -> int:
+    key, item, _, event_id, extra = click
+    count = len(key) + len(item) + len(event_id or "")
+    return count + sum(map(len, extra)) + sum(map(len, extra.values())) if extra else count
 
 
 def _required_reader(format: ClickFormat) -> ReadRequired:  # noqa: A002
@@ -276,6 +320,8 @@ def _plain_decoder(
     readers: ValueReaders,
     decode: Callable[[Record], Click],
 ) -> Callable[[Sequence[Record]], PlainClicks]:
+    surely_fits = format.max_bytes - NUMBERS_BYTES
+
     def one_by_one(records: Sequence[Record]) -> PlainClicks:
         clicks = [_plain(decode, record) for record in records]
         keys, items, times, event_ids = map(list, zip(*clicks, strict=True))
@@ -289,7 +335,8 @@ def _plain_decoder(
             return one_by_one(records)
         keys, items, times, *event_ids = (list(column) for column in columns.fields)
         _make_texts(keys, items, *event_ids)
-        for position in (*columns.left_out, *_refusable(times, keys, items, *event_ids)):
+        refusable = _refusable(times, keys, items, *event_ids)
+        for position in (*columns.left_out, *columns.longer_than(surely_fits), *refusable):
             times[position] = NOT_PLAIN
             for ids in event_ids:
                 ids[position] = None

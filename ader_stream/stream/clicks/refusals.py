@@ -7,6 +7,10 @@ from dataclasses import dataclass
 RECENT_CLICKS = 1_000
 """Clicks over which the share of dead letters is taken."""
 
+NO_WRONG_FORMAT = frozenset({"too-large"})
+"""Reasons of which no number stops a worker: who knows a click's size has read it rightly, and a
+click that is too large is so at every start."""
+
 _RECENT_BITS = (1 << RECENT_CLICKS) - 1
 
 

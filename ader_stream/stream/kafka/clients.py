@@ -24,6 +24,16 @@ FETCH_BACKOFF_MS = 5
 MAX_RECORD_BYTES = 4 * 2**20
 """Largest record: a dead letter holds a whole record of the user's, a long session is one."""
 
+BATCH_BYTES = 1_000_000
+"""What a producer sends at once to a partition: librdkafka's default."""
+
+MAX_RESPONSE_BYTES = 2**27
+"""What a consumer takes at once: above the largest request that a broker takes by default
+(`socket.request.max.bytes`, 100 MiB), so that no record that could be written stops its reader."""
+
+RESPONSE_FRAMING = 512
+"""What librdkafka wants a response to have room for beside what is fetched."""
+
 READ_MESSAGES = 10_000
 """Records that one `consume` call asks for: a list costs far less than as many polls."""
 
@@ -50,6 +60,8 @@ class KafkaClients:
     reader_group
         Group that a reader names, for it must name one: it asks who coordinates that group, and
         never joins. A worker's own, which it may ask for; others read without a right to it, too.
+    batch_bytes
+        What producers send at once to a partition, at most.
     """
 
     bootstrap_servers: str
@@ -58,6 +70,12 @@ class KafkaClients:
     session_timeout: int = 6_000
     transaction_timeout: int = 10_000
     reader_group: str = "ader.reader"
+    batch_bytes: int = BATCH_BYTES
+
+    @property
+    def max_record_bytes(self) -> int:
+        """The largest record that producers take, key and headers included."""
+        return int(self.properties.get("message.max.bytes", MAX_RECORD_BYTES))
 
     def group_consumer(self, group: str) -> Consumer:
         """Consumer that is given partitions by its group and starts where it is told to.
@@ -99,7 +117,7 @@ class KafkaClients:
             Producer,
             self._common()
             | {"enable.idempotence": True, "acks": "all", "linger.ms": 5, "compression.type": "lz4"}
-            | {"message.max.bytes": MAX_RECORD_BYTES}
+            | {"message.max.bytes": MAX_RECORD_BYTES, "batch.size": self.batch_bytes}
             | (transactional or {})
             | {name.replace("_", "."): value for name, value in properties.items()}
             | dict(self.properties),
@@ -130,6 +148,12 @@ class KafkaClients:
             "reconnect.backoff.max.ms": 2_000,
         }
 
+    def _response_bytes(self) -> int:
+        """Return what a consumer takes at once; properties that ask for more of it win."""
+        names = ("fetch.max.bytes", "message.max.bytes")
+        asked = (int(self.properties.get(name, 0)) + RESPONSE_FRAMING for name in names)
+        return max(MAX_RESPONSE_BYTES, *asked)
+
     def _group_properties(self) -> dict[str, object]:
         if self.group_protocol == "consumer":
             return {"group.protocol": "consumer"}
@@ -153,6 +177,7 @@ class KafkaClients:
                 "fetch.queue.backoff.ms": FETCH_BACKOFF_MS,
                 "fetch.wait.max.ms": 100,
                 "fetch.error.backoff.ms": 100,
+                "receive.message.max.bytes": self._response_bytes(),
             }
             | dict(properties)
             | dict(self.properties),

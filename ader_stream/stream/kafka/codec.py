@@ -12,6 +12,7 @@ import functools
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import fastavro
@@ -79,6 +80,23 @@ def decode(
 def decode_as(type_name: str, data: bytes) -> dict[str, Any]:
     """Return the value of a record whose type is known."""
     return _read(schema(type_name), data, type_name)
+
+
+def decode_stored(type_name: str, data: bytes) -> dict[str, Any]:
+    """Return the value of a record that stands in another one, where no header names its schema.
+
+    Today's schema is tried first, then the older ones: bytes that one of them wrote are too few or
+    too many for the others.
+
+    Raises
+    ------
+    DecodeError
+        If the bytes follow none of them.
+    """
+    for writer in _writers(type_name).values():
+        with suppress(DecodeError):
+            return _read(writer, data, type_name)
+    raise DecodeError(f"{len(data)} bytes are no {type_name}, by none of its schemas")
 
 
 @functools.cache

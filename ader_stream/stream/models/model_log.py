@@ -22,6 +22,7 @@ from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import CHUNK_TYPE, TYPE_HEADER
 from ader_stream.stream.kafka.commit_health import CommitHealth
+from ader_stream.stream.kafka.limits import record_limits
 from ader_stream.stream.kafka.producing import produce, recover, retried, settle
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.rights import Right, is_refusal, named
@@ -38,6 +39,12 @@ from ader_stream.stream.models.signing import Signer
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+
+MANIFEST_BYTES = 128 * 1024
+"""Of a manifest beside its chunks, at most: half of it for the frequent items."""
+
+CHUNK_ENTRY_BYTES = 72
+"""Of a chunk in the manifest: its size and its SHA-256, hexadecimal."""
 
 QUEUED_CHUNKS = 8
 """Chunks that wait in the producer at most: a model of any size passes through a few MB."""
@@ -87,13 +94,25 @@ class ModelPublisher:
     Parameters
     ----------
     chunk_size
-        Bytes of a chunk.
+        Bytes of a chunk, unless its topic takes less.
     signer
         Signs each manifest; None leaves them unsigned.
     compression
         Of chunks, by librdkafka's names.
     commits
         Learns what becomes of each transaction.
+
+    Attributes
+    ----------
+    max_bytes
+        Largest version, all its parts together, whose manifest has room for every chunk.
+
+    Raises
+    ------
+    FencedError
+        If another one is made meanwhile.
+    TopicError
+        If `models` or `model-chunks` takes too small records: see `record_limits`.
     """
 
     def __init__(
@@ -105,8 +124,12 @@ class ModelPublisher:
         compression: str = "none",
         commits: CommitHealth | None = None,
     ) -> None:
+        limits = record_limits(clients, topics.models, topics.model_chunks)
         self._topics = topics
-        self._chunk_size = chunk_size
+        self._chunk_size = min(chunk_size, limits.room(topics.model_chunks))
+        self.max_bytes = self._chunk_size * (
+            (limits.room(topics.models) - MANIFEST_BYTES) // CHUNK_ENTRY_BYTES
+        )
         self._signer = signer
         self._commits = commits or CommitHealth(COMMIT_SECONDS)
         self._sent: dict[str, _Sent] = {}
@@ -116,6 +139,7 @@ class ModelPublisher:
             queue_buffering_max_messages=QUEUED_CHUNKS,
             compression_type=compression,
             linger_ms=0,  # a chunk fills a batch by itself
+            batch_size=limits.batch_bytes,
         )
         try:
             retried(lambda: self._producer.init_transactions(REQUEST_TIMEOUT))

@@ -5,8 +5,10 @@ What ranks is handed in: the transport knows no model.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
 import structlog
@@ -18,6 +20,7 @@ from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.identity import made_again
+from ader_stream.stream.kafka.limits import DEFAULT_ROOM
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
@@ -36,6 +39,13 @@ from ader_stream.types import Counts, Recommendation, Target
 log = structlog.get_logger(__name__)
 
 Items = tuple[str, ...]
+RankedItems = tuple[tuple[str, float], ...]
+
+ITEM_BYTES = 12
+"""Of a recommended item beside its id, at most: a length, a score."""
+
+OTHER_BYTES = 64
+"""Of a Recommendation beside key and items, at most."""
 
 
 class Answers(NamedTuple):
@@ -49,11 +59,14 @@ class Answers(NamedTuple):
         Told block, version and counts once they are committed.
     recommend
         Sessions by key → recommendations by key, none where no version serves; None: switched off.
+    room
+        Bytes that a recommendation may have, its key included: its last items are left out.
     """
 
     score: Callable[[int, list[Target]], tuple[int | None, Counts]]
     on_scored: Callable[[int, int, Counts], None]
     recommend: Callable[[Mapping[str, Items]], Mapping[str, Recommendation]] | None = None
+    room: int = DEFAULT_ROOM
 
 
 class PrequentialTask:
@@ -234,8 +247,11 @@ class PrequentialTask:
         if not self._answers.recommend or not self._to_recommend:
             return
         sessions = {key: items for key, (items, _) in self._to_recommend.items()}
+        cut = 0
         for key, recommendation in self._answers.recommend(sessions).items():
-            items = [{"item": item, "score": score} for item, score in recommendation.items]
+            ranked = fitting_items(recommendation.items, self._answers.room - 2 * len(key.encode()))
+            cut += len(ranked) < len(recommendation.items)
+            items = [{"item": item, "score": score} for item, score in ranked]
             value, headers = encode(
                 "Recommendation",
                 {
@@ -247,3 +263,14 @@ class PrequentialTask:
                 },
             )
             transaction.produce(self._topics.recommendations, key, value, headers, self._partition)
+        self._metrics[m.RECOMMENDATIONS_CUT].inc(cut)
+
+
+def fitting_items(items: RankedItems, room: int) -> RankedItems:
+    """Return the first items, as many as a record has room for.
+
+    >>> fitting_items((("hat", 0.5), ("shoe", 0.2)), room=OTHER_BYTES + ITEM_BYTES + 3)
+    (('hat', 0.5),)
+    """
+    sizes = accumulate((len(item.encode()) + ITEM_BYTES for item, _ in items), initial=OTHER_BYTES)
+    return items[: bisect_right([*sizes], room) - 1]

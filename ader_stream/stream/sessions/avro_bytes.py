@@ -34,16 +34,25 @@ def text_bytes(text: str) -> bytes:
     return count_bytes(len(data)) + data
 
 
-def each_text_bytes(texts: Sequence[str]) -> list[bytes]:
-    """`text_bytes` of many texts.
+SHORT_BYTES = 256
+"""Of the string of a short text, its count included."""
 
-    >>> each_text_bytes(["shoe", "é"]) == [text_bytes("shoe"), text_bytes("é")]
+_SHORT_COUNTS = COUNTS[: SHORT_BYTES - 1]
+
+
+def each_text_bytes(texts: Sequence[str]) -> tuple[list[bytes], list[int]]:
+    """Return `text_bytes` of many texts, and the positions of those that are not short.
+
+    >>> each_text_bytes(["shoe", "é"]) == ([text_bytes("shoe"), text_bytes("é")], [])
     True
+    >>> each_text_bytes(["shoe", "x" * SHORT_BYTES])[1]
+    [1]
     """
     try:
-        return [COUNTS[len(data)] + data for data in map(str.encode, texts)]
-    except IndexError:  # a very long one
-        return list(map(text_bytes, texts))
+        return [_SHORT_COUNTS[len(data)] + data for data in map(str.encode, texts)], []
+    except IndexError:
+        found = list(map(text_bytes, texts))
+        return found, [at for at, data in enumerate(found) if len(data) > SHORT_BYTES]
 
 
 def texts_in(data: bytes) -> list[str]:

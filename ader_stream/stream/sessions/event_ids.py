@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,24 @@ SEGMENT_OFFSETS = 1_000
 
 NO_NUMBER = -1
 """Of the segment that no offset falls into."""
+
+SHORT_ID = 40
+"""Characters of an id that is remembered as it is; a UUID has 36."""
+
+DIGEST_BYTES = 16
+"""Of what is remembered in place of a longer one: no two of 2**64 ids are taken for one another."""
+
+
+def remembered(event_id: str) -> str:
+    """Return what an id is known by: itself, or a hash of it, so that a million of them are small.
+
+    >>> remembered("e-1"), len(remembered("x" * 100_000))
+    ('e-1', 33)
+    """
+    if len(event_id) <= SHORT_ID and event_id.isascii():
+        return event_id
+    digest = hashlib.blake2b(event_id.encode(), digest_size=DIGEST_BYTES).hexdigest()
+    return f"#{digest}"
 
 
 @dataclass
@@ -57,6 +76,8 @@ class EventIds:
 
     def add(self, event_id: str, offset: int) -> bool:
         """Remember an id; whether it was not known."""
+        if len(event_id) > SHORT_ID or not event_id.isascii():
+            event_id = remembered(event_id)
         segment = self._newest if offset < self._newest_end else self._change(offset)
         segment.ids.append(event_id)
         segment.offsets.append(offset)
@@ -64,6 +85,7 @@ class EventIds:
 
     def forget(self, event_id: str, offset: int) -> None:
         """Forget an id, at an offset that is not below the last one."""
+        event_id = remembered(event_id)
         segment = self._change(offset)
         segment.forgotten.append(len(segment.ids))
         segment.ids.append(event_id)
@@ -121,6 +143,7 @@ class EventIds:
         return self._newest
 
     def _replay(self, segment: Segment) -> None:
+        segment.ids = list(map(remembered, segment.ids))  # earlier versions kept them as they were
         self._newest = segment
         self._kept.append(segment.number)
         forgotten = set(segment.forgotten)

@@ -6,9 +6,11 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 from ader_stream.stream.sessions.avro_bytes import text_bytes, texts_in
+from ader_stream.types import CLICK_BYTES
 
 T = TypeVar("T")
 
@@ -29,6 +31,10 @@ class Place(NamedTuple):
     jumps: tuple[Jump, ...] = ()
     sole_key: str | None = None
 
+
+FIELD_BYTES = 8
+"""Lengths of a field's name and value, at most: a click is far smaller than the 128 MiB that would
+need longer ones."""
 
 NOWHERE = Place(0, None, None)
 
@@ -62,7 +68,10 @@ class OpenSession:
         record that decided which clicks are this one's.
     ends_at
         From this event time (ms) on, a click begins another session, or this one is too old: its
-        block's end, or its greatest age. 0 where that has still to be worked out.
+        block's end, or its greatest age. 0 where that has still to be worked out, or where each
+        click has to be looked at: it may be too large.
+    extra_bytes
+        What the fields that pass through take as they are written, at most.
     is_full
         It takes no click any more and waits for its block to open, to be written then.
     is_closed
@@ -81,6 +90,7 @@ class OpenSession:
     extra: dict[int, Mapping[str, str]] = field(default_factory=lambda: NONE)
     reads_from: Place = NOWHERE
     ends_at: int = 0
+    extra_bytes: int = 0
     is_full: bool = False
     is_closed: bool = False
     has_changed: bool = False
@@ -102,7 +112,9 @@ class OpenSession:
         ['shoe', 'hat']
         """
         texts = b"".join(map(text_bytes, items))
-        return cls(key, block, array("q", times), texts, carried or NONE, extra or NONE)
+        extra_bytes = sum(map(fields_bytes, extra.values()))
+        clicks = array("q", times), texts, carried or NONE, extra or NONE
+        return cls(key, block, *clicks, extra_bytes=extra_bytes)
 
     @property
     def items(self) -> list[str]:
@@ -123,6 +135,11 @@ class OpenSession:
     def last(self) -> int:
         """Effective time (ms) of the last click."""
         return self.times[-1]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes as it is written, without its key, at most."""
+        return len(self.texts) + CLICK_BYTES * len(self.times) + self.extra_bytes
 
     def insert(self, time: int, item: str, original: int | None, extra: Mapping[str, str]) -> int:
         """Insert a click behind those of the same time, and return its position.
@@ -148,11 +165,13 @@ class OpenSession:
         """Keep fields that pass through with the click at a position."""
         self.extra = self.extra or {}
         self.extra[position] = extra
+        self.extra_bytes += fields_bytes(extra)
 
     def append(self, later: OpenSession) -> None:
         """Take in the clicks of a session that begins behind this one's end."""
         self.carried = self.carried | _shifted(later.carried, 0, len(self.times))
         self.extra = self.extra | _shifted(later.extra, 0, len(self.times))
+        self.extra_bytes += later.extra_bytes
         self.times += later.times
         self.texts += later.texts
         self.read_from(later.reads_from)
@@ -161,6 +180,17 @@ class OpenSession:
         """Remember that the log is needed from this place on, if that lies further back."""
         if place.offset < self.reads_from.offset:
             self.reads_from = place
+
+
+def fields_bytes(fields: Mapping[str, str]) -> int:
+    """Return how many bytes fields that pass through take as they are written, at most.
+
+    >>> fields_bytes({"price": "1"})
+    14
+    """
+    characters = "".join(chain.from_iterable(fields.items()))
+    size = len(characters) if characters.isascii() else len(characters.encode())
+    return size + FIELD_BYTES * len(fields)
 
 
 def _with(items: list[str], position: int, item: str) -> list[str]:

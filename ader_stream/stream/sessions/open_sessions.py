@@ -108,6 +108,10 @@ class OpenSessions:
             session.has_changed = True
             self.changed.append(session)
 
+    def note_full(self, session: OpenSession) -> None:
+        """Take note that a session takes no click any more: `take_changed` tells of it no more."""
+        self.note_left(session.key, is_known=session.is_known)
+
     def note_left(self, key: str, *, is_known: bool) -> None:
         """Take note that something of a key has gone, and whether `take_changed` has told of it."""
         self._left[key] = is_known or self._left.get(key, False)
@@ -115,7 +119,8 @@ class OpenSessions:
     def take_changed(self, capped: Container[str]) -> Iterator[KeySessions]:
         """Yield the keys of which something has changed since the last call.
 
-        One that has come and gone meanwhile is left out, if it is not `capped`. Nothing else may
+        Each with its sessions, but for those that are full. One that has come and gone meanwhile is
+        left out, if it is not `capped`. Nothing else may
         be done here before all are drawn. They are not collected first: among a million sessions,
         each would have left the processor's caches before it is written.
         """
@@ -142,7 +147,8 @@ class OpenSessions:
     def _left_by(self, left: Mapping[str, bool], capped: Container[str]) -> Iterator[KeySessions]:
         """Yield keys that a session has left, but for those of which nobody has known."""
         for key, is_known in left.items():
-            sessions = sorted(self.of(key), key=lambda session: session.first)
+            growing = [session for session in self.of(key) if not session.is_full]
+            sessions = sorted(growing, key=lambda session: session.first)
             for session in sessions:
                 session.is_known = True
             if sessions or is_known or key in capped:

@@ -2,11 +2,14 @@
 
 Keys: the session key (OpenSessions); ``__partition__`` (PartitionState), ``__partition__/rules``
 (RulesChange, the last one), ``__partition__/held/N`` (HeldClick, N its offset),
-``__partition__/ids/N`` (EventIds, N its number).
+``__partition__/ids/N`` (EventIds, N its number), ``__partition__/full/N`` (SessionBatch of one
+session that takes no click any more and waits for its block, N a hash of its identity: however many
+a key has of them, its own record does not grow).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,9 +20,17 @@ from typing import Any
 from ader_stream.stream.clicks.decoder import RESERVED_KEY
 from ader_stream.stream.kafka.changelog import read_all_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.codec import Headers, decode, decode_as, encode, headers_for
+from ader_stream.stream.kafka.codec import (
+    Headers,
+    decode,
+    decode_as,
+    decode_stored,
+    encode,
+    headers_for,
+)
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.avro_bytes import count_bytes, long_bytes
+from ader_stream.stream.sessions.dead_letter import DeadLetter
 from ader_stream.stream.sessions.event_ids import Segment
 from ader_stream.stream.sessions.intake import HeldClick
 from ader_stream.stream.sessions.open_columns import read_plain
@@ -28,7 +39,7 @@ from ader_stream.stream.sessions.open_sessions import KeySessions
 from ader_stream.stream.sessions.outputs import BlockCounts
 from ader_stream.stream.sessions.rules import Rules
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
-from ader_stream.stream.sessions.session_records import carried_of, extra_of
+from ader_stream.stream.sessions.session_records import carried_of, encode_batch, extra_of
 from ader_stream.stream.sessions.window import WindowState
 from ader_stream.types import Click
 
@@ -37,6 +48,9 @@ PARTITION_KEY = RESERVED_KEY.encode()
 
 RULES_KEY = PARTITION_KEY + b"/rules"
 """Changelog key of the rules that the state was made by."""
+
+FULL_KEY = PARTITION_KEY + b"/full/"
+"""Start of the changelog keys of full sessions."""
 
 READ_AT_ONCE = 20_000
 """Keys that are read side by side."""
@@ -49,9 +63,6 @@ FLAGS = (b"\0", b"\1")
 
 Change = tuple[bytes | str, bytes | None, Headers]
 """Key, value (None: a tombstone) and headers of a changelog record."""
-
-DeadLetter = dict[str, Any]
-"""The Avro value of a dead letter."""
 
 
 @dataclass
@@ -66,6 +77,8 @@ class PartitionState:
         Offset → click in quarantine.
     letters
         Offset → what becomes of that click if it is not.
+    full_keys
+        Keys of the records of full sessions.
     segments
         Of its `EventIds`.
     next_offset
@@ -82,6 +95,7 @@ class PartitionState:
     sessions: list[OpenSession] = field(default_factory=list)
     held: dict[int, HeldClick] = field(default_factory=dict)
     letters: dict[int, DeadLetter] = field(default_factory=dict)
+    full_keys: set[bytes] = field(default_factory=set)
     segments: list[Segment] = field(default_factory=list)
     next_offset: int = -1
     topic_id: str = ""
@@ -202,6 +216,22 @@ def encode_held(offset: int, held: HeldClick, letter: DeadLetter) -> Change:
     return _own_key("held", offset), *encode("HeldClick", value)
 
 
+def encode_full(partition: int, session: OpenSession) -> Change:
+    """Return the record of a full session."""
+    return full_key(session), *encode_batch(partition, [session])
+
+
+def full_key(session: OpenSession) -> bytes:
+    """Return the changelog key of a full session."""
+    identity = f"{session.block}/{session.first}/{session.key}".encode()
+    return FULL_KEY + hashlib.sha256(identity).hexdigest().encode()
+
+
+def full_tombstone(key: bytes) -> Change:
+    """Return the record that ends a full session's."""
+    return key, None, []
+
+
 def held_tombstone(offset: int) -> Change:
     """Return the record that ends a held click's."""
     return _own_key("held", offset), None, []
@@ -236,6 +266,8 @@ def _take(state: PartitionState, key: bytes, type_name: str, value: dict[str, An
         state.rules = value["rules"]
     elif type_name == "HeldClick":
         _take_held(state, value)
+    elif type_name == "SessionBatch":
+        _take_full(state, key, value)
     elif type_name == "EventIds":
         state.segments.append(Segment(**value))
 
@@ -247,6 +279,15 @@ def _take_key(state: PartitionState, key: str, value: dict[str, Any]) -> None:
         columns = s["block"], s["times"], s["items"], carried_of(s), extra_of(s)
         session = OpenSession.of(key, *columns)
         session.is_full = s["is_full"]
+        state.sessions.append(session)
+
+
+def _take_full(state: PartitionState, key: bytes, batch: dict[str, Any]) -> None:
+    state.full_keys.add(key)
+    for s in batch["sessions"]:
+        columns = batch["block"], s["times"], s["items"], carried_of(s), extra_of(s)
+        session = OpenSession.of(s["key"], *columns)
+        session.is_full = True
         state.sessions.append(session)
 
 
@@ -268,4 +309,4 @@ def _take_held(state: PartitionState, value: dict[str, Any]) -> None:
     offset = value["offset"]
     click = Click(value["session"], value["item"], value["time"], value["event_id"], value["extra"])
     state.held[offset] = HeldClick(click, value["is_contradicted"])
-    state.letters[offset] = decode_as("DeadLetter", value["letter"])
+    state.letters[offset] = decode_stored("DeadLetter", value["letter"])

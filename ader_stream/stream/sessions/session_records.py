@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 from ader_stream.stream.kafka.codec import Headers, encode, headers_for
 from ader_stream.stream.sessions.avro_bytes import array_bytes, long_bytes, text_bytes
@@ -18,32 +19,39 @@ from ader_stream.stream.sessions.outputs import (
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.types import Session
 
-BATCH_CLICKS = 5_000
-"""Clicks that fill a SessionBatch: some 100 kB, far below the broker's record limit of 1 MB."""
+BATCH_BYTES = 128 * 1024
+"""A SessionBatch has so many at most, but for one that holds a single session of more (which
+`SessionRule.max_bytes` bounds): readers take some hundred batches at a time."""
+
+UTF8_BYTES = 4
+"""Of a character, at most."""
+
+KEY_BYTES = 8
+"""What a session has in a batch beside its key and what `OpenSession.size` counts, at most."""
 
 
 def encode_outputs(partition: int, outputs: Iterable[Output]) -> Iterator[tuple[bytes, Headers]]:
     """Yield the records for what a window has put out, in the same order."""
-    batch: list[OpenSession] = []
-    clicks = 0
-    for output in outputs:
-        joins_batch = (
-            isinstance(output, OpenSession)
-            and clicks < BATCH_CLICKS
-            and (not batch or output.block == batch[0].block)
-        )
-        if batch and not joins_batch:
-            yield _encode_batch(partition, batch)
-            batch, clicks = [], 0
-        if isinstance(output, OpenSession):
-            batch.append(output)
-            clicks += len(output.times)
-        elif isinstance(output, BlockEnd):
-            yield _encode_block_end(partition, output)
-        else:
-            yield encode_decision(partition, output)
-    if batch:
-        yield _encode_batch(partition, batch)
+    for kind, group in groupby(outputs, type):
+        if kind is OpenSession:
+            for batch in _batches(cast("Iterable[OpenSession]", group)):
+                yield encode_batch(partition, batch)
+            continue
+        for output in group:
+            if isinstance(output, BlockEnd):
+                yield _encode_block_end(partition, output)
+            elif not isinstance(output, OpenSession):
+                yield encode_decision(partition, output)
+
+
+def encode_batch(partition: int, batch: list[OpenSession]) -> tuple[bytes, Headers]:
+    """Return the record of sessions of one block."""
+    sessions = [
+        b"".join((text_bytes(session.key), *clicks))
+        for session, clicks in zip(batch, clicks_pieces(batch), strict=True)
+    ]
+    head = long_bytes(partition) + long_bytes(batch[0].block)
+    return head + array_bytes(sessions), headers_for("SessionBatch")
 
 
 def encode_decision(
@@ -75,6 +83,26 @@ def extra_of(columns: Mapping[str, Any]) -> dict[int, Mapping[str, str]]:
     return {extra["position"]: extra["fields"] for extra in columns["extra"]}
 
 
+def _batches(sessions: Iterable[OpenSession]) -> Iterator[list[OpenSession]]:
+    """Yield what shares a record: sessions of one block, as many as a record holds."""
+    batch: list[OpenSession] = []
+    room = BATCH_BYTES
+    for session in sessions:
+        size = _size(session)
+        if batch and (size > room or session.block != batch[0].block):
+            yield batch
+            batch, room = [], BATCH_BYTES
+        batch.append(session)
+        room -= size
+    if batch:
+        yield batch
+
+
+def _size(session: OpenSession) -> int:
+    """Return how many bytes a session has in a batch, at most."""
+    return session.size + UTF8_BYTES * len(session.key) + KEY_BYTES
+
+
 def _encode_block_end(partition: int, end: BlockEnd) -> tuple[bytes, Headers]:
     counts = end.counts
     return encode(
@@ -87,12 +115,3 @@ def _encode_block_end(partition: int, end: BlockEnd) -> tuple[bytes, Headers]:
             "late": counts.late,
         },
     )
-
-
-def _encode_batch(partition: int, batch: list[OpenSession]) -> tuple[bytes, Headers]:
-    sessions = [
-        b"".join((text_bytes(session.key), *clicks))
-        for session, clicks in zip(batch, clicks_pieces(batch), strict=True)
-    ]
-    head = long_bytes(partition) + long_bytes(batch[0].block)
-    return head + array_bytes(sessions), headers_for("SessionBatch")

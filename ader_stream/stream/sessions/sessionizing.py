@@ -15,7 +15,7 @@ from ader_stream import metrics as m
 from ader_stream.errors import AderError, ClickError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, decode_heartbeat
-from ader_stream.stream.clicks.refusals import RefusalRule, Refusals
+from ader_stream.stream.clicks.refusals import NO_WRONG_FORMAT, RefusalRule, Refusals
 from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, encode
@@ -27,6 +27,12 @@ from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
 from ader_stream.stream.kafka.topics import TopicFacts, Topics, describe_topic, grow_topics
 from ader_stream.stream.sessions.avro_bytes import each_text_bytes
 from ader_stream.stream.sessions.clock_bound import ClockBound
+from ader_stream.stream.sessions.dead_letter import (
+    SMALLEST_LETTER,
+    DeadLetter,
+    dead_letter,
+    with_reason,
+)
 from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import OpenSession
@@ -34,13 +40,15 @@ from ader_stream.stream.sessions.outputs import BlockEnd, IdleAdvance, Output
 from ader_stream.stream.sessions.partition_state import (
     RULES_KEY,
     Change,
-    DeadLetter,
     PartitionState,
+    encode_full,
     encode_held,
     encode_keys,
     encode_partition,
     encode_rules,
     encode_segments,
+    full_key,
+    full_tombstone,
     held_tombstone,
     read_states,
 )
@@ -96,6 +104,8 @@ class SessionizerRules:
         How many dead letters stop the process.
     named
         All of it as settings say it, for the log.
+    max_letter
+        Bytes that a dead letter may have.
     """
 
     blocks: BlockRule
@@ -103,6 +113,7 @@ class SessionizerRules:
     intake: IntakeRule
     refusals: RefusalRule = field(default_factory=RefusalRule)
     named: Rules = field(default_factory=dict)
+    max_letter: int = SMALLEST_LETTER
 
 
 class Found(NamedTuple):
@@ -224,6 +235,7 @@ class SessionizerTask:
         )
         self._letters = state.letters  # of the clicks that are held
         self._logged_held = {at: held.is_contradicted for at, held in state.held.items()}
+        self._logged_full = state.full_keys
 
     @property
     def window(self) -> SessionWindow:
@@ -422,8 +434,10 @@ class SessionizerTask:
     def _take_all(self, records: list[Record]) -> None:
         """Take records in order; few of them need to be looked at one by one."""
         keys, items, times, event_ids = self._decoder.decode_plain(records)
+        texts, long_ones = each_text_bytes(items)
+        _leave_out(long_ones, times, event_ids)
         offsets = iter([record.offset() for record in records])
-        rows = zip(keys, each_text_bytes(items), times, offsets, strict=True)
+        rows = zip(keys, texts, times, offsets, strict=True)
         clicks = self._intake.new_clicks(rows, event_ids) if event_ids else rows
         taken = 0
 
@@ -457,13 +471,16 @@ class SessionizerTask:
                 intake.observe(decoded, offset, written_at, is_new=is_new)
                 self._refusals.accepted += 1
         except ClickError as error:
-            self._refuse(dead_letter(record, headers), error)
+            self._refuse(self._letter(record, headers), error)
         if intake.refused:
             for at, refusal in intake.take_refused():
                 waiting = self._letters.pop(at, None)
-                self._refuse(waiting or dead_letter(record, headers), refusal)
+                self._refuse(waiting or self._letter(record, headers), refusal)
         if intake.held and offset in intake.held:
-            self._letters[offset] = dead_letter(record, headers)
+            self._letters[offset] = self._letter(record, headers)
+
+    def _letter(self, record: Record, headers: Headers | None) -> DeadLetter:
+        return dead_letter(record, headers, self._rules.max_letter)
 
     def _take_empty(self, headers: Headers, offset: int, written_at: int | None) -> None:
         """Take a record without a value: a heartbeat, or a tombstone, which takes no click back."""
@@ -474,14 +491,18 @@ class SessionizerTask:
             self._intake.heartbeat(watermark, offset, written_at)
 
     def _refuse(self, letter: DeadLetter, error: ClickError) -> None:
-        letter |= {"reason": error.reason, "error": str(error)}
+        letter = with_reason(letter, error)
         self._dead_letters.append((letter["key"], letter))
         self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc()
+        if letter["truncated"]:
+            self._metrics[m.LETTERS_TRUNCATED].labels(partition=self._partition).inc()
+        if error.reason in NO_WRONG_FORMAT:
+            return
         if too_many := self._refusals.refuse():
-            rule = self._rules.refusals
+            rule, error_ = self._rules.refusals, letter["error"]
             raise AderError(
                 f"{too_many} of partition {self._partition} were refused, the last one at offset "
-                f"{letter['offset']} ({error}); expected at most {rule.ratio:.0%}, and {rule.run} "
+                f"{letter['offset']} ({error_}); expected at most {rule.ratio:.0%}, and {rule.run} "
                 "in a row. The last of them are not committed: check clicks.format and "
                 "clicks.*_field, or raise sessionizer.dead_letter_ratio or dead_letter_run"
             )
@@ -493,9 +514,18 @@ class SessionizerTask:
             yield RULES_KEY, *self._rules_change
         capped_until = window.state.capped_until
         yield from encode_keys(window.take_changed(), capped_until)
+        yield from self._full_changes()
         yield from self._held_changes()
         yield from encode_segments(self._intake.event_ids.take_segments())
         yield encode_partition(window.state, next_offset, self._topic.id, self._skipped)
+
+    def _full_changes(self) -> Iterator[Change]:
+        full = {full_key(session): session for session in self._window.full_sessions()}
+        for key in sorted(full.keys() - self._logged_full):
+            yield encode_full(self._partition, full[key])
+        for key in sorted(self._logged_full - full.keys()):
+            yield full_tombstone(key)
+        self._logged_full = set(full)
 
     def _held_changes(self) -> Iterator[Change]:
         held = self._intake.held
@@ -520,20 +550,11 @@ class SessionizerTask:
         self._metrics[m.IDLE_ADVANCES].labels(**labels).inc(kinds[IdleAdvance])
 
 
-def dead_letter(record: Record, headers: Headers | None) -> DeadLetter:
-    """Return a DeadLetter's value: the original and where it stood; the reason is still to come.
-
-    `headers` are the original's where they were asked for already: see `headers_of`.
-    """
-    headers = headers_of(record) if headers is None else headers
-    return {
-        "topic": record.topic(),
-        "partition": record.partition(),
-        "offset": record.offset(),
-        "timestamp": record.timestamp()[1],
-        "key": record.key(),
-        "value": record.value(),
-        "headers": [{"name": name, "value": value} for name, value in headers],
-        "reason": "",
-        "error": "",
-    }
+def _leave_out(
+    positions: Sequence[int], times: list[int], event_ids: list[str | None] | None
+) -> None:
+    """Leave clicks of a batch to be looked at one by one."""
+    for position in positions:
+        times[position] = NOT_PLAIN
+        if event_ids:
+            event_ids[position] = None

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ader_stream.errors import ClickError, SettingsError
-from ader_stream.stream.sessions.avro_bytes import text_bytes
+from ader_stream.stream.sessions.avro_bytes import SHORT_BYTES, text_bytes
 from ader_stream.stream.sessions.capped_keys import CappedKeys
-from ader_stream.stream.sessions.open_session import NO_TIMES, NONE, Jump, OpenSession, Place
+from ader_stream.stream.sessions.open_session import (
+    NO_TIMES,
+    NONE,
+    Jump,
+    OpenSession,
+    Place,
+    fields_bytes,
+)
 from ader_stream.stream.sessions.open_sessions import KeySessions, OpenSessions
 from ader_stream.stream.sessions.outputs import (
     BlockCounts,
@@ -25,7 +32,7 @@ from ader_stream.stream.sessions.outputs import (
 )
 from ader_stream.stream.sessions.rules import BLOCKS_REMEDY, as_text, blocks_as_written
 from ader_stream.times import instant_text
-from ader_stream.types import BlockRule, Click, SessionRule
+from ader_stream.types import CLICK_BYTES, BlockRule, Click, SessionRule
 
 AT_ONCE = -(2**63)
 """A watermark (ms) that every other one has passed."""
@@ -101,7 +108,8 @@ class SessionWindow:
     late_clicks
         Those carried to the watermark since it was made.
     early
-        Bound (``clicks``, ``age``, ``open``, ``rules``) → sessions that it has closed since.
+        Bound (``clicks``, ``age``, ``bytes``, ``open``, ``rules``) → sessions that it has closed
+        since.
     reads_from
         Where the log must be read from to see what is observed now; None for the record itself.
     jumps, sole_key
@@ -138,7 +146,14 @@ class SessionWindow:
         self._blocks = blocks
         self._rule = rule
         self._counts = state.counts
-        self._open = OpenSessions(max(1, rule.gap // BUCKETS_IN_GAP), open_sessions)
+        # Below this a session takes short clicks, as many as the plain way lets it have, unseen.
+        self._unseen_bytes = rule.max_bytes // 2
+        self._unseen_clicks = self._unseen_bytes // (SHORT_BYTES + CLICK_BYTES)
+        given = list(open_sessions)
+        self._open = OpenSessions(max(1, rule.gap // BUCKETS_IN_GAP), given)
+        self._full = [session for session in given if session.is_full]
+        for session in self._full:
+            self._open.note_full(session)
         self._evicted_until = state.evicted_until
         self._capped = CappedKeys(state.capped_until)
         self._turn = AT_ONCE  # below this watermark (ms), no block ends and nothing is forgotten
@@ -173,12 +188,13 @@ class SessionWindow:
         """Take clicks while each joins its key's only session behind the last click, or begins one.
 
         Nearly every click does. No other session has to be looked at for those, and nothing closes
-        but what the watermark passes, so that one loop takes them all.
+        but what the watermark passes, so that one loop takes them all. No session's bytes are asked
+        for either: `ends_at` is 0 where they could become too many.
 
         Parameters
         ----------
         clicks
-            Are drawn one by one.
+            Are drawn one by one; each has `SHORT_BYTES` at most.
         max_lead
             How far a click may be ahead of the watermark, ms.
         until
@@ -195,7 +211,7 @@ class SessionWindow:
         rule, gap, lateness = self._rule, self._rule.gap, self._rule.lateness
         turn = min(self._turn, until - lateness)
         block_begins, block_ends = map(self._blocks.start, (open_block, open_block + 1))
-        before_last = rule.max_clicks - 1
+        before_last = min(rule.max_clicks - 1, self._unseen_clicks)
         begins_after = block_begins - 1 if self._evicted_until is None else self._evicted_until
         most_open = rule.max_open if before_last > 0 and rule.max_age > 0 else 0
         opened, capped = self._open, self._capped.until
@@ -260,7 +276,8 @@ class SessionWindow:
             If it is late and late clicks are refused. It moves no watermark.
         """
         key, item, time, _, extra = click
-        if self.observe_plain(iter([(key, text_bytes(item), time, offset)]), ENDLESS) is not None:
+        plain = (key, text_bytes(item), time, offset)
+        if self._may_be_large(plain, extra) or self.observe_plain(iter([plain]), ENDLESS):
             self._close_over()
             joined = self._join(click, offset)
             self.advance(time - self._rule.lateness)
@@ -338,8 +355,8 @@ class SessionWindow:
     def take_changed(self) -> Iterator[KeySessions]:
         """Yield the keys of which sessions or `capped_until` have changed since the last call.
 
-        Each with its open sessions; a key that has come and gone meanwhile is left out. Draw all of
-        them before the next click.
+        Each with its open sessions, but for `full_sessions`; a key that has come and gone meanwhile
+        is left out. Draw all of them before the next click.
         """
         self._close_over()
         return self._open.take_changed(self._capped.until)
@@ -365,6 +382,11 @@ class SessionWindow:
         self._close_over()
         yield from self._open
 
+    def full_sessions(self) -> list[OpenSession]:
+        """Return those of the open ones that take no click any more and wait for their block."""
+        self._full = [session for session in self._full if not session.is_closed]
+        return self._full
+
     def needed_from(self) -> Place | None:
         """Where the log must be read from to see again what is open or capped; None: nowhere."""
         places = [session.reads_from for session in self.open_sessions()]
@@ -372,6 +394,12 @@ class SessionWindow:
         return min(places, key=lambda place: place.offset, default=None)
 
     # --- a click joins
+
+    def _may_be_large(self, plain: PlainClick, extra: Mapping[str, str]) -> bool:
+        """Whether a click could take its session to where its bytes have to be looked at."""
+        session = self._open.alone.get(plain[0])
+        size = len(plain[1]) + CLICK_BYTES + (fields_bytes(extra) if extra else 0)
+        return size + (session.size if session else 0) >= self._unseen_bytes
 
     def _join(self, click: Click, offset: int) -> tuple[OpenSession, int]:
         self._begin(self._blocks.block_of(click.time - self._rule.lateness))
@@ -400,6 +428,8 @@ class SessionWindow:
         session.ends_at = min(
             self._blocks.start(session.block + 1), session.times[0] + self._rule.max_age
         )
+        if session.size >= self._unseen_bytes:
+            session.ends_at = 0
         self._close_at_bounds(session)
         return session, position
 
@@ -461,7 +491,19 @@ class SessionWindow:
             self._cap(session, "clicks")
         elif session.last - session.first >= rule.max_age:
             self._cap(session, "age")
+        else:
+            self._cap_surplus_bytes(session.key)
         self._evict_surplus()
+
+    def _cap_surplus_bytes(self, key: str) -> None:
+        """Close the earliest sessions of a key that have too many bytes together."""
+        growing = [session for session in self.sessions_of(key) if not session.is_full]
+        size = sum(session.size for session in growing)
+        for session in growing:
+            if size < self._rule.max_bytes:
+                return
+            size -= session.size
+            self._cap(session, "bytes")
 
     def _cap(self, session: OpenSession, bound: str) -> None:
         """Close a session that has reached a bound of its own."""
@@ -473,6 +515,8 @@ class SessionWindow:
         else:
             session.is_full = True
             session.ends_at = 0
+            self._full.append(session)
+            self._open.note_full(session)
 
     def _evict_surplus(self) -> None:
         """Close the oldest sessions. Those of a block that is not open yet must wait for it."""

@@ -4,7 +4,7 @@ from ader_stream.stream.kafka.codec import decode
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
 from ader_stream.stream.sessions.session_records import (
-    BATCH_CLICKS,
+    BATCH_BYTES,
     decode_sessions,
     encode_outputs,
 )
@@ -45,13 +45,24 @@ def test_sessions_of_two_blocks_never_share_a_record() -> None:
     ]
 
 
-def test_a_record_is_full_at_a_number_of_clicks() -> None:
-    outputs: list[Output] = [
-        session("a", clicks=BATCH_CLICKS - 1),
-        session("b", clicks=1),
-        session("c"),
+def test_a_record_is_full_at_a_number_of_bytes() -> None:
+    half = OpenSession.of("a", 0, [1], ["x" * (BATCH_BYTES // 2)])
+    outputs: list[Output] = [session("b"), half, session("c"), half, session("d")]
+    assert shape(outputs) == [("SessionBatch", ["b", "a", "c"]), ("SessionBatch", ["a", "d"])]
+    assert all(len(value) <= BATCH_BYTES for value, _ in encode_outputs(0, outputs))
+
+
+def test_fields_that_pass_through_fill_a_record_as_items_do() -> None:
+    url = "https://shop.example/?utm_source=" + "q" * 900
+    visits = [
+        OpenSession.of(f"v{n}", 0, [n], ["sku"], {}, {0: {"url": url, "ua": "é" * 100}})
+        for n in range(1_000)
     ]
-    assert shape(outputs) == [("SessionBatch", ["a", "b"]), ("SessionBatch", ["c"])]
+    records = [*encode_outputs(0, visits)]
+    assert len(records) > 1
+    assert all(len(value) <= BATCH_BYTES for value, _ in records)
+    found = [s.key for r in records for s in decode_sessions(decode(*r)[1])]
+    assert found == [visit.key for visit in visits]
 
 
 def test_nothing_is_written_for_no_output() -> None:

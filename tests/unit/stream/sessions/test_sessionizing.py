@@ -223,6 +223,7 @@ def test_a_refused_click_becomes_a_dead_letter_with_all_that_it_was(
         "value": b"{",
         "headers": [{"name": "trace", "value": b"1"}, {"name": "none", "value": None}],
         "reason": "malformed",
+        "truncated": None,
     }
 
 
