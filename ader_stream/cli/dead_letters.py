@@ -23,6 +23,7 @@ from ader_stream.stream.dead_letters.letters import (
 )
 from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_mended, refused_at
 from ader_stream.stream.dead_letters.sending_back import DeadLetterReplay, ReplayReport
+from ader_stream.stream.sessions.byte_bounds import fit_to_topics
 from ader_stream.times import parse_instant
 from ader_stream.types import DEAD_LETTER_REASONS
 
@@ -85,12 +86,18 @@ def show(place: str, as_json: bool, settings: Settings) -> None:
     """Print one letter whole; PARTITION:OFFSET is how `list` names it."""
     at = Place.parse(place)
     connect(settings, "dead-letters show")
-    letter = letter_as_json(find_letter(settings.clients, settings.topics, at))
+    letter = find_letter(settings.clients, settings.topics, at)
     if as_json:
-        click.echo(json.dumps(letter))
+        click.echo(json.dumps(letter_as_json(letter)))
         return
-    for name, value in letter.items():
+    for name, value in letter_as_json(letter).items():
         click.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
+    if letter.truncated:
+        click.echo(
+            f"The record is larger than a letter, which holds its first bytes alone. The original "
+            f"stood at {letter.origin}; `ader-stream dead-letters replay` reads it there, as long "
+            "as that topic keeps it."
+        )
 
 
 @dead_letters.command()
@@ -110,12 +117,14 @@ def replay(
 
     What the settings of today (or your --mended file) make a click is sent; what would be refused
     again is left. Reasons that do not depend on the bytes, as `late`, are sent only where they are
-    asked for with --reason. Killed and started again, it goes on where it was.
+    asked for with --reason. Of a truncated letter the original is read where it stood; where it is
+    gone, the letter is left. Killed and started again, it goes on where it was.
     """
     letters = read_mended(mended) if mended else None
     clients = settings.clients
     connect(settings, "dead-letters list" if dry_run else "dead-letters replay")
-    replaying = DeadLetterReplay(clients, settings.topics, settings.click_format, letters)
+    fitted = fit_to_topics(clients, settings.topics, settings.click_format, settings.session_rule)
+    replaying = DeadLetterReplay(clients, settings.topics, fitted.clicks, letters)
     if dry_run:
         report = replaying.check(wanted)
     else:
@@ -131,9 +140,9 @@ def _instant(option: str, text: str | None) -> int | None:
 
 
 def _as_line(letter: Letter) -> str:
-    origin = f"{letter.topic()}/{letter.partition()}@{letter.offset()}"
-    back = " (sent back)" if letter.is_replayed else ""
-    what = f"{letter.place} {refused_at(letter)} {letter.reason} {origin}{back}"
+    marks = " (truncated)" if letter.truncated else ""
+    marks += " (sent back)" if letter.is_replayed else ""
+    what = f"{letter.place} {refused_at(letter)} {letter.reason} {letter.origin}{marks}"
     return f"{what}: {letter.fields['error']}"
 
 
@@ -142,8 +151,10 @@ def _say(as_json: bool, report: ReplayReport, state: str) -> None:
         click.echo(json.dumps({"state": state, **vars(report)}))
         return
     left = _counts(report.refused), _counts(report.skipped)
+    gone = f" and {report.gone} (truncated, and the originals are gone)" if report.gone else ""
     click.echo(
         f"{state}: sent {report.sent}, left {left[0]} (refused again) and {left[1]} (not asked for)"
+        f"{gone}"
     )
 
 

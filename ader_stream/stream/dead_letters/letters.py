@@ -76,6 +76,17 @@ class Letter:
         """Why it was refused."""
         return str(self.fields["reason"])
 
+    @property
+    def truncated(self) -> Mapping[str, Any] | None:
+        """What the original was, where the letter holds its first bytes alone (Truncated)."""
+        truncated: Mapping[str, Any] | None = self.fields["truncated"]
+        return truncated
+
+    @property
+    def origin(self) -> str:
+        """Where the original stood: ``TOPIC/PARTITION@OFFSET``."""
+        return f"{self.topic()}/{self.partition()}@{self.offset()}"
+
     def topic(self) -> str:
         """Topic of the original."""
         return str(self.fields["topic"])

@@ -30,6 +30,7 @@ def letter_as_json(letter: Letter) -> dict[str, Any]:
         **_bytes("key", letter.key()),
         **_bytes("value", letter.value()),
         "headers": headers,
+        **({"truncated": dict(letter.truncated)} if letter.truncated else {}),
         "replayed": letter.is_replayed,
     }
 

@@ -22,8 +22,9 @@ from ader_stream.stream.dead_letters.letters import (
     Place,
     read_letters,
 )
+from ader_stream.stream.dead_letters.originals import mended_letter, whole_letter
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
-from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.clients import MAX_RESPONSE_BYTES, KafkaClients
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.producing import is_fatal, produce, recover, retried
 from ader_stream.stream.kafka.rights import Right, named
@@ -33,7 +34,9 @@ BATCH_LETTERS = 500
 BATCH_BYTES = 8 * 2**20
 """What one transaction holds at most: it must end before the broker gives it up."""
 
-_DECIDED_BY_DECODER = frozenset({"malformed", "missing-field", "bad-value", "unknown-schema"})
+_DECIDED_BY_DECODER = frozenset(
+    {"malformed", "missing-field", "bad-value", "unknown-schema", "too-large"}
+)
 """Whether a letter of such a reason is mended, its bytes and the settings say. With the others it
 depends on what comes before them; who asks for them by their reason decides."""
 
@@ -50,11 +53,14 @@ class ReplayReport:
         Reason → letters that would be refused again, and are left.
     skipped
         Reason → letters left because their reason was not asked for by name.
+    gone
+        Truncated letters left because their originals are not in the clicks topic any more.
     """
 
     sent: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    gone: int = 0
 
 
 class DeadLetterReplay:
@@ -103,7 +109,7 @@ class DeadLetterReplay:
             If a transaction fails; what was sent before stays sent, and is not sent again.
         """
         name = f"{self._topics.group('dead-letters')}.replay"
-        producer = self._clients.producer(name)
+        producer = self._clients.producer(name, message_max_bytes=MAX_RESPONSE_BYTES)
         try:
             retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
         except KafkaException as exception:
@@ -125,14 +131,16 @@ class DeadLetterReplay:
     def _sendable(self, wanted: LetterFilter) -> Iterator[Letter]:
         """Yield the letters that are clicks or heartbeats now; count the others."""
         for found in read_letters(self._clients, self._topics, replace(wanted, replayed=False)):
-            if self._mended is None:
-                letter = found
-            elif found.place in self._mended:
-                letter = replace(found, fields={**found.fields, **self._mended[found.place]})
-            else:
+            if self._mended is not None and found.place not in self._mended:
                 continue
-            if letter.reason not in _DECIDED_BY_DECODER and letter.reason not in wanted.reasons:
-                self.report.skipped[letter.reason] += 1
+            if found.reason not in _DECIDED_BY_DECODER and found.reason not in wanted.reasons:
+                self.report.skipped[found.reason] += 1
+                continue
+            letter = whole_letter(self._clients, self._topics, found)
+            if letter and self._mended is not None:
+                letter = mended_letter(letter, found, self._mended[found.place])
+            if letter is None:
+                self.report.gone += 1
             elif error := self._refusal(letter):
                 self.report.refused[error.reason] += 1
             else:

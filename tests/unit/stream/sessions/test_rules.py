@@ -292,6 +292,16 @@ def test_a_session_above_a_smaller_bound_of_clicks_closes_with_its_next_one() ->
     assert items_of(kafka) == [["a0", "a1", "a2", "a3", "a4", "a5"]]
 
 
+def test_sessions_above_a_smaller_bound_of_bytes_close_with_their_next_click() -> None:
+    kafka = FakeKafka()
+    next_offset = begun(kafka, load_settings(), [click("a", at) for at in range(50)])
+    second = Sessionizer(kafka, changed("sessions.max_bytes", 1_024)).restore(next_offset)
+    second.take(click("a", 50), click("a", 51))
+    second.commit()
+    assert items_of(kafka) == [[f"a{at}" for at in range(51)]]
+    assert second.early("bytes") == 1
+
+
 def test_the_watermark_waits_under_a_longer_lateness() -> None:
     kafka = FakeKafka()
     next_offset = begun(kafka, load_settings(), [click("a", 0), click("b", 20)])
