@@ -35,6 +35,8 @@ DEFAULTS = {
 }
 """What a topic and a broker are configured with where nothing else is said."""
 
+BATCH_HEADER_BYTES = 61
+
 
 def stamp(timestamp: int) -> tuple[int, int]:
     """Kind and time of a record's timestamp; below 0: it has none."""
@@ -378,6 +380,9 @@ class FakeProducer:
     ) -> None:
         if len(self._queue) == self.room:
             raise BufferError
+        limit = int(self.kafka.configs[topic].get("max.message.bytes", MAX_RECORD_BYTES))
+        if record_bytes(value, key, headers) > limit:
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
         record = (topic, value, key, headers, partition, timestamp or -1)
         self._queue.append((*record, on_delivery))
 
@@ -438,6 +443,14 @@ class FakeProducer:
                 where = {"topic": topic, "partition": partition, "offset": offset}
                 on_delivery(None, FakeRecord(value, as_bytes(key), headers=headers, **where))
         self._told = len(self._sent)
+
+
+def record_bytes(
+    value: bytes | None, key: bytes | str | None, headers: Headers | None = None
+) -> int:
+    """What a broker compares with max.message.bytes, of a batch of one record, at least."""
+    named = sum(len(name.encode()) + len(data or b"") for name, data in headers or ())
+    return len(value or b"") + len(as_bytes(key) or b"") + named + BATCH_HEADER_BYTES
 
 
 class Clock:
