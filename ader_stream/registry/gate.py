@@ -192,8 +192,8 @@ def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iter
         yield f"{measured.unranked} targets have scores that are not numbers; expected numbers"
     if size > rule.max_bytes:
         yield (
-            f"it has {size} bytes; models.max_bytes, or max.message.bytes of models and "
-            f"model-chunks, allows {rule.max_bytes}"
+            f"it has {size} bytes; models.max_bytes allows {rule.max_bytes}, as far as "
+            "max.message.bytes of models and model-chunks does"
         )
     coverage = measured.item_coverage
     if coverage is not None and not coverage >= rule.min_item_coverage:

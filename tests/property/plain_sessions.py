@@ -63,8 +63,8 @@ class PlainSessions:
         watermark = record.time - self._rule.lateness if isinstance(record, Click) else record
         if self._watermark is None:  # what lies before the partition's first block has ended
             self.ended.append(self._blocks.block_of(watermark) - 1)
-        if isinstance(record, Click):
-            self._place(record, offset)
+        if isinstance(record, Click) and not self._place(record, offset):
+            return
         self._watermark = max(watermark, watermark if self._watermark is None else self._watermark)
         while self._watermark >= self._blocks.start(self.ended[-1] + 2):
             self.ended.append(self.ended[-1] + 1)
@@ -89,7 +89,8 @@ class PlainSessions:
         """Event time (ms) that has passed."""
         return self._watermark
 
-    def _place(self, click: Click, offset: int) -> None:
+    def _place(self, click: Click, offset: int) -> bool:
+        """Take a click; false if it is refused: it moves no watermark."""
         time = click.time
         if self._has_ended(time):  # its block is closed
             time = self._blocks.start(self.ended[-1] + 1)
@@ -98,12 +99,13 @@ class PlainSessions:
             time = max(bounds if self._watermark is None else [self._watermark, *bounds])
         if time != click.time and self._rule.late == "dead-letter":
             self.refused.append(offset)
-            return
+            return False
         original = None if time == click.time else click.time
         placed = Placed(time, self._taken, click.key, click.item, original)
         self._taken += 1
         self._open.append(placed)
         self._close_at_bounds(placed)
+        return True
 
     def _has_ended(self, time: int) -> bool:
         return self._blocks.block_of(time) <= self.ended[-1]

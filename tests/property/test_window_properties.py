@@ -347,7 +347,7 @@ def test_where_keys_mean_something_else_no_session_holds_clicks_of_before_and_af
     found.take(window, log[:cut], 0)
     window.close_all()
     found.take(window, closed(log, rule)[cut:], cut)
-    offsets = [[int(i[1:]) for _, i, _ in session.clicks] for session in found.sessions]
+    offsets = [[int(i.strip("i.")) for _, i, _ in session.clicks] for session in found.sessions]
     assert all((min(of_one) < cut) == (max(of_one) < cut) for of_one in offsets)
     assert sorted(offset for of_one in offsets for offset in of_one) == [
         offset for offset, record in enumerate(log) if isinstance(record, Click)

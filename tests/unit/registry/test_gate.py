@@ -134,7 +134,7 @@ def test_a_good_version_passes(state: State) -> None:
             0,
             "0.60% of the items that the parent has exemplars of have a row that is nothing like",
         ),
-        (GOOD, 1_001, "it has 1001 bytes; models.max_bytes, or max.message.bytes of models"),
+        (GOOD, 1_001, "it has 1001 bytes; models.max_bytes allows 1000"),
     ],
 )
 def test_a_version_that_fails_is_told_by_what(
