@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from itertools import combinations
 
-from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.cycle import NOTHING_DONE, train_cycle
 from ader_stream.ader.recipes import PAPER
 from ader_stream.registry.describe import Making, code_version, describe_inputs, describe_version
 from ader_stream.stream.sessions.block_feed import TrainingBlock
@@ -27,6 +27,13 @@ def test_a_manifest_says_how_its_version_was_made() -> None:
     assert (made["report"]["sessions"], made["report"]["clicks"]) == (8, 32)
     assert made["run"]["train_seconds"] == 1.5
     assert set(made["run"]["libraries"]) == {"torch", "numpy", "safetensors", "python"}
+
+
+def test_a_frequent_item_whose_id_is_too_long_for_a_manifest_is_left_out() -> None:
+    frequent = [*("x" * 60_000 + str(n) for n in range(98)), "hat", "é" * 300]
+    report = replace(NOTHING_DONE, frequent_items=frequent)
+    made = describe_version(BLOCK, MAKING, previous=None, parent=None, report=report)
+    assert made["frequent_items"] == ["hat", "é" * 300]
 
 
 def test_every_hyper_parameter_is_in_it() -> None:

@@ -5,6 +5,9 @@ from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Trust
 from ader_stream.stream.models.registry import Registry
+from ader_stream.stream.sessions.dead_letter import KEY_BYTES
+from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.partition_state import encode_full, full_key
 from tests.fakes import FakeKafka, complete_manifest, example
 
 TOPICS = Topics("ader")
@@ -104,3 +107,19 @@ def test_sessions_that_versions_learnt_before_a_reset_are_read_and_hold_no_trim(
     sessions(kafka, "a")
     held = look_for(kafka, TOPICS, 2, known, "a")
     assert (held.read_sessions, held.read_by, held.held_by) == (1, {1}, set())
+
+
+def test_full_sessions_and_truncated_letters_of_the_key_are_found() -> None:
+    kafka = FakeKafka()
+    key = "k" * 5_000
+    for number, of in enumerate((key, key, "b")):
+        session = OpenSession.of(of, 3, [number], ["x"])
+        name, value, headers = encode_full(1, session)
+        kafka.append(TOPICS.sessionizer_state, value, name, headers, partition=1)
+    kafka.append(
+        TOPICS.sessionizer_state, None, full_key(OpenSession.of(key, 3, [0], ["x"])), None, 1
+    )
+    kafka.append(TOPICS.dead_letters, b"", key[:KEY_BYTES], [], partition=1)
+    assert look_for(kafka, TOPICS, 2, Registry(Trust()), key) == Held(
+        1, dead_letters=1, partitions={1}
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from ader_stream.errors import AderError, FencedError, InputError
+from ader_stream.errors import AderError, ClickError, FencedError, InputError
 from ader_stream.stream.clicks.decoder import RECORD_TIME, WATERMARK_HEADER, ClickFormat
 from ader_stream.stream.dead_letters.letters import LetterFilter, Place, find_letter, read_letters
 from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_mended
@@ -18,6 +18,7 @@ from ader_stream.stream.dead_letters.sending_back import (
 )
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.sessions.dead_letter import dead_letter, with_reason
 from tests.fakes import FakeKafka, FakeProducer
 
 TOPICS = Topics("ader")
@@ -260,3 +261,73 @@ def test_a_replay_that_cannot_begin_says_so(
     refuse(kafka, GOOD)
     with pytest.raises(AderError, match="not for you"):
         replay(kafka)
+
+
+# --- letters that hold the first bytes alone
+
+LARGE = b'{"session": "a", "item": "x", "time": 1, "html": "' + b"x" * 300_000 + b'"}'
+
+
+def refuse_truncated(kafka: FakeKafka, value: bytes = LARGE, **original: Any) -> Place:
+    """Write a click, and the letter of it that was truncated."""
+    offset = kafka.append(TOPICS.clicks, value, b"k" * 2_000, [("trace", b"1")])
+    record = kafka.log[TOPICS.clicks, 0][offset]
+    assert record
+    letter = with_reason(dead_letter(record, None, 10_000), ClickError("bad-value", "time"))
+    assert letter["truncated"]
+    data, headers = encode("DeadLetter", letter | original)
+    return Place(0, kafka.append(TOPICS.dead_letters, data, b"k", headers))
+
+
+def test_a_truncated_letter_is_sent_back_from_where_its_original_stands(kafka: FakeKafka) -> None:
+    refuse_truncated(kafka)
+    assert replay(kafka).sent == 1
+    original, again = kafka.records(TOPICS.clicks)
+    assert again.value() == LARGE
+    assert (again.key(), again.headers()) == (original.key(), original.headers())
+    assert replay(kafka).sent == 0
+
+
+@pytest.mark.parametrize(
+    "original", [{"offset": 5}, {"topic": "another"}, {"truncated": {"value_sha256": "0" * 64}}]
+)
+def test_a_truncated_letter_whose_original_is_gone_is_left_and_counted(
+    kafka: FakeKafka, original: dict[str, Any]
+) -> None:
+    if "truncated" in original:
+        original["truncated"] |= dict.fromkeys(
+            ("key_bytes", "value_bytes", "headers", "headers_bytes"), 0
+        )
+    refuse_truncated(kafka, **original)
+    report = replay(kafka)
+    assert (report.sent, report.gone) == (0, 1)
+    assert len(kafka.records(TOPICS.clicks)) == 1
+
+
+def test_a_truncated_letter_whose_original_retention_has_deleted_is_left(kafka: FakeKafka) -> None:
+    refuse_truncated(kafka)
+    kafka.trimmed[TOPICS.clicks, 0] = 1
+    assert replay(kafka).gone == 1
+
+
+def test_what_is_mended_of_a_truncated_letter_is_sent_with_the_rest_of_the_original(
+    kafka: FakeKafka,
+) -> None:
+    broken = LARGE.replace(b'"time": 1', b'"time": "x"')
+    refuse_truncated(kafka, broken)
+    [letter] = read_letters(kafka, TOPICS, EVERYTHING)
+    line = letter_as_json(letter)
+    assert line["truncated"]["value_bytes"] == len(broken)
+    untouched = read_mended([json.dumps(line)])
+    assert replay(kafka, mended=untouched).refused == {"bad-value": 1}
+    mended = read_mended([json.dumps(line | {"value": GOOD.decode()})])
+    assert replay(kafka, mended=mended).sent == 1
+    *_, again = kafka.records(TOPICS.clicks)
+    assert (again.value(), again.key(), again.headers()) == (GOOD, b"k" * 2_000, [("trace", b"1")])
+
+
+def test_a_click_that_is_too_large_is_sent_back_when_the_limit_is_raised(kafka: FakeKafka) -> None:
+    large = GOOD.replace(b'"x"', b'"' + b"x" * 2_000 + b'"')
+    refuse(kafka, large, "too-large")
+    assert replay(kafka, ClickFormat(max_bytes=1_000)).refused == {"too-large": 1}
+    assert replay(kafka, ClickFormat(max_bytes=3_000)).sent == 1

@@ -7,10 +7,19 @@ import pytest
 from confluent_kafka import KafkaError
 
 from ader_stream.errors import ArtifactError, FencedError, TopicError
+from ader_stream.registry.describe import FREQUENT_ITEM_BYTES
 from ader_stream.stream.kafka.codec import CHUNK_TYPE, TYPE_HEADER
+from ader_stream.stream.kafka.limits import SMALLEST, RecordLimits
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models import model_log, model_reader
-from ader_stream.stream.models.manifest import FORMAT, KINDS, Manifest, Trust, sha256
+from ader_stream.stream.models.manifest import (
+    FORMAT,
+    KINDS,
+    Manifest,
+    Trust,
+    encode_manifest,
+    sha256,
+)
 from ader_stream.stream.models.model_log import ATTEMPTS, ModelPublisher
 from ader_stream.stream.models.model_reader import FIRST_PAUSE_SECONDS, ModelReader
 from ader_stream.stream.models.registry import read_registry
@@ -392,3 +401,18 @@ def test_a_broker_that_slows_a_publisher_down_gets_smaller_transactions(
     published = publish(kafka, **slow)
     assert kafka.producers[-1].committed == committed
     assert reader(kafka).fetch(published, KINDS) == PARTS
+
+
+def test_chunks_and_the_largest_manifest_keep_to_what_their_topics_take(kafka: FakeKafka) -> None:
+    for topic in (TOPICS.models, TOPICS.model_chunks):
+        kafka.configs[topic]["max.message.bytes"] = str(SMALLEST)
+    small = ModelPublisher(kafka, TOPICS, 1_000_000)
+    parts = PARTS | {"weights": bytes(1_000_000)}
+    published = small.publish(example_manifest(1), parts)
+    assert reader(kafka).fetch(published, KINDS) == parts
+    chunks = published["parts"][-1]["chunks"]
+    assert len(chunks) == 4
+    most = small.max_bytes // chunks[0]["size"]
+    part = published["parts"][-1] | {"chunks": chunks[:1] * most}
+    manifest = published | {"parts": [part], "frequent_items": ["x" * FREQUENT_ITEM_BYTES] * 100}
+    assert len(encode_manifest(manifest)[0]) < RecordLimits({"models": SMALLEST}).room("models")

@@ -13,10 +13,11 @@ from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, Cl
 from ader_stream.stream.forgetting import Forgotten, forget_request
 from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.kafka.groups import Committed, Extent
+from ader_stream.stream.kafka.limits import DEFAULT_ROOM
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics, topic_id
 from ader_stream.stream.scores.prefixes import PrefixFollower
-from ader_stream.stream.scores.prequential import Answers, PrequentialTask
+from ader_stream.stream.scores.prequential import Answers, PrequentialTask, fitting_items
 from ader_stream.stream.scores.score_log import (
     Score,
     ScoreKey,
@@ -26,7 +27,7 @@ from ader_stream.stream.scores.score_log import (
 )
 from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
 from ader_stream.types import BlockRule, Counts, IntakeRule, Recommendation, SessionRule, Target
-from tests.fakes import FakeKafka, FakeProducer, FakeRecord
+from tests.fakes import FakeKafka, FakeProducer, FakeRecord, example
 
 TOPICS = Topics("ader")
 PARTITION = 1
@@ -237,6 +238,17 @@ def test_a_session_is_recommended_to_after_its_last_click(kafka: FakeKafka) -> N
     worker.commit()
     worker.commit()
     assert recommended(kafka) == [(b"a", 1030, ["after z"]), (b"b", 1020, ["after y"])]
+
+
+def test_a_recommendation_keeps_as_many_items_as_its_record_has_room_for() -> None:
+    items = tuple((f"{n}" + "é" * 30_000, 0.5) for n in range(20))
+    kept = fitting_items(items, DEFAULT_ROOM)
+    assert kept == items[:17]
+    ranked = [{"item": item, "score": score} for item, score in kept]
+    value = example("Recommendation") | {"session": "", "items": ranked}
+    assert len(encode("Recommendation", value)[0]) <= DEFAULT_ROOM
+    assert fitting_items(items, 100) == ()
+    assert fitting_items(items[:3], DEFAULT_ROOM) == items[:3]
 
 
 def test_nothing_is_recommended_before_a_version_serves(kafka: FakeKafka) -> None:

@@ -45,3 +45,24 @@ def test_the_oldest_id_says_where_the_log_is_needed_from() -> None:
     for offset, name in enumerate("xyxz"):
         ids.add(name, offset)
     assert ids.since == 2
+
+
+def test_long_ids_are_known_by_a_hash_and_take_no_more_than_a_short_one() -> None:
+    ids = EventIds(limit=10)
+    long_ones = ["x" * 100_000, "x" * 99_999, "é" * 30]
+    assert all(ids.add(name, offset) for offset, name in enumerate(long_ones))
+    [(_, segment)] = written(ids).items()
+    assert segment is not None
+    assert all(len(name.encode()) <= 40 for name in segment.ids)
+    again = EventIds(10, [segment])
+    assert not any(again.add(name, 10 + offset) for offset, name in enumerate(long_ones))
+    again.forget(long_ones[0], 20)
+    assert again.add(long_ones[0], 21)
+
+
+def test_long_ids_that_an_earlier_version_wrote_are_known_and_written_short_again() -> None:
+    ids = EventIds(10, [Segment(0, ["x" * 100_000], [5], [])])
+    assert not ids.add("x" * 100_000, 6)
+    [segment] = written(ids).values()
+    assert segment is not None
+    assert sum(map(len, segment.ids)) < 100

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
 
+import fastavro
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from ader_stream.errors import AderError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
+from ader_stream.resources import resource
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
 from ader_stream.stream.forgetting import Forgotten, forget_request
@@ -31,7 +34,7 @@ from ader_stream.stream.sessions.sessionizing import (
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.sessions.window import WindowState
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
-from tests.fakes import Clock, FakeKafka, FakeProducer, FakeRecord
+from tests.fakes import Clock, FakeKafka, FakeProducer, FakeRecord, example, smallest
 
 TOPICS = Topics("ader")
 PARTITION = 2
@@ -715,3 +718,90 @@ def test_who_comes_back_after_the_request_is_not_forgotten(sessionizer: Sessioni
     sessionizer.process(click("a", 50))
     assert sessionizer.task.forget(forgotten("a", at=49)) == 0
     assert open_keys(sessionizer.task) == {"a"}
+
+
+# --- sizes
+
+
+def test_no_number_of_clicks_that_are_too_large_stops_the_worker(
+    kafka: FakeKafka, registry: CollectorRegistry, sessionizer: Sessionizer
+) -> None:
+    large = [click("bot", 10 + n, offset=n, price="x" * 70_000) for n in range(RECENT_CLICKS + 1)]
+    sessionizer.process(*large, click("a", 20, offset=5_000))
+    sessionizer.commit()
+    letters = written(kafka, TOPICS.dead_letters)
+    assert {letter["reason"] for _, _, letter in letters} == {"too-large"}
+    assert sample(registry, "ader_dead_letters_total", reason="too-large") == len(letters)
+    assert open_keys(sessionizer.task) == {"a"}
+
+
+def test_a_letter_that_is_too_large_is_truncated_and_counted(
+    kafka: FakeKafka, registry: CollectorRegistry, sessionizer: Sessionizer
+) -> None:
+    sessionizer.process(FakeRecord(b"{" * 5_000_000, b"k" * 2_000, partition=PARTITION, offset=3))
+    sessionizer.commit()
+    [(key, _, letter)] = written(kafka, TOPICS.dead_letters)
+    assert key == b"k" * 1_024
+    assert letter["value"] == b"{" * 65_536
+    assert letter["truncated"]["value_bytes"] == 5_000_000
+    assert sample(registry, "ader_dead_letters_truncated_total", partition=PARTITION) == 1
+
+
+def test_full_sessions_that_wait_for_their_block_have_records_of_their_own(
+    kafka: FakeKafka,
+) -> None:
+    rule = {"lateness": 500, "max_clicks": 2}
+    first = Sessionizer(kafka, CollectorRegistry(), **rule).restore()
+    first.process(click("z", 900), *[click("bot", 1_000 + n, offset=1 + n) for n in range(5)])
+    first.commit()
+    newest = {r.key(): r for r in kafka.records(TOPICS.sessionizer_state, PARTITION)}
+    full = [key for key in newest if (key or b"").startswith(FULL_KEY)]
+    assert len(full) == 2
+    [growing] = decode(newest[b"bot"].value(), newest[b"bot"].headers())[1]["sessions"]
+    assert growing["items"] == ["at 1004"]
+    second = Sessionizer(kafka, CollectorRegistry(), **rule).restore(6, is_committed=True)
+    second.process(heartbeat(5_000))
+    second.commit()
+    assert keys_of(kafka) == [["z"], ["bot", "bot", "bot"]]
+    newest = {r.key(): r for r in kafka.records(TOPICS.sessionizer_state, PARTITION)}
+    assert all(newest[key].value() is None for key in (*full, b"bot"))
+
+
+def test_full_sessions_that_an_earlier_version_wrote_are_kept_once(kafka: FakeKafka) -> None:
+    columns = {"items": ["x"], "carried": [], "extra": []}
+    sessions = [
+        columns | {"block": 1, "times": [1_010], "is_full": True},
+        columns | {"block": 1, "times": [1_050], "is_full": False},
+    ]
+    value, headers = encode("OpenSessions", {"sessions": sessions, "capped_until": 1_010})
+    kafka.append(TOPICS.sessionizer_state, value, "bot", headers, PARTITION)
+    state = {"watermark": 500, "open_block": 0, "next_offset": 3}
+    value, headers = encode("PartitionState", state)
+    kafka.append(TOPICS.sessionizer_state, value, PARTITION_KEY, headers, PARTITION)
+    rule = {"lateness": 600, "max_clicks": 2}
+    first = Sessionizer(kafka, CollectorRegistry(), **rule).restore(3, is_committed=True)
+    first.process(click("a", 1_000, offset=3))
+    first.commit()
+    second = Sessionizer(kafka, CollectorRegistry(), **rule).restore(4, is_committed=True)
+    second.process(heartbeat(5_000))
+    second.commit()
+    assert sorted(key for batch in keys_of(kafka) for key in batch) == ["a", "bot", "bot"]
+
+
+def test_a_letter_that_an_earlier_version_wrote_beside_a_held_click_is_read(
+    kafka: FakeKafka,
+) -> None:
+    older = fastavro.parse_schema(
+        json.loads(resource("schemas", "older", "DeadLetter.1.avsc").read_text("utf-8"))
+    )
+    letter = smallest(older) | {"topic": "shop.clicks", "offset": 7, "value": b"as it was"}
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, older, letter)
+    held = example("HeldClick") | {"session": "bad", "item": "x", "time": FAR, "offset": 7}
+    value, headers = encode("HeldClick", held | {"letter": buffer.getvalue()})
+    kafka.append(TOPICS.sessionizer_state, value, PARTITION_KEY + b"/held/7", headers, PARTITION)
+    state = {"watermark": 10, "open_block": 0, "next_offset": 8}
+    value, headers = encode("PartitionState", state)
+    kafka.append(TOPICS.sessionizer_state, value, PARTITION_KEY, headers, PARTITION)
+    task = Sessionizer(kafka, CollectorRegistry()).restore(8, is_committed=True).task
+    assert task._letters[7] == letter | {"truncated": None}
