@@ -21,6 +21,7 @@ from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.partition_state import (
+    FULL_KEY,
     PARTITION_KEY,
     RULES_KEY,
     encode_partition,
