@@ -62,6 +62,7 @@ def run(monkeypatch: pytest.MonkeyPatch, process: Trainer) -> None:
     monkeypatch.setattr(trainer, "_Leader", lambda *_: process)
     monkeypatch.setattr(trainer, "check_topics", lambda *_: 1)
     monkeypatch.setattr(trainer, "connect", lambda *_: [])
+    monkeypatch.setattr(trainer, "blocks_in_force", lambda *given: given[-1])
     trainer.run(load_settings())
 
 
