@@ -193,6 +193,7 @@ def _doctor(topics: Topics, _: Uses) -> Iterator[Right]:
     yield Right("Cluster", CLUSTER, ("DescribeConfigs",), "the broker's limits and time-outs")
     yield _read(topics.sessionizer_state, "whether a sessionizer could go on from it")
     yield _read(topics.scores, "where inference stands")
+    yield _read(topics.control, "how blocks are cut")
     for worker in ("sessionizer", "inference"):
         why = "where it stands, and whether one runs"
         yield Right("Group", topics.group(worker), ("Describe",), why)

@@ -13,7 +13,7 @@ from ader_stream.stream.diagnosis.contents import describe_contents, describe_re
 from ader_stream.stream.diagnosis.dry_run import dry_run
 from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.outcome import describe_blocks, describe_sessions
-from ader_stream.stream.diagnosis.progress import check_places, check_state
+from ader_stream.stream.diagnosis.progress import check_blocks, check_places, check_state
 from ader_stream.stream.diagnosis.retention import (
     check_cleanup,
     check_retention,
@@ -68,6 +68,7 @@ def _checks(subject: Subject) -> list[Check[Subject]]:
         Check("retention", check_retention, on_topic),
         Check("timestamps", check_timestamps, on_topic),
         Check("places", check_places, f"Read on the topics and {on_groups}"),
+        Check("block rule", check_blocks, "Read on control"),
         Check("state", check_state, f"Read on sessionizer-state and {on_groups}"),
         Check("sample", check_contents),
         Check("contents", lambda _: describe_contents(subject, runs())),

@@ -105,7 +105,7 @@ class DryPartition:
             subject.topics,
             Found(PartitionState(), TopicFacts("", len(subject.sample().ranges))),
             subject.decoder(),
-            replace(subject.rules, refusals=refusals),
+            replace(subject.rules_in_force, refusals=refusals),
             Metrics(registry),
             None if subject.idle is None else Idling(subject.idle, hints, silence.clock),
             subject.clock,

@@ -40,7 +40,7 @@ def describe_blocks(subject: Subject, runs: Runs) -> Iterator[Finding]:
     at = [run.window.open_block for run in runs if run.taken and run.window.open_block is not None]
     if not at:
         return
-    rule, open_block = subject.rules.blocks, min(at)
+    rule, open_block = subject.rules_in_force.blocks, min(at)
     ended = sum(max(0, run.total(m.BLOCKS) - 1) for run in runs)  # the first is that before
     ends = rule.start(open_block + 1)
     yield Finding(
@@ -70,7 +70,7 @@ def _why_open(subject: Subject, run: DryPartition, *, is_all: bool) -> Iterator[
 
 def _closes_at(subject: Subject, session: OpenSession) -> int:
     """Event time (ms) at which a session closes at the latest."""
-    blocks, rule = subject.rules.blocks, subject.rules.sessions
+    blocks, rule = subject.rules_in_force.blocks, subject.rules.sessions
     return min(session.last + rule.gap, blocks.start(session.block + 1)) + rule.lateness
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
-from ader_stream.errors import AderError, SettingsError
+from ader_stream.errors import AderError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.subject import Subject
@@ -16,8 +15,7 @@ from ader_stream.stream.kafka.lost import require_held
 from ader_stream.stream.kafka.topics import describe_topic
 from ader_stream.stream.offsets import WorkerPlace, worker_places
 from ader_stream.stream.sessions.partition_state import PartitionState, read_states
-from ader_stream.stream.sessions.rules import differences
-from ader_stream.stream.sessions.rules_log import blocks_in_force
+from ader_stream.stream.sessions.rules import as_text, blocks_as_written, differences
 from ader_stream.stream.sessions.sessionizing import Found, SessionizerTask
 
 SHOWN = 3
@@ -44,6 +42,13 @@ def check_places(subject: Subject) -> Iterator[Finding]:
         )
     if not places:
         yield Finding("ok", "no worker has begun to read")
+
+
+def check_blocks(subject: Subject) -> Iterator[Finding]:
+    """Ask whether blocks are cut as the settings say: every worker does, running ones or not."""
+    if _has_topics(subject):
+        grid = blocks_as_written(subject.blocks())
+        yield Finding("ok", f"blocks are cut with {as_text(grid)}, as the settings say")
 
 
 def check_state(subject: Subject) -> Iterator[Finding]:
@@ -108,13 +113,7 @@ def _states(subject: Subject) -> dict[int, PartitionState] | None:
 
 def _refusals(subject: Subject, states: Mapping[int, PartitionState]) -> Iterator[str]:
     """Yield what a sessionizer that takes these partitions would stop for."""
-    topics, metrics = subject.topics, Metrics(CollectorRegistry())
-    try:
-        blocks = blocks_in_force(subject.clients, topics, subject.rules.blocks)
-    except SettingsError as error:
-        yield str(error)
-        return
-    rules = replace(subject.rules, blocks=blocks)
+    topics, metrics, rules = subject.topics, Metrics(CollectorRegistry()), subject.rules_in_force
     group, clicks = topics.group("sessionizer"), topics.clicks
     committed = committed_by(subject.clients, group, clicks, states.keys())
     logs = extents(subject.admin(), clicks, states.keys())

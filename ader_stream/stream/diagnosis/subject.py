@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from confluent_kafka import KafkaException
@@ -18,7 +18,9 @@ from ader_stream.stream.kafka.changelog import offset_ranges
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
 from ader_stream.stream.kafka.topics import ADMIN_TIMEOUT, Topics, partition_counts
+from ader_stream.stream.sessions.rules_log import blocks_in_force
 from ader_stream.stream.sessions.sessionizing import SessionizerRules
+from ader_stream.types import BlockRule
 
 SAMPLE = 2_000
 """Records looked at in each partition, the newest ones."""
@@ -100,6 +102,7 @@ class Subject:
         self.broker_config = Once(self._broker_config)
         self.decoder = Once(lambda: ClickDecoder(format))
         self.sample = Once(self._sample)
+        self.blocks: Once[BlockRule] = Once(lambda: blocks_in_force(clients, topics, rules.blocks))
 
     @property
     def now(self) -> int:
@@ -113,6 +116,14 @@ class Subject:
             return self.sample().records
         except (AderError, KafkaException):
             return []
+
+    @property
+    def rules_in_force(self) -> SessionizerRules:
+        """The rules with the changes of blocks that were logged, where they can be had."""
+        try:
+            return replace(self.rules, blocks=self.blocks())
+        except (AderError, KafkaException):  # another check says why
+            return self.rules
 
     @property
     def partitions(self) -> int:

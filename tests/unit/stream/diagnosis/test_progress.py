@@ -123,6 +123,15 @@ def test_rules_that_may_change_are_a_warning() -> None:
     assert "sessions.gap: 1m → 30m" in warning
 
 
+def test_blocks_that_the_log_cuts_in_another_way_are_told_though_a_worker_runs() -> None:
+    kafka = worked()
+    kafka.members[GROUP] = ["10.0.0.1"]
+    ask(kafka, TOPICS, Command("blocks", block_rule=BlockRule(0, 7 * DAY_MS)))  # type: ignore[arg-type]
+    assert [f.level for f in found(kafka, "block rule")] == ["ok"]
+    [error] = said(found(kafka, "block rule", length=DAY_MS), "error")
+    assert "blocks.length = 1d: blocks are cut with blocks.length = 7d" in error
+
+
 def test_a_worker_that_runs_is_left_alone() -> None:
     kafka = worked()
     kafka.members[GROUP] = ["10.0.0.1"]
@@ -154,5 +163,5 @@ def test_a_state_goes_on_with_blocks_that_were_changed() -> None:
     changed = days.changed(days.block_of(NOW) + 1, 0, 7 * DAY_MS)
     ask(kafka, TOPICS, Command("blocks", block_rule=changed))  # type: ignore[arg-type]
     assert not said(found(kafka, "state"), "error")
-    [error] = said(found(kafka, "state", length=DAY_MS), "error")
+    [error] = said(found(kafka, "block rule", length=DAY_MS), "error")
     assert "blocks are cut with blocks.length = 7d from block" in error
