@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from ader_stream.stream.clicks.decoder import encode_click
 from ader_stream.types import Click
 from tests.integration.simulated import simulated_clicks
-from tests.integration.system import Kafka, System
+from tests.integration.system import Kafka, RawRecord, System
 
 KEY = "visit-to-forget"
 
@@ -34,7 +35,9 @@ def system(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def test_a_key_is_forgotten_by_everyone_and_the_report_says_what_stays(system: System) -> None:
     start = system.settings.block_rule.start(1)
     late = Click(KEY, "item-7", start + system.settings.block_rule.length - 60_000)
-    system.send([late])
+    value = encode_click(late, system.settings.click_format)
+    # Written as it happened: nobody has to confirm that so much time has passed.
+    system.send_raw([RawRecord(KEY.encode(), value, timestamp=late.time)])
     inference = system.workers[2]
     system.wait_until(
         lambda: inference.get("/recommend", session=KEY).is_success, "its session is open"

@@ -177,7 +177,6 @@ def poison(start: int) -> list[tuple[str, RawRecord]]:
         ("malformed", b"{not json"),
         ("malformed", b"[1, 2]"),
         ("malformed", b"\xff\xfe"),
-        ("malformed", None),
         ("missing-field", as_bytes({"session": "a", "time": start})),
         ("bad-value", as_bytes(click | {"time": "yesterday"})),
         ("bad-value", as_bytes(click | {"time": -1})),

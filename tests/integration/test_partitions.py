@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -157,16 +158,16 @@ def test_a_request_that_fails_while_partitions_are_taken_is_made_again(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the client's C code raises in a callback is an exception once it comes out."""
-    fence, failed = Taking.fence, list[int]()
+    owned, failed = Taking.producers, list[int]()
 
-    def impatient(taking: Taking, partitions: Collection[int]) -> dict[int, Producer]:
-        producers = fence(taking, partitions)
+    def impatient(taking: Taking, partitions: Collection[int], kept: Any) -> dict[int, Producer]:
+        producers = owned(taking, partitions, kept)
         if not failed:
             failed.extend(partitions)
             producers[0].init_transactions(1e-6)  # it has done so: an error
         return producers
 
-    monkeypatch.setattr(Taking, "fence", impatient)
+    monkeypatch.setattr(Taking, "producers", impatient)
     loop = loop_of(system, lambda partitions, _: {p: NoTask() for p in partitions})
     run_until(loop, lambda: loop.partitions == [0, 1, 2])
     assert (failed, loop.restoring) == ([0, 1, 2], 0)

@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from ader_stream.metrics import CATALOGUE
+from ader_stream.stream.clicks.decoder import encode_click
 from ader_stream.stream.kafka.codec import decode
 from ader_stream.stream.models.model_log import ModelPublisher
 from ader_stream.types import Click
 from tests.integration.artifacts import FREQUENT, ITEMS, manifest_of, tiny_parts
-from tests.integration.system import Kafka, System, Worker
+from tests.integration.system import Kafka, RawRecord, System, Worker
 
 THREADS = 4
 VERSIONS = 6
@@ -104,7 +105,8 @@ def test_an_open_session_gets_what_its_items_get(system: System, inference: Work
 
 def test_a_recommendation_is_written_after_a_click(system: System, inference: Worker) -> None:
     time = system.settings.block_rule.start(0) + 10
-    system.send([Click("written", ITEMS[4], time)])
+    value = encode_click(Click("written", ITEMS[4], time), system.settings.click_format)
+    system.send_raw([RawRecord(b"written", value, timestamp=time)])
     system.wait_until(lambda: "written" in recommendations(system), "it is in the topic")
     now = inference.get("/recommend", session="written").json()
     written = recommendations(system)["written"]

@@ -11,6 +11,8 @@ import pytest
 
 from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
 from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.records import written_at_of
+from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import HOUR_MS, Click
@@ -55,7 +57,7 @@ def finish(system: System, clicks: Sequence[Click]) -> None:
 
 
 def expected_by_the_log(system: System) -> list[SessionRow]:
-    """What the pure window makes of each partition of the topic, read from end to end."""
+    """What pure intake and window make of each partition of the topic, read from end to end."""
     return sorted(
         SessionRow(s.key, s.block, tuple(s.items), s.first, s.last)
         for partition in range(system.partitions)
@@ -67,12 +69,14 @@ def closed_sessions(system: System, partition: int) -> list[OpenSession]:
     settings = system.settings
     decoder = ClickDecoder(settings.click_format)
     window = SessionWindow(settings.block_rule, settings.session_rule)
+    intake = Intake(window, settings.intake_rule, settings.session_rule.lateness)
     for record in system.records(system.topics.clicks):
         if record.partition() == partition:
+            offset, written_at = record.offset(), written_at_of(record)
             if record.value() is None:
-                window.advance(decode_heartbeat(record.headers()) or 0)
+                intake.heartbeat(decode_heartbeat(record.headers()) or 0, offset, written_at)
             else:
-                window.observe(decoder.decode(record), record.offset())
+                intake.observe(decoder.decode(record), offset, written_at)
     return [output for output in window.take_output() if isinstance(output, OpenSession)]
 
 

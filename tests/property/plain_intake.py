@@ -150,6 +150,8 @@ class PlainIntake:
                 else w
                 for w in self.held
             ]
+        if self.held:
+            self._take_held(click.time, offset)
         self._take(click, offset, offset)
         if self.held:
             self._take_held(None, offset)

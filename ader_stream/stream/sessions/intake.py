@@ -338,6 +338,7 @@ class Intake:
         """Take a click that need not wait, and what need not wait any more for its sake."""
         if self.held:
             self._contradict(click)
+            self._release(click.time, offset)  # else they would come late
         self._take(click, offset, offset)
         if self.held:
             self._release(self._limit(), offset)
