@@ -31,6 +31,9 @@ from ader_stream.types import DEAD_LETTER_REASONS, Click
 from tests.fakes import FakeRecord
 from tests.registry import running_registry
 
+ROOM = 4 * 2**20
+"""Bytes of a dead letter: enough for all of these."""
+
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
 UUID = {"type": "string", "logicalType": "uuid"}
@@ -148,5 +151,5 @@ def require_writable_click(click: Click) -> None:
 def require_writable_dead_letter(error: ClickError, record: FakeRecord) -> None:
     assert error.reason in DEAD_LETTER_REASONS
     assert error.reason != "late"
-    letter = dead_letter(record, [*(record.headers() or ())])
+    letter = dead_letter(record, [*(record.headers() or ())], ROOM)
     encode("DeadLetter", letter | {"reason": error.reason, "error": str(error)})
