@@ -96,7 +96,8 @@ def test_another_clicks_topic_is_refused_in_one_line(system: System) -> None:
     wait_until_committed(system, system.partitions)
     stop(first)
     other = f"{system.topics.clicks}-other"
-    assert system.command("topics", "create", clicks={"topic": other}).returncode == 0
+    made = system.command("topics", "create", "--with-clicks", clicks={"topic": other})
+    assert made.returncode == 0, made.stderr
     said = refusal(system, "sessionizer", clicks={"topic": other})
     assert f"clicks.topic = {other}" in said
     assert f"was made with {system.topics.clicks}; set it back, or" in said
