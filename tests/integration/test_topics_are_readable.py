@@ -20,8 +20,8 @@ from tests.integration.whole_run import WholeRun, whole_run
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 TYPES = {
-    "sessions": {"SessionBatch", "BlockEnd"},
-    "sessionizer_state": {"OpenSessions", "PartitionState"},
+    "sessions": {"SessionBatch", "BlockEnd", "RulesChange"},
+    "sessionizer_state": {"OpenSessions", "PartitionState", "RulesChange"},
     "models": {"ModelManifest"},
     "model_chunks": {"chunk"},
     "serving": {"Serving"},
@@ -33,7 +33,7 @@ TYPES = {
 
 KEYS = {
     "sessions": r"[0-2]",
-    "sessionizer_state": r"visitor-\d+|__partition__",
+    "sessionizer_state": r"visitor-\d+|__partition__(/held/\d+|/rules)?",
     "models": r"[1-4]",
     "model_chunks": r"[1-4]/(weights|vocabulary|exemplars|optimizer)/\d+",
     "serving": r"127\.0\.0\.1:\d+",
@@ -70,7 +70,8 @@ def schema_of(record: Record) -> dict[str, Any]:
 @pytest.mark.parametrize("topic", TYPES)
 def test_every_record_names_its_type(records: Mapping[str, list[Record]], topic: str) -> None:
     valued = [record for record in records[topic] if record.value() is not None]
-    assert {type_of(record) for record in valued} == TYPES[topic]
+    found = {type_of(record) for record in valued}
+    assert found - {"HeldClick"} == TYPES[topic]  # there is one where a commit fell in between
 
 
 @pytest.mark.parametrize("topic", TYPES)
@@ -109,4 +110,5 @@ def test_chunks_are_raw_bytes_below_a_megabyte(records: Mapping[str, list[Record
 def test_dead_sessions_leave_tombstones_in_the_state(records: Mapping[str, list[Record]]) -> None:
     last = {(r.partition(), r.key()): r.value() for r in records["sessionizer_state"]}
     kept = {key for (_, key), value in last.items() if value is not None}
-    assert kept == {b"__partition__"}
+    quarantined = {key for key in kept if key.startswith(b"__partition__/held/")}
+    assert kept - quarantined == {b"__partition__", b"__partition__/rules"}
