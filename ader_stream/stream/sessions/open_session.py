@@ -158,14 +158,14 @@ class OpenSession:
             self.carried = self.carried or {}
             self.carried[position] = original
         if extra:
-            self.add_extra(position, extra)
+            self.add_extra(position, extra, fields_bytes(extra))
         return position
 
-    def add_extra(self, position: int, extra: Mapping[str, str]) -> None:
-        """Keep fields that pass through with the click at a position."""
+    def add_extra(self, position: int, extra: Mapping[str, str], size: int) -> None:
+        """Keep fields that pass through, of so many bytes, with the click at a position."""
         self.extra = self.extra or {}
         self.extra[position] = extra
-        self.extra_bytes += fields_bytes(extra)
+        self.extra_bytes += size
 
     def append(self, later: OpenSession) -> None:
         """Take in the clicks of a session that begins behind this one's end."""

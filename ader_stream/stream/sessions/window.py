@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ader_stream.errors import ClickError, SettingsError
@@ -276,8 +276,12 @@ class SessionWindow:
             If it is late and late clicks are refused. It moves no watermark.
         """
         key, item, time, _, extra = click
-        plain = (key, text_bytes(item), time, offset)
-        if self._may_be_large(plain, extra) or self.observe_plain(iter([plain]), ENDLESS):
+        text, extra_bytes = text_bytes(item), fields_bytes(extra) if extra else 0
+        session = self._open.alone.get(key)
+        size = len(text) + CLICK_BYTES + extra_bytes + (session.size if session else 0)
+        if size >= self._unseen_bytes or self.observe_plain(
+            iter([(key, text, time, offset)]), ENDLESS
+        ):
             self._close_over()
             joined = self._join(click, offset)
             self.advance(time - self._rule.lateness)
@@ -285,7 +289,7 @@ class SessionWindow:
         session = self._open.alone[key]
         position = len(session.times) - 1
         if extra:
-            session.add_extra(position, extra)
+            session.add_extra(position, extra, extra_bytes)
         return session, position
 
     def advance(self, watermark: int) -> None:
@@ -394,12 +398,6 @@ class SessionWindow:
         return min(places, key=lambda place: place.offset, default=None)
 
     # --- a click joins
-
-    def _may_be_large(self, plain: PlainClick, extra: Mapping[str, str]) -> bool:
-        """Whether a click could take its session to where its bytes have to be looked at."""
-        session = self._open.alone.get(plain[0])
-        size = len(plain[1]) + CLICK_BYTES + (fields_bytes(extra) if extra else 0)
-        return size + (session.size if session else 0) >= self._unseen_bytes
 
     def _join(self, click: Click, offset: int) -> tuple[OpenSession, int]:
         self._begin(self._blocks.block_of(click.time - self._rule.lateness))
