@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from ader_stream.ader.evaluate import evaluate as run_cycles
 from ader_stream.ader.finished import keep_only, load_state, save_state
 from ader_stream.ader.methods import METHODS, Method, Sessions, method
 from ader_stream.ader.recipes import RECIPES, Recipe, overridden, recipe
-from ader_stream.ader.workers import joined
+from ader_stream.ader.workers import Workers, joined
 from ader_stream.cli.evaluate_progress import ProgressBar
 from ader_stream.cli.evaluate_result import ResultFile
 from ader_stream.cli.extras import require
+from ader_stream.code_version import code_version
 from ader_stream.datasets.folder import fingerprint_of, period_files, read_folder_sessions
 from ader_stream.errors import InputError
 from ader_stream.machine import describe_machine, peak_rss_bytes
@@ -134,17 +135,21 @@ def run(asked: Request) -> None:
     blocks = read_folder_sessions(asked.dataset, range(last + 1))
     how = method(asked.method)
     hyper = overridden(recipe(asked.recipe), asked.overrides)
-    device = chosen_device(asked.device)
-    result = _result_file(asked, hyper, device)
-    finished = len(result.cycles)
-    resumed = (finished, load_state(result.states, finished)) if finished else None
-    work = _work(how, blocks[:last])
-    with joined(device) as workers, ProgressBar(work, finished, quiet=not workers.leads) as bar:
-        for done in run_cycles(blocks, hyper, asked.seed, how, last, bar.show, resumed, workers):
-            if workers.leads:
-                _keep(asked, result, done, blocks, device)
-            bar.finish_cycle(done)
-            give_back_freed()
+    if not asked.out.parent.is_dir():
+        raise InputError(f"--out {asked.out}: its folder is not there; create it first")
+    with joined(chosen_device(asked.device)) as workers:
+        result = _result_file(asked, how.adapt(hyper), workers)
+        finished = len(result.cycles)
+        resumed = (finished, load_state(result.states, finished)) if finished else None
+        work = _work(how, blocks[:last])
+        with ProgressBar(work, finished, quiet=not workers.leads) as bar:
+            for done in run_cycles(
+                blocks, hyper, asked.seed, how, last, bar.show, resumed, workers
+            ):
+                if workers.leads:
+                    _keep(asked, result, done, blocks, workers.device)
+                bar.finish_cycle(done)
+                give_back_freed()
 
 
 def _keep(
@@ -163,25 +168,28 @@ def _keep(
         _draw(result, asked.plots)
 
 
-def _result_file(asked: Request, hyper: Recipe, device: torch.device) -> ResultFile:
-    if not asked.out.parent.is_dir():
-        raise InputError(f"--out {asked.out}: its folder is not there; create it first")
-    first, *_ = period_files(asked.dataset)
+def _result_file(asked: Request, hyper: Recipe, workers: Workers) -> ResultFile:
+    """Name what decides the result, and continue an earlier one where that is asked for."""
+    periods = [fingerprint_of(file) for file in period_files(asked.dataset)]
     result = ResultFile(
         asked.out,
         run={
             "dataset": asked.dataset.resolve().name,
-            "fingerprint": fingerprint_of(first),
+            "fingerprint": periods[0],
+            "periods": periods,
             "method": asked.method,
             "recipe": asked.recipe,
             "overrides": asked.overrides,
+            "hyperparameters": asdict(hyper),
             "seed": asked.seed,
+            "code": code_version(),
             "versions": _versions(),
         },
         machine={
             **describe_machine(torch.get_num_threads()),
-            "device": describe_device(device),
-            "precision": str(hyper.precision_on(device)).removeprefix("torch."),
+            "processes": workers.count,
+            "device": describe_device(workers.device),
+            "precision": str(hyper.precision_on(workers.device)).removeprefix("torch."),
         },
     )
     if asked.resume:
@@ -209,5 +217,5 @@ def _work(how: Method, blocks: Sequence[Sessions]) -> list[float]:
 
 
 def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("ader-stream", "numpy", "torch")}
+    packages = {name: version(name) for name in ("ader-stream", "numpy", "safetensors", "torch")}
     return {"python": platform.python_version(), **packages}

@@ -1,15 +1,18 @@
-"""The result of an evaluation: one JSON file, whole after every cycle, and a way to go on."""
+"""The result of an evaluation: one JSON file, whole after every cycle, that a run can resume."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from ader_stream.errors import InputError
+
+DECIDING = ("threads", "processes", "device", "precision")
+"""What of the machine decides the numbers; its processor and memory do not."""
 
 METRICS = ("recall@10", "recall@20", "mrr@10", "mrr@20")
 
@@ -23,9 +26,9 @@ class ResultFile:
     path
         Where it stands.
     run
-        What decides the result: dataset, method, recipe, seed, versions …
+        What decides the result: data, method, every hyper-parameter, seed, code, versions …
     machine
-        What it was measured on; a run may go on elsewhere.
+        What it was measured on; a run may continue elsewhere where all that is `DECIDING` is alike.
     cycles
         An entry for each finished cycle, the first one first.
     """
@@ -37,7 +40,7 @@ class ResultFile:
 
     @property
     def states(self) -> Path:
-        """Folder of the states to go on from."""
+        """Folder of the states to resume from."""
         return self.path.with_name(f"{self.path.name}.state")
 
     def resume(self) -> None:
@@ -53,19 +56,16 @@ class ResultFile:
         try:
             earlier = json.loads(self.path.read_text(encoding="utf-8"))
             cycles = list(earlier["cycles"])
+            theirs = {**earlier, "machine": _deciding(earlier.get("machine", {}))}
         except (ValueError, TypeError, KeyError):
             raise InputError(
                 f"{self.path}: is no result of an evaluation; name another file with --out"
             ) from None
-        other = [
-            f"{name} {earlier.get(name)!r} instead of {value!r}"
-            for name, value in self.run.items()
-            if earlier.get(name) != value
-        ]
-        if other:
+        ours = json.loads(json.dumps({**self.run, "machine": _deciding(self.machine)}))
+        if other := list(_differences(theirs, ours)):
             raise InputError(
-                f"{self.path}: is of another run: {'; '.join(other)}; repeat that run's options, "
-                "or leave --resume out to begin anew"
+                f"{self.path}: is of another run: {'; '.join(other)}; repeat that run's options "
+                "with its code and data, or leave --resume out to start from the first cycle"
             )
         self.cycles.extend(cycles)
 
@@ -80,6 +80,37 @@ class ResultFile:
         part = self.path.with_name(self.path.name + ".part")
         part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         part.replace(self.path)
+
+
+def _deciding(machine: Mapping[str, object]) -> dict[str, object]:
+    return {name: machine[name] for name in DECIDING if name in machine}
+
+
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    """Name each value of ours that differs there or is missing; later periods may have been added.
+
+    >>> list(_differences({"seed": 0, "sizes": {"batch": 8}}, {"seed": 1, "sizes": {"batch": 9}}))
+    ['seed 0 instead of 1', 'sizes.batch 8 instead of 9']
+    """
+    there, here = dict(_leaves(theirs)), dict(_leaves(ours))
+    gone = [name for name in there if name not in here and name.partition(".")[0] in ours]
+    for name in [*here, *gone]:
+        is_later_period = name.startswith("periods.") and "periods.0" in there
+        if name not in here:
+            yield f"{name} {there[name]!r} instead of none"
+        elif name in there and there[name] != here[name]:
+            yield f"{name} {there[name]!r} instead of {here[name]!r}"
+        elif name not in there and not is_later_period:
+            yield f"{name} (not recorded) instead of {here[name]!r}"
+
+
+def _leaves(value: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        within = dict(enumerate(inner)) if isinstance(inner, list) else inner
+        if isinstance(within, Mapping):
+            yield from _leaves(within, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", inner
 
 
 def mean_scores(cycles: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -127,9 +127,12 @@ def period_files(path: Path) -> list[Path]:
 
 
 def fingerprint_of(file: Path) -> str:
-    """SHA-256 of a period, uncompressed."""
-    with _open(file) as stream:
-        return hashlib.sha256(stream.read()).hexdigest()
+    """SHA-256 of a period, uncompressed; raises DatasetError where it cannot be read."""
+    try:
+        with _open(file) as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(f"{file}: cannot be read: {error}; is the download complete?") from None
 
 
 def read_lines(file: Path) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import platform
@@ -16,8 +15,8 @@ import torch
 from ader_stream.ader.cycle import NOTHING_DONE, CycleReport
 from ader_stream.ader.device import CPU, describe_device
 from ader_stream.ader.recipes import Recipe
+from ader_stream.code_version import code_version
 from ader_stream.registry.gate import Measured
-from ader_stream.resources import resource
 from ader_stream.stream.models.manifest import ACCEPTED, REJECTED, Manifest
 from ader_stream.stream.sessions.block_feed import TrainingBlock
 
@@ -134,19 +133,6 @@ def numbers_and_words(fields: Mapping[str, Any]) -> tuple[dict[str, float], dict
     """
     numbers = {name: float(v) for name, v in fields.items() if isinstance(v, int | float)}
     return numbers, {name: str(v) for name, v in fields.items() if name not in numbers}
-
-
-@functools.cache
-def code_version() -> str:
-    """Version of ader-stream, and of the method's source by its hash.
-
-    >>> code_version() == code_version()
-    True
-    """
-    digest = hashlib.sha256()
-    for file in sorted(resource("ader").glob("*.py")):
-        digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return f"{installed('ader-stream')}+{digest.hexdigest()[:12]}"
 
 
 def _describe_report(report: CycleReport, block: TrainingBlock) -> dict[str, object]:

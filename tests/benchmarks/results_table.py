@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.results_table
 
-The paper's numbers are over the same cycles where it has a curve, else over its 16 (marked ¹).
+The paper's numbers are over the same cycles where it has a curve, else over its 16 (marked ¹). The
+last column says whether the present code made a row, by the hash in its results.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from ader_stream.ader.methods import METHODS
 from ader_stream.cli.evaluate_result import mean_scores
+from ader_stream.code_version import code_version
 from ader_stream.published import Published, published_results
 from tests.benchmarks.readme_table import ReadmeTable
 
@@ -22,8 +24,9 @@ RESULTS = Path(__file__).parent / "results"
 TABLE = ReadmeTable("results", "python -m tests.benchmarks.results_table")
 
 HEAD = (
-    "| method | seeds | cycles | Recall@20 | paper | MRR@20 | paper | samples/s | minutes |\n"
-    "|---|---|---|---|---|---|---|---|---|\n"
+    "| method | seeds | cycles | Recall@20 | paper | MRR@20 | paper "
+    "| samples/s | minutes | code |\n"
+    "|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
 Result = Mapping[str, Any]
@@ -65,8 +68,17 @@ def _row(of_any_seed: Iterable[Result]) -> str:
         for metric in ("recall@20", "mrr@20")
         for cell in (_ours(runs, metric), _papers(paper, first["method"], metric, count))
     ]
-    cells = [f"`{first['method']}{recipe}`", seeds, str(count), *scores, *_costs(runs)]
+    cells = [f"`{first['method']}{recipe}`", seeds, str(count), *scores, *_costs(runs), _code(runs)]
     return f"| {' | '.join(cells)} |\n"
+
+
+def _code(runs: Sequence[Result]) -> str:
+    """Name the code that made the row, where it is not the present one."""
+    made_by = {run.get("code", "not recorded") for run in runs}
+    older = sorted(made_by - {code_version()})
+    return (
+        ", ".join(code if code == "not recorded" else f"older: {code}" for code in older) or "this"
+    )
 
 
 def _ours(runs: Sequence[Result], metric: str) -> str:

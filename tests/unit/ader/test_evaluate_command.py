@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from ader_stream.ader.recipes import PAPER
 from ader_stream.cli.evaluate import evaluate
 from ader_stream.cli.evaluate_progress import seconds_left
+from ader_stream.code_version import code_version
 from ader_stream.errors import DatasetError, InputError, SettingsError
 
 Blocks = Callable[[int, int], list[tuple[str, ...]]]
@@ -79,11 +82,15 @@ def test_every_period_after_the_first_is_a_cycle(run: Run) -> None:
 def test_result_has_what_programs_rely_on(run: Run) -> None:
     result = run("--cycles", "1")
     assert list(result) == [
-        *("dataset", "fingerprint", "method", "recipe", "overrides", "seed", "versions"),
-        *("machine", "cycles", "mean"),
+        *("dataset", "fingerprint", "periods", "method", "recipe", "overrides"),
+        *("hyperparameters", "seed", "code", "versions", "machine", "cycles", "mean"),
     ]
-    expected = {"processor", "cores", "threads", "memory_bytes", "device", "precision"}
-    assert set(result["machine"]) == expected
+    assert set(result["machine"]) == {
+        *("processor", "cores", "threads", "memory_bytes", "processes", "device", "precision")
+    }
+    assert result["hyperparameters"] == asdict(replace(PAPER, **SMALL))  # type: ignore[arg-type]
+    assert len(set(result["periods"])) == 4, "all of them, not only those that were read"
+    assert result["code"] == code_version()
     assert result["machine"]["threads"] == torch.get_num_threads()
     assert result["overrides"] == SMALL
     [cycle] = result["cycles"]
@@ -169,6 +176,58 @@ def test_another_run_is_not_gone_on_with(run: Run) -> None:
         run("--resume", "--seed", "1")
     with pytest.raises(InputError, match="method 'ader' instead of 'joint'"):
         run("--resume", "--method", "joint")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"hyperparameters": {"learning_rate": 5.0}},
+            r"hyperparameters\.learning_rate 5\.0 instead",
+        ),
+        ({"hyperparameters": {"unheard_of": 1}}, r"hyperparameters\.unheard_of 1 instead of none"),
+        ({"periods": {2: "other"}}, r"periods\.2 'other' instead of '[0-9a-f]{64}'"),
+        ({"code": "0.1.0+older"}, r"code '0\.1\.0\+older' instead of '"),
+        ({"versions": {"torch": "1.0"}}, r"versions\.torch '1\.0' instead of '"),
+        ({"machine": {"threads": 99}}, r"machine\.threads 99 instead of \d+"),
+        ({"machine": {"precision": "float8"}}, r"machine\.precision 'float8' instead of '"),
+        ({"machine": {"processes": 2}}, r"machine\.processes 2 instead of 1"),
+        ({"machine": {"device": "cuda"}}, r"machine\.device 'cuda' instead of 'cpu"),
+    ],
+)
+def test_a_run_that_anything_else_decided_is_not_resumed(
+    run: Run, out: Path, change: dict[str, Any], message: str
+) -> None:
+    result = run("--cycles", "1")
+    for name, value in change.items():
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                result[name][key] = inner
+        else:
+            result[name] = value
+    out.write_text(json.dumps(result))
+    with pytest.raises(InputError, match=message):
+        run("--cycles", "2", "--resume")
+
+
+def test_a_result_that_does_not_name_what_made_it_is_not_resumed(run: Run, out: Path) -> None:
+    result = run("--cycles", "1")
+    del result["periods"], result["hyperparameters"]
+    out.write_text(json.dumps(result))
+    with pytest.raises(
+        InputError, match=r"periods\.0 \(not recorded\).*hyperparameters\.hidden \("
+    ):
+        run("--cycles", "2", "--resume")
+
+
+def test_a_run_resumes_on_another_processor_and_with_later_periods_added(
+    run: Run, out: Path
+) -> None:
+    result = run("--cycles", "1")
+    result["machine"] |= {"processor": "another", "memory_bytes": 1}
+    del result["periods"][3]
+    out.write_text(json.dumps(result))
+    assert len(run("--cycles", "2", "--resume")["cycles"]) == 2
 
 
 def test_a_file_that_is_no_result_is_not_gone_on_with(run: Run, out: Path) -> None:

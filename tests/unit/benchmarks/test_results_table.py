@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ader_stream.code_version import code_version
 from ader_stream.published import DIGINETICA, published_results
 from tests.benchmarks.results_table import HEAD, markdown_table, read_results
 
@@ -34,8 +35,19 @@ def rows(*results: dict[str, Any]) -> list[list[str]]:
 
 def test_ours_stand_beside_the_papers_over_the_same_cycles() -> None:
     assert rows(result("joint", [49.0, 51.0])) == [
-        ["`joint`", "0", "2", "50.00", "49.81", "17.50", "17.79", "2,000", "4"]
+        ["`joint`", "0", "2", "50.00", "49.81", "17.50", "17.79", "2,000", "4", "not recorded"]
     ]
+
+
+def test_a_row_says_whether_the_code_here_has_made_it() -> None:
+    [row] = rows(result("joint", [49.0], code=code_version()))
+    assert row[-1] == "this"
+    both = [
+        result("joint", [49.0], seed, code=code)
+        for seed, code in enumerate(["0.1.0+abc", code_version()])
+    ]
+    [row] = rows(*both)
+    assert row[-1] == "older: 0.1.0+abc"
 
 
 def test_all_cycles_stand_beside_the_papers_own_mean() -> None:
@@ -52,7 +64,7 @@ def test_seeds_share_a_row() -> None:
     three = [result("ader", [recall], seed) for seed, recall in enumerate([50.0, 50.4, 50.2])]
     [row] = rows(*three)
     assert row[1:4] == ["0, 1, 2", "1", "50.20 ± 0.20"]
-    assert row[-1] == "2"
+    assert row[-2] == "2"
 
 
 def test_runs_of_different_length_or_recipe_do_not_share_a_row() -> None:

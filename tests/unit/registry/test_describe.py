@@ -5,7 +5,7 @@ from itertools import combinations
 
 from ader_stream.ader.cycle import NOTHING_DONE, train_cycle
 from ader_stream.ader.recipes import PAPER
-from ader_stream.registry.describe import Making, code_version, describe_inputs, describe_version
+from ader_stream.registry.describe import Making, describe_inputs, describe_version
 from ader_stream.stream.sessions.block_feed import TrainingBlock
 from ader_stream.stream.sessions.columns import SessionColumns
 from ader_stream.types import Session
@@ -62,12 +62,6 @@ def test_a_block_that_came_to_nothing_is_a_rejected_version_with_its_counts() ->
     made = describe_version(BLOCK, MAKING, previous=1, parent=1, rejection="no sub-sequence")
     assert (made["status"], made["rejection"]) == ("rejected", "no sub-sequence")
     assert (made["report"]["clicks"], made["report"]["epochs"]) == (32, 0)
-
-
-def test_the_code_is_named_by_version_and_source() -> None:
-    version, _, source = code_version().partition("+")
-    assert version.count(".") == 2
-    assert len(bytes.fromhex(source)) == 6
 
 
 def test_the_inputs_of_a_cycle_are_all_that_decides_it() -> None:
