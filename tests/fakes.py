@@ -114,6 +114,8 @@ class FakeKafka:
     """(group, place) → offset."""
     configs: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     """Topic, or number of a broker → properties that differ from the broker's defaults."""
+    hidden: set[str] = field(default_factory=set)
+    """Topics that the user may not describe."""
     members: dict[str, list[str]] = field(default_factory=dict)
     """Group → hosts of its members."""
     bootstrap_servers: str = "fake:9092"
@@ -187,6 +189,7 @@ class FakeAdmin:
         topics = {
             name: SimpleNamespace(partitions=dict.fromkeys(range(count), one))
             for name, count in self.kafka.partitions.items()
+            if name not in self.kafka.hidden
         }
         return SimpleNamespace(topics=topics, brokers={1: None})
 
@@ -223,13 +226,24 @@ class FakeAdmin:
         return found
 
     def describe_topics(
-        self, topics: TopicCollection, request_timeout: float = 1.0
+        self,
+        topics: TopicCollection,
+        request_timeout: float = 1.0,
+        include_authorized_operations: bool = False,
     ) -> dict[str, Future[Any]]:
         described: Future[Any] = Future()
         [name] = topics.topic_names
-        partitions = range(self.kafka.partitions.get(name, 1))
-        topic_id = self.kafka.topic_ids.get(name, name)
-        described.set_result(SimpleNamespace(topic_id=topic_id, partitions=partitions))
+        if name in self.kafka.hidden:
+            refusal = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+            described.set_exception(KafkaException(refusal))
+            return {name: described}
+        described.set_result(
+            SimpleNamespace(
+                topic_id=self.kafka.topic_ids.get(name, name),
+                partitions=range(self.kafka.partitions.get(name, 1)),
+                authorized_operations=None,
+            )
+        )
         return {name: described}
 
     def delete_records(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, Future[Any]]:

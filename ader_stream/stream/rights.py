@@ -12,6 +12,7 @@ from typing import Literal
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.rights import (
     CLUSTER,
+    READ_CONFIGS,
     Right,
     find_lacks,
     principal_of,
@@ -109,8 +110,14 @@ def _ours(topics: Topics, *operations: str, why: str, when: str = "") -> Right:
 
 
 def _look(topics: Topics) -> Iterator[Right]:
-    """Yield what the look at the topics needs with which every worker begins."""
+    """Yield what the look at the topics needs with which most begin."""
     yield _ours(topics, "Describe", why="whether every topic is there, with its partitions")
+
+
+def _look_at_limits(topics: Topics) -> Iterator[Right]:
+    """Yield the same, with what bounds the records that workers write."""
+    yield from _look(topics)
+    yield _ours(topics, READ_CONFIGS, why="how large their records may be")
 
 
 def _clicks_too(topics: Topics) -> Iterator[Right]:
@@ -147,7 +154,7 @@ def _sessionizer(topics: Topics, uses: Uses) -> Iterator[Right]:
     if uses.idle:
         yield _read_and_write(topics.watermarks, "how far the other partitions are")
     yield from _member(topics.group("sessionizer"), by_partition=True)
-    yield from _look(topics)
+    yield from _look_at_limits(topics)
     yield _growth(topics)
     yield _notices()
 
@@ -158,7 +165,7 @@ def _trainer(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read_and_write(topics.model_chunks, "weights and exemplars")
     yield _read(topics.control, "pins, rollbacks, what is to be pruned or forgotten")
     yield from _member(topics.group("trainer"), by_partition=False)
-    yield from _look(topics)
+    yield from _look_at_limits(topics)
     yield from _clicks_too(topics)
     yield Right(
         "Topic",
@@ -182,15 +189,15 @@ def _inference(topics: Topics, uses: Uses) -> Iterator[Right]:
     group = topics.group("sessionizer")
     yield Right("Group", group, ("Describe",), "how far the sessionizer is")
     yield from _member(topics.group("inference"), by_partition=True)
-    yield from _look(topics)
+    yield from _look_at_limits(topics)
     yield _growth(topics)
     yield _notices()
 
 
 def _doctor(topics: Topics, _: Uses) -> Iterator[Right]:
-    yield Right("Topic", topics.clicks, ("Read", "DescribeConfigs"), "a sample, and retention")
-    yield _ours(topics, "Describe", "DescribeConfigs", why="whether they are as needed")
-    yield Right("Cluster", CLUSTER, ("DescribeConfigs",), "the broker's limits and time-outs")
+    yield Right("Topic", topics.clicks, ("Read", READ_CONFIGS), "a sample, and retention")
+    yield _ours(topics, "Describe", READ_CONFIGS, why="whether they are as needed")
+    yield Right("Cluster", CLUSTER, (READ_CONFIGS,), "the broker's limits and time-outs")
     yield _read(topics.sessionizer_state, "whether a sessionizer could go on from it")
     yield _read(topics.scores, "where inference stands")
     yield _read(topics.control, "how blocks are cut")
@@ -207,8 +214,8 @@ def _topics_create(topics: Topics, _: Uses) -> Iterator[Right]:
 
 
 def _topics_check(topics: Topics, _: Uses) -> Iterator[Right]:
-    yield _ours(topics, "Describe", "DescribeConfigs", why="whether they are as needed")
-    yield Right("Topic", topics.clicks, ("Describe", "DescribeConfigs"), "what clean-up leaves")
+    yield _ours(topics, "Describe", READ_CONFIGS, why="whether they are as needed")
+    yield Right("Topic", topics.clicks, ("Describe", READ_CONFIGS), "what clean-up leaves")
 
 
 def _topics_alter(topics: Topics, _: Uses) -> Iterator[Right]:
@@ -273,8 +280,8 @@ def _request(topics: Topics, uses: Uses) -> Iterator[Right]:
 
 
 def _models_import(topics: Topics, uses: Uses) -> Iterator[Right]:
-    yield _write(topics.models, "the manifest of version 1")
-    yield _write(topics.model_chunks, "its parts")
+    for topic in (topics.models, topics.model_chunks):
+        yield Right("Topic", topic, ("Write", READ_CONFIGS), "manifest and parts of version 1")
     group = topics.group("trainer")
     yield Right("TransactionalId", group, ("Write",), "a version is published as a whole")
     yield from _registry(topics, uses)
@@ -337,11 +344,11 @@ def _offsets_move(topics: Topics, _: Uses) -> Iterator[Right]:
 
 
 def _reset(topics: Topics, _: Uses) -> Iterator[Right]:
-    operations = ("Create", "Delete", "Describe", "DescribeConfigs")
+    operations = ("Create", "Delete", READ_CONFIGS)
     yield _ours(topics, *operations, why="they are deleted, and made again as they were")
     for worker in ("sessionizer", "inference"):
         group = topics.group(worker)
-        yield Right("Group", group, ("Delete", "Describe"), "its offsets are deleted")
+        yield Right("Group", group, ("Delete",), "its offsets are deleted")
         why = "whoever still runs is stopped"
         yield Right("TransactionalId", f"{group}.", ("Write",), why, (f"{group}.0",))
     yield Right("Group", topics.group("trainer"), ("Describe",), "whether one runs")

@@ -67,5 +67,8 @@ def manifest_of(version: int, parts: dict[str, bytes]) -> Manifest:
             "libraries": {},
             "device": "cpu",
             "threads": 1,
+            "sessions_topic_id": "",
+            "first_time": None,
+            "last_time": None,
         },
     }

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ader_stream.errors import ArtifactError, FencedError
+from ader_stream.stream.clicks.decoder import encode_click
 from ader_stream.stream.models.manifest import KINDS, sha256
 from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION, Chunk, ModelPublisher
 from ader_stream.stream.models.model_reader import ModelReader
@@ -19,7 +20,7 @@ from ader_stream.stream.models.registry import read_registry
 from ader_stream.types import Click
 from tests.chaos.killed_publishers import kill_many
 from tests.integration.artifacts import manifest_of, tiny_parts
-from tests.integration.system import Kafka, System
+from tests.integration.system import Kafka, RawRecord, System
 
 CHUNK_SIZE = 300
 
@@ -199,7 +200,9 @@ def test_a_damaged_version_scores_nothing_and_stops_nobody(
     publisher(system, SpoilsChunks).publish(manifest_of(2, parts), parts)
     publisher(system).publish(manifest_of(3, parts), parts)
     start = system.settings.block_rule.start(2)
-    system.send([Click("a", "item-1", start), Click("a", "item-2", start + 1)])
+    clicks = [Click("a", "item-1", start), Click("a", "item-2", start + 1)]
+    written = system.settings.click_format
+    system.send_raw(RawRecord(b"a", encode_click(c, written), timestamp=c.time) for c in clicks)
     inference = system.start("inference")
     system.wait_until_scored(2)
     assert {key.version for key in system.scores()} == {1}

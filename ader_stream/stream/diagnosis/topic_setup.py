@@ -13,6 +13,7 @@ from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.subject import Subject
 from ader_stream.stream.kafka.changelog import offset_ranges
 from ader_stream.stream.kafka.codec import TYPE_HEADER
+from ader_stream.stream.kafka.rights import Right, require_rights
 from ader_stream.stream.kafka.topic_safety import check_configs
 from ader_stream.stream.kafka.topics import check_topics
 
@@ -23,7 +24,13 @@ NEAR_ENOUGH = 0.75
 
 
 def check_clicks_topic(subject: Subject) -> Iterator[Finding]:
-    """Look for the clicks topic, and for another one where its name is mistaken."""
+    """Look for the clicks topic, and for another one where its name is mistaken.
+
+    Raises
+    ------
+    AuthorizationError
+        If this user may not see it: it looks as if it were missing.
+    """
     topic, counts = subject.topics.clicks, subject.partition_counts()
     if topic in our_names(subject):
         yield Finding(
@@ -38,6 +45,7 @@ def check_clicks_topic(subject: Subject) -> Iterator[Finding]:
             "set clicks.topic to the topic in which your clicks are",
         )
     elif topic not in counts:
+        require_rights(subject.clients, [Right("Topic", topic, ("Describe",))], "doctor")
         yield Finding("error", f"{topic}: no such topic", _where_clicks_are(subject))
     else:
         yield Finding("ok", f"{topic} has {counts[topic]} partitions", details={"topic": topic})

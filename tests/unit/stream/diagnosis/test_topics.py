@@ -50,6 +50,14 @@ def test_a_missing_topic_is_named_with_those_that_its_name_may_be_a_misspelling_
     ]
 
 
+def test_a_topic_that_may_not_be_seen_is_not_taken_for_missing() -> None:
+    kafka = shop()
+    kafka.hidden.add(TOPICS.clicks)
+    [error] = said(diagnosed(kafka), "error")
+    assert f"doctor needs Describe on Topic {TOPICS.clicks}" in error
+    assert "no such topic" not in error
+
+
 def test_a_misspelled_topic_that_was_made_is_empty_and_the_right_one_is_near() -> None:
     topics = Topics("ader", "web.clikcs")
     kafka = cluster(topics)
