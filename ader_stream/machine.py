@@ -9,6 +9,8 @@ import resource
 import sys
 from pathlib import Path
 
+from ader_stream.cores import usable_cores
+
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -28,7 +30,7 @@ def describe_machine(threads: int) -> dict[str, str | int]:
     """
     return {
         "processor": _processor(),
-        "cores": _usable_cores(),
+        "cores": usable_cores(),
         "threads": threads,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
@@ -38,11 +40,6 @@ def peak_rss_bytes() -> int:
     """The most memory that this process has held so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
-
-
-def _usable_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -20,7 +20,7 @@ from ader_stream import metrics as m
 from ader_stream.ader.artifact import decode_state, encode_parts
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint, CheckpointFile
 from ader_stream.ader.cycle import require_same_architecture
-from ader_stream.ader.device import chosen_device, describe_device
+from ader_stream.ader.device import chosen_device, describe_device, use_threads
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.state import State
@@ -82,8 +82,7 @@ def run(settings: Settings) -> None:
     rights = connect(clients, "trainer", topics, settings.uses)
     check_topics(clients.admin(), topics)
     blocks_in_force(clients, topics, settings.block_rule)  # or it is refused here
-    if settings.trainer.threads:
-        torch.set_num_threads(settings.trainer.threads)
+    use_threads(settings.trainer.threads)
     with Process("trainer", settings) as process:
         permission = Permission(clients, "trainer", rights, process.commits)
         process.serve()

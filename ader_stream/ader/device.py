@@ -12,6 +12,7 @@ import platform
 import torch
 from torch import Tensor, distributed
 
+from ader_stream.cores import usable_cores
 from ader_stream.errors import SettingsError
 
 CPU = torch.device("cpu")
@@ -53,6 +54,18 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda {torch.cuda.get_device_name(device)}"
     return f"{device.type} {platform.machine()}"
+
+
+def use_threads(count: int = 0) -> None:
+    """Compute on so many threads of the CPU.
+
+    Parameters
+    ----------
+    count
+        0 for as many as this process may use cores (`usable_cores`), or for ``OMP_NUM_THREADS``
+        where that is fewer.
+    """
+    torch.set_num_threads(count or min(torch.get_num_threads(), usable_cores()))
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

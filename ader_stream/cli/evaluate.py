@@ -12,7 +12,7 @@ from typing import Any
 import click
 import torch
 
-from ader_stream.ader.device import CHOICES, chosen_device, describe_device
+from ader_stream.ader.device import CHOICES, chosen_device, describe_device, use_threads
 from ader_stream.ader.evaluate import CycleResult, as_json, details
 from ader_stream.ader.evaluate import evaluate as run_cycles
 from ader_stream.ader.finished import keep_only, load_state, save_state
@@ -135,6 +135,7 @@ def run(asked: Request) -> None:
     blocks = read_folder_sessions(asked.dataset, range(last + 1))
     how = method(asked.method)
     hyper = overridden(recipe(asked.recipe), asked.overrides)
+    use_threads()
     if not asked.out.parent.is_dir():
         raise InputError(f"--out {asked.out}: its folder is not there; create it first")
     with joined(chosen_device(asked.device)) as workers:

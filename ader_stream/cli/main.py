@@ -10,6 +10,7 @@ import click
 from ader_stream.cli.extras import EXTRAS, missing
 from ader_stream.exits import exit_code
 from ader_stream.logs import configure_logs
+from ader_stream.openmp import wait_passively
 
 COMMANDS = {
     "blocks": "How event time is cut into blocks, and from where on in another way.",
@@ -62,6 +63,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
+    wait_passively()
     sys.exit(exit_code(_invoke))
 
 

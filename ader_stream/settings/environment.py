@@ -76,20 +76,12 @@ def kafka_image() -> str:
 
 
 def worker_environment(**overrides: Mapping[str, str]) -> dict[str, str]:
-    """Variables for a worker process: this one's own, and overrides (group → name → value).
-
-    Threads of the method sleep while they wait, unless the user has chosen otherwise: by default
-    they spin, and take the cores from the other workers and the broker on the same machine.
-    """
-    return (
-        {"OMP_WAIT_POLICY": "PASSIVE"}
-        | dict(os.environ)
-        | {
-            f"ADER_{group}_{name}".upper(): value
-            for group, values in overrides.items()
-            for name, value in values.items()
-        }
-    )
+    """Variables for a worker process: this one's own, and overrides (group → name → value)."""
+    return dict(os.environ) | {
+        f"ADER_{group}_{name}".upper(): value
+        for group, values in overrides.items()
+        for name, value in values.items()
+    }
 
 
 def _read_secret(variable: str, path: str) -> str:

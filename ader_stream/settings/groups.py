@@ -239,7 +239,12 @@ class TrainerSettings(_Group):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="What computes: `auto` is a GPU where torch sees one, else the CPU."
     )
-    threads: int = Field(0, ge=0, description="CPU threads; 0 for every core.")
+    threads: int = Field(
+        0,
+        ge=0,
+        description="CPU threads; 0 for every core that affinity and the container's CPU quota "
+        "leave, `OMP_NUM_THREADS` at most.",
+    )
     bootstrap_dataset: Path | None = Field(
         None,
         description="Data set of which version 1 is made, as one block, where there is no version.",

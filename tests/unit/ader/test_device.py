@@ -20,6 +20,7 @@ from ader_stream.ader.device import (
     describe_device,
     generator_state,
     multiplies_bfloat16,
+    use_threads,
 )
 from ader_stream.ader.evaluate import details
 from ader_stream.ader.methods import METHODS, method
@@ -186,3 +187,17 @@ def test_devices_are_described_by_type_and_model(monkeypatch: pytest.MonkeyPatch
 
 def test_the_state_of_a_generator_is_its_devices() -> None:
     assert torch.equal(generator_state(FAKE), torch.get_rng_state())
+
+
+@pytest.mark.parametrize(("asked", "usable", "used"), [(0, 2, 2), (0, 99, 3), (4, 2, 4)])
+def test_threads_are_as_many_as_the_cores_that_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, asked: int, usable: int, used: int
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr("ader_stream.ader.device.usable_cores", lambda: usable)
+    try:
+        torch.set_num_threads(3)
+        use_threads(asked)
+        assert torch.get_num_threads() == used
+    finally:
+        torch.set_num_threads(before)
