@@ -147,6 +147,22 @@ HELD = Metric(
     "Quarantined clicks: far ahead of the stream time, others must confirm them.",
     ("partition",),
 )
+ERASURES_WAITING = Metric(
+    Gauge,
+    "ader_erasures_waiting",
+    "requests",
+    "Requests to erase a key that are not applied yet: what they cover is still to be read, or "
+    "looked for.",
+    ("partition",),
+)
+ERASED = Metric(
+    Counter,
+    "ader_erased_total",
+    "sessions, clicks",
+    "Erased at the request of `ader-stream forget`, by what it was: open sessions, quarantined "
+    "clicks, dead_letters that were not written.",
+    ("partition", "what"),
+)
 HEARTBEATS_CAPPED = Metric(
     Counter,
     "ader_heartbeats_capped_total",

@@ -252,6 +252,8 @@ class Session:
         Position → original event time (ms) of the late clicks among them.
     extra
         Position → the click's fields that pass through untouched.
+    erased_to
+        Offset of the control topic: requests to erase a key below it do not cover the session.
     """
 
     key: str
@@ -259,6 +261,7 @@ class Session:
     times: tuple[int, ...]
     carried: Mapping[int, int] = field(default_factory=dict)
     extra: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    erased_to: int = 0
 
     @property
     def began(self) -> int:

@@ -29,7 +29,7 @@ from ader_stream.serve.versions import Version, Versions
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.clicks.start_check import StartCheck
-from ader_stream.stream.forgetting import Forgotten
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.limits import record_limits
 from ader_stream.stream.kafka.permission import Permission
@@ -48,12 +48,11 @@ from ader_stream.stream.scores.sessionizer_decisions import (
     place_of_sessionizer,
 )
 from ader_stream.stream.sessions.byte_bounds import fit_to_topics
+from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.sessions.rules_log import LoggedRules, RulesComparison, blocks_in_force
 from ader_stream.types import BlockRule, Counts, Recommendation, Target
 
 log = structlog.get_logger(__name__)
-
-FORGET_SECONDS = 1.0
 
 
 def run(settings: Settings) -> None:
@@ -128,9 +127,9 @@ class _Models:
             comparison.compare(logged)
 
     @property
-    def forgotten(self) -> Forgotten:
-        """Keys that commands ask to forget."""
-        return Forgotten.of(self._registry.commands)
+    def erasures(self) -> Erasures:
+        """Requests to erase keys."""
+        return self._registry.erasures
 
     def _know(self, standing: Standing) -> None:
         manifests = self._registry.manifests
@@ -215,7 +214,6 @@ class _Worker:
         self._models = _Models(settings, process.metrics)
         self._versions = self._models.versions
         self._score_metrics = ScoreMetrics(process.metrics)
-        self._forgot_at = 0.0
         self._comparison = RulesComparison(settings.rules, process.metrics)
         topics = settings.topics
         self._limits = record_limits(settings.clients, topics.recommendations)
@@ -282,7 +280,11 @@ class _Worker:
                 topics,
                 found[partition],
                 clicks_id,
-                PrefixFollower(self._decoder, *rules),
+                PrefixFollower(
+                    self._decoder,
+                    *rules,
+                    PartitionErasures(self._models.erasures, partition, clicks_id),
+                ),
                 answers,
                 self._process.metrics,
                 self._decisions,
@@ -329,7 +331,6 @@ class _Worker:
         self._models.follower.check()
         self._models.compare_rules(self._comparison, self._settings.block_rule)
         self._decisions.keep(self._loop.partitions)
-        self._forget()
         blocks = {partition: task.open_block for partition, task in self._tasks.items()}
         self._versions.keep_for(block for block in blocks.values() if block is not None)
         served = self._versions.served
@@ -342,15 +343,6 @@ class _Worker:
         if served:
             age = time.time() - served.published_at / 1000
             self._process.metrics[m.MODEL_AGE].set(age)
-
-    def _forget(self) -> None:
-        """Drop forgotten keys, again and again: at a takeover, clicks of before are read anew."""
-        now = time.monotonic()
-        forgotten = self._models.forgotten
-        if forgotten and now - self._forgot_at >= FORGET_SECONDS:
-            self._forgot_at = now
-            for task in self._tasks.values():
-                task.forget(forgotten)
 
     def _items_of(self, key: str) -> tuple[str, ...] | None:
         """Items of an open session; the first of our partitions that knows the key has it."""

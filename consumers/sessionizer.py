@@ -16,7 +16,6 @@ from ader_stream.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.clicks.start_check import StartCheck
-from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.kafka.permission import Permission
 from ader_stream.stream.kafka.topics import check_topics, grow_topics
@@ -62,8 +61,11 @@ def run(settings: Settings) -> None:
     idling = Idling(idle, hints) if hints and idle is not None else None
     with Process("sessionizer", settings) as process:
         metrics = process.metrics
-        forgetting = _Forgetting(settings)
-        open_tasks = SessionizerTasks(clients, topics, decoder, rules, metrics, idling)
+        registry = Registry(settings.trust)
+        commands = commands_reader(clients, topics, registry)
+        open_tasks = SessionizerTasks(
+            clients, topics, decoder, rules, metrics, registry.erasures, idling
+        )
         loop = ExactlyOnceLoop(
             clients,
             LoopConfig(
@@ -85,15 +87,15 @@ def run(settings: Settings) -> None:
         def after_round() -> None:
             cycles.collect_if_due()
             tasks = cast("dict[int, SessionizerTask]", loop.tasks)
-            forgetting.apply(tasks)
-            noting.apply(forgetting.registry.rules, tasks)
+            commands.poll()
+            noting.apply(registry.rules, tasks)
             if hints:
                 hints.hear()
 
         process.not_ready = loop.not_ready
         process.serve()
         loop.run(process.should_stop, after_round)
-        forgetting.close()
+        commands.close()
         if hints:
             hints.close()
 
@@ -113,35 +115,6 @@ class _RulesNote:
         clients, topics = settings.clients, settings.topics
         note_rules(clients, topics, logged, settings.block_rule, settings.rules)
         self._seen = logged
-
-
-class _Forgetting:
-    """Has each partition's task forget what commands ask to forget."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.registry = Registry(settings.trust)
-        self._reader = commands_reader(settings.clients, settings.topics, self.registry)
-        self._done: dict[int, SessionizerTask] = {}  # partition → the task that has forgotten all
-
-    def apply(self, tasks: Mapping[int, SessionizerTask]) -> None:
-        """Learn of requests; apply them to tasks that have not heard of them.
-
-        Tasks of other partitions are let go, and what is open there with them.
-        """
-        for partition in self._done.keys() - tasks:
-            del self._done[partition]
-        if self._reader.poll():
-            self._done.clear()
-        forgotten = Forgotten.of(self.registry.commands)
-        for partition, task in tasks.items() if forgotten else ():
-            if self._done.get(partition) is not task:
-                self._done[partition] = task
-                if keys := task.forget(forgotten):
-                    log.info("open sessions forgotten", partition=partition, keys=keys)
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._reader.close()
 
 
 if __name__ == "__main__":

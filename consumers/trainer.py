@@ -35,7 +35,6 @@ from ader_stream.registry.gate import GateRule
 from ader_stream.registry.load import load_state
 from ader_stream.registry.trainer_metrics import TrainerMetrics, told
 from ader_stream.settings import Settings
-from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.leadership import Leadership
 from ader_stream.stream.kafka.permission import Permission, error_name, is_refused
@@ -283,7 +282,7 @@ class _Leader:
         """Publish a version of the block, from the parent and without the keys of the end."""
         while True:
             try:
-                self._publish(*self._train(self._without_forgotten(block)))
+                self._publish(*self._train(self._without_erased(block)))
             except _InputsChangedError as change:
                 log.info("the block is trained again", reason=str(change))
                 self._pruner.delete_orphans(self._remain)  # what was sent of the version
@@ -372,12 +371,12 @@ class _Leader:
         log.info("beginning with a data set", dataset=str(dataset), sessions=len(block.sessions))
         return block
 
-    def _without_forgotten(self, block: TrainingBlock) -> TrainingBlock:
-        """Leave out the sessions of keys that are to be forgotten."""
+    def _without_erased(self, block: TrainingBlock, since: int = 0) -> TrainingBlock:
+        """Leave out what requests from an offset of `control` on erase."""
         self._cleaned_at = self._registry.control_offset
-        kept = block.without(Forgotten.of(self._registry.commands))
+        kept = block.without(self._registry.erasures, since)
         if kept.skipped > block.skipped:
-            log.info("forgotten sessions skipped", blocks=block.blocks, sessions=kept.skipped)
+            log.info("erased sessions skipped", blocks=block.blocks, sessions=kept.skipped)
         return kept
 
     def _parent_state(self) -> State | None:
@@ -422,7 +421,7 @@ class _Leader:
         FencedError, _StopAskedError
             As `_remain` does.
         _InputsChangedError
-            A rollback has changed what is trained from, or a key of the block is to be forgotten.
+            A rollback has changed what is trained from, or a key of the block is to be erased.
         """
         if self._process.should_stop():
             raise _StopAskedError
@@ -456,8 +455,8 @@ class _Leader:
         if self._parent != self._training_from:
             raise _InputsChangedError(f"the parent is {self._parent} now")
         block, is_clean = self._training_on, self._cleaned_at == self._registry.control_offset
-        if block and not is_clean and self._without_forgotten(block) is not block:
-            raise _InputsChangedError("some of its sessions are to be forgotten")
+        if block and not is_clean and self._without_erased(block, self._cleaned_at) is not block:
+            raise _InputsChangedError("some of its sessions are to be erased")
 
     def _show(self, progress: Progress) -> None:
         """Show progress, and stay."""

@@ -9,10 +9,11 @@ import click
 from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.settings import Settings
 from ader_stream.stream.control import ask
+from ader_stream.stream.erasures import erasure_request
 from ader_stream.stream.forget_report import look_for, report_of
-from ader_stream.stream.forgetting import forget_request
+from ader_stream.stream.kafka.groups import extents
 from ader_stream.stream.kafka.producing import send_and_wait
-from ader_stream.stream.kafka.topics import check_topics
+from ader_stream.stream.kafka.topics import check_topics, topic_id
 from ader_stream.stream.models.registry import read_registry
 
 
@@ -21,14 +22,19 @@ from ader_stream.stream.models.registry import read_registry
 @json_option
 @kafka_options
 def forget(key: str, as_json: bool, settings: Settings) -> None:
-    """Ask every worker to forget a session or user KEY, and say what cannot be reached.
+    """Ask every worker to erase a session or user KEY, and say what cannot be reached.
 
-    What happened up to now is forgotten; who comes back later is somebody new.
+    The clicks that stand in the topic now are erased, whatever their times say; who comes back
+    later is a new visitor.
     """
     clients, topics = settings.clients, settings.topics
     connect(settings, "forget")
     partitions = check_topics(clients.admin(), topics)
-    request = forget_request(key, read_registry(clients, topics, settings.trust).commands)
+    erasures = read_registry(clients, topics, settings.trust).erasures
+    ends = extents(clients.admin(), topics.clicks, range(partitions))
+    clicks_end = tuple(ends[partition].end for partition in range(partitions))
+    clicks_id = topic_id(clients.admin(), topics.clicks)
+    request = erasure_request(key, erasures, clicks_end, clicks_id)
     offset = ask(clients, topics, request)
     registry = read_registry(clients, topics, settings.trust)
     tombstones = [(partition, (key, None, None)) for partition in range(partitions)]
@@ -38,5 +44,6 @@ def forget(key: str, as_json: bool, settings: Settings) -> None:
     found = {
         "asked_at": request.at,
         "key_hash": request.key_hash and request.key_hash.hex(),
+        "clicks_end": clicks_end,
     } | found
     click.echo(json.dumps(found, indent=None if as_json else 2))

@@ -17,7 +17,7 @@ with changelog and dead letters, a task of `kafka.exactly_once`), `sessions.sess
 
 Beside the rooms::
 
-    control           what commands ask               forgetting     keys that are to be forgotten
+    control           what commands ask               erasures       keys that are to be erased
     forget_report     what is held of one             replaying      recorded clicks into the topic
     system_view       what the topics say             diagnosis      what is wrong with a cluster
     schema_check      whether our topics can be read

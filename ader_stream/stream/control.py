@@ -40,6 +40,8 @@ class Command:
         Of a prune: those to delete.
     key_hash, salt
         Of a forget: the salted hash of the key.
+    clicks_end, clicks_id
+        Of a forget: where each partition of the clicks topic ended, and Kafka's id of that topic.
     at
         When it was asked, ms.
     block_rule
@@ -58,6 +60,8 @@ class Command:
     at: int = 0
     block_rule: BlockRule | None = None
     rules: Mapping[str, str] = field(default_factory=dict)
+    clicks_end: tuple[int, ...] = ()
+    clicks_id: str = ""
 
     @property
     def key(self) -> str:
@@ -83,10 +87,8 @@ def decode_command(record: Record) -> Command:
     """Return the command in a record that is no tombstone; raises DecodeError."""
     _, value = decode(record.value(), record.headers())
     rule = value["block_rule"]
-    return Command(
-        **value
-        | {"versions": tuple(value["versions"]), "block_rule": _block_rule(rule) if rule else None}
-    )
+    changed = {name: tuple(value[name]) for name in ("versions", "clicks_end")}
+    return Command(**value | changed | {"block_rule": _block_rule(rule) if rule else None})
 
 
 def _block_rule(value: dict[str, Any]) -> BlockRule:

@@ -150,7 +150,7 @@ def _sessionizer(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _write(topics.sessions, "closed sessions, block ends, idle advances")
     yield _read_and_write(topics.sessionizer_state, "open sessions: logged, and restored")
     yield _write(topics.dead_letters, "refused clicks")
-    yield _read_and_write(topics.control, "what is to be forgotten, and which rules hold")
+    yield _read_and_write(topics.control, "which keys are to be erased, and which rules hold")
     if uses.idle:
         yield _read_and_write(topics.watermarks, "how far the other partitions are")
     yield from _member(topics.group("sessionizer"), by_partition=True)
@@ -163,7 +163,7 @@ def _trainer(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read(topics.sessions, "the blocks to train on")
     yield _read_and_write(topics.models, "manifests")
     yield _read_and_write(topics.model_chunks, "weights and exemplars")
-    yield _read(topics.control, "pins, rollbacks, what is to be pruned or forgotten")
+    yield _read(topics.control, "pins, rollbacks, what is to be pruned or erased")
     yield from _member(topics.group("trainer"), by_partition=False)
     yield from _look_at_limits(topics)
     yield from _clicks_too(topics)
@@ -180,7 +180,7 @@ def _inference(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _read(topics.clicks, "the clicks, and the offsets in them")
     yield _read(topics.models, "manifests")
     yield _read(topics.model_chunks, "weights")
-    yield _read(topics.control, "pins, rollbacks, what is to be forgotten")
+    yield _read(topics.control, "pins, rollbacks, which keys are to be erased")
     yield _read_and_write(topics.scores, "running scores: logged, and restored")
     yield _write(topics.serving, "which version is served here")
     if uses.recommendations:

@@ -15,6 +15,7 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
+from ader_stream.stream.erasures import Erasures
 from ader_stream.cycles import CycleCollector
 from ader_stream.metrics import CLICKS, Metrics
 from ader_stream.settings import Settings
@@ -152,7 +153,7 @@ def keeping(kept: list[SessionizerTask], open_tasks: SessionizerTasks) -> OpenTa
 def tasks(settings: Settings, decoder: ClickDecoder, metrics: Metrics) -> SessionizerTasks:
     rules = SessionizerRules(settings.block_rule, settings.session_rule, settings.intake_rule)
     clients, topics = settings.clients, settings.topics
-    return SessionizerTasks(clients, topics, decoder, rules, metrics)
+    return SessionizerTasks(clients, topics, decoder, rules, metrics, Erasures())
 
 
 def resident() -> int:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from prometheus_client import CollectorRegistry
 
+from ader_stream.stream.sessions.partition_erasures import PartitionErasures
+from ader_stream.stream.erasures import Erasures
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.refusals import RefusalRule
@@ -265,7 +267,9 @@ class StreamMachine(RuleBasedStateMachine):
         self._restore(self.partitions[number])
 
     def _follower(self) -> PrefixFollower:
-        return PrefixFollower(self.decoder, BLOCKS, self.rules.session, self.rules.intake)
+        erasures = PartitionErasures(self.erasures, number, "")
+        rules = BLOCKS, self.rules.session, self.rules.intake
+        return PrefixFollower(self.decoder, *rules, erasures)
 
     def _restore(self, partition: Partition) -> None:
         """Start a task where the last commit left off, as whoever takes the partition over."""
@@ -275,6 +279,7 @@ class StreamMachine(RuleBasedStateMachine):
             self.decoder,
             self.rules.sessionizer(),
             self.metrics,
+            self.erasures,
             Idling(IDLE_MS, self.hints, self.clocks.seconds),
             self.clocks.seconds,
         )

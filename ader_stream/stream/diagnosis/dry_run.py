@@ -13,6 +13,7 @@ from ader_stream.errors import AderError
 from ader_stream.metrics import Metric, Metrics
 from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
 from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.codec import Headers, decode
 from ader_stream.stream.kafka.producing import Key, Keyed, Transaction
 from ader_stream.stream.kafka.sampling import SampledRecord
@@ -103,7 +104,7 @@ class DryPartition:
         return SessionizerTask(
             self.partition,
             subject.topics,
-            Found(PartitionState(), TopicFacts("", len(subject.sample().ranges))),
+            Found(PartitionState(), TopicFacts("", len(subject.sample().ranges)), Erasures()),
             subject.decoder(),
             replace(subject.rules_in_force, refusals=refusals),
             Metrics(registry),

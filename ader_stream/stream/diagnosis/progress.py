@@ -10,6 +10,7 @@ from ader_stream.errors import AderError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.groups import committed_by, extents, members_of
 from ader_stream.stream.kafka.lost import require_held
 from ader_stream.stream.kafka.topics import describe_topic
@@ -119,7 +120,7 @@ def _refusals(subject: Subject, states: Mapping[int, PartitionState]) -> Iterato
     logs = extents(subject.admin(), clicks, states.keys())
     facts = describe_topic(subject.admin(), clicks)
     for partition, state in states.items():
-        found = Found(state, facts)
+        found = Found(state, facts, Erasures())
         task = SessionizerTask(partition, topics, found, subject.decoder(), rules, metrics)
         try:
             task.place(committed.get(partition), logs[partition])

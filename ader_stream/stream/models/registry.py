@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from ader_stream.errors import ArtifactError, AuthorizationError, DecodeError
 from ader_stream.stream.control import Command, decode_command, last_of_each
+from ader_stream.stream.erasures import FORGET, Erasures
 from ader_stream.stream.kafka.changelog import checked, offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.records import Record, headers_of
@@ -50,7 +51,9 @@ class Registry:
     manifests
         By version, those that were pruned taken out.
     commands
-        The last of each, in the order of the log.
+        The last of each, in the order of the log, but for `erasures`.
+    erasures
+        Requests to erase keys: there may be many.
     signers
         Of the same versions: id of the key that the manifest says it is signed by; None where it is
         not signed.
@@ -63,6 +66,7 @@ class Registry:
     def __init__(self, trust: Trust, on_refused: Refusal = refuse_none) -> None:
         self.manifests: dict[int, Manifest] = {}
         self.commands: list[Command] = []
+        self.erasures = Erasures()
         self.signers: dict[int, str | None] = {}
         self.rules = LoggedRules()
         self.control_offset = 0
@@ -111,6 +115,9 @@ class Registry:
             command = decode_command(record)
         except DecodeError as error:
             log.warning("command passed over", offset=record.offset(), reason=str(error))
+            return
+        if command.command == FORGET:
+            self.erasures.take(command, record.offset())
         else:
             self.commands = last_of_each([*self.commands, command])
             if command.command in (BLOCKS, RULES):

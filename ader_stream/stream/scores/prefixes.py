@@ -11,12 +11,12 @@ import structlog
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
-from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
 from ader_stream.stream.scores.sessionizer_decisions import Decision, LoggedDecision
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import Jump, OpenSession
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
+from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.sessions.window import SessionWindow, WindowState
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
@@ -38,6 +38,8 @@ class Joined(NamedTuple):
         Effective time (ms) of the session's last click.
     began
         When its earliest click happened (ms).
+    first_offset
+        Where the session begins in the log.
     """
 
     offset: int
@@ -46,10 +48,16 @@ class Joined(NamedTuple):
     items: tuple[str, ...]
     last: int
     began: int
+    first_offset: int
 
 
 class PrefixFollower:
     """Open sessions as they grow, and the place in the log from which they can be read again.
+
+    Parameters
+    ----------
+    erasures
+        Requests to erase keys, as this partition applies them.
 
     Attributes
     ----------
@@ -58,7 +66,12 @@ class PrefixFollower:
     """
 
     def __init__(
-        self, decoder: ClickDecoder, blocks: BlockRule, rule: SessionRule, intake: IntakeRule
+        self,
+        decoder: ClickDecoder,
+        blocks: BlockRule,
+        rule: SessionRule,
+        intake: IntakeRule,
+        erasures: PartitionErasures,
     ) -> None:
         self._decoder = decoder
         self._blocks = blocks
@@ -66,7 +79,8 @@ class PrefixFollower:
         self._intake_rule = intake
         self._joined: list[Joined] = []
         self._at = 0  # offset of the record at which what happens now happens
-        self._forgotten = Forgotten()
+        self._erasures = erasures
+        self._erased: list[str] = []
         self._begin(WindowState(), 0, 0)
         self.advances_from = 0
 
@@ -197,24 +211,28 @@ class PrefixFollower:
         if self._clock_refused:
             self._clock_refused = {at for at in self._clock_refused if at >= self._next_offset}
 
-    def forget(self, forgotten: Forgotten) -> list[str]:
-        """Drop the open sessions of forgotten keys; return the keys.
+    def erase(self) -> None:
+        """Drop some of the open sessions that are to be erased."""
+        erased = self._erasures.step(self._intake, self._next_offset)
+        self._erased += [key for key, what in erased.items() if what.sessions]
 
-        Sessions that late clicks bring back until the next call answer no more, either.
-        """
-        self._forgotten = forgotten
-        return self._intake.forget(forgotten.covers)
+    def take_erased(self) -> list[str]:
+        """Return the keys of which open sessions were erased since the last call."""
+        erased, self._erased = self._erased, []
+        return erased
 
     def items_of(self, key: str) -> tuple[str, ...] | None:
         """Items of the key's newest open session. May be called from another thread."""
         sessions = self._window.sessions_of(key)
-        if not sessions or self.is_forgotten(key, sessions[-1].began):
+        if not sessions:
             return None
-        return tuple(sessions[-1].items)
+        last = sessions[-1]
+        is_covered = self._erasures.covers(key, last.reads_from.offset, last.began)
+        return None if is_covered else tuple(last.items)
 
-    def is_forgotten(self, key: str, began: int) -> bool:
-        """Whether a key's session must not be told whose earliest click was at a time (ms)."""
-        return self._forgotten.covers(key, began)
+    def is_erased(self, joined: Joined) -> bool:
+        """Whether a session that a click has joined is still to be erased."""
+        return self._erasures.covered(joined.key, joined.first_offset, joined.began)
 
     def metadata(self) -> str:
         """Where the log must be read from to come back here, and the state of the window there."""
@@ -261,12 +279,15 @@ class PrefixFollower:
             return
         click = self._decoder.decode(record)
         if offset >= self._needed_from:
+            if self._erasures.before(self._intake, click.key, offset).sessions:
+                self._erased.append(click.key)
             self._intake.observe(click, offset, written_at_of(record))
         elif click.event_id is not None:
             self._intake.event_ids.add(click.event_id, offset)
 
     def _note(self, session: OpenSession, position: int) -> None:
         items = tuple(session.items[: position + 1])
+        begins = session.began, session.reads_from.offset
         self._joined.append(
-            Joined(self._at, session.block, session.key, items, session.last, session.began)
+            Joined(self._at, session.block, session.key, items, session.last, *begins)
         )

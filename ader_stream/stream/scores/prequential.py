@@ -16,7 +16,6 @@ import structlog
 from ader_stream import metrics as m
 from ader_stream.errors import TopicError
 from ader_stream.metrics import Metrics
-from ader_stream.stream.forgetting import Forgotten
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.identity import made_again
@@ -184,27 +183,29 @@ class PrequentialTask:
         """Score clicks block by block."""
         self._follow_sessionizer()
         by_block: defaultdict[int, list[Target]] = defaultdict(list)
-        for joined in self._follower.observe(records):
+        joined_clicks = self._follower.observe(records)
+        self._delete_erased()
+        for joined in joined_clicks:
             if joined.offset < self._score_from:
                 continue
             by_block[joined.block].append(Target(joined.items[:-1], joined.items[-1]))
-            is_forgotten = self._follower.is_forgotten(joined.key, joined.began)
-            if self._answers.recommend and not is_forgotten:
+            if self._answers.recommend and not self._follower.is_erased(joined):
                 self._to_recommend[joined.key] = (joined.items, joined.last)
         for block, targets in by_block.items():
             self._score(block, targets)
 
-    def forget(self, forgotten: Forgotten) -> int:
-        """Drop what is open of forgotten keys, and delete what was recommended to them."""
-        keys = self._follower.forget(forgotten)
+    def _delete_erased(self) -> None:
+        """Delete what was recommended to keys that were erased."""
+        keys = self._follower.take_erased()
         for key in keys:
             self._to_recommend.pop(key, None)
         if self._answers.recommend:
             self._to_delete += keys
-        return len(keys)
 
     def tick(self, *, is_at_end: bool) -> None:  # noqa: ARG002
-        """Close what the sessionizer has closed where the partition is idle."""
+        """Erase what is asked for; close what the sessionizer has closed while it is idle."""
+        self._follower.erase()
+        self._delete_erased()
         self._follow_sessionizer()
 
     def is_dirty(self) -> bool:

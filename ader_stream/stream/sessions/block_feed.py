@@ -15,13 +15,14 @@ import numpy as np
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from ader_stream.errors import OffsetError, TopicError
-from ader_stream.stream.forgetting import Forgotten
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients, close
 from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import topic_id as id_of_topic
 from ader_stream.stream.sessions.columns import ColumnWriter, SessionColumns
+from ader_stream.stream.sessions.hashed_keys import HashedKeys
 from ader_stream.stream.sessions.session_records import decode_sessions
 from ader_stream.types import Session
 
@@ -46,11 +47,13 @@ class TrainingBlock:
         Partition of the sessions topic → where reading has begun, and where it goes on after
         these blocks.
     skipped
-        Sessions that were left out because they are forgotten.
+        Sessions that were left out because they are erased.
     topic_id
         Kafka's id of the topic that the offsets belong to; empty where there are none.
     trained_before
         Block → sessions that were left out because a version was trained on them.
+    hashed
+        The sessions' keys, by which requests to erase one are found.
     """
 
     blocks: tuple[int, ...]
@@ -60,17 +63,28 @@ class TrainingBlock:
     skipped: int = 0
     topic_id: str = ""
     trained_before: Mapping[int, int] = field(default_factory=dict)
+    hashed: HashedKeys = field(default_factory=HashedKeys)
 
-    def without(self, forgotten: Forgotten) -> TrainingBlock:
-        """Return this block without the sessions that are forgotten."""
-        if not forgotten:
+    def without(self, erasures: Erasures, since: int = 0) -> TrainingBlock:
+        """Return this block without what requests from an offset of `control` on erase.
+
+        It is this block where that is nothing. The keys are hashed once, however many requests
+        come one after another.
+        """
+        rows = self.hashed.rows_of(self.sessions, erasures.since(since))
+        gone = [row for row in rows if self._is_erased(row, erasures)]
+        if not gone:
             return self
-        sessions = zip(self.sessions.keys(), self.sessions.began.tolist(), strict=True)
-        gone = np.array([forgotten.covers(key, began) for key, began in sessions], dtype=bool)
-        if not gone.any():
-            return self
-        kept = self.sessions.take(np.flatnonzero(~gone))
-        return replace(self, sessions=kept, skipped=self.skipped + int(gone.sum()))
+        kept = np.delete(np.arange(len(self.sessions)), gone)
+        skipped = self.skipped + len(gone)
+        sessions, hashed = self.sessions.take(kept), self.hashed.take(kept)
+        return replace(self, sessions=sessions, hashed=hashed, skipped=skipped)
+
+    def _is_erased(self, row: int, erasures: Erasures) -> bool:
+        sessions = self.sessions
+        erasure = erasures.of(sessions.key(row))
+        erased_to, began = int(sessions.erased_to[row]), int(sessions.began[row])
+        return erasure is not None and erasure.covers_closed(erased_to, began)
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
-from ader_stream.stream.sessions.open_session import OpenSession, Place
+from ader_stream.stream.sessions.open_session import NOWHERE, OpenSession, Place
 
 
 class CappedKeys:
@@ -51,6 +51,15 @@ class CappedKeys:
     def carry_over(self, session: OpenSession) -> None:
         """Let a session of a key remember where what has closed before it began."""
         session.read_from(self._read_from.get(session.key, session.reads_from))
+
+    def erase(self, key: str, covers: Callable[[str, int, int], bool]) -> bool:
+        """Forget a key if it is to be erased; say whether it was (see `window.Covers`)."""
+        until, place = self.until.get(key), self._read_from.get(key, NOWHERE)
+        if until is None or not covers(key, place.offset, until):
+            return False
+        del self.until[key]
+        self._read_from.pop(key, None)
+        return True
 
     def take_before(self, time: int) -> Iterator[str]:
         """Forget, and yield, the keys whose times are before one (ms)."""

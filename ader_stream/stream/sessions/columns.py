@@ -28,6 +28,8 @@ class SessionColumns:
         Times of their first and last clicks, ms (S,).
     began
         When their earliest click happened, ms (S,): before `first`, where it came late.
+    erased_to
+        Offset of the control topic below which no request to erase a key covers them (S,).
     utf8, key_offsets
         Keys end to end, and the offsets between them (S + 1,).
     """
@@ -36,6 +38,7 @@ class SessionColumns:
     first: Int64
     last: Int64
     began: Int64
+    erased_to: Int64
     utf8: npt.NDArray[np.uint8]
     key_offsets: Int64
 
@@ -72,7 +75,7 @@ class SessionColumns:
         utf8, key_offsets = _gathered(self.utf8, self.key_offsets, rows)
         columns = ItemColumns(self.items.names, items, offsets)
         times = self.first[rows], self.last[rows], self.began[rows]
-        return SessionColumns(columns, *times, utf8, key_offsets)
+        return SessionColumns(columns, *times, self.erased_to[rows], utf8, key_offsets)
 
 
 class ColumnWriter:
@@ -83,7 +86,7 @@ class ColumnWriter:
         self._items, self._utf8 = DiskColumn(np.int32), DiskColumn(np.uint8)
         self._clicks, self._key_sizes = DiskColumn(np.int64), DiskColumn(np.int64)
         self._first, self._last = DiskColumn(np.int64), DiskColumn(np.int64)
-        self._began = DiskColumn(np.int64)
+        self._began, self._erased_to = DiskColumn(np.int64), DiskColumn(np.int64)
 
     def extend(self, sessions: Sequence[Session]) -> None:
         """Append sessions."""
@@ -97,6 +100,7 @@ class ColumnWriter:
         self._first.extend([session.times[0] for session in sessions])
         self._last.extend([session.times[-1] for session in sessions])
         self._began.extend([session.began for session in sessions])
+        self._erased_to.extend([session.erased_to for session in sessions])
 
     def columns(self) -> SessionColumns:
         """Return what was written; nothing can be appended any more."""
@@ -105,6 +109,7 @@ class ColumnWriter:
             self._first.array(),
             self._last.array(),
             self._began.array(),
+            self._erased_to.array(),
             self._utf8.array(),
             _offsets(self._key_sizes.array()),
         )

@@ -30,7 +30,7 @@ from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.open_session import Jump, OpenSession, Place
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance
-from ader_stream.stream.sessions.window import ENDLESS, PlainClick, SessionWindow
+from ader_stream.stream.sessions.window import ENDLESS, Covers, Erased, PlainClick, SessionWindow
 from ader_stream.types import Click, IntakeRule
 
 UNITS = 10
@@ -247,16 +247,18 @@ class Intake:
         if self.held and self.window.watermark is not None:
             self._release(self._limit(), next_offset)
 
-    def forget(self, covers: Callable[[str, int], bool]) -> list[str]:
-        """Drop held clicks and open sessions for good; return the sessions' keys.
+    def keys(self) -> list[str]:
+        """Return every key that is known here; some twice."""
+        return self.window.keys() + [held.click.key for held in self.held.values()]
 
-        `covers` is asked with key and time (ms) of each.
-        """
-        held = [(at, h.click) for at, h in self.held.items()]
-        for at in [at for at, click in held if covers(click.key, click.time)]:
+    def erase(self, key: str, covers: Covers) -> Erased:
+        """Drop what is covered of a key for good: quarantined clicks, open sessions."""
+        times = {at: held.click.time for at, held in self.held.items() if held.click.key == key}
+        covered = [at for at, time in times.items() if covers(key, at, time)]
+        for at in covered:
             del self.held[at]
         self._note_if_none_is_held()
-        return self.window.forget(covers)
+        return self.window.erase(key, covers)._replace(quarantined=len(covered))
 
     def take_refused(self) -> list[tuple[int, ClickError]]:
         """Return offsets of clicks that become dead letters since the last call, and why."""

@@ -37,6 +37,7 @@ from ader_stream.stream.sessions.open_columns import read_plain
 from ader_stream.stream.sessions.open_session import Jump, OpenSession
 from ader_stream.stream.sessions.open_sessions import KeySessions
 from ader_stream.stream.sessions.outputs import BlockCounts
+from ader_stream.stream.sessions.partition_erasures import NONE_APPLIED, Applied
 from ader_stream.stream.sessions.rules import Rules
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.stream.sessions.session_records import carried_of, encode_batch, extra_of
@@ -89,6 +90,8 @@ class PartitionState:
         Records that were never read, because the log no longer held them.
     rules
         Those that it was made by; empty where it does not name them.
+    applied
+        Which requests to erase keys are applied.
     """
 
     window: WindowState = field(default_factory=WindowState)
@@ -101,6 +104,7 @@ class PartitionState:
     topic_id: str = ""
     skipped: int = 0
     rules: Rules = field(default_factory=dict)
+    applied: Applied = NONE_APPLIED
 
 
 class Changelog:
@@ -173,7 +177,11 @@ def encode_keys(keys: Iterable[KeySessions], capped_until: Mapping[str, int]) ->
 
 
 def encode_partition(
-    window: WindowState, next_offset: int, topic_id: str, skipped: int = 0
+    window: WindowState,
+    next_offset: int,
+    topic_id: str,
+    skipped: int = 0,
+    applied: Applied = NONE_APPLIED,
 ) -> Change:
     """Return the partition's own record."""
     counts = [
@@ -190,6 +198,7 @@ def encode_partition(
         "jumps": [jump._asdict() for jump in window.jumps],
         "sole_key": window.sole_key,
         "skipped": skipped,
+        **applied._asdict(),
     }
     return PARTITION_KEY, *encode("PartitionState", value)
 
@@ -303,6 +312,8 @@ def _take_partition(state: PartitionState, value: dict[str, Any]) -> None:
     state.next_offset = value["next_offset"]
     state.topic_id = value["topic_id"]
     state.skipped = value["skipped"]
+    erased = value["erased_to"], tuple(value["returned"]), value["control_id"]
+    state.applied = Applied(*erased)
 
 
 def _take_held(state: PartitionState, value: dict[str, Any]) -> None:

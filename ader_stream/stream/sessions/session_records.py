@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, cast
 
@@ -19,6 +19,8 @@ from ader_stream.stream.sessions.outputs import (
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.types import Session
 
+ErasedTo = Callable[[OpenSession], int]
+
 BATCH_BYTES = 128 * 1024
 """A SessionBatch has so many at most, but for one that holds a single session of more (which
 `SessionRule.max_bytes` bounds): readers take some hundred batches at a time."""
@@ -30,12 +32,21 @@ KEY_BYTES = 8
 """What a session has in a batch beside its key and what `OpenSession.size` counts, at most."""
 
 
-def encode_outputs(partition: int, outputs: Iterable[Output]) -> Iterator[tuple[bytes, Headers]]:
-    """Yield the records for what a window has put out, in the same order."""
+def encode_outputs(
+    partition: int, outputs: Iterable[Output], erased_to: ErasedTo = lambda _: 0
+) -> Iterator[tuple[bytes, Headers]]:
+    """Yield the records for what a window has put out, in the same order.
+
+    Parameters
+    ----------
+    erased_to
+        Of a session: requests to erase a key below this offset of `control` do not cover it.
+    """
     for kind, group in groupby(outputs, type):
         if kind is OpenSession:
-            for batch in _batches(cast("Iterable[OpenSession]", group)):
-                yield encode_batch(partition, batch)
+            for erased, sessions in groupby(cast("Iterable[OpenSession]", group), erased_to):
+                for batch in _batches(sessions):
+                    yield encode_batch(partition, batch, erased)
             continue
         for output in group:
             if isinstance(output, BlockEnd):
@@ -44,14 +55,16 @@ def encode_outputs(partition: int, outputs: Iterable[Output]) -> Iterator[tuple[
                 yield encode_decision(partition, output)
 
 
-def encode_batch(partition: int, batch: list[OpenSession]) -> tuple[bytes, Headers]:
+def encode_batch(
+    partition: int, batch: list[OpenSession], erased_to: int = 0
+) -> tuple[bytes, Headers]:
     """Return the record of sessions of one block."""
     sessions = [
         b"".join((text_bytes(session.key), *clicks))
         for session, clicks in zip(batch, clicks_pieces(batch), strict=True)
     ]
     head = long_bytes(partition) + long_bytes(batch[0].block)
-    return head + array_bytes(sessions), headers_for("SessionBatch")
+    return head + array_bytes(sessions) + long_bytes(erased_to), headers_for("SessionBatch")
 
 
 def encode_decision(
@@ -70,6 +83,7 @@ def decode_sessions(batch: Mapping[str, Any]) -> Iterator[Session]:
             times=tuple(session["times"]),
             carried=carried_of(session),
             extra=extra_of(session),
+            erased_to=batch["erased_to"],
         )
 
 

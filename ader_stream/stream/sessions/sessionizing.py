@@ -16,7 +16,7 @@ from ader_stream.errors import AderError, ClickError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, decode_heartbeat
 from ader_stream.stream.clicks.refusals import NO_WRONG_FORMAT, RefusalRule, Refusals
-from ader_stream.stream.forgetting import Forgotten
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, encode
 from ader_stream.stream.kafka.groups import Committed, Extent
@@ -24,7 +24,13 @@ from ader_stream.stream.kafka.identity import made_again
 from ader_stream.stream.kafka.lost import require_held
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
-from ader_stream.stream.kafka.topics import TopicFacts, Topics, describe_topic, grow_topics
+from ader_stream.stream.kafka.topics import (
+    TopicFacts,
+    Topics,
+    describe_topic,
+    grow_topics,
+    topic_id,
+)
 from ader_stream.stream.sessions.avro_bytes import each_text_bytes
 from ader_stream.stream.sessions.clock_bound import ClockBound
 from ader_stream.stream.sessions.dead_letter import (
@@ -37,6 +43,7 @@ from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.outputs import BlockEnd, IdleAdvance, Output
+from ader_stream.stream.sessions.partition_erasures import Applied, PartitionErasures
 from ader_stream.stream.sessions.partition_state import (
     RULES_KEY,
     Change,
@@ -62,7 +69,7 @@ from ader_stream.stream.sessions.rules import (
 from ader_stream.stream.sessions.rules_log import blocks_in_force
 from ader_stream.stream.sessions.session_records import encode_outputs
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
-from ader_stream.stream.sessions.window import SessionWindow
+from ader_stream.stream.sessions.window import Erased, SessionWindow
 from ader_stream.times import parse_duration
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 
@@ -125,10 +132,16 @@ class Found(NamedTuple):
         What its changelog comes to.
     topic
         The clicks topic as it is today.
+    erasures
+        Requests to erase keys.
+    control_id
+        Kafka's id of the control topic.
     """
 
     state: PartitionState
     topic: TopicFacts
+    erasures: Erasures
+    control_id: str = ""
 
 
 class SessionizerTasks:
@@ -136,6 +149,8 @@ class SessionizerTasks:
 
     Parameters
     ----------
+    erasures
+        Requests to erase keys, and those that come.
     idling
         None where only heartbeats move silent partitions.
     """
@@ -147,6 +162,7 @@ class SessionizerTasks:
         decoder: ClickDecoder,
         rules: SessionizerRules,
         metrics: Metrics,
+        erasures: Erasures,
         idling: Idling | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -154,6 +170,7 @@ class SessionizerTasks:
         self._topics = topics
         self._decoder = decoder
         self._rules = rules
+        self._erasures = erasures
         self._of_each = metrics, idling, clock
 
     def __call__(
@@ -164,13 +181,16 @@ class SessionizerTasks:
         admin = clients.admin()
         grow_topics(admin, topics)
         states = read_states(clients, topics.sessionizer_state, partitions, stay)
-        clicks = describe_topic(admin, topics.clicks)
+        clicks, control_id = describe_topic(admin, topics.clicks), topic_id(admin, topics.control)
         # Nobody may have had the partitions when blocks were changed.
         blocks = blocks_in_force(clients, topics, self._rules.blocks.grid)
         how = self._decoder, replace(self._rules, blocks=blocks), *self._of_each
         return {
             partition: SessionizerTask(
-                partition, topics, Found(states.pop(partition), clicks), *how
+                partition,
+                topics,
+                Found(states.pop(partition), clicks, self._erasures, control_id),
+                *how,
             )
             for partition in partitions
         }
@@ -216,7 +236,9 @@ class SessionizerTask:
         self._rules_change: tuple[bytes, Headers] | None = None
         self._refusals = Refusals(rules.refusals)
         self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
-        self._has_forgotten = False
+        self._has_erased = False
+        self._erased = Erased()  # since a request was applied last
+        self._control = found.erasures, found.control_id
         self._tombstones = 0  # of the batch
         self._changelog = found.state
         self._begin(PartitionState())
@@ -233,9 +255,24 @@ class SessionizerTask:
             event_ids,
             is_ahead_of_clock=lambda _, time, written_at: self._clock.refuses(time, written_at),
         )
+        self._erasures = self._erasures_after(state)
         self._letters = state.letters  # of the clicks that are held
         self._logged_held = {at: held.is_contradicted for at, held in state.held.items()}
         self._logged_full = state.full_keys
+
+    def _erasures_after(self, state: PartitionState) -> PartitionErasures:
+        """Go on with the requests that a state has not applied."""
+        erasures, control_id = self._control
+        applied = state.applied._replace(control_id=control_id)
+        if state.applied.control_id not in ("", control_id):
+            log.warning(
+                "the control topic was made again; all of its requests to erase keys are applied",
+                partition=self._partition,
+                before=state.applied.control_id,
+                now=control_id,
+            )
+            applied = Applied(control_id=control_id)
+        return PartitionErasures(erasures, self._partition, self._topic.id, applied)
 
     @property
     def window(self) -> SessionWindow:
@@ -343,15 +380,31 @@ class SessionizerTask:
         self._tombstones = 0
         self._count_closed_early(window.early - early)
 
-    def forget(self, forgotten: Forgotten) -> int:
-        """Drop what is open of forgotten keys, with the next transaction; return how many keys."""
-        held = len(self._intake.held)
-        keys = self._intake.forget(forgotten.covers)
-        self._has_forgotten |= bool(keys) or len(self._intake.held) < held
-        return len(keys)
+    def _erase(self) -> None:
+        """Erase some of what requests cover, with the next transaction."""
+        applied_to = self._erasures.applied_to
+        for erased in self._erasures.step(self._intake, self._next_offset).values():
+            self._note_erased(erased)
+        waiting = self._metrics[m.ERASURES_WAITING].labels(partition=self._partition)
+        waiting.set(self._erasures.waiting)
+        if any(self._erased) and self._erasures.applied_to > applied_to:
+            log.info("erased", partition=self._partition, **self._erased._asdict())
+            self._erased = Erased()
+
+    def _note_erased(self, erased: Erased) -> None:
+        if not any(erased):
+            return
+        self._has_erased = True
+        self._erased = self._erased.plus(erased)
+        for what in ("sessions", "quarantined"):
+            self._count_erased(what, getattr(erased, what))
+
+    def _count_erased(self, what: str, count: int) -> None:
+        self._metrics[m.ERASED].labels(partition=self._partition, what=what).inc(count)
 
     def tick(self, *, is_at_end: bool) -> None:
-        """Follow the other partitions where this one has fallen silent."""
+        """Erase what is asked for; follow the others where this partition has fallen silent."""
+        self._erase()
         if not self._idling:
             return
         lateness = self._rules.sessions.lateness
@@ -393,9 +446,9 @@ class SessionizerTask:
     def is_dirty(self) -> bool:
         """Whether something waits without a record.
 
-        That is an idle advance, keys that are forgotten, or a place that is not logged yet.
+        That is an idle advance, keys that were erased, or a place that is not logged yet.
         """
-        return self._has_followed or self._has_forgotten or self._is_unsaid
+        return self._has_followed or self._has_erased or self._is_unsaid
 
     def write(self, transaction: Transaction, next_offset: int) -> str:
         """Produce sessions, block ends, the changelog and dead letters."""
@@ -405,7 +458,7 @@ class SessionizerTask:
                 self._topics.sessions, str(partition), *self._rules_change, partition
             )
         outputs = self._window.take_output()
-        for value, headers in encode_outputs(partition, outputs):
+        for value, headers in encode_outputs(partition, outputs, self._erasures.closed_to()):
             transaction.produce(self._topics.sessions, str(partition), value, headers, partition)
         transaction.extend(self._topics.sessionizer_state, self._changes(next_offset), partition)
         for key_, letter in self._dead_letters:
@@ -414,8 +467,9 @@ class SessionizerTask:
         self._dead_letters.clear()
         self._rules_change = None
         self._has_followed = False
-        self._has_forgotten = False
+        self._has_erased = False
         self._is_unsaid = False
+        self._erasures.note_written()
         self._count_outputs(outputs)
         return self._refusals.memory()
 
@@ -436,6 +490,7 @@ class SessionizerTask:
         keys, items, times, event_ids = self._decoder.decode_plain(records)
         texts, long_ones = each_text_bytes(items)
         _leave_out(long_ones, times, event_ids)
+        _leave_out(self._erasures.named(keys), times, event_ids)
         offsets = iter([record.offset() for record in records])
         rows = zip(keys, texts, times, offsets, strict=True)
         clicks = self._intake.new_clicks(rows, event_ids) if event_ids else rows
@@ -468,6 +523,7 @@ class SessionizerTask:
             else:
                 is_new = click is not None
                 decoded = click or self._decoder.decode(record)
+                self._note_erased(self._erasures.before(intake, decoded.key, offset))
                 intake.observe(decoded, offset, written_at, is_new=is_new)
                 self._refusals.accepted += 1
         except ClickError as error:
@@ -491,6 +547,9 @@ class SessionizerTask:
             self._intake.heartbeat(watermark, offset, written_at)
 
     def _refuse(self, letter: DeadLetter, error: ClickError) -> None:
+        if self._is_erased(letter):
+            self._count_erased("dead_letters", 1)
+            return
         letter = with_reason(letter, error)
         self._dead_letters.append((letter["key"], letter))
         self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc()
@@ -507,6 +566,11 @@ class SessionizerTask:
                 "clicks.*_field, or raise sessionizer.dead_letter_ratio or dead_letter_run"
             )
 
+    def _is_erased(self, letter: DeadLetter) -> bool:
+        """Whether a record is still to be erased; its own key stands for the session's."""
+        key = (letter["key"] or b"").decode(errors="replace")
+        return self._erasures.covers(key, letter["offset"], letter["timestamp"])
+
     def _changes(self, next_offset: int) -> Iterator[Change]:
         """Yield what differs from the changelog so far."""
         window = self._window
@@ -517,7 +581,8 @@ class SessionizerTask:
         yield from self._full_changes()
         yield from self._held_changes()
         yield from encode_segments(self._intake.event_ids.take_segments())
-        yield encode_partition(window.state, next_offset, self._topic.id, self._skipped)
+        place = next_offset, self._topic.id, self._skipped
+        yield encode_partition(window.state, *place, self._erasures.applied)
 
     def _full_changes(self) -> Iterator[Change]:
         full = {full_key(session): session for session in self._window.full_sessions()}

@@ -10,6 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ader_stream.errors import ClickError, SettingsError
 from ader_stream.stream.sessions.avro_bytes import SHORT_BYTES, text_bytes
@@ -43,8 +44,24 @@ ENDLESS = 2**63
 BUCKETS_IN_GAP = 256
 """Parts of the gap in which sessions are looked at together to see whether they are over."""
 
+Covers = Callable[[str, int, int], bool]
+"""Key, offset of the log and event time (ms) at which something of the key began → whether it is to
+be erased."""
+
 PlainClick = tuple[str, bytes, int, int]
 """Key, item (its `text_bytes`), event time (ms) and offset of a click with nothing else."""
+
+
+class Erased(NamedTuple):
+    """What was erased of a key: open sessions, quarantined clicks, and what else had its name."""
+
+    sessions: int = 0
+    quarantined: int = 0
+    names: int = 0
+
+    def plus(self, other: Erased) -> Erased:
+        """Return the sum of both."""
+        return Erased(*map(sum, zip(self, other, strict=True)))
 
 
 @dataclass
@@ -309,15 +326,25 @@ class SessionWindow:
             self._open.note_left(key, is_known=True)
         self._turn = self._next_turn()
 
-    def forget(self, covers: Callable[[str, int], bool]) -> list[str]:
-        """Drop open sessions for good: they never come out. Return their keys.
+    def keys(self) -> list[str]:
+        """Return every key that is known here; some twice."""
+        self._close_over()
+        sole = () if self.sole_key is None else (self.sole_key,)
+        return [*self._open.alone, *self._open.several, *self._capped.until, *sole]
 
-        `covers` is asked with key and time (ms) of the earliest click of each.
-        """
-        dropped = [s for s in self.open_sessions() if covers(s.key, s.began)]
-        for session in dropped:
+    def erase(self, key: str, covers: Covers) -> Erased:
+        """Drop what is covered of a key for good: its open sessions never come out."""
+        self._close_over()
+        sessions = [s for s in self._open.of(key) if covers(key, s.reads_from.offset, s.began)]
+        for session in sessions:
             self._open.remove(session)
-        return sorted({session.key for session in dropped})
+        is_capped = self._capped.erase(key, covers)
+        if is_capped:
+            self._open.note_left(key, is_known=True)
+        is_sole = key == self.sole_key
+        if is_sole:
+            self.sole_key = None
+        return Erased(len(sessions), names=is_capped + is_sole)
 
     def close_all(self) -> None:
         """Close what is open: from here on, the same key is another one's.

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import CollectorRegistry
 
+from ader_stream.stream.erasures import Erasures
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
 from ader_stream.stream.control import Command, ask
@@ -41,6 +42,7 @@ def work(kafka: FakeKafka, rules: SessionizerRules, partition: int = 0) -> FakeK
         decoder,
         rules,
         Metrics(CollectorRegistry()),
+        Erasures(),
     )
     [task] = tasks([partition]).values()
     records = kafka.records(TOPICS.clicks, partition)
