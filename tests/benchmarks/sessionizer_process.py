@@ -15,11 +15,11 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
-from ader_stream.stream.erasures import Erasures
 from ader_stream.cycles import CycleCollector
 from ader_stream.metrics import CLICKS, Metrics
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES
 from ader_stream.stream.kafka.codec import Headers, headers_for

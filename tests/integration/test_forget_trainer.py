@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ader_stream.stream.forgetting import forget_request
 
 from ader_stream.ader.artifact import decode_state
 from ader_stream.stream.control import Command, ask
-from ader_stream.stream.forgetting import forget_request
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.models.manifest import KINDS, Manifest
 from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION

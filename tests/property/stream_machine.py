@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from prometheus_client import CollectorRegistry
 
-from ader_stream.stream.sessions.partition_erasures import PartitionErasures
-from ader_stream.stream.erasures import Erasures
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.refusals import RefusalRule
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.codec import decode
 from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
@@ -28,6 +27,7 @@ from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.sessionizer_decisions import DECISIONS, LoggedDecision
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance
+from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.sessions.session_records import decode_sessions
 from ader_stream.stream.sessions.sessionizing import (
     Idling,
@@ -130,6 +130,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.decoder = ClickDecoder(FORMAT)
         self.producer = FakeProducer(self.kafka)
         self.hints = WatermarkHints(self.kafka, TOPICS, self.clocks.seconds)
+        self.erasures = Erasures()
         self.partitions: list[Partition] = []
         self.tasks: dict[int, SessionizerTask] = {}
         self.followers: dict[int, PrefixFollower] = {}
@@ -233,7 +234,7 @@ class StreamMachine(RuleBasedStateMachine):
     def follower_moves_to_another_worker(self, number: int) -> None:
         partition = self.partitions[number % len(self.partitions)]
         before = self.followers[partition.number]
-        after = self.followers[partition.number] = self._follower()
+        after = self.followers[partition.number] = self._follower(partition.number)
         read_from = after.resume(before.metadata(), partition.committed)
         after.follow(self._decisions(partition, after.advances_from), partition.heard_to)
         again = after.observe(partition.records[read_from : partition.committed])
@@ -263,10 +264,10 @@ class StreamMachine(RuleBasedStateMachine):
         self.kafka.partitions[TOPICS.clicks] = number + 1
         plain = PlainIntake(BLOCKS, self.rules.session, self.rules.intake)
         self.partitions.append(Partition(number, plain))
-        self.followers[number] = self._follower()
+        self.followers[number] = self._follower(number)
         self._restore(self.partitions[number])
 
-    def _follower(self) -> PrefixFollower:
+    def _follower(self, number: int) -> PrefixFollower:
         erasures = PartitionErasures(self.erasures, number, "")
         rules = BLOCKS, self.rules.session, self.rules.intake
         return PrefixFollower(self.decoder, *rules, erasures)

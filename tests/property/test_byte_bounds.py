@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from ader_stream.stream.erasures import Erasures
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.codec import decode
 from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.limits import SMALLEST, RecordLimits
@@ -97,7 +97,9 @@ class Worker:
         )
         metrics = Metrics(CollectorRegistry())
         self._kafka = kafka
-        self.task = SessionizerTasks(kafka, TOPICS, ClickDecoder(FORMAT), rules, metrics, Erasures())([0])[0]
+        self.task = SessionizerTasks(
+            kafka, TOPICS, ClickDecoder(FORMAT), rules, metrics, Erasures()
+        )([0])[0]
         given = Committed(next_offset)
         place = self.task.place(given if next_offset else None, Extent(0, 1_000))
         self.next_offset = self.task.restore(place or given, 0)

@@ -8,14 +8,14 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ader_stream.stream.sessions.partition_erasures import PartitionErasures
-from ader_stream.stream.erasures import Erasures
 from ader_stream.errors import ClickError
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.sessionizer_decisions import Decision, LoggedDecision
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
+from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 from tests.fakes import FakeRecord
@@ -36,7 +36,13 @@ def as_record(written: Written, offset: int) -> FakeRecord:
 
 
 def begun(rule: SessionRule) -> PrefixFollower:
-    return PrefixFollower(ClickDecoder(ClickFormat(event_id="id")), BLOCKS, rule, INTAKE, PartitionErasures(Erasures(), 0, ""))
+    return PrefixFollower(
+        ClickDecoder(ClickFormat(event_id="id")),
+        BLOCKS,
+        rule,
+        INTAKE,
+        PartitionErasures(Erasures(), 0, ""),
+    )
 
 
 def is_open(intake: Intake) -> list[tuple[str, int, list[int], list[str]]]:

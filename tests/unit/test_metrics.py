@@ -21,6 +21,7 @@ BOUNDED_LABELS = {
     "path",
     "status",
     "stage",
+    "what",
 }
 """Block and version stay bounded because a worker shows the newest ones only."""
 

@@ -136,7 +136,8 @@ class PartitionErasures:
         if self._look is None:
             return {}
         keys = list(islice(self._look.keys, KEYS_AT_ONCE))
-        erased = {key: self._erase(intake, key) for key in keys if self._erasures.of(key)}
+        named = dict.fromkeys(filter(self._erasures.of, keys))  # some stand there twice
+        erased = {key: self._erase(intake, key) for key in named}
         if len(keys) < KEYS_AT_ONCE:
             self._end(self._look)
         return {key: what for key, what in erased.items() if any(what)}

@@ -8,11 +8,11 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import CollectorRegistry
 
-from ader_stream.stream.erasures import Erasures
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
 from ader_stream.stream.control import Command, ask
 from ader_stream.stream.diagnosis import Finding, progress
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.groups import Committed
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTasks

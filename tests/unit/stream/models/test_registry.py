@@ -54,6 +54,7 @@ def served(registry: Registry) -> int | None:
         Command("rollback", 2, newest=4, at=2),
         Command("prune", versions=(1, 2), at=3),
         Command("forget", key_hash=b"\xff\0", salt=b"s", at=4),
+        Command("forget", key_hash=b"k", salt=b"s", at=7, clicks_end=(5, 0), clicks_id="id"),
         Command("blocks", block_rule=BlockRule(1, 2).changed(3, 4, 5), at=5),
         Command("rules", rules={"sessions.gap": "30m"}, at=6),
     ],

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
-from ader_stream.stream.forgetting import Forgotten, forget_request
+from ader_stream.stream.erasures import Erasures, erasure_request
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.sessionizer_decisions import LoggedDecision
 from ader_stream.stream.sessions.outputs import IdleAdvance
+from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeRecord
 
@@ -14,9 +16,10 @@ GAP = 100
 INTAKE = IntakeRule(max_jump=10_000, confirmations=1, event_ids=2)
 
 
-def follower(lateness: int = 0) -> PrefixFollower:
-    decoder = ClickDecoder(ClickFormat(event_id="id"))
-    return PrefixFollower(decoder, BlockRule(0, 1000), SessionRule(GAP, lateness), INTAKE)
+def follower(lateness: int = 0, erasures: Erasures | None = None) -> PrefixFollower:
+    rules = BlockRule(0, 1000), SessionRule(GAP, lateness), INTAKE
+    applying = PartitionErasures(Erasures() if erasures is None else erasures, 0, "id")
+    return PrefixFollower(ClickDecoder(ClickFormat(event_id="id")), *rules, applying)
 
 
 def log(*clicks: tuple[str, str, int]) -> list[FakeRecord]:
@@ -209,21 +212,55 @@ def test_a_new_owner_knows_the_duplicates() -> None:
     assert again.items_of("c") == following.items_of("c") == ("None",)
 
 
-def test_a_late_click_of_a_forgotten_key_answers_no_more() -> None:
-    following = follower()
-    request = forget_request("a", [], at=400)
+def ask(erasures: Erasures, key: str, **request: Any) -> None:
+    erasures.take(erasure_request(key, erasures, **request), erasures.next_offset)
+
+
+def test_a_late_click_of_an_erased_key_answers_no_more_where_times_decide() -> None:
+    following = follower(erasures=(erasures := Erasures()))
     joined(following, log(("a", "x", 300), ("b", "y", 600)))
-    assert following.forget(Forgotten.of([request])) == []  # its session had closed
+    ask(erasures, "a", at=400)
+    following.erase()
+    assert following.take_erased() == []  # its session had closed
     [late] = log(("a", "z", 350))
     [click] = following.observe([FakeRecord(late.value(), offset=2)])
     assert (click.last, click.began) == (600, 350)
-    assert following.is_forgotten("a", click.began)
+    assert following.is_erased(click)
     assert following.items_of("a") is None
-    assert following.forget(Forgotten.of([request])) == ["a"]
+    ask(erasures, "c")
+    following.erase()
+    assert following.take_erased() == ["a"]
 
 
-def test_who_comes_back_after_the_request_is_somebody_new() -> None:
+def test_who_comes_back_after_the_request_is_a_new_visitor() -> None:
+    by_time, by_offset = Erasures(), Erasures()
+    ask(by_time, "a", at=400)
+    ask(by_offset, "a", clicks_end=(0,), clicks_id="id")
+    for erasures in (by_time, by_offset):
+        following = follower(erasures=erasures)
+        joined(following, log(("a", "x", 401)))
+        following.erase()
+        assert following.items_of("a") == ("x",)
+
+
+def test_a_session_is_erased_by_where_it_begins_whatever_its_clock_says() -> None:
+    records = log(("a", "x", 5_000_000), ("b", "y", 5_000_010), ("a", "z", 5_000_020))
+    following = follower(erasures=(erasures := Erasures()))
+    joined(following, records[:2])
+    ask(erasures, "a", clicks_end=(2,), clicks_id="id")
+    assert following.items_of("a") is None  # at once, be it open still
+    assert joined(following, records[2:]) == [(2, ["z"])]
+    assert following.take_erased() == ["a"]
+    assert (following.items_of("a"), following.items_of("b")) == (("z",), ("y",))
+
+
+def test_a_new_owner_erases_what_it_reads_again() -> None:
+    records = log(("a", "x", 10), ("b", "y", 20), ("b", "z", 30))
     following = follower()
-    following.forget(Forgotten.of([forget_request("a", [], at=400)]))
-    joined(following, log(("a", "x", 401)))
-    assert following.items_of("a") == ("x",)
+    joined(following, records)
+    ask(erasures := Erasures(), "a", clicks_end=(2,), clicks_id="id")
+    again = follower(erasures=erasures)
+    assert again.resume(following.metadata(), 3) == 0
+    joined(again, records)
+    again.erase()
+    assert (again.items_of("a"), again.items_of("b")) == (None, ("y", "z"))

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from ader_stream.errors import TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
-from ader_stream.stream.forgetting import Forgotten, forget_request
+from ader_stream.stream.erasures import Erasures, erasure_request
 from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.limits import DEFAULT_ROOM
@@ -26,6 +26,7 @@ from ader_stream.stream.scores.score_log import (
     read_scores,
 )
 from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
+from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.types import BlockRule, Counts, IntakeRule, Recommendation, SessionRule, Target
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord, example
 
@@ -46,6 +47,7 @@ class Worker:
         self.targets: list[tuple[int, Target]] = []
         self.told: list[tuple[int, int, Counts]] = []
         self.serves = True
+        self.erasures = Erasures()
         self.registry = CollectorRegistry()
         self._producer = FakeProducer(kafka)
         self._kafka = kafka
@@ -63,12 +65,13 @@ class Worker:
     def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
         """Make the task, and ask it where it goes on."""
         rules = BlockRule(0, 1000), SessionRule(GAP), IntakeRule()
+        applying = PartitionErasures(self.erasures, PARTITION, TOPICS.clicks)
         self.task = PrequentialTask(
             PARTITION,
             TOPICS,
             read_partitions(self._kafka, TOPICS.scores)[PARTITION],
             topic_id(self._kafka.admin(), TOPICS.clicks),
-            PrefixFollower(ClickDecoder(ClickFormat()), *rules),
+            PrefixFollower(ClickDecoder(ClickFormat()), *rules, applying),
             self._answers,
             Metrics(self.registry),
             self._decisions,
@@ -289,18 +292,36 @@ def test_what_the_sessionizer_closes_on_an_idle_partition_is_closed_without_a_re
     assert not worker.task.is_dirty()
 
 
-def test_a_forgotten_session_is_gone_and_its_recommendation_is_deleted(kafka: FakeKafka) -> None:
+def test_an_erased_session_is_gone_and_its_recommendation_is_deleted(kafka: FakeKafka) -> None:
     worker = Worker(kafka, recommends=True)
     worker.start()
     worker.process(*log(("a", "x", 1010), ("b", "y", 1020)))
     worker.commit()
-    assert worker.task.forget(Forgotten.of([forget_request("a", [])])) == 1
+    ends = {"clicks_end": (0, 2), "clicks_id": TOPICS.clicks}
+    worker.erasures.take(erasure_request("a", worker.erasures, **ends), 0)
+    worker.task.tick(is_at_end=True)
     assert (worker.task.items_of("a"), worker.task.items_of("b")) == (None, ("y",))
     assert worker.task.is_dirty()
     worker.commit()
     assert not worker.task.is_dirty()
     last = kafka.records(TOPICS.recommendations, PARTITION)[-1]
     assert (last.key(), last.value()) == (b"a", None)
+
+
+def test_who_comes_back_before_the_session_is_erased_is_recommended_to_again(
+    kafka: FakeKafka,
+) -> None:
+    worker = Worker(kafka, recommends=True)
+    worker.start()
+    records = log(("a", "x", 1010), ("a", "y", 1020))
+    worker.process(records[0])
+    ends = {"clicks_end": (0, 1), "clicks_id": TOPICS.clicks}
+    worker.erasures.take(erasure_request("a", worker.erasures, **ends), 0)
+    worker.process(records[1])
+    worker.commit()
+    keys = [(r.key(), r.value() is None) for r in kafka.records(TOPICS.recommendations, PARTITION)]
+    assert keys == [(b"a", True), (b"a", False)]
+    assert worker.task.items_of("a") == ("y",)
 
 
 # --- where scores go on

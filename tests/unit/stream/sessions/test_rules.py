@@ -9,12 +9,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from ader_stream.stream.erasures import Erasures
 from ader_stream.errors import SettingsError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.settings import Settings, describe_settings, load_settings
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, encode_click
 from ader_stream.stream.control import Command, ask
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
@@ -59,7 +59,9 @@ class Sessionizer:
             named=settings.rules,
         )
         decoder = ClickDecoder(self._format)
-        open_tasks = SessionizerTasks(kafka, TOPICS, decoder, rules, Metrics(self.registry), Erasures())
+        open_tasks = SessionizerTasks(
+            kafka, TOPICS, decoder, rules, Metrics(self.registry), Erasures()
+        )
         self.task = open_tasks([0])[0]
 
     def restore(self, next_offset: int = 0) -> Sessionizer:

@@ -15,7 +15,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.resources import resource
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
-from ader_stream.stream.forgetting import Forgotten, forget_request
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.codec import decode, encode, type_of
 from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
@@ -53,6 +53,7 @@ class Sessionizer:
         kafka: FakeKafka,
         registry: CollectorRegistry,
         idling: Idling | None = None,
+        erasures: Erasures | None = None,
         **rule: Any,
     ) -> None:
         rules = SessionizerRules(BlockRule(0, 1000), SessionRule(GAP, **rule), INTAKE)
@@ -60,9 +61,9 @@ class Sessionizer:
         self._producer = FakeProducer(kafka)
         self.next_offset = 0
         kafka.partitions.setdefault(TOPICS.clicks, PARTITION + 1)
-        open_tasks = SessionizerTasks(
-            kafka, TOPICS, decoder, rules, Metrics(registry), idling, lambda: NOW / 1000
-        )
+        self.erasures = Erasures() if erasures is None else erasures
+        made_of = decoder, rules, Metrics(registry), self.erasures
+        open_tasks = SessionizerTasks(kafka, TOPICS, *made_of, idling, lambda: NOW / 1000)
         self.task = open_tasks([PARTITION])[PARTITION]
 
     def restore(
@@ -672,53 +673,6 @@ def test_a_heartbeat_ahead_of_its_record_is_believed_in_part_and_counted(
     assert sessionizer.task._window.watermark == NOW + INTAKE.max_ahead
     capped = sample(registry, "ader_heartbeats_capped_total", partition=PARTITION)
     assert capped == 1
-
-
-# --- forgetting
-
-
-def forgotten(key: str, at: int = 10**12) -> Forgotten:
-    return Forgotten.of([forget_request(key, [], at)])
-
-
-def test_a_forgotten_key_leaves_no_open_session_and_none_comes_out(
-    kafka: FakeKafka, sessionizer: Sessionizer
-) -> None:
-    sessionizer.process(click("a", 10), click("b", 20))
-    sessionizer.commit()
-    assert not sessionizer.task.is_dirty()
-    assert sessionizer.task.forget(forgotten("a")) == 1
-    assert sessionizer.task.is_dirty()
-    sessionizer.commit()
-    assert not sessionizer.task.is_dirty()
-    assert kafka.records(TOPICS.sessionizer_state, PARTITION)[-2].value() is None
-    sessionizer.process(heartbeat(1000))
-    sessionizer.commit()
-    assert keys_of(kafka) == [["b"]]
-
-
-def test_who_takes_over_does_not_remember_what_was_forgotten(
-    kafka: FakeKafka, registry: CollectorRegistry, sessionizer: Sessionizer
-) -> None:
-    sessionizer.process(click("a", 10), click("b", 20))
-    sessionizer.commit()
-    sessionizer.task.forget(forgotten("a"))
-    sessionizer.commit()
-    assert open_keys(Sessionizer(kafka, registry).restore().task) == {"b"}
-
-
-def test_a_click_that_is_held_is_forgotten_too(sessionizer: Sessionizer) -> None:
-    sessionizer.process(click("a", 10), click("far", FAR, 1))
-    assert sessionizer.task.forget(forgotten("far")) == 0
-    assert sessionizer.task.is_dirty()
-    assert sessionizer.task._intake.held == {}
-    sessionizer.commit()
-
-
-def test_who_comes_back_after_the_request_is_not_forgotten(sessionizer: Sessionizer) -> None:
-    sessionizer.process(click("a", 50))
-    assert sessionizer.task.forget(forgotten("a", at=49)) == 0
-    assert open_keys(sessionizer.task) == {"a"}
 
 
 # --- sizes
