@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from ader_stream.stream.clicks.decoder import encode_click
-from ader_stream.types import Click
+from ader_stream.types import DAY_MS, HOUR_MS, MINUTE_MS, Click
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Kafka, RawRecord, System
 
@@ -83,12 +85,46 @@ def test_a_key_that_is_forgotten_in_mid_cycle_is_not_in_the_version(system: Syst
     assert not trainer.logged("version published"), "too late to prove anything"
     system.wait_until_served(2)
 
-    assert trainer.logged("some of its sessions are to be forgotten") == 1
+    assert trainer.logged("some of its sessions are to be erased") == 1
     third = system.manifests()[2]
     trained = [row for row in system.sessions() if row.block == 2]
     assert third["report"]["sessions"] == len(trained) - 1
     assert third["run"]["skipped_sessions"] == 1
     assert f"is above {third['run']['control_offset'] - 1} in" in report["proof"]
+
+
+@pytest.mark.parametrize("start", [12 * HOUR_MS, int(time.time() * 1000) + 3650 * DAY_MS])
+def test_the_log_and_no_clock_says_what_is_erased_though_the_worker_dies_in_between(
+    kafka: Kafka, tmp_path: Path, start: int
+) -> None:
+    """Clicks of 1970, and of ten years ahead: before the request they go, behind it they stay."""
+    any_time = {"clicks": {"max_ahead": "0s", "max_jump": "0s", "check_times": False}}
+    with System(kafka.bootstrap_servers, tmp_path, any_time) as system:
+        worker = system.start("sessionizer")
+        system.send(visits("before", start))
+        system.wait_until(lambda: open_in_changelog(system), "the session is open")
+        done = system.command("forget", KEY, "--json")
+        worker.kill()
+        assert done.returncode == 0, done.stderr
+        assert sum(json.loads(done.stdout)["clicks_end"]) == 4
+        system.send(visits("behind", start + 2 * MINUTE_MS))
+        again = system.start("sessionizer")
+        system.wait_until(lambda: again.metric("ader_clicks_total") >= 4, "all is read")
+        again.kill()
+        system.start("sessionizer")
+        system.end_block(system.settings.block_rule.block_of(start))
+        system.wait_until_sessions_have(6)
+        sessions = {row.key: row.items for row in system.sessions()}
+    others = ("before-0", "before-1", "behind-0", "behind-1")
+    assert sessions == {KEY: ("behind-0", "behind-1"), "another": others}
+
+
+def visits(name: str, start: int) -> list[Click]:
+    return [
+        Click(key, f"{name}-{number}", start + number * 1_000)
+        for number in range(2)
+        for key in (KEY, "another")
+    ]
 
 
 def recommended(system: System) -> list[object]:

@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ader_stream.stream.forgetting import forget_request
 
 from ader_stream.ader.artifact import decode_state
-from ader_stream.stream.control import Command, ask
+from ader_stream.stream.control import ask
+from ader_stream.stream.erasures import Erasures, erasure_request
 from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.groups import extents
+from ader_stream.stream.kafka.topics import topic_id
 from ader_stream.stream.models.manifest import KINDS, Manifest
 from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION
 from ader_stream.stream.models.model_reader import ModelReader
 from ader_stream.types import Click
 from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks
-from tests.integration.system import Kafka, SettingsGroups, System
+from tests.integration.system import Kafka, RawRecord, SettingsGroups, System
 
 SLOW: SettingsGroups = {
     "kafka": {"session_timeout": "1m", "transaction_timeout": "1m"},
@@ -91,6 +93,17 @@ class Shop:
         exemplars = [state.vocabulary.items[item - 1] for item in state.exemplars.items]
         texts = [*state.vocabulary.items, *exemplars, *manifest["frequent_items"]]
         return b"".join(map(bytes, parts.values())) + "\n".join(texts).encode()
+
+
+def ask_to_erase(system: System, key: str, before: Erasures) -> int:
+    """Ask as `forget` does, in less time; return the request's offset."""
+    admin, clicks = system.clients.admin(), system.topics.clicks
+    ends = extents(admin, clicks, range(system.partitions))
+    clicks_end = tuple(ends[partition].end for partition in range(system.partitions))
+    request = erasure_request(key, before, clicks_end, topic_id(admin, clicks))
+    offset = ask(system.clients, system.topics, request)
+    before.take(request, offset)
+    return offset
 
 
 @pytest.fixture
@@ -172,6 +185,47 @@ def test_what_is_forgotten_in_mid_cycle_and_while_publishing_is_nowhere_in_the_e
     assert not any((system.folder / "checkpoints").iterdir())
 
 
+def test_of_the_closed_sessions_of_a_block_those_before_the_request_are_left_out(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    """All of their clocks stand in 1970, long before the request."""
+    with System(kafka.bootstrap_servers, tmp_path) as system:
+        rule, hour = system.settings.block_rule, 3_600_000
+        others = simulated_clicks(rule, blocks=1, walks=60)[0]
+        middle = rule.start(0) + rule.length // 2
+        worker = system.start("sessionizer")
+        own = {
+            name: [Click("visit-a", f"{name}-{number}", start + number) for number in range(3)]
+            for name, start in (("before", middle - 2 * hour), ("behind", middle + hour))
+        }
+        earlier = [click for click in others if click.time < middle]
+        system.send(sorted([*earlier, *own["before"]], key=lambda click: click.time))
+        passed = [("ader-watermark", str(middle).encode())]
+        system.send_raw(RawRecord(None, None, passed, p) for p in range(system.partitions))
+        system.wait_until(
+            lambda: any(row.key == "visit-a" for row in system.sessions()), "its session has closed"
+        )
+        done = system.command("forget", "visit-a", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["skipped_by_the_trainer"]["sessions"] == 1
+        worker.kill()
+        system.start("sessionizer")
+        later = [click for click in others if click.time >= middle]
+        system.send(sorted([*later, *own["behind"]], key=lambda click: click.time))
+        system.end_block(0)
+        system.start("trainer")
+        system.wait_until(lambda: system.manifests(), "a version is there")
+        [manifest] = system.manifests()
+        sessions = system.sessions()
+        parts = ModelReader(system.clients, system.topics).fetch(manifest, KINDS)
+        items = decode_state(parts).vocabulary.items
+    assert [row.items[0] for row in sessions if row.key == "visit-a"] == ["before-0", "behind-0"]
+    assert manifest["run"]["skipped_sessions"] == 1
+    assert manifest["report"]["sessions"] == len(sessions) - 1
+    assert {"behind-0", "behind-2"} <= set(items)
+    assert not any(item.startswith("before") for item in items)
+
+
 def test_every_manifest_tells_the_truth_about_requests_that_come_at_any_moment(
     kafka: Kafka, tmp_path: Path
 ) -> None:
@@ -180,7 +234,7 @@ def test_every_manifest_tells_the_truth_about_requests_that_come_at_any_moment(
     with System(kafka.bootstrap_servers, tmp_path, {**SLOW, "models": {}}) as system:
         shop = Shop(system, [f"visit-{block}" for block in range(1, BLOCKS)], max_epochs=2)
         shop.send_and_wait(0)
-        requests: list[Command] = []
+        requests = Erasures()
         asked: list[int] = []
         newest: list[int] = []
         seconds = 0.0
@@ -190,8 +244,7 @@ def test_every_manifest_tells_the_truth_about_requests_that_come_at_any_moment(
             time.sleep(rng.uniform(0, 1.2 * seconds))
             if block == BLOCKS - 1:
                 shop.wait_for_version(BLOCKS)
-            requests.append(forget_request(key, requests))
-            asked.append(ask(system.clients, system.topics, requests[-1]))
+            asked.append(ask_to_erase(system, key, requests))
             newest.append(len(system.manifests()))
             shop.wait_for_version(block + 1)
             seconds = time.monotonic() - sent
