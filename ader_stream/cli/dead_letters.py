@@ -116,13 +116,14 @@ def replay(
     """Send back what is a click now, each once, to the partition that it came from.
 
     What the settings of today (or your --mended file) make a click is sent; what would be refused
-    again is left. Reasons that do not depend on the bytes, as `late`, are sent only where they are
-    asked for with --reason. Of a truncated letter the original is read where it stood; where it is
-    gone, the letter is left. Killed and started again, it goes on where it was.
+    again is left, and what `forget` has erased. Reasons that do not depend on the bytes, as `late`,
+    are sent only where they are asked for with --reason. Of a truncated letter the original is read
+    where it stood; where it is gone, the letter is left. Killed and started again, it goes on where
+    it was.
     """
     letters = read_mended(mended) if mended else None
     clients = settings.clients
-    connect(settings, "dead-letters list" if dry_run else "dead-letters replay")
+    connect(settings, "dead-letters replay --dry-run" if dry_run else "dead-letters replay")
     fitted = fit_to_topics(clients, settings.topics, settings.click_format, settings.session_rule)
     replaying = DeadLetterReplay(clients, settings.topics, fitted.clicks, letters)
     if dry_run:
@@ -152,6 +153,7 @@ def _say(as_json: bool, report: ReplayReport, state: str) -> None:
         return
     left = _counts(report.refused), _counts(report.skipped)
     gone = f" and {report.gone} (truncated, and the originals are gone)" if report.gone else ""
+    gone += f" and {report.erased} (their keys were erased)" if report.erased else ""
     click.echo(
         f"{state}: sent {report.sent}, left {left[0]} (refused again) and {left[1]} (not asked for)"
         f"{gone}"

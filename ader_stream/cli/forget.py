@@ -9,7 +9,7 @@ import click
 from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.settings import Settings
 from ader_stream.stream.control import ask
-from ader_stream.stream.erasures import erasure_request
+from ader_stream.stream.erasures import erasure_request, read_erasures
 from ader_stream.stream.forget_report import look_for, report_of
 from ader_stream.stream.kafka.groups import extents
 from ader_stream.stream.kafka.producing import send_and_wait
@@ -30,7 +30,7 @@ def forget(key: str, as_json: bool, settings: Settings) -> None:
     clients, topics = settings.clients, settings.topics
     connect(settings, "forget")
     partitions = check_topics(clients.admin(), topics)
-    erasures = read_registry(clients, topics, settings.trust).erasures
+    erasures = read_erasures(clients, topics)
     ends = extents(clients.admin(), topics.clicks, range(partitions))
     clicks_end = tuple(ends[partition].end for partition in range(partitions))
     clicks_id = topic_id(clients.admin(), topics.clicks)

@@ -15,7 +15,10 @@ from bisect import bisect_left
 from operator import attrgetter
 from typing import NamedTuple
 
-from ader_stream.stream.control import Command
+from ader_stream.stream.control import Command, decode_command
+from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.topics import Topics
 
 FORGET = "forget"
 """Name of the command."""
@@ -142,6 +145,15 @@ class Erasures:
             if found and (last is None or found.offset > last.offset):
                 last = found
         return last
+
+
+def read_erasures(clients: KafkaClients, topics: Topics) -> Erasures:
+    """Read every request that was written; raises DecodeError where one cannot be read."""
+    erasures = Erasures()
+    for record in read_to_end(clients, topics.control):
+        if (record.key() or b"").startswith(FORGET.encode()) and record.value() is not None:
+            erasures.take(decode_command(record), record.offset())
+    return erasures
 
 
 def erasure_request(

@@ -253,7 +253,13 @@ def _letters(topics: Topics, _: Uses) -> Iterator[Right]:
     yield from _clicks_too(topics)
 
 
+def _letters_to_replay(topics: Topics, uses: Uses) -> Iterator[Right]:
+    yield _read(topics.control, "which keys are erased")
+    yield from _letters(topics, uses)
+
+
 def _letters_replay(topics: Topics, _: Uses) -> Iterator[Right]:
+    yield _read(topics.control, "which keys are erased")
     yield _read_and_write(topics.dead_letters, "the refused clicks, and which were sent back")
     yield _write(topics.clicks, "what is sent back")
     replaying = f"{topics.group('dead-letters')}.replay"
@@ -374,6 +380,7 @@ COMMANDS: Mapping[str, Table] = {
     "sessions dump": _sessions_dump,
     "dead-letters list": _letters,
     "dead-letters show": _letters,
+    "dead-letters replay --dry-run": _letters_to_replay,
     "dead-letters replay": _letters_replay,
     **dict.fromkeys(("models list", "models show", "models diff"), _registry),
     **dict.fromkeys(("models verify", "models export"), _artifacts),

@@ -214,7 +214,7 @@ def test_of_the_closed_sessions_of_a_block_those_before_the_request_are_left_out
         system.send(sorted([*later, *own["behind"]], key=lambda click: click.time))
         system.end_block(0)
         system.start("trainer")
-        system.wait_until(lambda: system.manifests(), "a version is there")
+        system.wait_until(system.manifests, "a version is there")
         [manifest] = system.manifests()
         sessions = system.sessions()
         parts = ModelReader(system.clients, system.topics).fetch(manifest, KINDS)

@@ -51,6 +51,7 @@ def run(system: System, secured: SecuredKafka, *arguments: str) -> Result:
         ("schemas check", ()),
         ("sessions dump", ("--json",)),
         ("dead-letters list", ("--json",)),
+        ("dead-letters replay --dry-run", ()),
         ("dead-letters replay", ()),
         ("models list", ()),
         ("models show", ("1",)),

@@ -23,12 +23,14 @@ from ader_stream.stream.dead_letters.letters import (
     read_letters,
 )
 from ader_stream.stream.dead_letters.originals import mended_letter, whole_letter
+from ader_stream.stream.erasures import read_erasures
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import MAX_RESPONSE_BYTES, KafkaClients
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.producing import is_fatal, produce, recover, retried
 from ader_stream.stream.kafka.rights import Right, named
-from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.kafka.topics import Topics, topic_id
+from ader_stream.types import Click
 
 BATCH_LETTERS = 500
 BATCH_BYTES = 8 * 2**20
@@ -55,12 +57,15 @@ class ReplayReport:
         Reason → letters left because their reason was not asked for by name.
     gone
         Truncated letters left because their originals are not in the clicks topic any more.
+    erased
+        Letters left because their keys were to be erased since they were written.
     """
 
     sent: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     gone: int = 0
+    erased: int = 0
 
 
 class DeadLetterReplay:
@@ -130,6 +135,8 @@ class DeadLetterReplay:
 
     def _sendable(self, wanted: LetterFilter) -> Iterator[Letter]:
         """Yield the letters that are clicks or heartbeats now; count the others."""
+        self._erasures = read_erasures(self._clients, self._topics)
+        self._clicks_id = topic_id(self._clients.admin(), self._topics.clicks)
         for found in read_letters(self._clients, self._topics, replace(wanted, replayed=False)):
             if self._mended is not None and found.place not in self._mended:
                 continue
@@ -141,20 +148,31 @@ class DeadLetterReplay:
                 letter = mended_letter(letter, found, self._mended[found.place])
             if letter is None:
                 self.report.gone += 1
-            elif error := self._refusal(letter):
-                self.report.refused[error.reason] += 1
-            else:
+            elif self._is_sendable(letter):
                 yield letter
 
-    def _refusal(self, letter: Letter) -> ClickError | None:
-        """Why a letter would be refused again, as the sessionizer would see it."""
+    def _is_sendable(self, letter: Letter) -> bool:
+        """Whether a letter is a click or a heartbeat, as the sessionizer would see it."""
         try:
             if letter.value() is None and decode_heartbeat(letter.headers()) is not None:
-                return None
-            self._decoder.decode(letter)
+                return True
+            click = self._decoder.decode(letter)
         except ClickError as error:
-            return error
-        return None
+            self.report.refused[error.reason] += 1
+            return False
+        is_erased = self._is_erased(letter, click)
+        self.report.erased += is_erased
+        return not is_erased
+
+    def _is_erased(self, letter: Letter, click: Click) -> bool:
+        """Whether a request covers a click where it stood: sent back, it would be a new one's."""
+        erasure = self._erasures.of(click.key)
+        if erasure is None:
+            return False
+        if erasure.is_by_time:
+            return click.time <= erasure.at
+        clicks_id = self._clicks_id if letter.topic() == self._topics.clicks else ""
+        return letter.offset() < erasure.end_of(letter.partition(), clicks_id)
 
     def _produce_click(self, producer: Producer, letter: Letter) -> None:
         """Write the original to its own partition.

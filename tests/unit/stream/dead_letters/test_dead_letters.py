@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from ader_stream.errors import AderError, ClickError, FencedError, InputError
 from ader_stream.stream.clicks.decoder import RECORD_TIME, WATERMARK_HEADER, ClickFormat
+from ader_stream.stream.control import ask
 from ader_stream.stream.dead_letters.letters import LetterFilter, Place, find_letter, read_letters
 from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_mended
 from ader_stream.stream.dead_letters.sending_back import (
@@ -16,6 +17,7 @@ from ader_stream.stream.dead_letters.sending_back import (
     DeadLetterReplay,
     ReplayReport,
 )
+from ader_stream.stream.erasures import Erasures, erasure_request
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.dead_letter import dead_letter, with_reason
@@ -209,6 +211,18 @@ def test_the_originals_timestamp_is_kept_where_it_is_the_event_time(kafka: FakeK
     replay(kafka, ClickFormat(time=RECORD_TIME))
     [click] = kafka.records(TOPICS.clicks)
     assert click.timestamp()[1] == 1234
+
+
+@pytest.mark.parametrize("offset", [6, 7])
+def test_what_was_erased_is_not_sent_back(kafka: FakeKafka, offset: int) -> None:
+    """Behind the request it would be a new visitor's."""
+    refuse(kafka, GOOD)
+    request = erasure_request("a", Erasures(), (7 + (offset < 7), 0), TOPICS.clicks)
+    refuse(kafka, GOOD, offset=8)
+    refuse(kafka, GOOD.replace(b'"a"', b'"b"'))
+    ask(kafka, TOPICS, request)
+    report = replay(kafka)
+    assert (report.sent, report.erased) == ((2, 1) if offset < 7 else (3, 0))
 
 
 def test_a_dry_run_sends_nothing(kafka: FakeKafka) -> None:
