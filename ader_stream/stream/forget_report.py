@@ -1,4 +1,4 @@
-"""What the topics hold of a key that is to be forgotten, and what becomes of it."""
+"""What the topics hold of a key that is to be erased, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def report_of(
         "proof": f"run.control_offset is above {asked_offset} in `ader-stream models show VERSION`",
         "out_of_reach": [
             f"{topics.clicks}: your own topic",
-            f"{topics.dead_letters}: {held.dead_letters} of the key, until its retention",
+            f"{topics.dead_letters}: {held.dead_letters} of the key, until its retention; "
+            "`dead-letters replay` leaves them",
             f"weights of the versions {read_by}, and of what descends from them"
             if read_by
             else "no weights",
