@@ -24,8 +24,8 @@ def reset(models: bool, dead_letters: bool, yes: bool, as_json: bool, settings: 
     """Delete sessions, state, scores and places, so that the workers begin again with the clicks.
 
     Your clicks stay, and so do versions: the trainer goes on from the newest one and leaves out
-    sessions that a kept version was trained on. Without --yes, nothing is changed. All workers have
-    to be stopped.
+    sessions that a kept version was trained on. Requests to erase keys stay, too. Without --yes,
+    nothing is changed. All workers have to be stopped.
     """
     clients, topics = settings.clients, settings.topics
     clients.check_reachable()
@@ -39,7 +39,13 @@ def reset(models: bool, dead_letters: bool, yes: bool, as_json: bool, settings: 
 
 def _as_json(plan: ResetPlan, *, is_done: bool) -> str:
     return json.dumps(
-        {"done": is_done, "topics": plan.records, "groups": plan.groups, "kept": plan.kept}
+        {
+            "done": is_done,
+            "topics": plan.records,
+            "groups": plan.groups,
+            "commands": plan.commands,
+            "kept": plan.kept,
+        }
     )
 
 
@@ -51,6 +57,7 @@ def _as_text(plan: ResetPlan, *, is_done: bool) -> str:
         for shape in plan.shapes
     ]
     groups = [f"{verb} group {group} and its offsets" for group in plan.groups]
+    groups += [f"{verb} command {command}" for command in plan.commands]
     kept = f"stay as they are: {', '.join(plan.kept)}"
     end = [] if is_done else ["nothing was changed; --yes does it"]
     return "\n".join([*topics, *groups, kept, *end])

@@ -11,12 +11,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import decode, encode
-from ader_stream.stream.kafka.producing import send_and_wait
+from ader_stream.stream.kafka.producing import Keyed, send_and_wait
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.types import BlockChange, BlockRule
+
+FORGET = "forget"
+"""Command of a request to erase a key. It counts for ever."""
 
 SERVING = ("pin", "unpin", "promote", "rollback")
 """Commands of which the last one decides what is served."""
@@ -94,6 +98,19 @@ def decode_command(record: Record) -> Command:
 def _block_rule(value: dict[str, Any]) -> BlockRule:
     changes = tuple(BlockChange(**change) for change in value["changes"])
     return BlockRule(value["origin"], value["length"], changes)
+
+
+def commands_in(clients: KafkaClients, topics: Topics) -> list[str]:
+    """Return the keys of the commands that count, without requests to erase keys."""
+    last = {record.key() or b"": record.value() for record in read_to_end(clients, topics.control)}
+    keys = [key.decode() for key, value in last.items() if value is not None]
+    return [key for key in keys if not key.startswith(f"{FORGET}/")]
+
+
+def withdraw(clients: KafkaClients, topics: Topics, keys: Iterable[str]) -> None:
+    """Delete commands by their keys: they count no more. Raises TopicError as `ask` does."""
+    tombstones: list[tuple[int, Keyed]] = [(0, (key, None, [])) for key in keys]
+    send_and_wait(clients.producer(), topics.control, tombstones, "a tombstone")
 
 
 def last_of_each(commands: Iterable[Command]) -> list[Command]:

@@ -15,13 +15,10 @@ from bisect import bisect_left
 from operator import attrgetter
 from typing import NamedTuple
 
-from ader_stream.stream.control import Command, decode_command
+from ader_stream.stream.control import FORGET, Command, decode_command
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.topics import Topics
-
-FORGET = "forget"
-"""Name of the command."""
 
 SALT_BYTES = 16
 

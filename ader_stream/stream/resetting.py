@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from ader_stream.errors import AderError, TopicError
+from ader_stream.stream.control import commands_in, withdraw
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.groups import delete_groups, extents, members_of
@@ -42,6 +43,8 @@ class ResetPlan:
         Topic → offsets that it holds.
     groups
         Consumer groups.
+    commands
+        Keys of commands. Requests to erase keys stay: the clicks that they cover are read again.
     kept
         Topics of ours, and the clicks, that stay.
     partitions
@@ -53,6 +56,7 @@ class ResetPlan:
     groups: tuple[str, ...]
     kept: tuple[str, ...]
     partitions: int
+    commands: tuple[str, ...] = ()
 
 
 def plan_reset(
@@ -83,6 +87,7 @@ def plan_reset(
         tuple(topics.group(reader) for reader in READERS),
         tuple(name for name in ours if name in existing and name not in names),
         existing[topics.clicks],
+        tuple(commands_in(clients, topics)) if models and topics.control in existing else (),
     )
 
 
@@ -103,6 +108,7 @@ def reset(clients: KafkaClients, topics: Topics, plan: ResetPlan) -> None:
             "as running until kafka.session_timeout has passed"
         )
     fenced = _fence(clients, plan)
+    withdraw(clients, topics, plan.commands)
     names = [shape.name for shape in plan.shapes]
     delete_topics(admin, [name for name in names if name != topics.sessionizer_state])
     delete_groups(admin, plan.groups)
@@ -124,7 +130,7 @@ def _doomed(topics: Topics, *, models: bool, dead_letters: bool) -> Iterator[str
     yield from (topics.sessions, topics.scores, topics.recommendations, topics.serving)
     yield topics.watermarks
     if models:
-        yield from (topics.models, topics.model_chunks, topics.control)
+        yield from (topics.models, topics.model_chunks)
     if dead_letters:
         yield topics.dead_letters
     yield topics.sessionizer_state

@@ -358,6 +358,7 @@ def _reset(topics: Topics, _: Uses) -> Iterator[Right]:
         why = "whoever still runs is stopped"
         yield Right("TransactionalId", f"{group}.", ("Write",), why, (f"{group}.0",))
     yield Right("Group", topics.group("trainer"), ("Describe",), "whether one runs")
+    yield _read_and_write(topics.control, "commands are deleted, requests to erase keys stay")
     yield from _clicks_too(topics)
 
 

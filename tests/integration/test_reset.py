@@ -111,6 +111,30 @@ def test_with_its_models_nothing_is_left_of_a_system_but_the_clicks(system: Syst
     assert again["digest"] == first["digest"]
 
 
+def test_what_was_erased_stays_erased_though_versions_and_commands_go(system: System) -> None:
+    blocks = simulated_clicks(system.settings.block_rule, blocks=1, walks=60)
+    sessionizer = system.start("sessionizer")
+    key = blocks[0][0].key
+    system.send(blocks[0])
+    system.end_block(0)
+    system.wait_until_sessions_have(len(blocks[0]))
+    for command in (("forget", key), ("models", "unpin")):
+        done = system.command(*command)
+        assert done.returncode == 0, done.stderr
+    stop(system, sessionizer)
+    done = system.command("reset", "--models", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "unpin" in json.loads(done.stdout)["commands"]
+    assert system.topics.control in json.loads(done.stdout)["kept"]
+    system.view_again()
+    system.start("sessionizer")
+    system.start("trainer")
+    system.wait_until(system.manifests, "a version is there")
+    [manifest] = system.manifests()
+    own = sum(row.key == key for row in system.sessions())
+    assert manifest["run"]["skipped_sessions"] == own > 0
+
+
 def test_sessions_that_were_deleted_before_they_were_trained_on_are_made_again(
     system: System,
 ) -> None:

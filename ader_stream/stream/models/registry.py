@@ -10,8 +10,8 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
 from ader_stream.errors import ArtifactError, AuthorizationError, DecodeError
-from ader_stream.stream.control import Command, decode_command, last_of_each
-from ader_stream.stream.erasures import FORGET, Erasures
+from ader_stream.stream.control import FORGET, Command, decode_command, last_of_each
+from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.changelog import checked, offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.records import Record, headers_of
@@ -110,6 +110,7 @@ class Registry:
         """Take a record of the control topic; one that cannot be read is passed over."""
         self.control_offset = record.offset() + 1
         if record.value() is None:
+            self._withdraw((record.key() or b"").decode(errors="replace"))
             return
         try:
             command = decode_command(record)
@@ -122,6 +123,11 @@ class Registry:
             self.commands = last_of_each([*self.commands, command])
             if command.command in (BLOCKS, RULES):
                 self.rules = LoggedRules.of(self.commands)
+
+    def _withdraw(self, key: str) -> None:
+        """Know a command no more: `reset --models` has deleted it."""
+        self.commands = [command for command in self.commands if command.key != key]
+        self.rules = LoggedRules.of(self.commands)
 
 
 class TopicsReader:

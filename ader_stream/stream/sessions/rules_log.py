@@ -78,9 +78,9 @@ class LoggedRules:
 
 def read_logged_rules(clients: KafkaClients, topics: Topics) -> LoggedRules:
     """Read what holds now; raises DecodeError where only a newer version of this can read it."""
-    keys = (BLOCKS.encode(), RULES.encode())
-    records = [record for record in read_to_end(clients, topics.control) if record.key() in keys]
-    return LoggedRules.of(decode_command(one) for one in records if one.value() is not None)
+    last = {record.key(): record for record in read_to_end(clients, topics.control)}
+    found = [last[key] for key in (BLOCKS.encode(), RULES.encode()) if key in last]
+    return LoggedRules.of(decode_command(one) for one in found if one.value() is not None)
 
 
 def blocks_in_force(clients: KafkaClients, topics: Topics, own: BlockRule) -> BlockRule:

@@ -8,7 +8,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ader_stream.errors import ArtifactError
-from ader_stream.stream.control import Command, ask, decode_command, last_of_each
+from ader_stream.stream.control import (
+    Command,
+    ask,
+    commands_in,
+    decode_command,
+    last_of_each,
+    withdraw,
+)
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Trust, encode_manifest
 from ader_stream.stream.models.model_log import ModelPublisher
@@ -20,6 +27,7 @@ from ader_stream.stream.models.registry import (
     registry_reader,
 )
 from ader_stream.stream.models.signing import Signer
+from ader_stream.stream.sessions.rules_log import LoggedRules, read_logged_rules
 from ader_stream.types import BlockRule
 from tests.fakes import FakeKafka, complete_manifest, example_manifest
 
@@ -84,6 +92,22 @@ def test_only_a_forget_has_a_key_of_its_own() -> None:
     one, other = (Command("forget", key_hash=hash_) for hash_ in (b"1", b"2"))
     commands = [Command("pin", 1), one, Command("pin", 2), other]
     assert last_of_each(commands) == [one, Command("pin", 2), other]
+
+
+def test_what_was_withdrawn_counts_no_more_but_requests_to_erase_keys_do(kafka: FakeKafka) -> None:
+    rule = BlockRule(0, 1)
+    for command in (
+        Command("pin", 1),
+        Command("forget", key_hash=b"k", salt=b"s"),
+        Command("blocks", block_rule=rule),
+    ):
+        ask(kafka, TOPICS, command)
+    assert commands_in(kafka, TOPICS) == ["pin", "blocks"]
+    withdraw(kafka, TOPICS, commands_in(kafka, TOPICS))
+    assert commands_in(kafka, TOPICS) == []
+    registry = read_registry(kafka, TOPICS, Trust())
+    assert (registry.commands, len(registry.erasures)) == ([], 1)
+    assert registry.rules == read_logged_rules(kafka, TOPICS) == LoggedRules()
 
 
 # --- reading
