@@ -174,4 +174,9 @@ def erasure_request(
 
 def key_hash(key: str, salt: bytes) -> bytes:
     """Hash a key with a salt."""
-    return hashlib.sha256(salt + key.encode()).digest()
+    return utf8_hash(key.encode(), salt)
+
+
+def utf8_hash(key: bytes, salt: bytes) -> bytes:
+    """Hash a key's UTF-8 with a salt."""
+    return hashlib.sha256(salt + key).digest()

@@ -59,7 +59,16 @@ class SessionColumns:
 
     def keys(self) -> Iterator[str]:
         """Yield the sessions' keys."""
-        return map(self.key, range(len(self)))
+        return map(bytes.decode, self.utf8_keys())
+
+    def utf8_keys(self) -> Iterator[bytes]:
+        """Yield the sessions' keys as UTF-8; a few thousand are in memory at a time."""
+        for row in range(0, len(self), ROWS_AT_ONCE):
+            first, *ends = self.key_offsets[row : row + ROWS_AT_ONCE + 1].tolist()
+            text, start = self.utf8[first : ends[-1]].tobytes(), 0
+            for end in ends:
+                yield text[start : end - first]
+                start = end - first
 
     def sorted(self) -> SessionColumns:
         """Return the sessions by (last time, first time, key)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ader_stream.stream.erasures import Erasure, key_hash
+from ader_stream.stream.erasures import Erasure, utf8_hash
 from ader_stream.stream.sessions.columns import SessionColumns
 
 PREFIX_BYTES = 8
@@ -46,8 +46,7 @@ class HashedKeys:
 
     def _of(self, sessions: SessionColumns, salt: bytes) -> Prefixes:
         if salt not in self.by_salt:
-            names = sessions.keys()
-            hashes = (key_hash(key, salt)[:PREFIX_BYTES] for key in names)
+            hashes = (utf8_hash(key, salt)[:PREFIX_BYTES] for key in sessions.utf8_keys())
             self.by_salt[salt] = _as_numbers(hashes)
         return self.by_salt[salt]
 

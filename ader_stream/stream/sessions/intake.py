@@ -249,7 +249,9 @@ class Intake:
 
     def keys(self) -> list[str]:
         """Return every key that is known here; some twice."""
-        return self.window.keys() + [held.click.key for held in self.held.values()]
+        keys = self.window.keys()
+        keys += [held.click.key for held in self.held.values()]
+        return keys
 
     def erase(self, key: str, covers: Covers) -> Erased:
         """Drop what is covered of a key for good: quarantined clicks, open sessions."""
