@@ -22,7 +22,7 @@ from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.window import Erased
 
 KEYS_AT_ONCE = 2_000
-"""Keys that are looked at between two batches of clicks: some 3 ms."""
+"""Keys that are looked at between two batches of clicks: 3 ms, and 20 µs for each that goes."""
 
 NOTHING = Erased()
 
