@@ -1,7 +1,7 @@
 """Which items are clicked one after the other: what exemplars are too few to remember.
 
 Thirty thousand exemplars tell hardly one thing about each of as many items. How often two items
-stood next to each other takes a few numbers an item, and fades with every block.
+stood next to each other takes a few numbers an item, and fades with every click.
 
 I items, K companions of each.
 """
@@ -15,13 +15,18 @@ import torch
 from torch import Tensor
 
 from ader_stream.ader.arrays import Float32, Float64, Int32, Int64
-from ader_stream.ader.dataset import Samples
+from ader_stream.ader.encoded_block import EncodedBlock
+from ader_stream.ader.evidence import Fading
 
 COMPANIONS = 8
 """K: with four or sixty-four of them, lists are as good."""
 
-KEPT = 0.8
-"""Of every count, when a block is over."""
+COMPANY = Fading(2.0**17)
+"""How two clicks next to each other lose weight: the company that items keep changes slowly."""
+
+
+FORGOTTEN = 1e-3
+"""Of a click; what has less left than that is not kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,35 +38,38 @@ class Companions:
     items
         Item indices (I, K), the most frequent first; padding where there are fewer.
     counts
-        How often (I, K), older blocks counting less; 0 for padding.
+        How often (I, K), older clicks counting less; 0 for padding.
     """
 
     items: Int32
     counts: Float32
 
-    def after(self, block: Samples, n_items: int) -> Companions:
+    def after(self, block: EncodedBlock, n_items: int, fading: Fading = COMPANY) -> Companions:
         """Let what is known fade, and count the block's neighbours, either way alike.
 
         Parameters
         ----------
         block
-            Its sub-sequences: each target stands next to the click before it.
+            Each target that may be learnt stands next to the click before it.
         n_items
             Items known afterwards.
+        fading
+            How clicks lose weight.
 
-        >>> block = Samples(np.array([1, 2, 1], np.int32), np.zeros(2, int), np.array([1, 2]))
+        >>> block = EncodedBlock.of([[1, 2, 1]], maxlen=9)
         >>> first = Companions.nobody().after(block, 2)
-        >>> first.items[:, :2].tolist(), first.counts[:, :2].tolist()
+        >>> first.items[:, :2].tolist(), first.counts[:, :2].round().tolist()
         ([[2, 0], [1, 0]], [[2.0, 0.0], [2.0, 0.0]])
         """
-        before, clicked = block.items[block.targets - 1], block.labels
-        moves = before != clicked
-        before, clicked = before[moves], clicked[moves]
+        targets = block.learnt().targets
+        targets = targets[block.items[targets - 1] != block.items[targets]]
+        before, clicked = block.items[targets - 1], block.items[targets]
+        weights, kept = fading.weights(block.since()[targets]), fading.kept(block.counted)
         rows, places = np.nonzero(self.counts)
         return _most_frequent(
             np.concatenate([rows + 1, before, clicked]),
             np.concatenate([self.items[rows, places], clicked, before]),
-            np.concatenate([KEPT * self.counts[rows, places], np.ones(2 * len(clicked))]),
+            np.concatenate([kept * self.counts[rows, places], weights, weights]),
             n_items,
         )
 
@@ -83,7 +91,7 @@ def _most_frequent(items: Int64, others: Int64, counts: Float64, n_items: int) -
     items, others, added = items[order], others[order], added[order]
     _, starts, sizes = np.unique(items, return_index=True, return_counts=True)
     places = np.arange(len(items)) - np.repeat(starts, sizes)
-    kept = places < COMPANIONS
+    kept = (places < COMPANIONS) & (added > FORGOTTEN)
     found = Companions(
         np.zeros((n_items, COMPANIONS), np.int32), np.zeros((n_items, COMPANIONS), np.float32)
     )

@@ -27,13 +27,16 @@ from torch.nn import functional
 from ader_stream.ader.companions import COMPANIONS, Companions, company
 from ader_stream.ader.dataset import Batch
 from ader_stream.ader.encoded_block import EncodedBlock
+from ader_stream.ader.evidence import Fading, Ranked, best_candidate
 from ader_stream.ader.layers import Dropout, random_mask
 from ader_stream.ader.model import NOTHING, Architecture, Dropped, SessionModel
 from ader_stream.ader.pace import nothing
 from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.ranking import ranks_of
 from ader_stream.ader.returns import (
+    CANDIDATES,
     FIRST_GAINS,
+    KINDS,
     Returns,
     add_gains,
     best_gains,
@@ -56,12 +59,15 @@ TURN_RATE = 0.1
 PULLS = (0.0, 0.1, 0.2, 0.3, 0.4)
 """Weights of the logarithm of an item's clicks that are tried."""
 
-FADED = 0.2
-"""What is left of a block's clicks when the next one is over."""
-
 NEVER_CLICKED = 0.05
-"""Clicks that an item is taken to have beside its own: so few that one falls behind block by block
+"""Clicks that an item is taken to have beside its own: so few that one falls behind ever further
 while nobody clicks it."""
+
+FITTED = Fading(2.0**15)
+"""How targets that blend, pull and gains were fitted to lose weight."""
+
+EVIDENCE = ("blend_evidence", "pull_evidence", "gain_evidence")
+"""What speaks for each of their candidates, in targets ranked first."""
 
 FIRST_PULL = 0.1
 """Where nothing was ever ranked: about the best on DIGINETICA's first cycles."""
@@ -82,7 +88,7 @@ class Core(SessionModel):
         See `SessionModel`.
     """
 
-    later_additions = ("companions", "together", "blend")
+    later_additions = ("companions", "together", "blend", *EVIDENCE)
     most_members = 16
 
     def __init__(
@@ -99,14 +105,18 @@ class Core(SessionModel):
         self.register_buffer("gains", FIRST_GAINS.clone())
         self.pull: Tensor
         self.register_buffer("pull", torch.tensor(FIRST_PULL))
-        self.clicks: Tensor
-        self.register_buffer("clicks", torch.zeros(n_items))
         self.companions: Tensor
         self.register_buffer("companions", torch.zeros(n_items, COMPANIONS, dtype=torch.int32))
         self.together: Tensor
         self.register_buffer("together", torch.zeros(n_items, COMPANIONS))
         self.blend: Tensor
         self.register_buffer("blend", torch.zeros(()))
+        self.blend_evidence: Tensor
+        self.register_buffer("blend_evidence", torch.zeros(len(BLENDS)))
+        self.pull_evidence: Tensor
+        self.register_buffer("pull_evidence", torch.zeros(len(PULLS)))
+        self.gain_evidence: Tensor
+        self.register_buffer("gain_evidence", torch.zeros(KINDS, len(CANDIDATES)))
 
     def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
         """Represent sessions, 1 / temperature long (`SessionModel.represent`).
@@ -169,36 +179,55 @@ class Core(SessionModel):
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
         """Score sessions (`SessionModel.scores`).
 
-        Items gain by how often sessions clicked them, in the last block above all, and a session's
+        Items gain by how often sessions clicked them, of late above all, and a session's
         own items by how readily people return.
         """
         return add_gains(self._without_gains(inputs, layer, self.pull), inputs, self.gains)
 
     def meet(self, block: EncodedBlock) -> None:
         """Keep each item's clicks, and its companions (`SessionModel.meet`)."""
-        clicks = torch.from_numpy(block.clicks(self.n_items))
-        self.clicks = clicks.to(self.clicks) + FADED * self.clicks
+        super().meet(block)
         known = Companions(self.companions.numpy(force=True), self.together.numpy(force=True))
-        found = known.after(block.learnt(), self.n_items)
+        found = known.after(block, self.n_items)
         self.companions = torch.from_numpy(found.items).to(self.companions)
         self.together = torch.from_numpy(found.counts).to(self.together)
 
     @torch.no_grad()
-    def calibrate(self, unseen: Iterable[Batch], between: Callable[[], None] = nothing) -> None:
-        """Find blend, pull and gains that rank these clicks best (`SessionModel.calibrate`)."""
+    def calibrate(
+        self, unseen: Iterable[Batch], targets: int, between: Callable[[], None] = nothing
+    ) -> None:
+        """Find blend, pull and gains that rank clicks best, these and those before.
+
+        See `SessionModel.calibrate`. What ranked earlier clicks well keeps its weight as they do.
+        """
         batches = list(unseen)
-        if not batches:
-            return
+        ranked = Ranked.of(sum(len(batch.targets) for batch in batches), targets, FITTED)
+        if batches:
+            self._choose_blend(batches, ranked, between)
+            self._choose_pull(batches, ranked, between)
+            observed = self._observed(batches, between)
+            gains, evidence = best_gains(observed, self.gains, self.gain_evidence, ranked)
+            self.gains.copy_(gains)
+            self.gain_evidence.copy_(evidence)
 
-        def listed(blend: float) -> float:
+    def _choose_blend(
+        self, batches: Sequence[Batch], ranked: Ranked, between: Callable[[], None]
+    ) -> None:
+        held, merits = self.blend.item(), []
+        for blend in BLENDS:
             self.blend.fill_(blend)
-            ranks = self._ranks(batches, [self.pull.item()], between)[0]
-            return hits(ranks) + reciprocal_ranks(ranks)
+            [ranks] = self._ranks(batches, [self.pull.item()], between)
+            merits.append(hits(ranks) + reciprocal_ranks(ranks))
+        self.blend_evidence = ranked.add(self.blend_evidence, torch.tensor(merits))
+        self.blend.copy_(best_candidate(torch.tensor(BLENDS), self.blend_evidence.cpu(), held))
 
-        self.blend.fill_(max(BLENDS, key=listed))
+    def _choose_pull(
+        self, batches: Sequence[Batch], ranked: Ranked, between: Callable[[], None]
+    ) -> None:
         merits = [reciprocal_ranks(ranks) for ranks in self._ranks(batches, PULLS, between)]
-        self.pull.fill_(PULLS[merits.index(max(merits))])
-        self.gains.copy_(best_gains(self._observed(batches, between), self.gains))
+        self.pull_evidence = ranked.add(self.pull_evidence, torch.tensor(merits))
+        held = self.pull.item()
+        self.pull.copy_(best_candidate(torch.tensor(PULLS), self.pull_evidence.cpu(), held))
 
     def _ranks(
         self, batches: Sequence[Batch], pulls: Sequence[float], between: Callable[[], None]
@@ -226,15 +255,14 @@ class Core(SessionModel):
         return super().scores(inputs, layer).add_(pull * self._popularity())
 
     def _popularity(self) -> Tensor:
-        """Logarithm of each item's clicks (I,), older ones faded."""
+        """Return the logarithm of each item's clicks (I,), older ones faded."""
         return (self.clicks + NEVER_CLICKED).log()
 
     @torch.no_grad()
     def grow(self, n_items: int, generator: torch.Generator, item_bound: float) -> None:
-        """Append rows for new items (`SessionModel.grow`); none of them was clicked yet."""
+        """Append rows for new items (`SessionModel.grow`); none of them had company yet."""
         new = n_items - self.n_items
         super().grow(n_items, generator, item_bound)
-        self.clicks = functional.pad(self.clicks, (0, new))
         self.companions = functional.pad(self.companions, (0, 0, 0, new))
         self.together = functional.pad(self.together, (0, 0, 0, new))
 

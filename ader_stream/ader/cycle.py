@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LinearLR
 
-from ader_stream.ader.arrays import Int64
+from ader_stream.ader.arrays import Float32
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
 from ader_stream.ader.dataset import Batch, Samples, by_length, pack
-from ader_stream.ader.exemplars import select_exemplars
+from ader_stream.ader.exemplars import ALLOCATIONS, select_exemplars
 from ader_stream.ader.learner import NOBODY, Learner, Newcomers
 from ader_stream.ader.losses import Loss
 from ader_stream.ader.methods import ADER, Method, Past, Sessions
@@ -42,7 +42,7 @@ CALIBRATED_AT_ONCE, SCORES_AT_ONCE = 256, 2**24
 """Samples, and their scores with all items, that a model is calibrated with at a time."""
 
 FREQUENT_ITEMS = 100
-"""Items of a block that are recommended where nothing is known of a session."""
+"""Items that are recommended where nothing is known of a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,8 @@ class CycleReport:
     herding_seconds
         Allocation, representations, herding.
     frequent_items
-        Most clicked first, `FREQUENT_ITEMS` at most; clicks held out are not counted.
+        Most clicked first, older clicks counting less, `FREQUENT_ITEMS` at most; clicks held out
+        are not counted.
     """
 
     epochs: int
@@ -160,7 +161,8 @@ def train_cycle(
     model = before.model(recipe.dropped, workers.device)
     if before.steps:
         seen = block.known_to(len(before.vocabulary)).learnt()
-        model.calibrate(_drawn(seen, model.n_items, rng, model.device), pace.tell)
+        drawn = _drawn(seen, model.n_items, rng, model.device)
+        model.calibrate(drawn, len(seen), pace.tell)
     else:
         model.initialise(generator)
         model.anticipate(_drawn(block.learnt(), 1, rng, model.device))
@@ -175,7 +177,7 @@ def train_cycle(
     pace.enter("replay")
     past = Past(before, weight, steps, recipe, rng, workers, pace.tell)
     loss = recipe.loss(torch.from_numpy(clicks).to(workers.device))
-    learner = _learner(model, past, method, loss)
+    learner = _learner(model, past, method, loss, _learning_rate(recipe, before, training))
 
     began = time.perf_counter()
     learnt = fit(learner, training, split.validation, recipe, rng, pace, checkpoint)
@@ -189,7 +191,7 @@ def train_cycle(
         split.candidates + old,
         recipe.exemplars,
         rng,
-        method.allocate,
+        method.allocate or ALLOCATIONS[recipe.allocation],
         method.choose,
         pace.tell,
         recipe.allocation_power,
@@ -213,16 +215,28 @@ def train_cycle(
         train_seconds=fitted - began,
         samples_per_second=pace.samples_per_second,
         herding_seconds=herded - fitted,
-        frequent_items=_most_clicked(clicks, vocabulary),
+        frequent_items=_most_clicked(model.clicks.numpy(force=True), vocabulary),
     )
     return state, report
 
 
-def _learner(model: SessionModel, past: Past, method: Method, loss: Loss) -> Learner:
+def _learning_rate(recipe: Recipe, before: State, training: Samples) -> float:
+    """Return how far a step goes: where a block fills a part of a batch only, so much of the rate.
+
+    A parent has learnt from many clicks; those of a block move it no farther than they would have
+    as a part of a larger one.
+    """
+    filled = min(1.0, len(training) / recipe.batch_size) if before.steps else 1.0
+    return filled * recipe.learning_rate
+
+
+def _learner(
+    model: SessionModel, past: Past, method: Method, loss: Loss, learning_rate: float
+) -> Learner:
     """Put together what trains the model."""
     recipe = past.recipe
     moments = past.parent.optimizer if recipe.carry_moments else {}
-    adam = resumed_adam(model, moments, recipe.learning_rate, recipe.adam_epsilon)
+    adam = resumed_adam(model, moments, learning_rate, recipe.adam_epsilon)
     schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, past.steps * recipe.max_epochs)
     replay = method.hold(past) if len(past.parent.exemplars) else Replay()
     return Learner(
@@ -281,8 +295,8 @@ def _seeds(seed: int, before: State) -> list[int]:
     return seeds
 
 
-def _most_clicked(clicks: Int64, vocabulary: Vocabulary) -> list[str]:
-    """Items of a block by their clicks (I,), the most frequent first; of equal ones, the older."""
+def _most_clicked(clicks: Float32, vocabulary: Vocabulary) -> list[str]:
+    """Order items by their clicks (I,), the most frequent first; of equal ones, the older."""
     order = np.argsort(-clicks, kind="stable")[:FREQUENT_ITEMS]
     return [vocabulary.item(row + 1) for row in order[clicks[order] > 0].tolist()]
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ader_stream.ader.arrays import Int32, Int64
+from ader_stream.ader.arrays import Float64, Int32, Int64
 from ader_stream.ader.dataset import Samples, flatten, sub_sequences
+from ader_stream.ader.evidence import Fading
 
 Bools = npt.NDArray[np.bool_]
 
@@ -61,9 +62,32 @@ class EncodedBlock:
         """Return the sub-sequences whose target is held out, in the block's order."""
         return self._samples(self.held_out)
 
+    def since(self) -> Int64:
+        """Count the clicks after each one (N,) that may be counted.
+
+        >>> block = EncodedBlock.of([[1, 2], [2, 3]], maxlen=9, held_out=np.array([True, False]))
+        >>> block.since().tolist()
+        [2, 2, 1, 0]
+        """
+        counted = ~self.held_out
+        later: Int64 = counted.sum() - np.cumsum(counted)
+        return later
+
+    @property
+    def counted(self) -> int:
+        """Clicks that may be counted."""
+        return int(np.count_nonzero(~self.held_out))
+
     def clicks(self, n_items: int) -> Int64:
         """Count the clicks of each item that may be counted (I,)."""
         return np.bincount(self.items[~self.held_out], minlength=n_items + 1)[1:]
+
+    def weighed_clicks(self, n_items: int, fading: Fading) -> Float64:
+        """Count the same clicks by what is left of them when the block is over (I,)."""
+        counted = ~self.held_out
+        weights = fading.weights(self.since()[counted])
+        clicks = np.bincount(self.items[counted], weights, minlength=n_items + 1)[1:]
+        return clicks.astype(np.float64)  # of no click, bincount counts in whole numbers
 
     def known_to(self, n_items: int) -> EncodedBlock:
         """Leave out every click on an item beyond the first `n_items`."""

@@ -26,8 +26,8 @@ from ader_stream.errors import TrainingError
 REPRESENTED_ROWS = 512
 """Sub-sequences represented at a time: of fifty clicks, four times as many take 0.4 GiB."""
 
-Allocate = Callable[[Float64, int, np.random.Generator], Int64]
-"""(weights by item index (I + 1,), N, rng) → exemplars wanted by item index (I + 1,)."""
+Allocate = Callable[[Float64, Int64, int, np.random.Generator], Int64]
+"""(weights and candidates by item index (I + 1,), N, rng) → exemplars wanted by item index."""
 
 Choose = Callable[[SessionModel, Samples, Int64, np.random.Generator, Callable[[], None]], Int64]
 """(model, candidates, exemplars wanted by item index, rng, between) → rows chosen, at most
@@ -70,7 +70,12 @@ class Exemplars:
         return Samples(self.items, self.offsets[:-1], self.offsets[1:] - 1)
 
 
-def allocate_exemplars(weights: Float64, total: int, rng: np.random.Generator) -> Int64:
+def allocate_exemplars(
+    weights: Float64,
+    available: Int64,  # noqa: ARG001
+    total: int,
+    rng: np.random.Generator,
+) -> Int64:
     """Share `total` exemplars among items, in proportion to weights: their counts as labels.
 
     One multinomial draw, as in the authors' code: the sum is `total` exactly.
@@ -79,6 +84,8 @@ def allocate_exemplars(weights: Float64, total: int, rng: np.random.Generator) -
     ----------
     weights
         By item index (I + 1,), not all of them 0.
+    available
+        Candidates of each item; what falls to an item beyond them is not shared out again.
     total
         N, exemplars to share.
     rng
@@ -87,7 +94,47 @@ def allocate_exemplars(weights: Float64, total: int, rng: np.random.Generator) -
     return rng.multinomial(total, weights / weights.sum())
 
 
-def allocate_equally(weights: Float64, total: int, rng: np.random.Generator) -> Int64:
+def allocate_within(
+    weights: Float64,
+    available: Int64,
+    total: int,
+    rng: np.random.Generator,  # noqa: ARG001
+) -> Int64:
+    """Share `total` exemplars in proportion to weights, never more of an item than there are.
+
+    Nothing is drawn: a block of few clicks replaces few exemplars. With every draw, many of the
+    items with one exemplar lose it, so that a hundred small blocks would forget most of them.
+
+    >>> allocate_within(np.array([0.0, 1.0, 3.0]), np.array([0, 5, 4]), 6, np.random.default_rng())
+    array([0, 2, 4])
+    """
+    if available.sum() <= total:
+        return available
+    shares = np.minimum(available, _level(weights, available, total) * weights)
+    wanted = np.floor(shares).astype(np.int64)
+    first = np.argsort(wanted - shares, kind="stable")[: total - wanted.sum()]
+    wanted[first] += 1
+    return wanted
+
+
+def _level(weights: Float64, available: Int64, total: int) -> float:
+    """Return the x for which min(available, x · weight) adds up to `total`, less than there are."""
+    rows = np.flatnonzero(weights)
+    weights, available = weights[rows], available[rows]
+    full = available / weights  # the x from which an item has all of its candidates
+    order = np.argsort(full)
+    taken = np.concatenate([[0], np.cumsum(available[order])])[:-1]
+    rest = np.cumsum(weights[order][::-1])[::-1]
+    levels = (total - taken) / rest
+    return float(levels[np.argmax(levels <= full[order])])
+
+
+def allocate_equally(
+    weights: Float64,
+    available: Int64,  # noqa: ARG001
+    total: int,
+    rng: np.random.Generator,
+) -> Int64:
     """Share `total` exemplars among all known items alike: ADER-equal.
 
     As in the authors' code (``equal_exemplar``), what falls to an item without enough candidates
@@ -96,6 +143,10 @@ def allocate_equally(weights: Float64, total: int, rng: np.random.Generator) -> 
     alike = np.ones(len(weights))
     alike[PADDING] = 0
     return rng.multinomial(total, alike / alike.sum())
+
+
+ALLOCATIONS: dict[str, Allocate] = {"drawn": allocate_exemplars, "within": allocate_within}
+"""How a recipe may share exemplars out."""
 
 
 def by_herding(
@@ -171,7 +222,7 @@ def select_exemplars(
     labels = candidates.labels
     counts = np.bincount(labels, minlength=model.n_items + 1)
     weights = np.where(counts, counts.astype(np.float64) ** power, 0.0)
-    quotas = allocate(weights, total, rng)
+    quotas = allocate(weights, counts, total, rng)
     wanted = candidates.take(np.flatnonzero(quotas[labels]))
     if not len(wanted):
         return Exemplars.none()

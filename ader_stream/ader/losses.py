@@ -308,12 +308,17 @@ def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
         out[rows] += left[rows] @ right
 
 
+MOST_WEIGHT = 2.0
+"""Highest λ_t / λ_base, where a block has no more than a quarter as many sub-sequences as there are
+exemplars: of a few sessions, nothing would be learnt. On the paper's data it is 1.3 at most."""
+
+
 def adaptive_weight(
     base: float, old_items: int, items: int, exemplars: int, train_samples: int
 ) -> float:
     """Weigh the exemplars (paper, equation 4).
 
-    λ_t = λ_base · √(|I_{t−1}| / |I_t| · |E_{t−1}| / |D_t|)
+    λ_t = λ_base · √(|I_{t−1}| / |I_t| · |E_{t−1}| / |D_t|), at most `MOST_WEIGHT` · λ_base
 
     Parameters
     ----------
@@ -331,4 +336,4 @@ def adaptive_weight(
     >>> adaptive_weight(0.8, old_items=100, items=400, exemplars=900, train_samples=100)
     1.2000000000000002
     """
-    return base * math.sqrt(old_items / items * exemplars / train_samples)
+    return base * min(MOST_WEIGHT, math.sqrt(old_items / items * exemplars / train_samples))

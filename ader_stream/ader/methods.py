@@ -32,7 +32,6 @@ from ader_stream.ader.exemplars import (
     Allocate,
     Choose,
     allocate_equally,
-    allocate_exemplars,
     at_random,
     by_herding,
     by_loss,
@@ -175,7 +174,7 @@ class Method:
     hold
         What joins every step of a cycle whose parent has exemplars.
     allocate, choose
-        How many exemplars an item gets, and which ones.
+        How many exemplars an item gets (by default as the recipe says), and which ones.
     """
 
     adapt: Callable[[Recipe], Recipe] = as_it_is
@@ -184,7 +183,7 @@ class Method:
     )
     weigh: Callable[[float, int, int, int, int], float] = adaptive_weight
     hold: Callable[[Past], Replay] = distil
-    allocate: Allocate = allocate_exemplars
+    allocate: Allocate | None = None
     choose: Choose = by_herding
 
 

@@ -12,11 +12,16 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ader_stream.ader.dataset import Batch
 from ader_stream.ader.encoded_block import EncodedBlock
+from ader_stream.ader.evidence import Fading
 from ader_stream.ader.pace import nothing
 from ader_stream.ader.pieces import Pieces
+
+POPULARITY = Fading(2.0**15)
+"""How an item's clicks lose weight: what people look at changes within days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class SessionModel(nn.Module, ABC):
         Models that can share the width.
     """
 
-    later_additions: ClassVar[tuple[str, ...]] = ()
+    later_additions: ClassVar[tuple[str, ...]] = ("clicks",)
     most_members: ClassVar[int] = 1
 
     def __init__(
@@ -114,6 +119,8 @@ class SessionModel(nn.Module, ABC):
         self.dropped = dropped
         self.architecture = architecture
         self.items = nn.Embedding(n_items, architecture.hidden)
+        self.clicks: Tensor
+        self.register_buffer("clicks", torch.zeros(n_items))
 
     @property
     def device(self) -> torch.device:
@@ -207,19 +214,28 @@ class SessionModel(nn.Module, ABC):
         layer = self.output_layer(scored)  # the same for an item wherever it stands in the step
         return layer.index_select(0, places), torch.split(embedded, sizes)
 
-    def calibrate(self, unseen: Iterable[Batch], between: Callable[[], None] = nothing) -> None:
+    def calibrate(
+        self, unseen: Iterable[Batch], targets: int, between: Callable[[], None] = nothing
+    ) -> None:
         """Find out from clicks not trained on yet what training cannot learn; here: nothing.
 
         Parameters
         ----------
         unseen
             Clicks of the new block, as far as this model knows their items.
+        targets
+            How many there are in the block, where these are only some of them.
         between
             Called after every batch.
         """
 
     def meet(self, block: EncodedBlock) -> None:
-        """Keep what ranking needs of what is learnt of the block; here: nothing."""
+        """Keep what is learnt of the block without training: each item's clicks.
+
+        Older ones fade, by `POPULARITY`.
+        """
+        clicks = torch.from_numpy(block.weighed_clicks(self.n_items, POPULARITY))
+        self.clicks = clicks.to(self.clicks) + POPULARITY.kept(block.counted) * self.clicks
 
     def anticipate(self, block: Iterable[Batch]) -> None:
         """Guess from the first block what `calibrate` finds out later; here: nothing."""
@@ -242,3 +258,4 @@ class SessionModel(nn.Module, ABC):
         new.uniform_(-item_bound, item_bound, generator=generator)
         self.items.weight = nn.Parameter(torch.cat([old, new.to(old)]))
         self.items.num_embeddings = n_items
+        self.clicks = functional.pad(self.clicks, (0, len(new)))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ader_stream.ader.device import multiplies_bfloat16
+from ader_stream.ader.exemplars import ALLOCATIONS
 from ader_stream.ader.losses import FusedLoss, Loss, PlainLoss
 from ader_stream.ader.members import EachMember
 from ader_stream.ader.model import Architecture, Dropped
@@ -36,7 +37,11 @@ PRECISIONS: dict[str, Callable[[torch.device], torch.dtype]] = {
 VALIDATION_UNITS = ("samples", "sessions")
 """What is held out at random: single sub-sequences, as in the paper, or whole sessions."""
 
-WORDS = {"output_precision": tuple(PRECISIONS), "validation_unit": VALIDATION_UNITS}
+WORDS = {
+    "allocation": tuple(ALLOCATIONS),
+    "output_precision": tuple(PRECISIONS),
+    "validation_unit": VALIDATION_UNITS,
+}
 """Hyper-parameters that are no numbers, and what they may be."""
 
 EXEMPLARS_A_SAMPLE = 4
@@ -81,6 +86,9 @@ class Recipe:
     adam_epsilon_new
         The same for items that the parent does not know: nobody remembers where they should be.
         With `carry_moments`, leave both alike: a new row's moments are of scaled gradients.
+    allocation
+        How exemplars are shared out: ``drawn`` at random, as in the paper, or ``within`` what each
+        item has, without loss, so that small blocks forget nothing by chance.
     allocation_power
         Exemplars are shared out among items in proportion to their candidates to this power:
         below 1, more of them fall to rare items.
@@ -124,6 +132,7 @@ class Recipe:
     last_learning_rate: float = 1.0
     adam_epsilon: float = 1e-8
     adam_epsilon_new: float = 1e-8
+    allocation: str = "drawn"
     allocation_power: float = 1.0
     carry_moments: bool = True
     batch_size: int = 256
@@ -237,6 +246,7 @@ PRODUCTION = Recipe(
     last_learning_rate=0.05,
     adam_epsilon=3e-4,
     adam_epsilon_new=3e-5,
+    allocation="within",
     allocation_power=0.5,
     carry_moments=False,
     batch_size=512,

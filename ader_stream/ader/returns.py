@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ader_stream.ader.evidence import Ranked, best_candidate
 from ader_stream.ader.ranking import UNRANKED
 from ader_stream.ader.vocabulary import PADDING
 
@@ -30,6 +31,10 @@ FIRST_GAINS = torch.tensor([0.0, 4.0, 2.5])
 
 RARE = 0.005
 """A kind of return that fewer clicks of the first block are is taken out of the lists."""
+
+EXPECTED, EXPECTED_OF = 5, 200
+"""Returns of each kind that are expected of so many clicks before any are seen: without one, it
+takes 800 clicks until a kind is rare."""
 
 SWEEPS = 2
 """Times that every kind's gain is looked for, the others being as they are."""
@@ -138,20 +143,37 @@ def _foreign_above(scores: Tensor, session_scores: Tensor, bars: Tensor) -> Tens
     return torch.stack(counts, 1)
 
 
-def best_gains(observed: Iterable[Returns], gains: Tensor) -> Tensor:
-    """Find the gains (K,) of the best MRR, one kind after the other, from `gains` on."""
-    batches, gains = list(observed), gains.clone()
-    if not batches:
-        return gains
+def best_gains(
+    observed: Iterable[Returns], gains: Tensor, evidence: Tensor, ranked: Ranked
+) -> tuple[Tensor, Tensor]:
+    """Find the gains of the best MRR, one kind after the other.
+
+    Parameters
+    ----------
+    observed
+        Rankings of a block.
+    gains
+        The gains now (K,).
+    evidence
+        What spoke for each candidate of a kind before (K, C).
+    ranked
+        How much what was observed tells beside that.
+
+    Returns
+    -------
+    gains, evidence
+        The gains from now on, and what speaks for the candidates.
+    """
+    batches, gains, added = list(observed), gains.clone(), evidence.clone()
     for kind in list(range(KINDS)) * SWEEPS:
         tried = gains.repeat(len(CANDIDATES), 1)
         tried[:, kind] = CANDIDATES.to(tried)
         merits = torch.tensor(
             [sum(reciprocal_ranks(batch.ranks(g)) for batch in batches) for g in tried]
         )
-        if merits.max() > 0:
-            gains = tried[merits.argmax()]
-    return gains
+        added[kind] = ranked.add(evidence[kind], merits)
+        gains[kind] = best_candidate(CANDIDATES, added[kind].cpu(), gains[kind].item())
+    return gains, added
 
 
 def first_gains(inputs_and_targets: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
@@ -162,7 +184,8 @@ def first_gains(inputs_and_targets: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
         has, age = hits.max(1)
         returned += torch.bincount(age[has].clamp(max=KINDS - 1), minlength=KINDS).cpu()
         samples += len(targets)
-    return torch.where(returned < RARE * samples, CANDIDATES[0], FIRST_GAINS)
+    is_rare = returned + EXPECTED < RARE * (samples + EXPECTED_OF)
+    return torch.where(is_rare, CANDIDATES[0], FIRST_GAINS)
 
 
 def hits(ranks: Tensor) -> int:
