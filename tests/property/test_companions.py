@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ader_stream.ader.companions import COMPANIONS, KEPT, Companions
-from ader_stream.ader.dataset import split_sessions
+from ader_stream.ader.companions import COMPANIONS, Companions
+from ader_stream.ader.encoded_block import EncodedBlock
+from ader_stream.ader.evidence import Fading
 
 MOST_ITEMS = 30
+
+FADING = Fading(64.0)
 
 sessions = st.lists(st.integers(1, MOST_ITEMS), min_size=1, max_size=12)
 histories = st.lists(st.lists(sessions, max_size=15), max_size=4)
@@ -22,13 +25,17 @@ def counted_plainly(history: list[list[list[int]]], n_items: int) -> list[list[t
     known: list[dict[int, float]] = [{} for _ in range(n_items + 1)]
     for block in history:
         now: list[Counter[int]] = [Counter() for _ in range(n_items + 1)]
+        clicks = since = sum(map(len, block))
         for session in block:
-            for one, other in pairwise(session):
+            since -= len(session)
+            for place, (one, other) in enumerate(pairwise(session), start=2):
                 if one != other:
-                    now[one][other] += 1
-                    now[other][one] += 1
+                    weight = 0.5 ** ((since + len(session) - place) / FADING.half_life)
+                    now[one][other] += weight  # type: ignore[assignment]
+                    now[other][one] += weight  # type: ignore[assignment]
         for item, counts in enumerate(now):
-            added = {other: KEPT * count for other, count in known[item].items()}
+            left = 0.5 ** (clicks / FADING.half_life)
+            added = {other: left * count for other, count in known[item].items()}
             for other, count in counts.items():
                 added[other] = added.get(other, 0.0) + count
             best = sorted(added.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -40,7 +47,7 @@ def counted_plainly(history: list[list[list[int]]], n_items: int) -> list[list[t
 def test_companions_are_those_that_a_plain_count_finds(history: list[list[list[int]]]) -> None:
     companions = Companions.nobody()
     for block in history:
-        companions = companions.after(split_sessions(block, 50), MOST_ITEMS)
+        companions = companions.after(EncodedBlock.of(block, 50), MOST_ITEMS, FADING)
     expected = counted_plainly(history, MOST_ITEMS) if history else []
     found = [
         [(item, count) for item, count in zip(items, counts, strict=True) if item]
@@ -55,5 +62,5 @@ def test_companions_are_those_that_a_plain_count_finds(history: list[list[list[i
 def test_padding_counts_nothing(history: list[list[list[int]]]) -> None:
     companions = Companions.nobody()
     for block in history:
-        companions = companions.after(split_sessions(block, 50), MOST_ITEMS)
+        companions = companions.after(EncodedBlock.of(block, 50), MOST_ITEMS, FADING)
     assert ((companions.items > 0) == (companions.counts > 0)).all()

@@ -10,6 +10,7 @@ from ader_stream.ader.exemplars import (
     Exemplars,
     allocate_equally,
     allocate_exemplars,
+    allocate_within,
     at_random,
     by_herding,
     by_loss,
@@ -32,14 +33,29 @@ def quotas(**wanted: int) -> np.ndarray:
 @pytest.mark.parametrize("total", [1, 7, 30_000])
 def test_allocation_sums_to_the_total(total: int) -> None:
     counts = np.array([0, 5, 0, 1, 90])
-    shares = allocate_exemplars(counts, total, np.random.default_rng(0))
+    shares = allocate_exemplars(counts, counts, total, np.random.default_rng(0))
     assert shares.sum() == total
     assert shares[counts == 0].sum() == 0
 
 
 def test_allocation_follows_the_counts() -> None:
-    shares = allocate_exemplars(np.array([0, 1, 3]), 40_000, np.random.default_rng(0))
+    counts = np.array([0, 1, 3])
+    shares = allocate_exemplars(counts, counts, 40_000, np.random.default_rng(0))
     assert shares[2] / shares[1] == pytest.approx(3, rel=0.05)
+
+
+def test_small_blocks_replace_no_more_exemplars_than_they_have_clicks() -> None:
+    rng = np.random.default_rng(0)
+    kept = np.concatenate([[0], np.full(400, 1), np.full(50, 8)])
+    lost = 0
+    for _ in range(100):
+        more = np.bincount(rng.integers(1, len(kept), 3), minlength=len(kept))
+        wanted = allocate_within(np.sqrt(kept + more), kept + more, 800, rng)
+        lost += np.maximum(kept - wanted, 0).sum()
+        kept = wanted
+    assert kept.sum() == 800
+    assert (kept[1:] > 0).all(), "no item has lost its last one"
+    assert lost <= 300
 
 
 @pytest.mark.parametrize(("power", "ratio"), [(1.0, 9.0), (0.5, 3.0), (0.0, 1.0)])
@@ -48,9 +64,9 @@ def test_a_low_power_leaves_more_exemplars_to_rare_items(
 ) -> None:
     asked: list[np.ndarray] = []
 
-    def allocate(weights: Float64, total: int, rng: np.random.Generator) -> Int64:
+    def allocate(weights: Float64, available: Int64, total: int, rng: np.random.Generator) -> Int64:
         asked.append(weights)
-        return allocate_exemplars(weights, total, rng)
+        return allocate_exemplars(weights, available, total, rng)
 
     candidates = split_sessions([[1, 2]] * 9 + [[2, 3]], maxlen=6)
     rng = np.random.default_rng(0)
@@ -129,7 +145,8 @@ def test_representations_stand_at_their_sample(model: SASRec) -> None:
 
 
 def test_equal_allocation_asks_as_much_of_every_known_item() -> None:
-    shares = allocate_equally(np.array([0, 900, 1, 0]), 30_000, np.random.default_rng(0))
+    counts = np.array([0, 900, 1, 0])
+    shares = allocate_equally(counts, counts, 30_000, np.random.default_rng(0))
     assert shares.sum() == 30_000
     assert shares[0] == 0
     assert shares[1:] == pytest.approx([10_000] * 3, rel=0.05)

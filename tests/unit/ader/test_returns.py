@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from ader_stream.ader.evidence import Ranked
 from ader_stream.ader.ranking import UNRANKED, ranks_of
 from ader_stream.ader.returns import (
     CANDIDATES,
     FIRST_GAINS,
+    KINDS,
     add_gains,
     best_gains,
     first_gains,
@@ -15,6 +17,8 @@ from ader_stream.ader.returns import (
 )
 
 GAINS = torch.tensor([1.0, 4.0, 2.5])
+
+NO_EVIDENCE = torch.zeros(KINDS, len(CANDIDATES))
 
 
 def gained(*items: int) -> list[float]:
@@ -60,7 +64,7 @@ def test_best_gains_are_those_of_a_plain_search_of_one_kind() -> None:
         raised = add_gains(scores.clone(), inputs, torch.tensor([0.0, gain, 0.0]))
         return float((1 / (ranks_of(raised, targets) + 1)).sum())
 
-    found = best_gains([observed], torch.zeros(3))
+    found, _ = best_gains([observed] * 100, torch.zeros(3), NO_EVIDENCE, Ranked())
     alone = max(CANDIDATES.tolist(), key=mrr)
     assert found[1] >= alone > 0
     raised = add_gains(scores.clone(), inputs, found)
@@ -71,18 +75,26 @@ def test_what_nobody_returns_to_is_taken_out() -> None:
     inputs = torch.tensor([[1, 2, 3]]).repeat(50, 1)
     scores = torch.tensor([[0.9, 0.9, 0.9, 0.5, 0.4]]).repeat(50, 1)
     observed = observe_returns(scores, inputs, torch.full((50,), 4))
-    assert best_gains([observed], FIRST_GAINS).max() < 0
+    gains, _ = best_gains([observed] * 4, FIRST_GAINS, NO_EVIDENCE, Ranked())
+    assert gains.max() < 0
 
 
 def test_nothing_observed_changes_nothing() -> None:
-    assert best_gains([], GAINS).tolist() == GAINS.tolist()
+    gains, evidence = best_gains([], GAINS, NO_EVIDENCE, Ranked())
+    assert gains.tolist() == GAINS.tolist()
+    assert not evidence.any()
 
 
 def test_first_gains_take_out_what_is_rare() -> None:
     inputs = torch.tensor([[0, 1, 2, 3]])
-    common = [(inputs, torch.tensor([2])), (inputs, torch.tensor([1]))] * 10
+    common = [(inputs, torch.tensor([2])), (inputs, torch.tensor([1]))] * 500
     assert first_gains(common).tolist() == [-8.0, 4.0, 2.5]
-    assert first_gains([(inputs, torch.tensor([3]))]).tolist() == [0.0, -8.0, -8.0]
+    assert first_gains([(inputs, torch.tensor([3]))] * 1000).tolist() == [0.0, -8.0, -8.0]
+
+
+def test_of_a_few_clicks_nothing_is_rare() -> None:
+    few = [(torch.tensor([[0, 1, 2, 3]]), torch.tensor([4]))] * 100
+    assert first_gains(few).tolist() == FIRST_GAINS.tolist()
 
 
 def test_first_gains_of_an_empty_block_are_the_usual_ones() -> None:
