@@ -64,7 +64,7 @@ def test_best_gains_are_those_of_a_plain_search_of_one_kind() -> None:
         raised = add_gains(scores.clone(), inputs, torch.tensor([0.0, gain, 0.0]))
         return float((1 / (ranks_of(raised, targets) + 1)).sum())
 
-    found, _ = best_gains([observed] * 100, torch.zeros(3), NO_EVIDENCE, Ranked())
+    found, _ = best_gains([observed], torch.zeros(3), NO_EVIDENCE, Ranked(share=100))
     alone = max(CANDIDATES.tolist(), key=mrr)
     assert found[1] >= alone > 0
     raised = add_gains(scores.clone(), inputs, found)
@@ -75,7 +75,7 @@ def test_what_nobody_returns_to_is_taken_out() -> None:
     inputs = torch.tensor([[1, 2, 3]]).repeat(50, 1)
     scores = torch.tensor([[0.9, 0.9, 0.9, 0.5, 0.4]]).repeat(50, 1)
     observed = observe_returns(scores, inputs, torch.full((50,), 4))
-    gains, _ = best_gains([observed] * 4, FIRST_GAINS, NO_EVIDENCE, Ranked())
+    gains, _ = best_gains([observed], FIRST_GAINS, NO_EVIDENCE, Ranked(share=4))
     assert gains.max() < 0
 
 
