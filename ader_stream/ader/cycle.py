@@ -186,13 +186,14 @@ def train_cycle(
     del learner  # herding needs as much memory as Adam does
     model.zero_grad()
     model.load_state_dict(learnt.weights)
+    allocation = ALLOCATIONS[recipe.allocation]
     exemplars = select_exemplars(
         model.eval(),
         split.candidates + old,
         recipe.exemplars,
         rng,
-        method.allocate or ALLOCATIONS[recipe.allocation],
-        method.choose,
+        method.allocate or allocation.share,
+        allocation.adapt(method.choose),
         pace.tell,
         recipe.allocation_power,
     )

@@ -145,10 +145,6 @@ def allocate_equally(
     return rng.multinomial(total, alike / alike.sum())
 
 
-ALLOCATIONS: dict[str, Allocate] = {"drawn": allocate_exemplars, "within": allocate_within}
-"""How a recipe may share exemplars out."""
-
-
 def by_herding(
     model: SessionModel,
     candidates: Samples,
@@ -186,6 +182,53 @@ def by_loss(
     """
     order = np.argsort(sample_losses(model, candidates, between), kind="stable")
     return first_of_each_label(order, candidates.labels, quotas)
+
+
+def sparing(choose: Choose) -> Choose:
+    """Take every candidate of an item that may have them all, and choose among the others'.
+
+    Herding may meet one candidate twice and gives up before it has all of them (`HERDING_SLACK`),
+    so that every small block would cost exemplars that nothing has replaced.
+    """
+
+    def chosen(
+        model: SessionModel,
+        candidates: Samples,
+        quotas: Int64,
+        rng: np.random.Generator,
+        between: Callable[[], None],
+    ) -> Int64:
+        counts = np.bincount(candidates.labels, minlength=len(quotas))
+        is_whole = (quotas >= counts)[candidates.labels]
+        whole, rest = np.flatnonzero(is_whole), np.flatnonzero(~is_whole)
+        if not len(rest):
+            return whole
+        picked = choose(model, candidates.take(rest), quotas, rng, between)
+        return np.concatenate([whole, rest[picked]])
+
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """How a recipe shares exemplars out.
+
+    Parameters
+    ----------
+    share
+        How many each item gets.
+    adapt
+        What it makes of the way in which they are chosen.
+    """
+
+    share: Allocate
+    adapt: Callable[[Choose], Choose]
+
+
+ALLOCATIONS = {
+    "drawn": Allocation(allocate_exemplars, lambda choose: choose),
+    "within": Allocation(allocate_within, sparing),
+}
 
 
 def select_exemplars(

@@ -17,6 +17,7 @@ from ader_stream.ader.artifact import (
     decode_state,
     encode_parts,
 )
+from ader_stream.ader.core import EVIDENCE
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.ranking import top_k
@@ -157,6 +158,23 @@ def test_a_version_from_before_companions_has_none(with_companions: State) -> No
     again = decode_state(parts | {"weights": save(weights, metadata)})
     assert not again.weights["companions"].any()
     assert again.model().ranked_table().shape == with_companions.weights["items.weight"].shape
+
+
+def test_a_version_from_before_evidence_was_carried_has_none(with_companions: State) -> None:
+    parts = encode_parts(with_companions)
+    weights, metadata = read_tensors("weights", parts["weights"])
+    for name in EVIDENCE:
+        del weights[name]
+    again = decode_state(parts | {"weights": save(weights, metadata)})
+    assert not any(again.weights[name].any() for name in EVIDENCE)
+    assert torch.equal(again.weights["gains"], with_companions.weights["gains"])
+
+
+def test_clicks_of_a_version_that_counted_none_are_zero(parts: dict[str, bytes]) -> None:
+    weights, metadata = read_tensors("weights", parts["weights"])
+    assert weights.pop("clicks").any()
+    again = decode_state(parts | {"weights": save(weights, metadata)})
+    assert not again.weights["clicks"].any()
 
 
 def test_optimizer_of_another_shape_is_refused(parts: dict[str, bytes]) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ader_stream.ader.arrays import Float64, Int64
-from ader_stream.ader.dataset import split_sessions
+from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.exemplars import (
     Exemplars,
     allocate_equally,
@@ -18,8 +18,10 @@ from ader_stream.ader.exemplars import (
     represent_samples,
     sample_losses,
     select_exemplars,
+    sparing,
 )
 from ader_stream.ader.herding import herd
+from ader_stream.ader.pace import nothing
 from ader_stream.ader.sasrec import SASRec
 
 
@@ -56,6 +58,19 @@ def test_small_blocks_replace_no_more_exemplars_than_they_have_clicks() -> None:
     assert kept.sum() == 800
     assert (kept[1:] > 0).all(), "no item has lost its last one"
     assert lost <= 300
+
+
+def test_who_may_keep_all_keeps_all(model: SASRec) -> None:
+    candidates = split_sessions([[1, 2], [3, 2], [4, 2], [1, 5], [3, 5], [4, 5], [2, 5]], maxlen=6)
+    asked: list[int] = []
+
+    def choose(model: SASRec, candidates: Samples, quotas: Int64, *_: object) -> Int64:
+        asked.extend(candidates.labels.tolist())
+        return first_of_each_label(np.arange(len(candidates)), candidates.labels, quotas)
+
+    rows = sparing(choose)(model, candidates, quotas(i2=3, i5=2), np.random.default_rng(), nothing)
+    assert sorted(candidates.labels[rows].tolist()) == [2, 2, 2, 5, 5]
+    assert set(asked) == {5}
 
 
 @pytest.mark.parametrize(("power", "ratio"), [(1.0, 9.0), (0.5, 3.0), (0.0, 1.0)])
