@@ -153,3 +153,10 @@ def test_adaptive_weight_by_hand() -> None:
 
 def test_adaptive_weight_without_exemplars_is_zero() -> None:
     assert adaptive_weight(0.8, old_items=0, items=5, exemplars=0, train_samples=9) == 0.0
+
+
+def test_the_weight_of_exemplars_beside_a_few_samples_is_bounded() -> None:
+    weights = [
+        adaptive_weight(4.0, 5, 5, exemplars=30_000, train_samples=n) for n in (1, 40, 30_000)
+    ]
+    assert weights == [8.0, 8.0, 4.0]
