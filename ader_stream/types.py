@@ -229,6 +229,8 @@ class IntakeRule:
         Ids that are remembered, to remove duplicates by.
     max_ahead
         A click more than this, ms, ahead of its record's timestamp is refused; 0 for no limit.
+    max_behind
+        A click more than this, ms, behind the stream time is refused; 0 for no limit.
     """
 
     max_jump: int = 30 * MINUTE_MS
@@ -236,6 +238,7 @@ class IntakeRule:
     held_offsets: int = 100
     event_ids: int = 100_000
     max_ahead: int = 5 * MINUTE_MS
+    max_behind: int = 7 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def run(settings: Settings) -> None:
     clients, decoder = fitted.clients, ClickDecoder(fitted.clicks)
     rules = fitted.rules(settings.sessionizer_rules)
     idle = settings.sessionizer.idle
-    hints = WatermarkHints(clients, topics) if idle is not None else None
+    hints = None if idle is None else WatermarkHints(clients, topics, age=idle / 1000)
     idling = Idling(idle, hints) if hints and idle is not None else None
     with Process("sessionizer", settings) as process:
         metrics = process.metrics

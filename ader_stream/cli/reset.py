@@ -31,7 +31,8 @@ def reset(models: bool, dead_letters: bool, yes: bool, as_json: bool, settings: 
     clients.check_reachable()
     plan = plan_reset(clients, topics, models=models, dead_letters=dead_letters)
     if yes:
-        reset_as_planned(clients, topics, plan)
+        begins_at_ends = settings.clicks.start == "latest"
+        reset_as_planned(clients, topics, plan, would_skip=begins_at_ends)
     click.echo(_as_json(plan, is_done=yes) if as_json else _as_text(plan, is_done=yes))
     if not yes and (running := running_workers(clients.admin(), topics)):
         click.echo(f"workers to be stopped before: {running}", err=True)

@@ -117,11 +117,18 @@ class ClicksSettings(_Group):
         "that is ahead too, is a dead letter; a heartbeat is believed up to there; `0ms` for no "
         "limit.",
     )
+    max_behind: Duration = Field(
+        _as_written("7d"),
+        description="A click further behind its partition's event time is a dead letter, whatever "
+        "`sessions.late` says: it is of another unit or another time. At least gap and lateness "
+        "together; `0ms` for no limit.",
+    )
     max_jump: Duration = Field(
         _as_written("30m"),
-        description="An old click (written later than this after its event time) that is further "
-        "ahead of its partition is quarantined until others confirm it; `0ms` for no limit. At "
-        "most the gap: then a wrong clock closes nobody's session.",
+        description="A click that is further ahead of its partition is quarantined until others "
+        "confirm it, but where its record was written near its event time, and not at just that "
+        "time, which says nothing; `0ms` for no limit. At most the gap: then a wrong clock closes "
+        "nobody's session.",
     )
     jump_confirmations: int = Field(
         3, ge=1, description="Other keys that must come near a quarantined click to confirm it."

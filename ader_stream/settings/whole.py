@@ -103,6 +103,16 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _late_clicks_are_not_too_late(self) -> Settings:
+        reach = self.sessions.gap + self.sessions.lateness
+        if 0 < self.clicks.max_behind < reach:
+            raise ValueError(
+                f"clicks.max_behind ({self.clicks.max_behind} ms) must be at least sessions.gap "
+                f"and sessions.lateness together ({reach} ms), or 0ms for no limit"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _clicks_are_not_ours(self) -> Settings:
         ours = Topics(self.kafka.prefix)
         own = {name for name, *_ in ours.specifications(1)} - {ours.clicks}
@@ -210,6 +220,7 @@ class Settings(BaseSettings):
             clicks.jump_confirmations,
             event_ids=clicks.event_ids,
             max_ahead=clicks.max_ahead,
+            max_behind=clicks.max_behind,
         )
 
     @property

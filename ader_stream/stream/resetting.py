@@ -17,7 +17,7 @@ from ader_stream.errors import AderError, TopicError
 from ader_stream.stream.control import commands_in, withdraw
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.groups import delete_groups, extents, members_of
+from ader_stream.stream.kafka.groups import delete_groups, extents, members_of, place_groups
 from ader_stream.stream.kafka.producing import settle, side_by_side
 from ader_stream.stream.kafka.shapes import TopicShape, delete_topics, make_topics, shapes_of
 from ader_stream.stream.kafka.topics import Topics, create_topics, partition_counts
@@ -91,8 +91,15 @@ def plan_reset(
     )
 
 
-def reset(clients: KafkaClients, topics: Topics, plan: ResetPlan) -> None:
+def reset(
+    clients: KafkaClients, topics: Topics, plan: ResetPlan, *, would_skip: bool = False
+) -> None:
     """Delete what a plan says, and make the topics again as they were.
+
+    Parameters
+    ----------
+    would_skip
+        Groups that know no place would begin at the ends of the clicks: they are given one.
 
     Raises
     ------
@@ -115,6 +122,10 @@ def reset(clients: KafkaClients, topics: Topics, plan: ResetPlan) -> None:
     delete_topics(admin, names)
     make_topics(admin, _fitting(topics, plan))
     create_topics(admin, topics, plan.partitions)
+    if would_skip:
+        logs = extents(admin, topics.clicks, range(plan.partitions))
+        firsts = {partition: log.first for partition, log in logs.items()}
+        place_groups(admin, plan.groups, topics.clicks, firsts)
     settle(fenced)
     log.info("reset", topics=names, groups=plan.groups)
 

@@ -22,6 +22,7 @@ from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.kafka.transactional_ids import may_write
 
 OLD_BROKERS = "brokers are older than 2.8"
+START_LATEST = "clicks.start is latest"
 PARTITIONS_ADDED = "the clicks topic is given partitions"
 
 
@@ -357,6 +358,8 @@ def _reset(topics: Topics, _: Uses) -> Iterator[Right]:
         yield Right("Group", group, ("Delete",), "its offsets are deleted")
         why = "whoever still runs is stopped"
         yield Right("TransactionalId", f"{group}.", ("Write",), why, (f"{group}.0",))
+        yield Right("Group", group, ("Read",), "it begins with the first click", when=START_LATEST)
+    yield Right("Topic", topics.clicks, ("Read",), "where they begin", when=START_LATEST)
     yield Right("Group", topics.group("trainer"), ("Describe",), "whether one runs")
     yield _read_and_write(topics.control, "commands are deleted, requests to erase keys stay")
     yield from _clicks_too(topics)

@@ -61,8 +61,6 @@ class PlainIntake:
             self._refuse(offset, record)
         else:
             self._end_quarantines(offset)
-            if self.sessions.watermark is None and not self._must_wait(record, written.at, offset):
-                self._take_held(record.time, offset)
             if self._must_wait(record, written.at, offset):
                 self.held.append(Waiting(offset, record))
                 self._look_for_confirmation(offset)
@@ -119,11 +117,14 @@ class PlainIntake:
         jump, now = self._intake.max_jump, self._stream_time()
         if jump == 0:
             return False
+        is_witnessed = (
+            written_at is not None
+            and written_at != click.time
+            and written_at - jump <= click.time <= written_at + jump
+        )
         if now is None:
-            return written_at is not None and click.time < written_at - jump
-        if click.time <= now + jump:
-            return False
-        if written_at is not None and written_at - jump <= click.time <= written_at + jump:
+            return written_at is not None and not is_witnessed
+        if click.time <= now + jump or is_witnessed:
             return False
         if click.key == self.sole_key:
             return False
@@ -150,10 +151,10 @@ class PlainIntake:
                 else w
                 for w in self.held
             ]
-        if self.held:
+        if watermark is not None:
             self._take_held(click.time, offset)
         self._take(click, offset, offset)
-        if self.held:
+        if self.sessions.watermark is not None:
             self._take_held(None, offset)
 
     def _look_for_confirmation(self, offset: int) -> None:
@@ -204,8 +205,11 @@ class PlainIntake:
             self._take_held(None, offset)
 
     def _take(self, click: Click, at: int, offset: int) -> None:
-        now = self._stream_time()
-        self.sessions.take(click, at)
+        now, behind = self._stream_time(), self._intake.max_behind
+        if behind and now is not None and click.time < now - behind:
+            self.sessions.refused.append(at)
+        else:
+            self.sessions.take(click, at)
         if at in self.sessions.refused:
             self._forget(click)
             return

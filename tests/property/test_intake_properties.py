@@ -23,6 +23,7 @@ Log = list[Written]
 GAP = 10
 JUMP = 50
 AHEAD = 20
+BEHIND = 100
 FAR = 10**6
 BLOCKS = BlockRule(7, 60)
 
@@ -42,6 +43,7 @@ intake_rules = st.builds(
     st.sampled_from([3, 8, 25]),
     st.sampled_from([1, 3]),
     st.sampled_from([0, AHEAD]),
+    st.sampled_from([0, BEHIND, FAR]),
 )
 
 

@@ -133,6 +133,14 @@ def copied(
     return SessionWindow(rule, session_rule, state, reversed(kept))
 
 
+def assert_ended(found: Run, expected: PlainSessions) -> None:
+    """Every block has ended that must have, some empty ones with those behind them."""
+    ended = [end.block for end in found.ends]
+    assert ended[-1:] == expected.ended[-1:]
+    assert ended == sorted(set(ended) & set(expected.ended))
+    assert set(ended) >= {session.block for session in found.sessions} & set(expected.ended)
+
+
 @settings(max_examples=300)
 @given(log=logs(), rule=blocks, session_rule=either)
 def test_sessions_are_those_of_the_definitions_and_close_at_the_same_record(
@@ -144,7 +152,7 @@ def test_sessions_are_those_of_the_definitions_and_close_at_the_same_record(
         found.take(window, [record], offset)
         expected.take(record, offset)
         assert sorted(found.sessions) == sorted(expected.sessions)
-        assert [end.block for end in found.ends] == expected.ended
+        assert_ended(found, expected)
         assert found.refused == expected.refused
 
 
@@ -226,11 +234,11 @@ def test_nothing_of_a_block_precedes_the_end_of_the_one_before(
     ended: int | None = None
     for output in run(closed(log, rule), rule, session_rule).outputs:
         if isinstance(output, BlockEnd):
-            assert ended is None or output.block == ended + 1
+            assert ended is None or output.block > ended
             ended = output.block
         else:
             assert ended is not None
-            assert output.block == ended + 1
+            assert output.block > ended
 
 
 @given(log=logs(), rule=blocks, session_rule=either)

@@ -71,6 +71,7 @@ OTHER = {
     "clicks.event_ids": "5",
     "clicks.max_bytes": "5000",
     "clicks.max_ahead": "1m",
+    "clicks.max_behind": "3d",
     "clicks.max_jump": "2h",
     "clicks.jump_confirmations": "1",
     "clicks.avro_schema": "clicks.avsc",

@@ -289,7 +289,10 @@ class ExactlyOnceLoop:
         return batch
 
     def _note_ends(self, messages: list[Message]) -> None:
-        """Note which partitions have come to their ends: a log may end with a marker, no record."""
+        """Note which partitions have come to their ends: a log may end with a marker, no record.
+
+        Before the end of a producer's open transaction, a reader is told that it is at the end.
+        """
         for message in messages:
             error = message.error()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
@@ -297,8 +300,8 @@ class ExactlyOnceLoop:
                 held = self._held.get(partition)
                 if held is None or partition in self._waiting:
                     continue
-                if (message.offset() or 0) >= held.next_offset:
-                    held.is_at_end = True
+                at = message.offset() or 0
+                held.is_at_end = at >= held.next_offset and at >= self._end_of(partition)
 
     def _return_into_range(self, messages: list[Message]) -> None:
         """Restore partitions whose log no longer holds what comes next, with what it still holds.
@@ -331,12 +334,17 @@ class ExactlyOnceLoop:
         """Records that are left to be read, but for those that wait; tells each partition's."""
         left = 0
         for partition, held in self._held.items():
-            where = TopicPartition(self._config.topic, partition)
-            _, end = self._consumer.get_watermark_offsets(where, cached=True)
+            end = self._end_of(partition)
             lag = max(0, end - held.next_offset)
             self._metrics[m.LAG].labels(partition=partition).set(lag)
             left += 0 if partition in self._waiting else lag
         return left
+
+    def _end_of(self, partition: int) -> int:
+        """The offset behind the last record of a log, committed or not, as far as is known."""
+        where = TopicPartition(self._config.topic, partition)
+        _, end = self._consumer.get_watermark_offsets(where, cached=True)
+        return end
 
     def _commit_all(self) -> None:
         """Commit what the partitions have done; restore those whose transaction failed."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ader_stream.errors import TopicError
@@ -59,6 +65,28 @@ def delete_groups(admin: AdminClient, groups: Sequence[str]) -> None:
             error = exception.args[0]
             if error.code() != KafkaError.GROUP_ID_NOT_FOUND:
                 raise TopicError(f"cannot delete group {group}: {error.str()}") from None
+
+
+def place_groups(
+    admin: AdminClient, groups: Sequence[str], topic: str, offsets: Mapping[int, int]
+) -> None:
+    """Commit offsets (by partition) for groups without members.
+
+    Raises
+    ------
+    TopicError
+        If the broker refuses: a worker has joined one meanwhile.
+    """
+    places = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+    for group in groups:
+        [answer] = admin.alter_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, places)]
+        ).values()
+        try:
+            answer.result(ADMIN_TIMEOUT)
+        except KafkaException as exception:
+            error = exception.args[0].str()
+            raise TopicError(f"cannot set the offsets of group {group}: {error}") from None
 
 
 def committed_by(

@@ -34,11 +34,14 @@ class ByteBounds:
         Open sessions of a key, before the click that makes the earliest close.
     letter
         A dead letter, with its key.
+    record
+        A session with its key and all of its clicks.
     """
 
     click: int
     session: int
     letter: int
+    record: int
 
     @classmethod
     def of(
@@ -56,6 +59,7 @@ class ByteBounds:
             click,
             min(session_bytes, beside_click),
             min(limits.room(topics.dead_letters), beside_click),
+            room,
         )
 
 
@@ -69,18 +73,24 @@ class Fitted:
         Their producers send no batch that is too large.
     clicks, sessions
         The settings', with bounds that may be lower.
-    max_letter
-        Bytes that a dead letter may have.
+    max_letter, max_session
+        Bytes that a dead letter, and a session with its key, may have.
     """
 
     clients: KafkaClients
     clicks: ClickFormat
     sessions: SessionRule
     max_letter: int
+    max_session: int
 
     def rules(self, rules: SessionizerRules) -> SessionizerRules:
         """Return rules that keep to these bounds."""
-        return replace(rules, sessions=self.sessions, max_letter=self.max_letter)
+        return replace(
+            rules,
+            sessions=self.sessions,
+            max_letter=self.max_letter,
+            max_session=self.max_session,
+        )
 
 
 def fit_to_topics(
@@ -99,6 +109,7 @@ def fit_to_topics(
         replace(clicks, max_bytes=bounds.click),
         replace(sessions, max_bytes=bounds.session),
         bounds.letter,
+        bounds.record,
     )
 
 

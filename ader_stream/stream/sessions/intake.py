@@ -9,12 +9,15 @@ An event time is believed only as far as the log supports it.
   else's time, and its timestamp, which costs as much as decoding it, is not asked for.
 - A click that would move the stream time on by more than `max_jump` is right if its record was
   written near that time: the shop was quiet. Where the record is younger (old clicks that are
-  replayed) the click is quarantined until other keys confirm it: `confirmations` of them near it,
-  or `FOLLOWERS` of them at or after it while nobody goes on at the old time. The key of a log
-  that has no other one needs no confirmation, since it can harm nobody; nor does any key in a log
-  in which such jumps are usual.
-- The first clicks of a replayed log wait for a second key: the earliest of them says where the log
-  begins.
+  replayed), or its timestamp is the event time itself and so no second witness, the click is
+  quarantined until other keys confirm it: `confirmations` of them near it, or `FOLLOWERS` of them
+  at or after it while nobody goes on at the old time. The key of a log that has no other one needs
+  no confirmation, since it can harm nobody; nor does any key in a log in which such jumps are
+  usual.
+- The first clicks of a log wait in the same way for a second key, and the earliest of them says
+  where the log begins; or for one that its record supports, which says so itself.
+- A click more than `max_behind` behind the stream time is refused: another unit of time, or another
+  time altogether, and no late click.
 
 What is quarantined is released in time order. All of it is a function of the log, of the logged
 idle advances and of the logged refusals.
@@ -182,7 +185,6 @@ class Intake:
             return
         if self.held:
             self._decide_overdue(offset)
-            self._begin_before(click, offset, written_at)
         if self._must_wait(click, offset, written_at):
             self._hold(click, offset)
         else:
@@ -318,13 +320,17 @@ class Intake:
         max_jump, watermark, time = self._rule.max_jump, self.window.watermark, click.time
         if not max_jump:
             return False
+        is_supported = written_at is not None and self._supports(written_at, time)
         if watermark is None:
-            return written_at is not None and written_at - time > max_jump
+            return written_at is not None and not is_supported
         if time - watermark <= self._reach:
             return False
-        is_supported = written_at is not None and abs(written_at - time) <= max_jump
         is_harmless = is_supported or click.key == self.window.sole_key
         return not (is_harmless or self._is_usual(time - watermark, offset))
+
+    def _supports(self, written_at: int, time: int) -> bool:
+        """Whether a record's timestamp (ms) says that this was then, and not only says it again."""
+        return written_at != time and abs(written_at - time) <= self._rule.max_jump
 
     def _is_usual(self, lead: int, offset: int) -> bool:
         """Whether the log has made jumps like this one (ms) lately."""
@@ -340,18 +346,12 @@ class Intake:
 
     def _take_between(self, click: Click, offset: int) -> None:
         """Take a click that need not wait, and what need not wait any more for its sake."""
-        if self.held:
+        if self.held and self.window.watermark is not None:
             self._contradict(click)
             self._release(click.time, offset)  # else they would come late
         self._take(click, offset, offset)
-        if self.held:
+        if self.held and self.window.watermark is not None:
             self._release(self._limit(), offset)
-
-    def _begin_before(self, click: Click, offset: int, written_at: int | None) -> None:
-        """Begin with an old log's first clicks, where one comes that need not wait."""
-        is_first = self.window.watermark is None
-        if is_first and not self._must_wait(click, offset, written_at):
-            self._release(click.time, offset)
 
     def _contradict(self, click: Click) -> None:
         """Note that a key goes on where the stream stands."""
@@ -438,6 +438,7 @@ class Intake:
         """Hand the click at one offset to the window, at the record of another one."""
         window, before = self.window, self.window.watermark
         try:
+            self._require_recent(click)
             session, position = window.observe(click, at)
         except ClickError as error:
             self._refuse(click, at, error, offset)
@@ -451,6 +452,19 @@ class Intake:
             window.sole_key = None
         if self._on_join:
             self._on_join(session, position)
+
+    def _require_recent(self, click: Click) -> None:
+        watermark, max_behind = self.window.watermark, self._rule.max_behind
+        if watermark is None or not max_behind:
+            return
+        behind = watermark + self._lateness - click.time
+        if behind > max_behind:
+            raise ClickError(
+                "late",
+                f"time {click.time} is {behind} ms behind its partition's event time; expected at "
+                f"most clicks.max_behind = {max_behind} ms: check clicks.time_format and the clock "
+                "that wrote it; `ader-stream watermark show` says how far the partition is",
+            )
 
     def _refuse(self, click: Click, at: int, error: ClickError, offset: int) -> None:
         if click.event_id is not None:

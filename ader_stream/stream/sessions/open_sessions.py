@@ -88,6 +88,10 @@ class OpenSessions:
         session = self.alone.get(key)
         return self.several.get(key, ()) if session is None else (session,)
 
+    def blocks(self) -> Iterable[int]:
+        """Return the blocks that have any."""
+        return self._count_in.keys()
+
     def of_block(self, block: int) -> list[OpenSession]:
         """Return those of a block."""
         if block not in self._count_in:

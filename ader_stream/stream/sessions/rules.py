@@ -80,6 +80,7 @@ RULES: Mapping[str, Rule] = {
     "clicks.event_ids": Rule(MayChange.ANY_TIME, "the last ones are remembered, up to as many"),
     "clicks.max_bytes": _FROM_THERE,
     "clicks.max_ahead": _FROM_THERE,
+    "clicks.max_behind": _FROM_THERE,
     "clicks.max_jump": _HELD,
     "clicks.jump_confirmations": _HELD,
     "sessions.gap": Rule(

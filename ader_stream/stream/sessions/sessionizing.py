@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import length_hint
 from typing import NamedTuple
@@ -41,6 +41,7 @@ from ader_stream.stream.sessions.dead_letter import (
 )
 from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.intake import Intake
+from ader_stream.stream.sessions.late_watch import LateWatch
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.outputs import BlockEnd, IdleAdvance, Output
 from ader_stream.stream.sessions.partition_erasures import Applied, PartitionErasures
@@ -69,7 +70,7 @@ from ader_stream.stream.sessions.rules import (
 from ader_stream.stream.sessions.rules_log import blocks_in_force
 from ader_stream.stream.sessions.session_records import encode_outputs
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
-from ader_stream.stream.sessions.window import Erased, SessionWindow
+from ader_stream.stream.sessions.window import ENDLESS, Erased, SessionWindow
 from ader_stream.times import parse_duration
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 
@@ -111,8 +112,8 @@ class SessionizerRules:
         How many dead letters stop the process.
     named
         All of it as settings say it, for the log.
-    max_letter
-        Bytes that a dead letter may have.
+    max_letter, max_session
+        Bytes that a dead letter, and a session with its key, may have.
     """
 
     blocks: BlockRule
@@ -121,6 +122,7 @@ class SessionizerRules:
     refusals: RefusalRule = field(default_factory=RefusalRule)
     named: Rules = field(default_factory=dict)
     max_letter: int = SMALLEST_LETTER
+    max_session: int = ENDLESS
 
 
 class Found(NamedTuple):
@@ -240,6 +242,7 @@ class SessionizerTask:
         self._erased = Erased()  # since a request was applied last
         self._control = found.erasures, found.control_id
         self._tombstones = 0  # of the batch
+        self._late_watch = LateWatch()
         self._changelog = found.state
         self._begin(PartitionState())
 
@@ -325,8 +328,15 @@ class SessionizerTask:
             )
 
     def restore(self, place: Committed, first: int) -> int:  # noqa: ARG002 - nothing is read again
-        """Go on from what the changelog has kept."""
+        """Go on from what the changelog has kept.
+
+        Raises
+        ------
+        TopicError
+            If a session is open that our topics no longer take.
+        """
         state, self._changelog = self._changelog, PartitionState()  # closed sessions must go
+        self._require_room(state.sessions)
         self._next_offset = place.offset
         self._skipped = state.skipped
         self._adopt_rules(state)
@@ -337,6 +347,17 @@ class SessionizerTask:
     def begin(self) -> None:
         """Show what was skipped before."""
         self._metrics.show(m.SKIPPED, self._skipped, partition=self._partition)
+
+    def _require_room(self, sessions: Iterable[OpenSession]) -> None:
+        largest = max(sessions, key=lambda session: session.size, default=None)
+        if largest is not None and largest.size + len(largest.key) > self._rules.max_session:
+            topics = self._topics
+            raise TopicError(
+                f"an open session of partition {self._partition} has {largest.size} bytes, and "
+                f"{topics.sessions} or {topics.sessionizer_state} takes no record of that size any "
+                f"more: `ader-stream topics alter` sets max.message.bytes as it has to be"
+                "--alter, as it was when the session began"
+            )
 
     def _adopt_rules(self, state: PartitionState) -> None:
         """Go on from a state by the rules of now, and log with the next commit that they hold."""
@@ -374,6 +395,7 @@ class SessionizerTask:
         labels = {"partition": self._partition}
         self._metrics[m.CLICKS].labels(**labels).inc(len(records))
         self._metrics[m.LATE].labels(**labels).inc(window.late_clicks - late)
+        self._watch_late(len(records), window.late_clicks - late)
         self._metrics[m.DUPLICATES].labels(**labels).inc(intake.duplicates - duplicates)
         self._metrics[m.HEARTBEATS_CAPPED].labels(**labels).inc(intake.capped_heartbeats - capped)
         self._metrics[m.IGNORED].labels(reason="tombstone", **labels).inc(self._tombstones)
@@ -427,6 +449,18 @@ class SessionizerTask:
             return
         self._has_followed = True
         self._silent_since = now - idling.timeout / 1000 + IDLE_SECONDS
+
+    def _watch_late(self, clicks: int, late: int) -> None:
+        if self._late_watch.has_most_late(clicks, late):
+            log.warning(
+                "most clicks are late: they lie behind their partition's event time, which stands "
+                "still; `ader-stream doctor` compares them with it, and `ader-stream watermark "
+                "reset` corrects it",
+                partition=self._partition,
+                clicks=self._late_watch.clicks,
+                late=self._late_watch.late,
+                watermark=self._window.watermark,
+            )
 
     def _explain_silence(self) -> None:
         """Say once in a silence what waits for event time to pass."""

@@ -7,6 +7,7 @@ follows one logs that it did, in a transaction of its own.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 from confluent_kafka import TopicPartition
@@ -18,9 +19,13 @@ from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.kafka.notices import NoticeWriter
 from ader_stream.stream.kafka.tail import TailReader
 from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.sessions.window import AT_ONCE
 
 TELL_SECONDS = 1.0
 """A partition's stream time is told at most so often."""
+
+LOOKS = 8
+"""In so many steps it is known what was heard until lately."""
 
 
 class WatermarkHints:
@@ -28,12 +33,27 @@ class WatermarkHints:
 
     What was last heard of a partition counts: a stream time that was wrong and is corrected does
     not stay.
+
+    Parameters
+    ----------
+    age
+        Seconds that others must have been ahead before one is followed: clicks that come in batches
+        reach one partition before the next.
+    clock
+        Seconds.
     """
 
     def __init__(
-        self, clients: KafkaClients, topics: Topics, clock: Callable[[], float] = time.monotonic
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        age: float = 0.0,
     ) -> None:
         self._heard: dict[bytes | None, int] = {}  # partition, as the key says it → stream time
+        self._age = age
+        self._before: deque[tuple[float, dict[bytes | None, int]]] = deque()  # when → what it was
         self._topic = topics.watermarks
         self._clock = clock
         self._told: dict[int, tuple[int, float]] = {}  # partition → stream time, and when
@@ -60,10 +80,26 @@ class WatermarkHints:
             except DecodeError:  # a hint that cannot be read is none
                 continue
             self._heard[record.key()] = int(value["stream_time"])
+        self._remember()
+
+    def _remember(self) -> None:
+        """Keep what is known now, and of what was known before only what has come of age."""
+        now, before = self._clock(), self._before
+        if not before or now - before[-1][0] >= self._age / LOOKS:
+            before.append((now, self._heard.copy()))
+        while len(before) > 1 and now - before[1][0] >= self._age:
+            before.popleft()
 
     def highest(self, limit: int) -> int | None:
-        """Return the highest stream time (ms) of any partition; those beyond `limit` are wrong."""
-        return max((time for time in self._heard.values() if time <= limit), default=None)
+        """Return the highest stream time (ms) of any partition; those beyond `limit` are wrong.
+
+        Of each partition, how far it had come `age` seconds ago: nothing before that is known.
+        """
+        if not self._before or self._clock() - self._before[0][0] < self._age:
+            return None
+        _, then = self._before[0]
+        times = (min(time, then.get(key, AT_ONCE)) for key, time in self._heard.items())
+        return max((time for time in times if AT_ONCE < time <= limit), default=None)
 
     def close(self) -> None:
         """Stop hearing."""

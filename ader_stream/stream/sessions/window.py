@@ -570,13 +570,24 @@ class SessionWindow:
         return turn
 
     def _end_blocks(self, watermark: int) -> None:
+        """End what the watermark has passed; empty blocks with the next one, or the last of them.
+
+        A wrong clock may have begun decades ago: what it costs must not grow with that.
+        """
         assert self.open_block is not None
-        while watermark >= self._blocks.start(self.open_block + 1):
-            ended = self.open_block
+        until = self._blocks.block_of(watermark)
+        while self.open_block < until:
+            known = (block for block in (*self._open.blocks(), *self._counts) if block < until)
+            ended = min(known, default=until - 1)
+            if ended > self.open_block:
+                self._open_block(ended)
             self._close(self._open.of_block(ended))
             self._output.append(BlockEnd(ended, self._counts.pop(ended, BlockCounts())))
-            self.open_block = ended + 1
-            self._close([s for s in self._open.of_block(ended + 1) if s.is_full])
+            self._open_block(ended + 1)
+
+    def _open_block(self, block: int) -> None:
+        self.open_block = block
+        self._close([s for s in self._open.of_block(block) if s.is_full])
 
     def _close(self, sessions: list[OpenSession]) -> None:
         if len(sessions) > 1:

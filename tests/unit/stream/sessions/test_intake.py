@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ader_stream.stream.sessions.intake import Intake
@@ -11,7 +13,9 @@ from ader_stream.types import DAY_MS, BlockRule, Click, IntakeRule, SessionRule
 HOUR = 3_600_000
 YEAR = 365 * DAY_MS
 NOW = 50 * YEAR
-RULE = IntakeRule(max_jump=DAY_MS, confirmations=3, held_offsets=8, event_ids=2, max_ahead=1000)
+RULE = IntakeRule(
+    max_jump=DAY_MS, confirmations=3, held_offsets=8, event_ids=2, max_ahead=1000, max_behind=0
+)
 
 
 def intake(lateness: int = 0, rule: IntakeRule = RULE) -> Intake:
@@ -61,8 +65,49 @@ def test_a_jump_that_its_own_record_supports_needs_nobody() -> None:
 def test_a_supported_click_releases_what_waits_before_it_in_time_order() -> None:
     into = begun(("b", NOW - 2 * DAY_MS), ("b", NOW - 3 * DAY_MS))
     assert [*into.held] == [1, 2]
-    into.observe(Click("c", "x", NOW), 3, NOW)
+    into.observe(Click("c", "x", NOW), 3, NOW + 1)
     assert (into.held, into.window.late_clicks) == ({}, 0)
+
+
+def test_a_timestamp_that_only_says_the_event_time_again_is_no_witness() -> None:
+    into = begun(("b", 20))
+    into.observe(Click("c", "x", NOW), 2, NOW)
+    assert [*into.held] == [2]
+    into.observe(Click("d", "x", 30), 3, 30)
+    into.observe(Click("d", "x", 40), 2 + RULE.held_offsets, 40)
+    assert refused(into) == [(2, "future")]
+    assert into.window.watermark == 40
+
+
+@pytest.mark.parametrize("fast", [0, 1])
+def test_a_log_of_copied_timestamps_does_not_begin_with_a_wrong_clock(fast: int) -> None:
+    into = intake()
+    for offset in range(2):
+        time = 10 + offset + (YEAR if offset == fast else 0)
+        into.observe(Click(f"key {offset}", "x", time), offset, time)
+    assert into.window.watermark == 11 - fast
+    assert [*into.held] == [fast]
+
+
+def test_a_log_begins_with_a_click_that_its_record_supports_however_old_one_before_it_is() -> None:
+    into = intake(rule=replace(RULE, max_behind=7 * DAY_MS))
+    into.observe(Click("a", "x", 5_000), 0, NOW)
+    assert into.window.watermark is None
+    into.observe(Click("b", "x", NOW), 1, NOW + 1)
+    assert (into.window.watermark, into.held) == (NOW, {})
+    assert refused(into) == [(0, "late")]
+
+
+@pytest.mark.parametrize(
+    ("behind", "is_refused"), [(0, False), (DAY_MS, False), (DAY_MS + 1, True)]
+)
+def test_a_click_too_far_behind_is_of_another_unit_and_no_late_one(
+    behind: int, is_refused: bool
+) -> None:
+    into = intake(rule=replace(RULE, max_behind=DAY_MS))
+    into.observe(Click("a", "x", NOW), 0, NOW + 1)
+    into.observe(Click("b", "x", NOW - behind), 1, NOW + 1)
+    assert refused(into) == [(1, "late")] * is_refused
 
 
 def test_the_clock_refuses_a_click_whose_record_is_ahead_of_it_and_says_so_in_the_output() -> None:

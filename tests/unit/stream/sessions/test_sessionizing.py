@@ -33,7 +33,7 @@ from ader_stream.stream.sessions.sessionizing import (
     SessionizerTasks,
 )
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
-from ader_stream.stream.sessions.window import WindowState
+from ader_stream.stream.sessions.window import ENDLESS, WindowState
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import Clock, FakeKafka, FakeProducer, FakeRecord, example, smallest
 
@@ -54,9 +54,11 @@ class Sessionizer:
         registry: CollectorRegistry,
         idling: Idling | None = None,
         erasures: Erasures | None = None,
+        max_session: int = ENDLESS,
         **rule: Any,
     ) -> None:
-        rules = SessionizerRules(BlockRule(0, 1000), SessionRule(GAP, **rule), INTAKE)
+        sessions = SessionRule(GAP, **rule)
+        rules = SessionizerRules(BlockRule(0, 1000), sessions, INTAKE, max_session=max_session)
         decoder = ClickDecoder(ClickFormat(event_id="id", extra=("price",)))
         self._producer = FakeProducer(kafka)
         self.next_offset = 0
@@ -629,6 +631,32 @@ def test_a_partition_that_waits_for_event_time_says_so_once(
         for clock.seconds in (60.0, 70.0):
             idler.task.tick(is_at_end=True)
     assert [line["open_sessions"] for line in lines] == [1]
+
+
+def test_that_most_clicks_are_late_is_said_once_in_a_while(kafka: FakeKafka) -> None:
+    sessionizer = Sessionizer(kafka, CollectorRegistry()).restore()
+    sessionizer.process(click("ahead", 5_000))
+    late = [click(f"k{n}", 10, offset=n) for n in range(1, 3_001)]
+    with capture_logs() as lines:
+        for start in range(0, 3_000, 500):
+            sessionizer.process(*late[start : start + 500])
+    said = [line for line in lines if line["event"].startswith("most clicks are late")]
+    assert [(line["partition"], line["clicks"], line["late"]) for line in said] == [
+        (PARTITION, 1_001, 1_000)
+    ]
+
+
+def test_an_open_session_that_our_topics_take_no_more_is_refused_at_the_start(
+    kafka: FakeKafka,
+) -> None:
+    before = Sessionizer(kafka, CollectorRegistry()).restore()
+    before.process(*[click("a", 10 + n, offset=n) for n in range(30)])
+    before.commit()
+    smaller = Sessionizer(kafka, CollectorRegistry(), max_session=100)
+    with pytest.raises(
+        TopicError, match=r"open session of partition .* `ader-stream topics alter`"
+    ):
+        smaller.restore(before.next_offset, is_committed=True)
 
 
 # --- clocks

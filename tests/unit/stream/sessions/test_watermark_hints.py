@@ -34,3 +34,16 @@ def test_a_hint_that_cannot_be_read_is_passed_over() -> None:
     hints = WatermarkHints(kafka, TOPICS)
     hints.hear()
     assert hints.highest(limit=100) is None
+
+
+def test_others_are_followed_only_once_they_have_been_ahead_for_long_enough() -> None:
+    kafka, now = FakeKafka(), [0.0]
+    hints = WatermarkHints(kafka, TOPICS, lambda: now[0], age=60.0)
+    seen = []
+    for at, stream_time in [(0.0, 5), (30.0, 9), (59.0, 9), (61.0, 7), (95.0, 7), (150.0, 7)]:
+        now[0] = at
+        hints.tell(0, stream_time)
+        hints._producer.flush(1)
+        hints.hear()
+        seen.append(hints.highest(limit=100))
+    assert seen == [None, None, None, 5, 7, 7]

@@ -71,10 +71,23 @@ def test_with_lateness_the_first_record_leaves_every_block_open_that_the_waterma
     assert output(cut) == [("b", 4, [4950]), 4]
 
 
-def test_blocks_without_a_click_end_one_by_one() -> None:
+def test_blocks_without_a_click_end_together() -> None:
     cut = window()
     observe(cut, ("a", 10), ("a", 3500))
-    assert output(cut) == [-1, ("a", 0, [10]), 0, 1, 2]
+    assert output(cut) == [-1, ("a", 0, [10]), 0, 2]
+
+
+def test_a_first_click_of_long_ago_costs_no_more_than_one_of_yesterday() -> None:
+    cut = window()
+    observe(cut, ("a", 10), ("a", 10**15))
+    assert output(cut) == [-1, ("a", 0, [10]), 0, 10**12 - 1]
+
+
+def test_blocks_with_sessions_end_in_turn_however_far_the_stream_moves() -> None:
+    cut = window(lateness=10_000)
+    observe(cut, ("a", 10), ("b", 5_100), ("c", 5_200), ("d", 7_300), ("e", 10**6))
+    ends = [out for out in output(cut) if isinstance(out, int)]
+    assert ends == [-11, -6, -4, 0, 5, 7, 988]
 
 
 def test_a_heartbeat_moves_the_watermark_and_ends_blocks() -> None:
