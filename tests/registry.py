@@ -36,6 +36,8 @@ class Registry:
         With which every request is answered; 200 for what the registry has to say.
     body
         With which every request is answered, if anything.
+    broken
+        Id → status with which it alone is answered.
     deleted
         Subjects that were deleted: their versions are told to those who ask for deleted ones.
     may_answer
@@ -50,6 +52,7 @@ class Registry:
     status: int = 200
     body: str | None = None
     deleted: set[str] = field(default_factory=set)
+    broken: dict[int, int] = field(default_factory=dict)
     may_answer: threading.Event = field(default_factory=threading.Event)
     port: int = field(default_factory=free_port)
     requests: list[str] = field(default_factory=list)
@@ -87,7 +90,11 @@ class Registry:
             self._server = None
 
     async def _schema(self, request: Request) -> Response:
-        found = self.schemas.get(request.path_params["id"])
+        id_ = request.path_params["id"]
+        if status := self.broken.get(id_):
+            self.requests.append(request.url.path)
+            return error(status, status * 100 + 1, "no")
+        found = self.schemas.get(id_)
         return await self._answer(request, found, 40403, "Schema not found")
 
     async def _version(self, request: Request) -> Response:

@@ -114,8 +114,8 @@ class ClicksSettings(_Group):
     max_ahead: Duration = Field(
         _as_written("5m"),
         description="A click further ahead of its record's own timestamp, or of the clock where "
-        "that is ahead too, is a dead letter; a heartbeat is believed up to there; `0ms` for no "
-        "limit.",
+        "that is ahead too, is a dead letter; a heartbeat is believed up to there. At most the "
+        "gap counts: then a wrong clock closes nobody's session; `0ms` for no limit.",
     )
     max_behind: Duration = Field(
         _as_written("7d"),
@@ -127,8 +127,7 @@ class ClicksSettings(_Group):
         _as_written("30m"),
         description="A click that is further ahead of its partition is quarantined until others "
         "confirm it, but where its record was written near its event time, and not at just that "
-        "time, which says nothing; `0ms` for no limit. At most the gap: then a wrong clock closes "
-        "nobody's session.",
+        "time, which says nothing. At most the gap counts; `0ms` for no limit.",
     )
     jump_confirmations: int = Field(
         3, ge=1, description="Other keys that must come near a quarantined click to confirm it."

@@ -213,13 +213,13 @@ class Settings(BaseSettings):
 
     @property
     def intake_rule(self) -> IntakeRule:
-        """Which clicks are taken."""
-        clicks = self.clicks
+        """Which clicks are taken: no clock that is believed closes another visitor's session."""
+        clicks, gap = self.clicks, self.sessions.gap
         return IntakeRule(
-            clicks.max_jump,
+            min(clicks.max_jump, gap),
             clicks.jump_confirmations,
             event_ids=clicks.event_ids,
-            max_ahead=clicks.max_ahead,
+            max_ahead=min(clicks.max_ahead, gap),
             max_behind=clicks.max_behind,
         )
 

@@ -406,7 +406,7 @@ def test_rules_topics_and_format_are_those_of_the_settings(toml: Path) -> None:
     settings = load_settings()
     assert settings.block_rule == BlockRule(7, 86_400_000)
     assert settings.session_rule == SessionRule(60_000, 5_000, "dead-letter", 9, 120_000, 8)
-    assert settings.intake_rule == IntakeRule(7_200_000, 1, event_ids=7, max_ahead=60_000)
+    assert settings.intake_rule == IntakeRule(60_000, 1, event_ids=7, max_ahead=60_000)
     assert settings.click_format == ClickFormat(session="user", event_id="id")
     assert (settings.topics.clicks, settings.topics.sessions) == ("visits", "shop.sessions")
 

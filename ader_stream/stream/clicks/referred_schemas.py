@@ -6,7 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ader_stream.stream.clicks.registry_http import NoAnswerError, NotFoundError, RegistryHttp
+from ader_stream.stream.clicks.registry_http import (
+    ForbiddenError,
+    NoAnswerError,
+    NotFoundError,
+    RegistryHttp,
+)
 from ader_stream.stream.clicks.whole_schema import whole_schema
 
 MOST_REFERENCES = 500
@@ -18,6 +23,9 @@ MOST_CHARACTERS = 4 * 2**20
 
 Answer = dict[str, Any]
 Version = tuple[str, int]
+
+
+FORBIDDEN = "may not be read by this user; allow it at the registry"
 
 
 class RefusedSchemaError(Exception):
@@ -44,6 +52,8 @@ class ReferredSchemas:
             answer = http.schema(schema_id)
         except NotFoundError:
             raise RefusedSchemaError("is not registered") from None
+        except ForbiddenError as error:
+            raise RefusedSchemaError(f"{FORBIDDEN} ({error})") from None
         own = _text_of(answer)
         others = list(self._references(http, answer, [], set()))
         try:
@@ -74,6 +84,10 @@ class ReferredSchemas:
             except NotFoundError:
                 raise RefusedSchemaError(
                     f"refers to {_told(version)}, which is not registered any more"
+                ) from None
+            except ForbiddenError as error:
+                raise RefusedSchemaError(
+                    f"refers to {_told(version)}, which {FORBIDDEN} ({error})"
                 ) from None
             if len(self._found) >= MOST_KEPT:
                 self._found.clear()

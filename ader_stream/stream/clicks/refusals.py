@@ -11,6 +11,9 @@ NO_WRONG_FORMAT = frozenset({"too-large"})
 """Reasons of which no number stops a worker: who knows a click's size has read it rightly, and a
 click that is too large is so at every start."""
 
+OF_A_CLOCK = frozenset({"future", "late"})
+"""Reasons for which one visitor's wrong clock is enough: of one key in a row, one click counts."""
+
 _RECENT_BITS = (1 << RECENT_CLICKS) - 1
 
 
@@ -60,10 +63,20 @@ class Refusals:
         self._rule = rule
         # A leading 1, then a bit for each click, the newest last: 1 where it was refused.
         self._bits = int(memory, 16) if memory else 1
+        self._wrong_clock: bytes | None = None
         self.accepted = 0
 
-    def refuse(self) -> str:
-        """Take note of a refused click; return what is too many of them, empty if nothing is."""
+    def refuse(self, reason: str = "malformed", key: bytes | None = None) -> str:
+        """Take note of a refused click; return what is too many of them, empty if nothing is.
+
+        `key` is that of its record.
+        """
+        if reason in NO_WRONG_FORMAT:
+            return ""
+        if reason in OF_A_CLOCK:
+            if key is not None and key == self._wrong_clock:
+                return ""
+            self._wrong_clock = key
         self._append_accepted()
         self._bits = _recent(self._bits << 1 | 1)
         run = _newest_ones(self._bits)
@@ -83,6 +96,16 @@ class Refusals:
     def _append_accepted(self) -> None:
         self._bits = _recent(self._bits << min(self.accepted, RECENT_CLICKS))
         self.accepted = 0
+
+
+def remedy_for(reason: str) -> str:
+    """Return what to do where clicks are refused for a reason."""
+    if reason in OF_A_CLOCK:
+        return (
+            "check clicks.time_format, clocks and time zones of whoever writes the clicks, "
+            "clicks.max_ahead and max_behind, and sessions.late"
+        )
+    return "check clicks.format and clicks.*_field"
 
 
 def _recent(bits: int) -> int:

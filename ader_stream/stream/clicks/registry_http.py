@@ -24,7 +24,7 @@ MOST_BYTES = 16 * 2**20
 
 ACCEPTED = "application/vnd.schemaregistry.v1+json, application/json"
 
-_REFUSED = (401, 403)
+_UNKNOWN_USER, _FORBIDDEN = 401, 403
 _NOT_FOUND = range(40400, 40500)
 
 
@@ -65,6 +65,10 @@ class NotFoundError(Exception):
     """The registry says that it has no such thing."""
 
 
+class ForbiddenError(Exception):
+    """The registry knows us, and does not show us this; says why."""
+
+
 class NoAnswerError(Exception):
     """Nothing that a registry would say has come."""
 
@@ -95,10 +99,10 @@ class RegistryHttp:
 
         Raises
         ------
-        NotFoundError, NoAnswerError
+        NotFoundError, ForbiddenError, NoAnswerError
             As `_get`.
         SettingsError
-            If the registry refuses us.
+            If the registry does not know us.
         """
         return self._get(f"/schemas/ids/{schema_id}")
 
@@ -142,7 +146,9 @@ class RegistryHttp:
         return {"Authorization": f"Bearer {token}"}
 
     def _answer(self, status: int, body: bytes) -> dict[str, Any]:
-        if status in _REFUSED:
+        if status == _FORBIDDEN:
+            raise ForbiddenError(f"HTTP {status}, {body[:200]!r}")
+        if status == _UNKNOWN_USER:
             raise SettingsError(
                 f"clicks.registry_url = {self._access.shown}: refused (HTTP {status}, "
                 f"{body[:200]!r}); check clicks.registry_user and clicks.registry_password_file, "

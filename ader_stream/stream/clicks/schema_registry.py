@@ -46,6 +46,9 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
 """Between two requests to a registry that is away; doubled from the first to the longest."""
 
+PATIENCE_SECONDS = 300.0
+"""For so long an id is asked for that alone gets no answer, while the registry gives others'."""
+
 UNKNOWN_SECONDS = 30.0
 """For so long an id that is not registered is not asked for again."""
 
@@ -103,6 +106,7 @@ class SchemaRegistry:
         self._unknown: dict[int, _Unknown] = {}
         self._missed: deque[float] = deque(maxlen=MISSES_AT_ONCE)  # when ids were nobody's
         self._highest = 0
+        self._unanswered: dict[int, float] = {}  # id → since when nothing was said of it
         self._failure: SettingsError | None = None
         self._threads = 0
         self._misses = Allowance(MISSES_AT_ONCE, MISSES_A_SECOND, clock)
@@ -242,14 +246,37 @@ class SchemaRegistry:
                 self._refuse(schema_id, str(error))
         except Exception as error:
             # Whatever goes wrong on the way, the schema is still to be had.
-            self._note_away(str(error) or repr(error))
+            why = str(error) or repr(error)
+            if self._is_alone_unanswered(http, schema_id):
+                with self._changed:
+                    self._refuse(schema_id, f"gets no answer ({why}), while others do")
+            else:
+                self._note_away(why)
         else:
             with self._changed:
+                self._unanswered.pop(schema_id, None)
                 self._wait = FIRST_WAIT_SECONDS
                 self._misses.spend(-1)
                 self._highest = max(self._highest, schema_id)
                 self._found[schema_id] = schema
                 self._note_answer(schema_id)
+
+    def _is_alone_unanswered(self, http: RegistryHttp, schema_id: int) -> bool:
+        """Whether an id has long been without an answer, and one that was found gets one now."""
+        with self._changed:
+            if len(self._unanswered) > MOST_UNKNOWN:
+                self._unanswered.clear()
+            since = self._unanswered.setdefault(schema_id, self._clock())
+            known = self._highest
+        if not known or self._clock() - since < PATIENCE_SECONDS:
+            return False
+        try:
+            http.schema(known)
+        except Exception:
+            with self._changed:
+                self._unanswered[schema_id] = self._clock()  # not alone until now
+            return False
+        return True
 
     def _refuse(self, schema_id: int, what: str, alone_at: Place | None = None) -> ClickError:
         why = f"schema id {schema_id} at {self._access.shown} {what}"

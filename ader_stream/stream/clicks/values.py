@@ -32,6 +32,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 ReadValue = Callable[[bytes | None], Fields]
 
+LARGEST_ID = 2**31 - 1
+"""Registries count with a signed number of four bytes."""
+
 HEADER_BYTES = 5
 """A zero, then the schema's id as four bytes, big endian."""
 
@@ -171,7 +174,13 @@ def schema_id_of(value: bytes) -> int:
             "malformed",
             f"starts with {value[:HEADER_BYTES]!r}: expected a zero byte and a schema id",
         )
-    return int.from_bytes(value[1:HEADER_BYTES], "big")
+    schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
+    if schema_id > LARGEST_ID:
+        raise ClickError(
+            "unknown-schema",
+            f"schema id {schema_id}: expected at most {LARGEST_ID}, as any registry",
+        )
+    return schema_id
 
 
 def schema_from_file(path: Path | None, names: Collection[str]) -> Any:

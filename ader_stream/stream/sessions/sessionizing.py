@@ -15,7 +15,7 @@ from ader_stream import metrics as m
 from ader_stream.errors import AderError, ClickError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, decode_heartbeat
-from ader_stream.stream.clicks.refusals import NO_WRONG_FORMAT, RefusalRule, Refusals
+from ader_stream.stream.clicks.refusals import RefusalRule, Refusals, remedy_for
 from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, encode
@@ -559,7 +559,7 @@ class SessionizerTask:
                 decoded = click or self._decoder.decode(record)
                 self._note_erased(self._erasures.before(intake, decoded.key, offset))
                 intake.observe(decoded, offset, written_at, is_new=is_new)
-                self._refusals.accepted += 1
+                self._refusals.accepted += offset not in dict(intake.refused)
         except ClickError as error:
             self._refuse(self._letter(record, headers), error)
         if intake.refused:
@@ -589,15 +589,13 @@ class SessionizerTask:
         self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc()
         if letter["truncated"]:
             self._metrics[m.LETTERS_TRUNCATED].labels(partition=self._partition).inc()
-        if error.reason in NO_WRONG_FORMAT:
-            return
-        if too_many := self._refusals.refuse():
+        if too_many := self._refusals.refuse(error.reason, letter["key"]):
             rule, error_ = self._rules.refusals, letter["error"]
             raise AderError(
                 f"{too_many} of partition {self._partition} were refused, the last one at offset "
                 f"{letter['offset']} ({error_}); expected at most {rule.ratio:.0%}, and {rule.run} "
-                "in a row. The last of them are not committed: check clicks.format and "
-                "clicks.*_field, or raise sessionizer.dead_letter_ratio or dead_letter_run"
+                f"in a row. The last of them are not committed: {remedy_for(error.reason)}, or "
+                "raise sessionizer.dead_letter_ratio or dead_letter_run"
             )
 
     def _is_erased(self, letter: DeadLetter) -> bool:

@@ -75,3 +75,16 @@ def expected(outcomes: str, rule: RefusalRule) -> str:
     if len(recent) == RECENT_CLICKS and refused > rule.ratio * RECENT_CLICKS:
         return f"{refused} of the last {RECENT_CLICKS} clicks"
     return ""
+
+
+def test_one_wrong_clock_stops_nobody_and_many_do() -> None:
+    refusals = Refusals(RefusalRule(run=2))
+    assert [refusals.refuse("future", b"phone") for _ in range(9)] == [""] * 9
+    assert refusals.refuse("late", b"other") == ""
+    assert refusals.refuse("future", b"third") == "3 clicks in a row"
+
+
+@pytest.mark.parametrize("key", [None, b"phone"])
+def test_a_record_without_a_key_is_anybodys(key: bytes | None) -> None:
+    refusals = Refusals(RefusalRule(run=2))
+    assert any(refusals.refuse("late", key) for _ in range(3)) == (key is None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import fastavro
 import pytest
+from starlette.responses import Response
 
 from ader_stream.errors import ClickError, NotYetError, SettingsError
 from ader_stream.stream.clicks import registered_schemas
@@ -19,13 +20,14 @@ from ader_stream.stream.clicks.schema_registry import (
     LONGEST_WAIT_SECONDS,
     MISSES_A_SECOND,
     MISSES_AT_ONCE,
+    PATIENCE_SECONDS,
     UNKNOWN_SECONDS,
     RegistryAccess,
     SchemaRegistry,
 )
 from ader_stream.types import Click
 from tests.fakes import Clock, FakeRecord
-from tests.registry import Registry, running_registry
+from tests.registry import Registry, error, running_registry
 
 VISIT = {
     "type": "record",
@@ -451,3 +453,64 @@ def test_no_secret_is_shown(server: Registry, tmp_path: Path) -> None:
         SchemaRegistry(RegistryAccess(server.url, "me", password)).schema(1)
     assert "hush" not in str(error.value)
     assert json.dumps(str(error.value)).isascii()
+
+
+# --- one id that is unlike the others
+
+
+def test_an_id_that_we_may_not_read_refuses_its_clicks_and_no_others(
+    server: Registry, registry: SchemaRegistry
+) -> None:
+    server.broken[2] = 403
+    server.register("visits", VISIT)
+    assert "may not be read by this user" in str(refusal(registry, 2))
+    assert registry.schema(1)["name"] == "Visit"
+
+
+def test_a_schema_that_refers_to_one_that_we_may_not_read_is_refused(
+    server: Registry, registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forbidden(*_: object) -> Response:
+        return error(403, 40301, "no")
+
+    reference = {"name": "Visit", "subject": "visits", "version": 1}
+    monkeypatch.setattr(Registry, "_version", forbidden)
+    server.stop()
+    server.may_answer.set()
+    server.start()
+    server.register("orders", {"type": "array", "items": "Visit"}, references=[reference])
+    assert "which may not be read by this user" in str(refusal(registry, 1))
+
+
+def test_an_id_that_alone_gets_no_answer_is_given_up_in_the_end(
+    server: Registry, registry: SchemaRegistry, clock: Clock
+) -> None:
+    server.register("visits", VISIT)
+    server.broken[2] = 500
+    assert wait(registry, 2) > 0
+    clock.seconds += LONGEST_WAIT_SECONDS
+    assert registry.schema(1)["name"] == "Visit"
+    clock.seconds += PATIENCE_SECONDS
+    assert "while others do" in str(refusal(registry, 2))
+
+
+def test_an_id_that_gets_no_answer_while_nobody_does_is_waited_for(
+    server: Registry, registry: SchemaRegistry, clock: Clock
+) -> None:
+    server.register("visits", VISIT)
+    registry.schema(1)
+    server.status = 500
+    for _ in range(5):
+        wait(registry, 2)
+        clock.seconds += PATIENCE_SECONDS
+    server.register("visits", VISIT)
+    server.status = 200
+    assert registry.schema(2)["name"] == "Visit"
+
+
+@pytest.mark.parametrize("id_", [2**31, 2**32 - 1])
+def test_an_id_that_no_registry_can_have_is_not_asked_for(server: Registry, id_: int) -> None:
+    with pytest.raises(ClickError, match=f"schema id {id_}") as error:
+        decoder_for(server).decode(FakeRecord(b"\0" + id_.to_bytes(4, "big") + b"x"))
+    assert error.value.reason == "unknown-schema"
+    assert server.requests == []

@@ -633,6 +633,18 @@ def test_a_partition_that_waits_for_event_time_says_so_once(
     assert [line["open_sessions"] for line in lines] == [1]
 
 
+@pytest.mark.parametrize(("late", "reason"), [("carry", "future"), ("dead-letter", "late")])
+def test_clicks_of_many_wrong_clocks_stop_the_worker(
+    kafka: FakeKafka, late: str, reason: str
+) -> None:
+    sessionizer = Sessionizer(kafka, CollectorRegistry(), late=late).restore()
+    sessionizer.process(click("a", 5_000, offset=0))
+    time = NOW if reason == "future" else 10
+    wrong = [click(f"k{n}", time, offset=n) for n in range(1, 1_001)]
+    with pytest.raises(AderError, match=r"501 clicks in a row .*check clicks\.time_format"):
+        sessionizer.process(*wrong)
+
+
 def test_that_most_clicks_are_late_is_said_once_in_a_while(kafka: FakeKafka) -> None:
     sessionizer = Sessionizer(kafka, CollectorRegistry()).restore()
     sessionizer.process(click("ahead", 5_000))
