@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from ader_stream.errors import AderError, AuthorizationError
 from ader_stream.stream.diagnosis.finding import Finding, Level
+from ader_stream.stream.kafka.clients import UNANSWERED
 
 T = TypeVar("T")
 
@@ -62,6 +63,8 @@ def _as_finding(check: Check[T], failure: Exception) -> Finding:
         return Finding("error", str(failure))
     if isinstance(failure, KafkaException):
         return _refused(check, failure.args[0])
+    if isinstance(failure, TimeoutError):
+        return Finding("error", f"{check.name}: not checked, {UNANSWERED}")
     text = f"{check.name}: not checked, {type(failure).__name__}: {failure}"
     return Finding("error", text, "this is a fault of doctor itself; what else it says stands")
 

@@ -40,6 +40,12 @@ READ_MESSAGES = 10_000
 READ_AHEAD_KIB = 64 * 1024
 """What a client fetches before it is asked for: librdkafka's default."""
 
+UNANSWERED = (
+    "Kafka: a broker answers, but not this request (a dead coordinator or controller, or an "
+    "overloaded one); look at the brokers' logs, and try again"
+)
+"""What is said where a request was waited for in vain."""
+
 
 @dataclass(frozen=True)
 class KafkaClients:
@@ -191,10 +197,12 @@ def client_errors() -> Iterator[None]:
     Raises
     ------
     ClientError
-        In place of any `KafkaException`.
+        In place of any `KafkaException`, and where the client has waited for an answer in vain.
     """
     try:
         yield
+    except TimeoutError as exception:  # an admin request's future: librdkafka itself waits longer
+        raise ClientError(UNANSWERED) from exception
     except KafkaException as exception:
         error = exception.args[0]
         raise ClientError(

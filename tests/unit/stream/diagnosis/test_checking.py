@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from ader_stream.errors import AuthorizationError, TopicError
 from ader_stream.stream.diagnosis.checking import Check, Once, run_checks
 from ader_stream.stream.diagnosis.finding import Finding
+from ader_stream.stream.kafka.clients import UNANSWERED
 
 
 def failing(error: Exception) -> Check[None]:
@@ -26,6 +27,7 @@ FORBIDDEN = KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     [
         (TopicError("clicks: no such topic"), "clicks: no such topic"),
         (FORBIDDEN, "topics: not checked, Broker: Topic authorization failed"),
+        (TimeoutError(), f"topics: not checked, {UNANSWERED}"),
         (ZeroDivisionError("by zero"), "topics: not checked, ZeroDivisionError: by zero"),
         (KeyError("name"), "topics: not checked, KeyError: 'name'"),
     ],
