@@ -148,7 +148,7 @@ def _growth(topics: Topics) -> Right:
 
 def _sessionizer(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _read(topics.clicks, "the clicks, and the offsets in them")
-    yield _write(topics.sessions, "closed sessions, block ends, idle advances")
+    yield _read_and_write(topics.sessions, "closed sessions, block ends; whether any are there")
     yield _read_and_write(topics.sessionizer_state, "open sessions: logged, and restored")
     yield _write(topics.dead_letters, "refused clicks")
     yield _read_and_write(topics.control, "which keys are to be erased, and which rules hold")

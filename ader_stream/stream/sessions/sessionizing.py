@@ -17,9 +17,10 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, decode_heartbeat
 from ader_stream.stream.clicks.refusals import RefusalRule, Refusals, remedy_for
 from ader_stream.stream.erasures import Erasures
+from ader_stream.stream.kafka.changelog import read_range
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, encode
-from ader_stream.stream.kafka.groups import Committed, Extent
+from ader_stream.stream.kafka.groups import Committed, Extent, extents
 from ader_stream.stream.kafka.identity import made_again
 from ader_stream.stream.kafka.lost import require_held
 from ader_stream.stream.kafka.producing import Transaction
@@ -138,12 +139,15 @@ class Found(NamedTuple):
         Requests to erase keys.
     control_id
         Kafka's id of the control topic.
+    has_sessions
+        Something was committed to the partition's sessions, though its changelog holds nothing.
     """
 
     state: PartitionState
     topic: TopicFacts
     erasures: Erasures
     control_id: str = ""
+    has_sessions: bool = False
 
 
 class SessionizerTasks:
@@ -186,15 +190,26 @@ class SessionizerTasks:
         clicks, control_id = describe_topic(admin, topics.clicks), topic_id(admin, topics.control)
         # Nobody may have had the partitions when blocks were changed.
         blocks = blocks_in_force(clients, topics, self._rules.blocks.grid)
+        lost = self._lost([p for p in partitions if states[p].next_offset < 0])
         how = self._decoder, replace(self._rules, blocks=blocks), *self._of_each
         return {
             partition: SessionizerTask(
                 partition,
                 topics,
-                Found(states.pop(partition), clicks, self._erasures, control_id),
+                Found(states.pop(partition), clicks, self._erasures, control_id, partition in lost),
                 *how,
             )
             for partition in partitions
+        }
+
+    def _lost(self, partitions: Collection[int]) -> set[int]:
+        """Return those of which sessions are there, but not what a commit wrote beside them."""
+        clients, sessions = self._clients, self._topics.sessions
+        logs = extents(clients.admin(), sessions, partitions) if partitions else {}
+        return {
+            partition
+            for partition, log in logs.items()
+            if next(read_range(clients, sessions, partition, log.first, log.end), None) is not None
         }
 
 
@@ -232,6 +247,7 @@ class SessionizerTask:
         self._has_explained = False
         self._committed_watermark: int | None = None
         self._topic = found.topic
+        self._is_lost = found.has_sessions
         self._next_offset = 0
         self._skipped = 0
         self._is_unsaid = False  # where it goes on, in the changelog or by the group
@@ -293,8 +309,16 @@ class SessionizerTask:
             If the clicks topic is another one than that of the changelog.
         OffsetError
             If somebody has moved the group's offset: the open sessions are those of another place.
+            If the changelog was deleted: nobody knows what is open.
         """
         state = self._changelog
+        if self._is_lost:
+            raise OffsetError(
+                f"{self._topics.sessionizer_state}/{self._partition} is empty, though "
+                f"{self._topics.sessions}/{self._partition} is not: the topic was deleted, and "
+                "the open sessions with it. Stop all workers, and `ader-stream reset --yes` makes "
+                "the sessions again from the clicks"
+            )
         where = f"{self._topics.sessionizer_state}/{self._partition}"
         require_compatible(state.rules, self._rules.named, self._rules.blocks, where)
         if state.topic_id not in ("", self._topic.id):

@@ -658,6 +658,19 @@ def test_that_most_clicks_are_late_is_said_once_in_a_while(kafka: FakeKafka) -> 
     ]
 
 
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_sessions_without_the_state_they_were_written_with_are_refused(
+    kafka: FakeKafka, is_committed: bool
+) -> None:
+    before = Sessionizer(kafka, CollectorRegistry()).restore()
+    before.process(click("a", 10))
+    before.commit()
+    kafka.log[TOPICS.sessionizer_state, PARTITION].clear()
+    after = Sessionizer(kafka, CollectorRegistry())
+    with pytest.raises(OffsetError, match=r"topic was deleted.*ader-stream reset --yes"):
+        after.restore(before.next_offset, is_committed=is_committed)
+
+
 def test_an_open_session_that_our_topics_take_no_more_is_refused_at_the_start(
     kafka: FakeKafka,
 ) -> None:
