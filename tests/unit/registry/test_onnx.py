@@ -61,7 +61,7 @@ def exported(
     state, _ = {"paper": cycle, "production": second_cycle}[request.param]
     weights = {name: weight.clone() for name, weight in state.weights.items()}
     weights["items.weight"][ALIKE] = weights["items.weight"][ALIKE[0]].clone()
-    if "clicks" in weights:
+    if "companions" in weights:
         weights["clicks"][ALIKE] = 7.0
         for name in ("companions", "together"):
             weights[name][ALIKE] = weights[name][ALIKE[0]].clone()
