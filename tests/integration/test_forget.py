@@ -93,7 +93,9 @@ def test_a_key_that_is_forgotten_in_mid_cycle_is_not_in_the_version(system: Syst
     assert f"is above {third['run']['control_offset'] - 1} in" in report["proof"]
 
 
-@pytest.mark.parametrize("start", [12 * HOUR_MS, int(time.time() * 1000) + 3650 * DAY_MS])
+@pytest.mark.parametrize(
+    "start", [12 * HOUR_MS, int(time.time() * 1000) + 3650 * DAY_MS], ids=["past", "future"]
+)
 def test_the_log_and_no_clock_says_what_is_erased_though_the_worker_dies_in_between(
     kafka: Kafka, tmp_path: Path, start: int
 ) -> None:

@@ -90,8 +90,8 @@ class Partition:
     reference_at
         Offset up to which the reference has taken the log.
     certain
-        Event ids of clicks that no bound refuses. The id of a refused one may come again, which a
-        follower that reads the log again does not know.
+        Event ids of clicks that no bound refuses; others have none. The id of a refused one may
+        come again, which a follower that reads the log again does not know.
     """
 
     number: int
@@ -122,7 +122,7 @@ class StreamMachine(RuleBasedStateMachine):
         self, lateness: int, late: str, max_clicks: int, event_ids: int, held_offsets: int
     ) -> None:
         session = SessionRule(GAP, lateness, late, max_clicks, max_age=60_000, max_open=50)
-        intake = IntakeRule(GAP, 3, held_offsets, event_ids, max_ahead=500)
+        intake = IntakeRule(GAP, 3, held_offsets, event_ids, max_ahead=500, max_behind=600_000)
         self.rules = Rules(session, intake)
         self.clocks = Clocks()
         self.kafka = FakeKafka(partitions={TOPICS.clicks: 1})
@@ -396,9 +396,8 @@ def a_record(
 ) -> tuple[FakeRecord, Written | None]:
     """Return a record of some kind, and what the reference takes it for."""
     number = partition.number
-    event_id = f"{number}/{offset}"
     times: dict[str, tuple[int, int]] = {  # event time, record timestamp
-        "live": (now, now),
+        "live": (now, now + 7),
         "old": (now - 500_000 + pause, now),
         "fast": (now + 40_000, now),
         "copied": (now - pause, now - pause),
@@ -407,13 +406,15 @@ def a_record(
         "drift": (now + 400, now),
         "seconds": (now // 1000, now),
         "micros": (now * 1000, now),
-        "twice": (now, now),
+        "twice": (now, now + 7),
     }
     if kind in times:
         time, at = times[kind]
+        event_id = None
         if kind == "twice" and partition.certain:
             event_id = partition.certain[-1 - pause % min(3, len(partition.certain))]
         elif kind == "live" and partition.plain.sessions._rule.late == "carry":
+            event_id = f"{number}/{offset}"
             partition.certain.append(event_id)
         click = Click(key, f"i{number}.{offset}", time, event_id)
         value = {"session": key, "item": click.item, "time": time, "id": event_id}
