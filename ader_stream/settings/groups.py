@@ -203,7 +203,10 @@ class BlocksSettings(_Group):
     )
     length: Duration = Field(_as_written("7d"), description="Event time in a block.")
     min_sessions: int = Field(
-        1, ge=1, description="Short blocks are joined until one has this many sessions."
+        1,
+        ge=1,
+        description="Short blocks are joined until one has this many sessions. Small ones do no "
+        "harm, but each costs an update cycle over all exemplars: minutes of a core.",
     )
 
 
