@@ -39,7 +39,7 @@ def test_a_key_is_forgotten_by_everyone_and_the_report_says_what_stays(system: S
     late = Click(KEY, "item-7", start + system.settings.block_rule.length - 60_000)
     value = encode_click(late, system.settings.click_format)
     # Written as it happened: nobody has to confirm that so much time has passed.
-    system.send_raw([RawRecord(KEY.encode(), value, timestamp=late.time)])
+    system.send_raw([RawRecord(KEY.encode(), value, timestamp=late.time + 1)])
     inference = system.workers[2]
     system.wait_until(
         lambda: inference.get("/recommend", session=KEY).is_success, "its session is open"

@@ -202,7 +202,7 @@ def test_a_damaged_version_scores_nothing_and_stops_nobody(
     start = system.settings.block_rule.start(2)
     clicks = [Click("a", "item-1", start), Click("a", "item-2", start + 1)]
     written = system.settings.click_format
-    system.send_raw(RawRecord(b"a", encode_click(c, written), timestamp=c.time) for c in clicks)
+    system.send_raw(RawRecord(b"a", encode_click(c, written), timestamp=c.time + 1) for c in clicks)
     inference = system.start("inference")
     system.wait_until_scored(2)
     assert {key.version for key in system.scores()} == {1}

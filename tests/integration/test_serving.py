@@ -106,7 +106,7 @@ def test_an_open_session_gets_what_its_items_get(system: System, inference: Work
 def test_a_recommendation_is_written_after_a_click(system: System, inference: Worker) -> None:
     time = system.settings.block_rule.start(0) + 10
     value = encode_click(Click("written", ITEMS[4], time), system.settings.click_format)
-    system.send_raw([RawRecord(b"written", value, timestamp=time)])
+    system.send_raw([RawRecord(b"written", value, timestamp=time + 1)])
     system.wait_until(lambda: "written" in recommendations(system), "it is in the topic")
     now = inference.get("/recommend", session="written").json()
     written = recommendations(system)["written"]
