@@ -366,6 +366,7 @@ class SessionizerTask:
         self._adopt_rules(state)
         self._intake.release_near(self._next_offset)  # an operator may have moved the watermark
         self._refusals = Refusals(self._rules.refusals, place.metadata)
+        self._refuse_held()
         return self._next_offset
 
     def begin(self) -> None:
@@ -471,6 +472,7 @@ class SessionizerTask:
         elif not has_settled:
             self._explain_silence()
             return
+        self._refuse_held()
         self._has_followed = True
         self._silent_since = now - idling.timeout / 1000 + IDLE_SECONDS
 
@@ -592,6 +594,11 @@ class SessionizerTask:
                 self._refuse(waiting or self._letter(record, headers), refusal)
         if intake.held and offset in intake.held:
             self._letters[offset] = self._letter(record, headers)
+
+    def _refuse_held(self) -> None:
+        """Refuse quarantined clicks that came to an end without a record."""
+        for at, refusal in self._intake.take_refused():
+            self._refuse(self._letters.pop(at), refusal)
 
     def _letter(self, record: Record, headers: Headers | None) -> DeadLetter:
         return dead_letter(record, headers, self._rules.max_letter)
