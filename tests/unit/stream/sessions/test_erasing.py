@@ -30,16 +30,6 @@ FUTURE = 10**15
 
 
 @pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
-@pytest.fixture
 def sessionizer(kafka: FakeKafka, registry: CollectorRegistry) -> Sessionizer:
     return Sessionizer(kafka, registry).restore()
 

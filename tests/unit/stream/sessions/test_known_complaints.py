@@ -29,16 +29,6 @@ from tests.unit.stream.sessions.test_sessionizing import (
 DAY_SECONDS = 86_400.0
 
 
-@pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
 def test_windows_close_on_an_idle_stream(kafka: FakeKafka) -> None:
     clock = Clock()
     hints = WatermarkHints(kafka, TOPICS, clock)

@@ -96,16 +96,6 @@ Make = Callable[..., Sessionizer]
 
 
 @pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
-@pytest.fixture
 def sessionizer(kafka: FakeKafka, registry: CollectorRegistry) -> Sessionizer:
     return Sessionizer(kafka, registry).restore()
 
