@@ -301,7 +301,8 @@ class ExactlyOnceLoop:
                 if held is None or partition in self._waiting:
                     continue
                 at = message.offset() or 0
-                held.is_at_end = at >= held.next_offset and at >= self._end_of(partition)
+                if at >= held.next_offset:
+                    held.is_at_end = at >= self._end_of(partition)
 
     def _return_into_range(self, messages: list[Message]) -> None:
         """Restore partitions whose log no longer holds what comes next, with what it still holds.
