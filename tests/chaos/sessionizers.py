@@ -305,10 +305,12 @@ class Chaos:
 def gave_up(worker: Worker) -> bool:
     """Whether a worker ended for the broker's restart, as it should.
 
-    It finds none while it starts. Or, with static membership, the new broker does not know who has
-    taken whose name since the last rebalance was done, and refuses those who have (`classic`).
+    It finds none while it starts, or loses it before it has taken partitions. Or, with static
+    membership, the new broker does not know who has taken whose name since the last rebalance was
+    done, and refuses those who have (`classic`).
     """
-    return bool(worker.logged("no Kafka answers") or worker.logged("Static consumer fenced"))
+    has_begun = worker.logged("partitions taken") or worker.logged("Traceback")
+    return not has_begun or bool(worker.logged("Static consumer fenced"))
 
 
 def cause_chaos(

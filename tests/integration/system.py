@@ -186,7 +186,17 @@ class Worker:
     def tail(self) -> str:
         """The end of its log, for a failure."""
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        return "\n".join([f"--- {self.log.name} (exit code {self.process.poll()})", *lines])
+        return "\n".join(
+            [f"--- {self.log.name} (exit code {self.process.poll()})", *lines, *self.standing()]
+        )
+
+    def standing(self) -> list[str]:
+        """How far it says that it has come, by partition; nothing where it does not answer."""
+        try:
+            shown = self.get("/metrics").text.splitlines()
+        except httpx.TransportError:
+            return []
+        return [line for line in shown if not line.startswith("#") and "partition=" in line]
 
 
 @dataclass
@@ -309,7 +319,8 @@ class System:
             died = [worker.name for worker in self.workers if worker.has_died()]
             if died or time.monotonic() > deadline:
                 reason = f"{', '.join(died)} died" if died else f"not within {WAIT_SECONDS:g} s"
-                raise AssertionError("\n".join([f"{what}: {reason}", *self.log_tails()]))
+                found = [f"{what}: {reason}", self.blocks_seen(), *self.log_tails()]
+                raise AssertionError("\n".join(found))
 
     def wait_until_ready(self, *workers: Worker) -> None:
         """Wait until workers have joined their groups (and inference has a version)."""
@@ -340,6 +351,10 @@ class System:
     def clicks_scored(self) -> int:
         """Clicks in `scores`, scored or not."""
         return sum(score.clicks for score in self.view.scores.values())
+
+    def blocks_seen(self) -> str:
+        """What of each block is seen in the topics, for a failure."""
+        return "\n".join(f"block {number}: {c}" for number, c in sorted(self.view.blocks.items()))
 
     def log_tails(self) -> Iterator[str]:
         """What the workers said last."""

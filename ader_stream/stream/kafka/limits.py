@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from ader_stream.errors import SettingsError, TopicError
 from ader_stream.stream.kafka.clients import BATCH_BYTES, MAX_RECORD_BYTES, KafkaClients
+from ader_stream.stream.kafka.rights import is_refusal
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +82,7 @@ def record_limits(clients: KafkaClients, *topics: str) -> RecordLimits:
     Raises
     ------
     TopicError
-        If a topic takes less than what can be worked with.
+        If a topic takes less than what can be worked with, or nobody says what it takes.
     SettingsError
         If `kafka.librdkafka` has producers send less, or larger batches than a topic takes.
     """
@@ -107,19 +108,32 @@ def record_limits(clients: KafkaClients, *topics: str) -> RecordLimits:
 
 
 def _ask(admin: AdminClient, topics: Collection[str]) -> dict[str, int]:
-    """Topic → its limit; Kafka's default where this user may not ask."""
+    """Topic → its limit; Kafka's default where this user may not ask, or there is no topic."""
     asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in topics])
     found = {}
     for resource, future in asked.items():
         try:
             found[resource.name] = int(future.result(REQUEST_SECONDS)[PROPERTY].value)
         except KafkaException as exception:
+            _require_refusal(resource.name, exception)
             found[resource.name] = KAFKA_DEFAULT
-            log.warning(
-                f"cannot ask for {PROPERTY}: allow this user DescribeConfigs on the topic; going "
-                "on with Kafka's default",
-                topic=resource.name,
-                bytes=KAFKA_DEFAULT,
-                reason=exception.args[0].str(),
-            )
     return found
+
+
+def _require_refusal(topic: str, exception: KafkaException) -> None:
+    """Raise TopicError unless this user lacks the right to ask, or there is no topic."""
+    error = exception.args[0]
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return
+    if not is_refusal(error):
+        raise TopicError(
+            f"{topic}: its {PROPERTY} is not known: {error.str()}; start again once its broker "
+            "answers"
+        ) from exception
+    log.warning(
+        f"cannot ask for {PROPERTY}: allow this user DescribeConfigs on the topic; going on with "
+        "Kafka's default",
+        topic=topic,
+        bytes=KAFKA_DEFAULT,
+        reason=error.str(),
+    )

@@ -58,15 +58,29 @@ def test_a_producer_that_cannot_fit_its_topics_is_refused(
         record_limits(kafka, "a")
 
 
+def answer_with(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def answer(_: FakeAdmin, asked: list[Any]) -> dict[Any, Any]:
+        failed = Future[Any]()
+        failed.set_exception(KafkaException(KafkaError(code)))
+        return dict.fromkeys(asked, failed)
+
+    monkeypatch.setattr(FakeAdmin, "describe_configs", answer)
+
+
+@pytest.mark.parametrize("code", [KafkaError._TRANSPORT, KafkaError._TIMED_OUT])
+def test_a_broker_that_does_not_answer_is_no_topic_with_kafkas_default(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    answer_with(monkeypatch, code)
+    kafka: Any = limited(a=300_000)
+    with pytest.raises(TopicError, match=r"a: its .* is not known"):
+        record_limits(kafka, "a")
+
+
 def test_who_may_not_ask_goes_on_with_kafkas_default_and_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(_: FakeAdmin, asked: list[Any]) -> dict[Any, Any]:
-        refused = Future[Any]()
-        refused.set_exception(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
-        return dict.fromkeys(asked, refused)
-
-    monkeypatch.setattr(FakeAdmin, "describe_configs", refuse)
+    answer_with(monkeypatch, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     kafka: Any = limited(a=300_000)
     with capture_logs() as logs:
         assert record_limits(kafka, "a").topics == {"a": KAFKA_DEFAULT}
