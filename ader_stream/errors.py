@@ -20,6 +20,7 @@
     ├── FencedError           another process has taken over; this one must stand back
     ├── NameInUseError        a group still has a member of this one's name
     ├── ArtifactError         a model artifact is damaged, incomplete, unsigned or too new
+    ├── NotBetterError        a canary that was to be promoted if it is better is not, so far
     ├── TrainingError         an update cycle cannot go on (no targets, not-finite loss)
     └── DemoError             a process of the demo ended early or made no progress
 
@@ -137,6 +138,10 @@ class ArtifactError(AderError):
     def __init__(self, message: str, reason: str = "content") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class NotBetterError(AderError):
+    """A canary that was to be promoted if it is better is not, so far."""
 
 
 class TrainingError(AderError):

@@ -321,6 +321,34 @@ CANARY_VERSION = Metric(
 CANARY_SHARE = Metric(
     Gauge, "ader_canary_share_ratio", "ratio", "Share of the session keys on the canary."
 )
+CANARY_CLICKS = Metric(
+    Gauge,
+    "ader_canary_compared_clicks",
+    "clicks",
+    "Clicks of all partitions that canary and stable version were both scored by, shown, like the "
+    "two differences, by the worker that holds partition 0.",
+)
+CANARY_RECALL = Metric(
+    Gauge,
+    "ader_canary_recall20_difference_ratio",
+    "ratio",
+    "Recall@20 of the canary less the stable version's on the same clicks: estimate, and the lower "
+    "and upper bound of an interval that may be looked at at any time.",
+    ("bound",),
+)
+CANARY_MRR = Metric(
+    Gauge,
+    "ader_canary_mrr20_difference_ratio",
+    "ratio",
+    "The same of MRR@20.",
+    ("bound",),
+)
+CANARY_FALLBACKS = Metric(
+    Counter,
+    "ader_canary_fallbacks_total",
+    "canaries",
+    "Canaries that this worker has ended because they were worse.",
+)
 MODEL_AGE = Metric(
     Gauge,
     "ader_served_model_age_seconds",

@@ -317,10 +317,11 @@ class ItemColumns(Collection[tuple[str, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A click that is scored, and the items of its session before it."""
+    """A click that is scored, the items of its session before it, and the session's key."""
 
     prefix: tuple[str, ...]
     item: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

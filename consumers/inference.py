@@ -20,9 +20,12 @@ from ader_stream import metrics as m
 from ader_stream.errors import ArtifactError, NotYetError
 from ader_stream.memory import give_back_large_blocks
 from ader_stream.metrics import Metrics
+from ader_stream.paired import Pair
 from ader_stream.process import Process, run_worker
+from ader_stream.registry.canary import CanaryWatch
 from ader_stream.registry.load import load_serving
-from ader_stream.serve.recommending import recommend, score_targets
+from ader_stream.serve.comparing import compare
+from ader_stream.serve.recommending import rank_clicks, recommend, score_targets
 from ader_stream.serve.routes import RecommendRoutes
 from ader_stream.serve.score_metrics import ScoreMetrics
 from ader_stream.serve.versions import Version, Versions
@@ -41,7 +44,7 @@ from ader_stream.stream.models.serving_log import ServingLog
 from ader_stream.stream.models.standing import Standing
 from ader_stream.stream.rights import connect
 from ader_stream.stream.scores.prefixes import PrefixFollower
-from ader_stream.stream.scores.prequential import Answers, PrequentialTask
+from ader_stream.stream.scores.prequential import Answers, PrequentialTask, Scored
 from ader_stream.stream.scores.score_log import read_partitions
 from ader_stream.stream.scores.sessionizer_decisions import (
     SessionizerDecisions,
@@ -50,7 +53,7 @@ from ader_stream.stream.scores.sessionizer_decisions import (
 from ader_stream.stream.sessions.byte_bounds import fit_to_topics
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.sessions.rules_log import LoggedRules, RulesComparison, blocks_in_force
-from ader_stream.types import BlockRule, Counts, Recommendation, Target
+from ader_stream.types import BlockRule, Recommendation, Target
 
 log = structlog.get_logger(__name__)
 
@@ -245,6 +248,7 @@ class _Worker:
         process.not_ready = self._not_ready
         process.serve(routes.routes())
         self._serving = ServingLog(clients, topics, process.address)
+        self._canary = CanaryWatch(clients, topics, settings.fallback_rule, process.metrics)
 
     def run(self) -> None:
         """Follow clicks until SIGTERM."""
@@ -255,6 +259,7 @@ class _Worker:
             self._models.follower.stop()
             self._serving.withdraw()
             self._decisions.close()
+            self._canary.close()
 
     @property
     def _tasks(self) -> dict[int, PrequentialTask]:
@@ -311,10 +316,21 @@ class _Worker:
         if batch:
             self._decisions.check_readable(batch)
 
-    def _score(self, block: int, targets: list[Target]) -> tuple[int | None, Counts]:
-        """Score clicks of a block by the version that the block is to be scored by."""
+    def _score(self, block: int, targets: list[Target]) -> Scored:
+        """Score clicks of a block by the version that the block is to be scored by.
+
+        Where that is what a canary stands beside, both are scored.
+        """
         version = self._versions.scoring(block)
-        return (version.number, score_targets(version, targets)) if version else (None, Counts())
+        if version is None:
+            return Scored()
+        canary = self._versions.compared_with(version, block)
+        if canary is None:
+            return Scored(version.number, score_targets(version, targets))
+        ranked, other = rank_clicks(version, targets), rank_clicks(canary, targets)
+        paired = compare(ranked, other, targets)
+        pair = Pair(version.number, canary.number)
+        return Scored(version.number, ranked.counts, pair, paired)
 
     def _recommend(self, sessions: Mapping[str, tuple[str, ...]]) -> dict[str, Recommendation]:
         by_version: defaultdict[Version, list[str]] = defaultdict(list)
@@ -340,6 +356,7 @@ class _Worker:
             self._models.publish_to_live,
             blocks,
         )
+        self._canary.look(self._versions.compared if 0 in self._tasks else None)
         if served:
             age = time.time() - served.published_at / 1000
             self._process.metrics[m.MODEL_AGE].set(age)

@@ -11,6 +11,7 @@ import click
 from ader_stream.settings import Settings, load_settings
 from ader_stream.stream import rights
 from ader_stream.stream.kafka.clients import client_errors
+from ader_stream.times import parse_duration
 
 Command = Callable[..., Any]
 
@@ -54,6 +55,15 @@ def settings_with(
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def read_duration(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
+    """Read an option that is a duration as settings write it (30m), as ms."""
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: {error}") from None
+
 
 yes_option = click.option(
     "--yes", is_flag=True, help="Do it; without this, only say what would be done."

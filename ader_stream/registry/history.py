@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from ader_stream.paired import Difference, Pair, PairedCounts
+from ader_stream.stream.control import Command
 from ader_stream.stream.models.manifest import REJECTED, Manifest
 from ader_stream.stream.models.registry import Registry
 
@@ -19,16 +21,47 @@ def history(registry: Registry) -> list[dict[str, Any]]:
 
 
 def roles(registry: Registry, version: int) -> list[str]:
-    """Say what a version is now: serving, canary, parent; rolled back or rejected."""
+    """Say what a version is now: serving, canary, parent; fallen back, rolled back or rejected."""
     standing, manifest = registry.standing, registry.manifests[version]
     found = {
         "serving": version == standing.served,
         "canary": version == standing.candidate,
         "parent": version == standing.parent,
+        "fallen back": version == standing.fallen,
         "rejected": manifest["status"] == REJECTED,
         "rolled back": manifest["status"] != REJECTED and _is_passed_over(registry, version),
     }
     return [role for role, holds in found.items() if holds]
+
+
+def comparisons(compared: Mapping[Pair, PairedCounts], version: int) -> Iterator[dict[str, Any]]:
+    """Yield what a version, as canary or stable version, has come to on the clicks of both."""
+    for pair, counts in compared.items():
+        if version in pair:
+            yield pair._asdict() | {
+                "clicks": counts.clicks,
+                "recall20": _compared(counts.stable_recall20, counts.recall20),
+                "mrr20": _compared(counts.stable_mrr20, counts.mrr20),
+            }
+
+
+def _compared(stable: float, difference: Difference) -> dict[str, float]:
+    """Describe two scores in percent, and their difference in percentage points."""
+    shares = {"stable": stable, "canary": stable + difference.estimate} | {
+        "difference": difference.estimate,
+        "lower": difference.lower,
+        "upper": difference.upper,
+    }
+    return {name: round(100 * share, 4) for name, share in shares.items()}
+
+
+def decisions(commands: Iterable[Command], version: int) -> list[dict[str, Any]]:
+    """List the commands of a version that something measured has decided."""
+    return [
+        {"command": command.command, "at": _iso(command.at), "reason": command.reason}
+        for command in commands
+        if command.version == version and command.reason
+    ]
 
 
 def differences(one: Manifest, other: Manifest) -> list[tuple[str, Any, Any]]:
@@ -57,7 +90,6 @@ def _is_passed_over(registry: Registry, version: int) -> bool:
 
 def _row(registry: Registry, manifest: Manifest) -> dict[str, Any]:
     validation, gate = manifest["report"]["validation_recall20"], manifest["gate"] or {}
-    published = datetime.fromtimestamp(manifest["run"]["published_at"] / 1000, UTC)
     return {
         "version": manifest["version"],
         "parent": manifest["parent"],
@@ -71,9 +103,13 @@ def _row(registry: Registry, manifest: Manifest) -> dict[str, Any]:
         "parent_recall20": gate.get("parent_recall20"),
         "bytes": size_of(manifest),
         "digest": manifest["digest"],
-        "published": published.isoformat(timespec="seconds"),
+        "published": _iso(manifest["run"]["published_at"]),
         "rejection": manifest["rejection"],
     }
+
+
+def _iso(time: int) -> str:
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

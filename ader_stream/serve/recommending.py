@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,18 +30,47 @@ def score_targets(version: Version, targets: Sequence[Target]) -> Counts:
     An item that the version does not know is neither a target nor part of a prefix; a known one
     without any known click before it is no target.
     """
-    prefixes, indices, unknown = [], [], 0
-    for target in targets:
+    return rank_clicks(version, targets).counts
+
+
+class Ranked(NamedTuple):
+    """Clicks as one version ranks them.
+
+    Parameters
+    ----------
+    places
+        Which of the clicks it scores (S,).
+    ranks
+        Their zero-based ranks (S,).
+    unknown
+        Clicks on items that it does not know.
+    """
+
+    places: list[int]
+    ranks: npt.NDArray[np.int64]
+    unknown: int
+
+    @property
+    def counts(self) -> Counts:
+        """Sums over the clicks."""
+        return _counts(self.ranks) + Counts(unknown=self.unknown)
+
+
+def rank_clicks(version: Version, targets: Sequence[Target]) -> Ranked:
+    """Rank the clicks that a version scores, as `score_targets` says."""
+    places, prefixes, indices, unknown = [], [], [], 0
+    for place, target in enumerate(targets):
         index = version.vocabulary.index(target.item)
         if index is None:
             unknown += 1
         elif prefix := version.vocabulary.encode(target.prefix):
+            places.append(place)
             prefixes.append(prefix)
             indices.append(index)
     if not prefixes:
-        return Counts(unknown=unknown)
+        return Ranked([], np.zeros(0, dtype=np.int64), unknown)
     ranks = rank_targets(version.model, prefixes, indices, version.layer)
-    return _counts(ranks) + Counts(unknown=unknown)
+    return Ranked(places, ranks, unknown)
 
 
 def _counts(ranks: npt.NDArray[np.int64]) -> Counts:

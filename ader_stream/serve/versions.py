@@ -12,6 +12,7 @@ from torch import Tensor
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.errors import ArtifactError
+from ader_stream.paired import Pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,22 @@ class Versions:
     def canary(self) -> Version | None:
         """What a share of the session keys gets."""
         return self._canary[0] if self._canary else None
+
+    @property
+    def compared(self) -> Pair | None:
+        """Numbers of what serves and of the canary beside it."""
+        served, canary = self.served, self.canary
+        return Pair(served.number, canary.number) if served and canary else None
+
+    def compared_with(self, stable: Version, block: int) -> Version | None:
+        """Return the canary, where a block's clicks compare it with the version that scores them.
+
+        They do where that is the one that serves and neither was trained on the block.
+        """
+        canary = self.canary
+        if canary is None or stable is not self.served or canary.last_block >= block:
+            return None
+        return canary
 
     def for_key(self, key: str | None) -> Version | None:
         """Return the version that serves a session; without a key, the one that serves most."""

@@ -374,6 +374,17 @@ class InferenceSettings(_Group):
     commit_interval: Duration = Field(
         _as_written("500ms"), description="Longest time between two transactions."
     )
+    fallback: bool = Field(
+        False,
+        description="End a canary by itself once it is certainly worse than the stable version on "
+        "the same clicks, in Recall@20 or MRR@20; the registry says so with the reason.",
+    )
+    fallback_margin: float = Field(
+        0.0, ge=0, le=100, description="Worse by more than so many percentage points, for that."
+    )
+    fallback_clicks: int = Field(
+        1_000, ge=1, description="Clicks that must have been compared, for that."
+    )
 
 
 class HttpSettings(_Group):

@@ -12,6 +12,7 @@ from pydantic_settings import (
 )
 
 from ader_stream.errors import SettingsError
+from ader_stream.paired import FallbackRule
 from ader_stream.settings.environment import is_service_link, settings_file
 from ader_stream.settings.groups import (
     BlocksSettings,
@@ -151,7 +152,16 @@ class Settings(BaseSettings):
     @property
     def uses(self) -> Uses:
         """What is switched on, as far as rights depend on it."""
-        return Uses(self.sessionizer.idle is not None, self.inference.recommendations)
+        inference = self.inference
+        return Uses(
+            self.sessionizer.idle is not None, inference.recommendations, inference.fallback
+        )
+
+    @property
+    def fallback_rule(self) -> FallbackRule | None:
+        """When a canary ends by itself; None: never."""
+        rule = FallbackRule(self.inference.fallback_margin / 100, self.inference.fallback_clicks)
+        return rule if self.inference.fallback else None
 
     @property
     def trust(self) -> Trust:

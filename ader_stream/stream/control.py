@@ -13,7 +13,7 @@ from typing import Any
 
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.codec import decode, encode
+from ader_stream.stream.kafka.codec import Headers, decode, encode
 from ader_stream.stream.kafka.producing import Keyed, send_and_wait
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
@@ -25,6 +25,9 @@ FORGET = "forget"
 SERVING = ("pin", "unpin", "promote", "rollback")
 """Commands of which the last one decides what is served."""
 
+FALLBACK = "fallback"
+"""Command that ends the canary of one version; what a pin says beside that holds on."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -33,7 +36,7 @@ class Command:
     Parameters
     ----------
     command
-        pin, unpin, promote, rollback, prune or forget; blocks or rules: what holds.
+        pin, unpin, promote, fallback, rollback, prune or forget; blocks or rules: what holds.
     version
         The version it is about.
     newest
@@ -52,6 +55,10 @@ class Command:
         Of blocks: how they are cut, from the first one on.
     rules
         Of rules: setting → its value as it is written, by which sessions are made.
+    stable
+        Of a fallback: the version that serves everyone in place of the canary, `version`.
+    reason
+        What was measured, where that has decided.
     """
 
     command: str
@@ -66,6 +73,8 @@ class Command:
     rules: Mapping[str, str] = field(default_factory=dict)
     clicks_end: tuple[int, ...] = ()
     clicks_id: str = ""
+    stable: int | None = None
+    reason: str = ""
 
     @property
     def key(self) -> str:
@@ -81,10 +90,15 @@ def ask(clients: KafkaClients, topics: Topics, command: Command) -> int:
     TopicError
         If the broker has not taken it.
     """
-    asked = asdict(command) | {"at": command.at or time.time_ns() // 1_000_000}
-    record = (command.key, *encode("Control", asked))
+    record = encode_command(command)
     [offset] = send_and_wait(clients.producer(), topics.control, [(0, record)], command.command)
     return offset
+
+
+def encode_command(command: Command) -> tuple[str, bytes, Headers]:
+    """Return key, value and headers of a command's record; it is asked now, if it says no time."""
+    asked = asdict(command) | {"at": command.at or time.time_ns() // 1_000_000}
+    return command.key, *encode("Control", asked)
 
 
 def decode_command(record: Record) -> Command:

@@ -36,10 +36,13 @@ class Uses:
         Idle partitions follow the others.
     recommendations
         They are written to their topic.
+    fallback
+        Inference may end a canary.
     """
 
     idle: bool = True
     recommendations: bool = False
+    fallback: bool = False
 
 
 Level = Literal["ok", "warning", "error"]
@@ -181,7 +184,10 @@ def _inference(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _read(topics.clicks, "the clicks, and the offsets in them")
     yield _read(topics.models, "manifests")
     yield _read(topics.model_chunks, "weights")
-    yield _read(topics.control, "pins, rollbacks, which keys are to be erased")
+    if uses.fallback:
+        yield _read_and_write(topics.control, "pins, rollbacks, keys to erase; canaries that end")
+    else:
+        yield _read(topics.control, "pins, rollbacks, which keys are to be erased")
     yield _read_and_write(topics.scores, "running scores: logged, and restored")
     yield _write(topics.serving, "which version is served here")
     if uses.recommendations:
@@ -275,6 +281,11 @@ def _registry(topics: Topics, _: Uses) -> Iterator[Right]:
     yield from _clicks_too(topics)
 
 
+def _models_show(topics: Topics, uses: Uses) -> Iterator[Right]:
+    yield _read(topics.scores, "how a canary compares")
+    yield from _registry(topics, uses)
+
+
 def _artifacts(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _read(topics.model_chunks, "weights and exemplars")
     yield from _registry(topics, uses)
@@ -284,6 +295,11 @@ def _request(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _write(topics.control, "what is asked of the workers")
     yield from _registry(topics, uses)
     yield _notices()
+
+
+def _promote_when_better(topics: Topics, uses: Uses) -> Iterator[Right]:
+    yield _read(topics.scores, "how the canary compares")
+    yield from _request(topics, uses)
 
 
 def _models_import(topics: Topics, uses: Uses) -> Iterator[Right]:
@@ -386,12 +402,14 @@ COMMANDS: Mapping[str, Table] = {
     "dead-letters show": _letters,
     "dead-letters replay --dry-run": _letters_to_replay,
     "dead-letters replay": _letters_replay,
-    **dict.fromkeys(("models list", "models show", "models diff"), _registry),
+    **dict.fromkeys(("models list", "models diff"), _registry),
+    "models show": _models_show,
     **dict.fromkeys(("models verify", "models export"), _artifacts),
     **dict.fromkeys(
         ("models pin", "models unpin", "models promote", "models rollback", "models prune"),
         _request,
     ),
+    "models promote --when-better": _promote_when_better,
     "models import": _models_import,
     "forget": _forget,
     "offsets show": _offsets_show,

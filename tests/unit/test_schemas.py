@@ -29,6 +29,7 @@ TYPES = {
     "IdleAdvance",
     "ModelManifest",
     "OpenSessions",
+    "PairedScore",
     "PartitionState",
     "Recommendation",
     "Replayed",

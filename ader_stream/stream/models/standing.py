@@ -4,14 +4,19 @@ The **line** leads from the version that the next update cycle starts from back 
 A rejected version is never in it, nor is one that was rolled back: after ``rollback V``, asked when
 N was the newest, a later version belongs to the line if its parent is V or belongs to it. One that
 was being trained from N while the rollback was asked does not.
+
+A **canary** is the newest version of the line, beside a pinned one. A fallback ends the canary of
+one version alone, if it comes after the pin and nothing else was asked since: the next version that
+is published is a canary again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
-from ader_stream.stream.control import SERVING, Command
+from ader_stream.stream.control import FALLBACK, SERVING, Command
 from ader_stream.stream.models.manifest import ACCEPTED, Manifest
 
 Manifests = Mapping[int, Manifest]
@@ -31,12 +36,15 @@ class Standing:
         What the share of the session keys gets; None without a canary.
     share
         Of the session keys, 0 … 1.
+    fallen
+        The version that is no canary any more, because it was worse.
     """
 
     line: tuple[int, ...] = ()
     serving: tuple[int, ...] = ()
     candidate: int | None = None
     share: float = 0.0
+    fallen: int | None = None
 
     @property
     def parent(self) -> int | None:
@@ -62,14 +70,18 @@ def standing(manifests: Manifests, commands: Sequence[Command]) -> Standing:
     line = _ancestors(manifests, _parent(manifests, commands))
     last = _last(commands, SERVING)
     if last and last.command == "pin" and _is_accepted(manifests, last.version):
-        is_canary = bool(last.share and line and line[0] != last.version)
-        return Standing(
-            line,
-            _ancestors(manifests, last.version),
-            line[0] if is_canary else None,
-            last.share or 0.0 if is_canary else 0.0,
-        )
+        serving, fallen = _ancestors(manifests, last.version), _fallen(commands, last)
+        if last.share and line and line[0] not in (last.version, fallen):
+            return Standing(line, serving, line[0], last.share, fallen)
+        return Standing(line, serving, fallen=fallen)
     return Standing(line, line)
+
+
+def _fallen(commands: Sequence[Command], pin: Command) -> int | None:
+    """Version of the last fallback since a pin."""
+    since = list(takewhile(lambda command: command is not pin, reversed(commands)))
+    last = _last(reversed(since), (FALLBACK,))
+    return last.version if last else None
 
 
 def _parent(manifests: Manifests, commands: Sequence[Command]) -> int | None:

@@ -16,6 +16,7 @@ import structlog
 from ader_stream import metrics as m
 from ader_stream.errors import TopicError
 from ader_stream.metrics import Metrics
+from ader_stream.paired import NO_PAIRED_CLICKS, Pair, PairedCounts
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.identity import made_again
@@ -23,7 +24,8 @@ from ader_stream.stream.kafka.limits import DEFAULT_ROOM
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.scores.prefixes import PrefixFollower
+from ader_stream.stream.scores.paired_log import PairedKey, encode_paired
+from ader_stream.stream.scores.prefixes import Joined, PrefixFollower
 from ader_stream.stream.scores.score_log import (
     PartitionScores,
     Score,
@@ -47,13 +49,33 @@ OTHER_BYTES = 64
 """Of a Recommendation beside key and items, at most."""
 
 
+class Scored(NamedTuple):
+    """What scoring clicks of a block gave.
+
+    Parameters
+    ----------
+    version
+        The version that scored them; None: none was there.
+    counts
+        Of that version.
+    pair, paired
+        This version and the canary that it was compared with on these clicks, and the sums; None
+        without a canary.
+    """
+
+    version: int | None = None
+    counts: Counts = Counts()
+    pair: Pair | None = None
+    paired: PairedCounts = NO_PAIRED_CLICKS
+
+
 class Answers(NamedTuple):
     """What the model has to say.
 
     Parameters
     ----------
     score
-        Block and its clicks → the version that scored them (None: none was there) and counts.
+        Scores clicks of a block.
     on_scored
         Told block, version and counts once they are committed.
     recommend
@@ -62,7 +84,7 @@ class Answers(NamedTuple):
         Bytes that a recommendation may have, its key included: its last items are left out.
     """
 
-    score: Callable[[int, list[Target]], tuple[int | None, Counts]]
+    score: Callable[[int, list[Target]], Scored]
     on_scored: Callable[[int, int, Counts], None]
     recommend: Callable[[Mapping[str, Items]], Mapping[str, Recommendation]] | None = None
     room: int = DEFAULT_ROOM
@@ -106,6 +128,8 @@ class PrequentialTask:
         self._is_unsaid = False  # the place, by the scores or by the group
         self._score_from = 0
         self._scores = found.scores
+        self._paired = found.paired
+        self._paired_changed: set[PairedKey] = set()
         self._uncommitted: dict[ScoreKey, Counts] = {}
         self._to_recommend: dict[str, tuple[Items, int]] = {}
         self._to_delete: list[str] = []
@@ -188,7 +212,7 @@ class PrequentialTask:
         for joined in joined_clicks:
             if joined.offset < self._score_from:
                 continue
-            by_block[joined.block].append(Target(joined.items[:-1], joined.items[-1]))
+            by_block[joined.block].append(_target(joined))
             if self._answers.recommend and not self._follower.is_erased(joined):
                 self._to_recommend[joined.key] = (joined.items, joined.last)
         for block, targets in by_block.items():
@@ -216,6 +240,8 @@ class PrequentialTask:
         """Produce the scores that have changed, their place, and recommendations where on."""
         for key in self._uncommitted:
             transaction.produce(self._topics.scores, *encode_score(key, self._scores[key]))
+        for pair in self._paired_changed:
+            transaction.produce(self._topics.scores, *encode_paired(pair, self._paired[pair]))
         prefixes = self._follower.metadata()
         place = ScorePlace(next_offset, self._topic_id, prefixes, self._skipped)
         transaction.produce(self._topics.scores, *encode_place(self._partition, place))
@@ -229,6 +255,7 @@ class PrequentialTask:
                 self._answers.on_scored(key.block, key.version, counts)
         self._is_unsaid = False
         self._uncommitted.clear()
+        self._paired_changed.clear()
         self._to_recommend.clear()
         self._to_delete.clear()
 
@@ -237,10 +264,16 @@ class PrequentialTask:
             self._follower.follow(*self._decisions.take(self._partition))
 
     def _score(self, block: int, targets: list[Target]) -> None:
-        version, counts = self._answers.score(block, targets)
-        key = ScoreKey(block, version, self._partition)
+        scored = self._answers.score(block, targets)
+        key, counts = ScoreKey(block, scored.version, self._partition), scored.counts
         self._scores[key] = self._scores.get(key, Score()).plus(len(targets), counts)
         self._uncommitted[key] = self._uncommitted.get(key, Counts()) + counts
+        if scored.pair:
+            self._compare(PairedKey(block, *scored.pair, self._partition), scored.paired)
+
+    def _compare(self, key: PairedKey, counts: PairedCounts) -> None:
+        self._paired[key] = self._paired.get(key, NO_PAIRED_CLICKS) + counts
+        self._paired_changed.add(key)
 
     def _write_recommendations(self, transaction: Transaction) -> None:
         for key in self._to_delete:
@@ -265,6 +298,10 @@ class PrequentialTask:
             )
             transaction.produce(self._topics.recommendations, key, value, headers, self._partition)
         self._metrics[m.RECOMMENDATIONS_CUT].inc(cut)
+
+
+def _target(joined: Joined) -> Target:
+    return Target(joined.items[:-1], joined.items[-1], joined.key)
 
 
 def fitting_items(items: RankedItems, room: int) -> RankedItems:

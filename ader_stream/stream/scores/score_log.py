@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, decode, encode, type_of
+from ader_stream.stream.scores.paired_log import PAIRED, Running, decode_paired
 from ader_stream.types import Counts
 
 SCORE = "Score"
@@ -66,6 +67,7 @@ class PartitionScores:
     """What the topic holds of one input partition; place None: before the first commit."""
 
     scores: dict[ScoreKey, Score] = field(default_factory=dict)
+    paired: Running = field(default_factory=dict)
     place: ScorePlace | None = None
 
 
@@ -112,6 +114,9 @@ def read_partitions(
         if (kind := type_of(record.headers())) == SCORE:
             key, score = decode_score(decode(record.value(), record.headers())[1])
             found[key.partition].scores[key] = score
+        elif kind == PAIRED:
+            paired_key, counts = decode_paired(record)
+            found[paired_key.partition].paired[paired_key] = counts
         elif kind == PLACE:
             partition, place = decode_place(decode(record.value(), record.headers())[1])
             found[partition].place = place

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from ader_stream.errors import TopicError
 from ader_stream.metrics import Metrics
+from ader_stream.paired import GROUPS, NOTHING, Pair, PairedCounts, Sums, group_of
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.erasures import Erasures, erasure_request
 from ader_stream.stream.kafka.codec import decode, encode
@@ -16,8 +17,9 @@ from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.limits import DEFAULT_ROOM
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.topics import Topics, topic_id
+from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.scores.prefixes import PrefixFollower
-from ader_stream.stream.scores.prequential import Answers, PrequentialTask, fitting_items
+from ader_stream.stream.scores.prequential import Answers, PrequentialTask, Scored, fitting_items
 from ader_stream.stream.scores.score_log import (
     Score,
     ScoreKey,
@@ -27,7 +29,15 @@ from ader_stream.stream.scores.score_log import (
 )
 from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
-from ader_stream.types import BlockRule, Counts, IntakeRule, Recommendation, SessionRule, Target
+from ader_stream.types import (
+    RECIPROCAL_UNIT,
+    BlockRule,
+    Counts,
+    IntakeRule,
+    Recommendation,
+    SessionRule,
+    Target,
+)
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord, example
 
 TOPICS = Topics("ader")
@@ -47,6 +57,7 @@ class Worker:
         self.targets: list[tuple[int, Target]] = []
         self.told: list[tuple[int, int, Counts]] = []
         self.serves = True
+        self.canary: int | None = None
         self.erasures = Erasures()
         self.registry = CollectorRegistry()
         self._producer = FakeProducer(kafka)
@@ -91,12 +102,15 @@ class Worker:
         self.task.committed()
         return next_offset, metadata
 
-    def _score(self, block: int, targets: list[Target]) -> tuple[int | None, Counts]:
+    def _score(self, block: int, targets: list[Target]) -> Scored:
         self.targets += [(block, target) for target in targets]
         if block == 0:
-            return None, Counts()
+            return Scored()
         unknown = sum(target.item == "new" for target in targets)
-        return 7, Counts(targets=len(targets) - unknown, unknown=unknown)
+        counts = Counts(targets=len(targets) - unknown, unknown=unknown)
+        if self.canary is None:
+            return Scored(7, counts)
+        return Scored(7, counts, Pair(7, self.canary), better_by_one(targets))
 
     def _tell(self, block: int, version: int, counts: Counts) -> None:
         self.told.append((block, version, counts))
@@ -107,6 +121,13 @@ class Worker:
             for key, items in sessions.items()
             if self.serves
         }
+
+
+def better_by_one(targets: list[Target]) -> PairedCounts:
+    """Sums of clicks that the stable version misses and the canary ranks first."""
+    groups = [group_of(target.key) for target in targets]
+    differences = tuple(Sums(n, n, n * RECIPROCAL_UNIT) for n in map(groups.count, range(GROUPS)))
+    return PairedCounts(NOTHING._replace(clicks=len(targets)), differences)
 
 
 @pytest.fixture
@@ -148,10 +169,10 @@ def recommended(kafka: FakeKafka) -> list[tuple[bytes | None, int, list[str]]]:
 def test_each_click_is_the_target_of_its_prefix_before_it_joins(worker: Worker) -> None:
     worker.process(*log(("a", "x", 1010), ("b", "y", 1020), ("a", "z", 1030), ("a", "x", 1040)))
     assert worker.targets == [
-        (1, Target((), "x")),
-        (1, Target((), "y")),
-        (1, Target(("x",), "z")),
-        (1, Target(("x", "z"), "x")),
+        (1, Target((), "x", "a")),
+        (1, Target((), "y", "b")),
+        (1, Target(("x",), "z", "a")),
+        (1, Target(("x", "z"), "x", "a")),
     ]
 
 
@@ -193,7 +214,7 @@ def test_a_successor_scores_no_click_twice_and_knows_every_prefix(kafka: FakeKaf
     start = successor.start(*place)
     assert start == 0
     successor.process(*records[start:])
-    assert successor.targets == [(1, Target(("x", "z"), "w"))]
+    assert successor.targets == [(1, Target(("x", "z"), "w", "a"))]
     successor.commit(4)
     assert scores(kafka) == {ScoreKey(1, 7, PARTITION): Score(4, Counts(targets=4))}
 
@@ -222,6 +243,32 @@ def test_deaths_change_no_count(commits: list[int]) -> None:
         place = worker.commit(end)
         worker.process(*records[end:])
     assert scores(broken) == scores(whole)
+
+
+def test_without_a_canary_nothing_is_compared(kafka: FakeKafka, worker: Worker) -> None:
+    worker.process(*log(("a", "x", 1010)))
+    worker.commit()
+    assert read_paired(kafka, TOPICS.scores) == {}
+
+
+@pytest.mark.parametrize("commits", [[], [1], [2, 3], list(range(6))])
+def test_deaths_compare_no_click_twice(commits: list[int]) -> None:
+    """The canary comes with the third click, and its successor with the fifth."""
+    clicks = [("a", "x", 1010), ("b", "y", 1020), ("a", "z", 1030), ("c", "x", 1040)]
+    records = log(*clicks, ("b", "w", 1050), ("a", "v", 2060))
+    kafka, place = FakeKafka(), (0, "")
+    ends = sorted({*commits, 2, 4, 6})
+    for end in ends:
+        worker = Worker(kafka)
+        start = worker.start(*place)
+        worker.canary = None if end <= 2 else 8 if end <= 4 else 9
+        worker.process(*records[start:end])
+        place = worker.commit(end)
+        worker.process(*records[end:])  # and dies before its commit
+    assert read_paired(kafka, TOPICS.scores) == {
+        Pair(7, 8): better_by_one([Target((), "z", "a"), Target((), "x", "c")]),
+        Pair(7, 9): better_by_one([Target((), "w", "b"), Target((), "v", "a")]),
+    }
 
 
 def test_scores_of_other_partitions_are_left_alone(kafka: FakeKafka) -> None:
@@ -341,7 +388,7 @@ def test_an_offset_that_the_group_has_lost_is_known_to_the_scores(kafka: FakeKaf
     assert successor.start() == 0
     assert successor.task.is_dirty()  # the group is to know it again
     successor.process(*records)
-    assert successor.targets == [(1, Target(("x", "z"), "w"))]
+    assert successor.targets == [(1, Target(("x", "z"), "w", "a"))]
     successor.commit(4)
     assert scores(kafka)[ScoreKey(1, 7, PARTITION)].clicks == 4
 
@@ -380,7 +427,7 @@ def test_records_to_read_again_that_are_gone_are_counted_and_stop_nobody(kafka: 
     assert successor.start(first=3) == 3
     assert sample(successor, "ader_reread_lost_records_total") == 3
     successor.process(*records[3:], *log(*[("c", "v", 1095)] * 5)[4:])
-    assert successor.targets == [(1, Target(("w",), "v"))]
+    assert successor.targets == [(1, Target(("w",), "v", "c"))]
 
 
 def test_where_all_is_gone_the_watermark_is_still_known(kafka: FakeKafka) -> None:

@@ -1,0 +1,45 @@
+"""The scores of a canary and of the stable version on the same clicks, and their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ader_stream.paired import GROUPS, PairedCounts, Sums, group_of
+from ader_stream.serve.recommending import Ranked
+from ader_stream.types import RECIPROCAL_UNIT, Target
+
+Int64 = npt.NDArray[np.int64]
+
+
+def compare(stable: Ranked, canary: Ranked, targets: Sequence[Target]) -> PairedCounts:
+    """Sum up the clicks that at least one of two versions scores.
+
+    To the other one such a click is a miss: it cannot recommend an item that it does not know, nor
+    rank anything after items of which it knows none.
+    """
+    places = sorted({*stable.places, *canary.places})
+    ours, theirs = (_reciprocals(ranked, len(targets))[places] for ranked in (stable, canary))
+    groups = np.fromiter((group_of(targets[place].key) for place in places), np.int64, len(places))
+    hits = (ours > 0).astype(np.int64), (theirs > 0).astype(np.int64)
+    differences = np.stack([np.ones_like(ours), hits[1] - hits[0], theirs - ours], axis=1)
+    return PairedCounts(
+        Sums(len(places), int(hits[0].sum()), int(ours.sum())), _by_group(groups, differences)
+    )
+
+
+def _reciprocals(ranked: Ranked, clicks: int) -> Int64:
+    """Reciprocal rank of each click in units of `RECIPROCAL_UNIT` (C,); 0 is a miss at 20."""
+    units = np.zeros(clicks, dtype=np.int64)
+    first20 = np.where(ranked.ranks < 20, RECIPROCAL_UNIT // (ranked.ranks + 1), 0)
+    units[ranked.places] = first20
+    return units
+
+
+def _by_group(groups: Int64, differences: Int64) -> tuple[Sums, ...]:
+    """Sum differences (S, 3) by group (S,)."""
+    sums = np.zeros((GROUPS, differences.shape[1]), dtype=np.int64)
+    np.add.at(sums, groups, differences)
+    return tuple(Sums(*row) for row in sums.tolist())

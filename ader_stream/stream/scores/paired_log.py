@@ -1,0 +1,125 @@
+"""The scores topic's records of two versions that are compared on the same clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from confluent_kafka import TopicPartition
+
+from ader_stream.paired import Pair, PairedCounts, Sums
+from ader_stream.stream.kafka.changelog import checked, read_to_end
+from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.codec import Headers, decode, encode, type_of
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.tail import TailReader
+
+PAIRED = "PairedScore"
+
+
+class PairedKey(NamedTuple):
+    """What running sums belong to."""
+
+    block: int
+    stable: int
+    canary: int
+    partition: int
+
+    @property
+    def pair(self) -> Pair:
+        """The two versions."""
+        return Pair(self.stable, self.canary)
+
+
+Running = dict[PairedKey, PairedCounts]
+
+
+def encode_paired(key: PairedKey, counts: PairedCounts) -> tuple[str, bytes, Headers]:
+    """Return key, value and headers of a record."""
+    differences = [group._asdict() for group in counts.differences]
+    sums = counts.stable._asdict() | {"differences": differences}
+    value, headers = encode(PAIRED, key._asdict() | sums)
+    return f"pair/{'/'.join(map(str, key))}", value, headers
+
+
+def decode_paired(record: Record) -> tuple[PairedKey, PairedCounts]:
+    """Return the key and the running sums in a record; raises DecodeError."""
+    _, value = decode(record.value(), record.headers())
+    key = PairedKey(**{name: value[name] for name in PairedKey._fields})
+    return key, PairedCounts(_sums(value), tuple(map(_sums, value["differences"])))
+
+
+def _sums(value: Mapping[str, Any]) -> Sums:
+    return Sums(**{name: value[name] for name in Sums._fields})
+
+
+def read_paired(clients: KafkaClients, topic: str) -> dict[Pair, PairedCounts]:
+    """Return the sums of every two versions that were ever compared, over blocks and partitions."""
+    running = dict(
+        decode_paired(record)
+        for record in read_to_end(clients, topic)
+        if type_of(record.headers()) == PAIRED
+    )
+    return {pair: sum_of(running, pair) for pair in sorted({key.pair for key in running})}
+
+
+def sum_of(running: Running, pair: Pair) -> PairedCounts:
+    """Return the sums of two versions over blocks and partitions."""
+    return _total(counts for key, counts in running.items() if key.pair == pair)
+
+
+def _total(counts: Iterable[PairedCounts]) -> PairedCounts:
+    return sum(counts, PairedCounts())
+
+
+class PairedFollower:
+    """Follows the sums of two versions over all partitions. Never waits for a record.
+
+    Attributes
+    ----------
+    pair
+        The two; None while it reads nothing.
+    """
+
+    def __init__(self, clients: KafkaClients, topic: str) -> None:
+        self._clients = clients
+        self._topic = topic
+        self._reader: TailReader | None = None
+        self._running: Running = {}
+        self.pair: Pair | None = None
+
+    def follow(self, pair: Pair | None) -> None:
+        """Follow these two from now on, from the topic's beginning; None for none."""
+        if pair == self.pair:
+            return
+        self.close()
+        self.pair = pair
+        if pair:
+            self._reader = TailReader(self._clients)
+            place = TopicPartition(self._topic, 0)
+            place.offset = self._reader.first_offset(place)
+            self._reader.follow([place])
+
+    def poll(self) -> bool:
+        """Take what has come; say whether anything of the two has."""
+        found = dict(self._read())
+        self._running |= found
+        return bool(found)
+
+    @property
+    def counts(self) -> PairedCounts:
+        """The sums so far."""
+        return _total(self._running.values())
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        if self._reader:
+            self._reader.close()
+        self._reader, self.pair, self._running = None, None, {}
+
+    def _read(self) -> list[tuple[PairedKey, PairedCounts]]:
+        if self._reader is None:
+            return []
+        records = checked(self._reader.consume(READ_MESSAGES, 0))
+        found = [decode_paired(r) for r in records if type_of(r.headers()) == PAIRED]
+        return [(key, counts) for key, counts in found if key.pair == self.pair]
