@@ -431,6 +431,7 @@ class FakeProducer:
             self.poll(0)
             for *_, on_delivery in self._sent:
                 on_delivery(self.refusal, None)
+            self._sent.clear()
         return 0
 
     def purge(self, *, in_flight: bool) -> None:

@@ -8,6 +8,7 @@ from ader_stream import metrics as m
 from ader_stream.metrics import Metrics
 from ader_stream.paired import FallbackRule, Pair, PairedCounts
 from ader_stream.stream.control import FALLBACK, Command, encode_command
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.notices import NoticeWriter
 from ader_stream.stream.kafka.topics import Topics
@@ -51,8 +52,10 @@ class CanaryWatch:
             self._notices.poll()
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading; what was decided is written."""
         self._follower.close()
+        if self._notices:
+            self._notices.flush(REQUEST_TIMEOUT)
 
     def _show(self, counts: PairedCounts) -> None:
         self._metrics[m.CANARY_CLICKS].set(counts.clicks)

@@ -16,10 +16,10 @@ ITEMS = tuple(f"item-{number}" for number in range(20))
 FREQUENT = ("item-5", "item-3", "item-4")
 
 
-def tiny_parts(seed: int = 0) -> dict[str, bytes]:
-    """Train one epoch on sessions that walk along twenty items."""
-    recipe = replace(PAPER, **SMALL["trainer"]["overrides"] | {"max_epochs": 1})
-    sessions = [(ITEMS * 2)[start : start + 4] for start in range(len(ITEMS))]
+def tiny_parts(seed: int = 0, items: tuple[str, ...] = ITEMS, epochs: int = 1) -> dict[str, bytes]:
+    """Train on sessions that walk along items; one epoch teaches next to nothing."""
+    recipe = replace(PAPER, **SMALL["trainer"]["overrides"] | {"max_epochs": epochs})
+    sessions = [(items * 2)[start : start + 4] for start in range(len(items))]
     state, _ = train_cycle(sessions, None, recipe, seed, lambda _: None)
     return encode_parts(state)
 
@@ -27,6 +27,7 @@ def tiny_parts(seed: int = 0) -> dict[str, bytes]:
 def manifest_of(version: int, parts: dict[str, bytes]) -> Manifest:
     """Return a manifest as the trainer hands it to `ModelPublisher`: of block `version` - 1."""
     previous, offsets = version - 1 or None, load(parts["exemplars"])["offsets"]
+    items = len(load(parts["vocabulary"])["offsets"]) - 1
     return {
         "version": version,
         "parent": previous,
@@ -53,8 +54,8 @@ def manifest_of(version: int, parts: dict[str, bytes]) -> Manifest:
             "clicks": 80,
             "train_samples": 60,
             "validation_samples": 0,
-            "items": len(ITEMS),
-            "new_items": len(ITEMS),
+            "items": items,
+            "new_items": items,
         },
         "run": {
             "offsets": [],

@@ -12,6 +12,9 @@ from ader_stream.stream.models.registry import Registry
 from ader_stream.stream.models.standing import standing
 from tests.fakes import example_manifest
 
+ABOUT_ONE = ("pin", "fallback", "rollback")
+"""Commands that name a version."""
+
 Log = tuple[dict[int, dict[str, Any]], list[Command]]
 
 
@@ -32,8 +35,8 @@ def logs(draw: st.DrawFn) -> Log:
             manifests[newest + 1] = example_manifest(newest + 1, parent=parent, status=status)
             stale = standing(manifests, commands).parent
         else:
-            name = draw(st.sampled_from(["pin", "unpin", "promote", "rollback"]))
-            version = draw(st.integers(1, newest)) if name in ("pin", "rollback") else None
+            name = draw(st.sampled_from(["pin", "unpin", "promote", "fallback", "rollback"]))
+            version = draw(st.integers(1, newest)) if name in ABOUT_ONE else None
             share = draw(st.sampled_from([None, 0.5])) if name == "pin" else None
             asked_at = newest if name == "rollback" else None
             commands.append(Command(name, version, asked_at, share))

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import json
 
-from ader_stream.registry.history import differences, history, roles
+import pytest
+
+from ader_stream.paired import GROUPS, NO_PAIRED_CLICKS, Pair, PairedCounts, Sums
+from ader_stream.registry.history import comparisons, decisions, differences, history, roles
 from ader_stream.stream.control import Command
 from ader_stream.stream.models.manifest import Manifest, Trust
 from ader_stream.stream.models.registry import Registry
+from ader_stream.types import RECIPROCAL_UNIT
 from tests.fakes import example_manifest
 
 
@@ -25,6 +29,29 @@ def test_every_version_is_a_row_with_what_it_is_now() -> None:
     assert [row["roles"] for row in rows] == [[], ["serving"], ["rejected"], ["canary", "parent"]]
     assert rows[2]["rejection"] == "worse"
     json.dumps(rows)
+
+
+def test_the_history_shows_that_a_canary_has_fallen_back_and_why() -> None:
+    fallback = Command("fallback", 4, stable=2, at=1_000, reason="worse than version 2")
+    found = registry(Command("pin", 2, share=0.1), fallback)
+    assert roles(found, 4) == ["parent", "fallen back"]
+    said = {"command": "fallback", "at": "1970-01-01T00:00:01+00:00", "reason": fallback.reason}
+    assert decisions(found.commands, 4) == [said]
+    assert decisions(found.commands, 2) == []
+
+
+def test_a_version_is_compared_with_each_that_it_stood_beside() -> None:
+    differences = tuple(Sums(10, group % 3, 0) for group in range(GROUPS))
+    counts = PairedCounts(Sums(640, 320, 160 * RECIPROCAL_UNIT), differences)
+    compared = {Pair(1, 2): counts, Pair(2, 4): counts, Pair(1, 4): NO_PAIRED_CLICKS}
+    second = [*comparisons(compared, 2)]
+    assert [(row["stable"], row["canary"]) for row in second] == [(1, 2), (2, 4)]
+    recall, mrr = second[0]["recall20"], second[0]["mrr20"]
+    assert (recall["stable"], recall["difference"]) == (50.0, pytest.approx(9.84, abs=0.01))
+    assert recall["canary"] == pytest.approx(59.84, abs=0.01)
+    assert recall["lower"] < recall["difference"] < recall["upper"]
+    assert (mrr["stable"], mrr["difference"]) == (25.0, 0.0)
+    json.dumps(second)
 
 
 def test_the_history_shows_a_rollback() -> None:

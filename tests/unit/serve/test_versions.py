@@ -9,6 +9,7 @@ from ader_stream.ader.encoders import model_of
 from ader_stream.ader.model import Architecture
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.errors import ArtifactError
+from ader_stream.paired import Pair
 from ader_stream.serve.versions import Version, Versions
 
 MODEL = model_of(Architecture(hidden=2, blocks=1, maxlen=3), n_items=1)
@@ -157,6 +158,35 @@ def test_a_canary_that_has_ended_serves_nobody(versions: Versions) -> None:
     versions.serve_canary(None)
     assert versions.for_key("visit").number == 4
     assert versions.canary is None
+
+
+def test_a_canary_is_compared_with_what_serves_on_blocks_that_neither_knows(
+    versions: Versions,
+) -> None:
+    canary = version(6)  # trained on block 5
+    versions.serve_canary(canary, 0.1)
+    compared = {}
+    for block in (2, 4, 5, 6, 7):
+        stable = versions.scoring(block)
+        assert stable is not None
+        compared[block] = versions.compared_with(stable, block)
+    assert compared == {2: None, 4: None, 5: None, 6: canary, 7: canary}
+    assert versions.compared == Pair(4, 6)
+
+
+def test_an_older_canary_is_compared_where_the_pinned_version_scores(versions: Versions) -> None:
+    versions.serve_canary(canary := version(2), 0.1)
+    third, fourth = versions.scoring(3), versions.scoring(4)
+    assert third is not None
+    assert fourth is not None
+    assert versions.compared_with(third, 3) is None  # another one scores it
+    assert versions.compared_with(fourth, 4) is canary
+
+
+def test_without_a_canary_nothing_is_compared(versions: Versions) -> None:
+    assert versions.served is not None
+    assert versions.compared_with(versions.served, 9) is None
+    assert versions.compared is None
 
 
 def test_many_threads_may_ask_while_versions_are_swapped(log: Log) -> None:

@@ -13,6 +13,7 @@ from ader_stream.stream.kafka.codec import SCHEMA_HEADER, TYPE_HEADER
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Trust
 from ader_stream.stream.models.registry import Registry
+from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.scores.score_log import read_scores
 from ader_stream.stream.sessions.block_feed import BlockFeed
 from ader_stream.stream.system_view import SystemView
@@ -57,6 +58,7 @@ READERS = {
     "dump": dumped,
     "forget": held,
     "scores": lambda kafka: [*read_scores(kafka, TOPICS.scores)],
+    "compared": lambda kafka: [*read_paired(kafka, TOPICS.scores)],
 }
 
 

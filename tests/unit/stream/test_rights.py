@@ -68,6 +68,15 @@ def test_what_is_switched_off_needs_no_right() -> None:
     assert TOPICS.recommendations in topics("inference", Uses(recommendations=True))
 
 
+def test_inference_writes_commands_only_where_it_may_end_a_canary() -> None:
+    def operations(uses: Uses) -> list[tuple[str, ...]]:
+        rights = rights_of("inference", TOPICS, uses)
+        return [right.operations for right in rights if right.name == TOPICS.control]
+
+    assert operations(Uses()) == [("Read",)]
+    assert operations(Uses(fallback=True)) == [("Read", "Write")]
+
+
 @pytest.mark.parametrize("role", WORKERS)
 def test_no_worker_may_do_what_it_likes(role: str) -> None:
     operations = {o for right in rights_of(role, TOPICS, Uses()) for o in right.operations}

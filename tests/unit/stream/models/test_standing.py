@@ -71,6 +71,23 @@ def test_a_canary_is_the_newest_version_beside_the_pinned_one() -> None:
     assert standing(FOUR, [Command("pin", 4, share=0.25)]).candidate is None
 
 
+def test_a_fallback_ends_the_canary_of_one_version_until_the_next_one() -> None:
+    pin, fallback = Command("pin", 3, share=0.25), Command("fallback", 4, stable=3)
+    found = standing(FOUR, [pin, fallback])
+    assert (found.served, found.candidate, found.share, found.parent) == (3, None, 0.0, 4)
+    assert found.fallen == 4
+    found = standing(versions(None, 1, 2, 3, 4), [pin, fallback])
+    assert (found.served, found.candidate, found.share) == (3, 5, 0.25)
+
+
+def test_a_fallback_overrules_nothing_that_was_asked_before_or_after_it() -> None:
+    pin, fallback = Command("pin", 3, share=0.25), Command("fallback", 4, stable=3)
+    assert standing(FOUR, [pin, Command("promote", 4), fallback]).served == 4
+    assert standing(FOUR, [pin, fallback, Command("promote", 4)]).served == 4
+    again = Command("pin", 3, share=0.5)
+    assert standing(FOUR, [pin, fallback, again]).candidate == 4
+
+
 def test_unpin_and_promote_let_the_newest_serve() -> None:
     pin = Command("pin", 2, share=0.5)
     for end in ("unpin", "promote"):
