@@ -300,6 +300,14 @@ VERSION_TRAINED = Metric(
 VERSIONS_REJECTED = Metric(
     Counter, "ader_versions_rejected_total", "versions", "Versions that were not let through."
 )
+VERSIONS_UNDECIDED = Metric(
+    Counter,
+    "ader_versions_undecided_total",
+    "versions",
+    "Versions of which too little was known to judge them, by what was done: joined with the next "
+    "block, accepted or rejected.",
+    ("outcome",),
+)
 VERSION_PARENT = Metric(
     Gauge, "ader_version_parent", "version", "Version that the next update cycle starts from."
 )

@@ -31,7 +31,7 @@ from ader_stream.registry.attempt import Watch, attempt_cycle
 from ader_stream.registry.bootstrap import dataset_block
 from ader_stream.registry.describe import Making, describe_inputs, describe_version
 from ader_stream.registry.folder import import_version, read_folder
-from ader_stream.registry.gate import GateRule
+from ader_stream.registry.gate import GateRule, WhenUndecided
 from ader_stream.registry.load import load_state
 from ader_stream.registry.trainer_metrics import TrainerMetrics, told
 from ader_stream.settings import Settings
@@ -44,7 +44,7 @@ from ader_stream.stream.models.model_log import ModelPublisher
 from ader_stream.stream.models.model_reader import ModelReader
 from ader_stream.stream.models.pruning import Pruner
 from ader_stream.stream.models.registry import Registry, registry_reader
-from ader_stream.stream.models.trained import TrainedBefore, next_offsets
+from ader_stream.stream.models.trained import TrainedBefore, joined_to, next_offsets
 from ader_stream.stream.rights import connect
 from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
 from ader_stream.stream.sessions.rules import cut_by
@@ -198,6 +198,7 @@ class _Leader:
             settings.trainer.max_displaced,
             settings.trainer.min_item_coverage,
             min(settings.models.max_bytes, self._publisher.max_bytes),
+            WhenUndecided(settings.trainer.when_undecided),
         )
         remain = functools.partial(self._remain, "load")
         self._models = ModelReader(clients, topics, settings.trust, between=remain)
@@ -242,7 +243,6 @@ class _Leader:
 
     def lead(self) -> None:
         """Train and publish until SIGTERM or until another trainer leads."""
-        rule, trainer = self._settings.blocks, self._settings.trainer
         self._permission.note_granted()
         self._process.commits.note_nothing_due()
         try:
@@ -256,19 +256,39 @@ class _Leader:
                     self._pruner.prune()
                 self._feed.poll(POLL_SECONDS)
                 self._shown.show_backlog(self._feed.waiting(), self._blocks)
-                block = self._feed.next_block(rule.min_sessions, all_waiting=trainer.join_waiting)
-                if block is None:
-                    continue
-                self._shown.show_passed(block)
-                if block.sessions:
-                    self._train_and_publish(block)
-                    self._pruner.prune()
-                    give_back_freed()
+                if block := self._next_block():
+                    self._take(block)
         finally:
             self._shown.clear()
             self._publisher.close()
             self._feed.close()
             self._reader.close()
+
+    def _next_block(self) -> TrainingBlock | None:
+        """Return the block to train, if it is there."""
+        return self._feed.next_block(
+            self._settings.blocks.min_sessions,
+            all_waiting=self._settings.trainer.join_waiting,
+            joined_to=self._joined_to,
+        )
+
+    @property
+    def _joined_to(self) -> int | None:
+        """The last block that is to be trained again, together with one more."""
+        joins = self._gate.when_undecided is WhenUndecided.JOIN
+        return joined_to(self._registry.newest) if joins else None
+
+    def _take(self, block: TrainingBlock) -> None:
+        """Train a block that has sessions, and read them again where they are to be joined."""
+        self._shown.show_passed(block)
+        if not block.sessions:
+            return
+        self._train_and_publish(block)
+        self._pruner.prune()
+        give_back_freed()
+        if self._joined_to is not None:
+            read, self._feed = self._feed, self._open_feed()
+            read.close()
 
     def _begin_warm(self) -> None:
         """Publish the first version that settings name, made of no block of the topic."""
@@ -295,33 +315,36 @@ class _Leader:
         self._training_from, self._training_on = number, block
         self._making = replace(self._making, cut=self._cut(block))
         log.info("update cycle", blocks=block.blocks, sessions=len(block.sessions), parent=number)
-        describe = functools.partial(
-            describe_version,
-            block,
-            self._making,
-            previous=_number(self._registry.newest),
-            parent=number,
-        )
         self._checkpoint = self._checkpoint_of(block, number)
         attempt = attempt_cycle(
             block.sessions.items,
             parent,
             self._making.recipe,
             self._making.seed,
-            self._gate,
+            self._rule_of(block),
             Watch(self._show, functools.partial(self._stay, "gate")),
             self._device,
             self._checkpoint,
         )
         if attempt.state:
             self._shown.show_trained(attempt.seconds)
-        manifest = describe(
+        manifest = describe_version(
+            block.unread() if attempt.joins else block,
+            self._making,
+            previous=_number(self._registry.newest),
+            parent=number,
             report=attempt.report,
             seconds=attempt.seconds,
             gate=attempt.measured,
             rejection=attempt.rejection,
         )
-        return manifest, attempt.state
+        return manifest, None if attempt.joins else attempt.state
+
+    def _rule_of(self, block: TrainingBlock) -> GateRule:
+        """Return what is asked of a version: recorded clicks have no next block to be joined to."""
+        if block.next_offsets or self._gate.when_undecided is not WhenUndecided.JOIN:
+            return self._gate
+        return replace(self._gate, when_undecided=WhenUndecided.REJECT)
 
     def _cut(self, block: TrainingBlock) -> dict[str, int]:
         """Return how the clicks of a block became its sessions: by the sessionizer's settings."""

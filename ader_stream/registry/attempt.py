@@ -29,9 +29,9 @@ from ader_stream.errors import AderError, TrainingError
 from ader_stream.registry.gate import (
     GateRule,
     Measured,
+    judge,
     measure,
     validation_samples,
-    why_rejected,
 )
 
 log = structlog.get_logger(__name__)
@@ -64,6 +64,8 @@ class Attempt:
         By the gate; None where it was not reached.
     seconds
         That the cycle took.
+    joins
+        Whether the sessions are to be trained again together with the next block.
     """
 
     rejection: str | None
@@ -71,6 +73,7 @@ class Attempt:
     report: CycleReport = NOTHING_DONE
     measured: Measured | None = None
     seconds: float = 0.0
+    joins: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def attempt_cycle(
     device: torch.device = CPU,
     checkpoint: Checkpoint = NOWHERE,
 ) -> Attempt:
-    """Train a version on a block and hold it against the gate; see `train_cycle`, `why_rejected`.
+    """Train a version on a block and hold it against the gate; see `train_cycle`, `judge`.
 
     Raises
     ------
@@ -130,12 +133,12 @@ def attempt_cycle(
             seconds = time.perf_counter() - began
             validation = validation_samples(sessions, parent, state, recipe, seed, between)
             measured = measure(validation, parent, state, between, device)
-            rejection = why_rejected(rule, measured, state, state_bytes(state))
+            verdict = judge(rule, measured, state, state_bytes(state))
     except TrainingError as error:
         return Attempt(str(error), seconds=time.perf_counter() - began)
     except _CallersError as passed:
         raise passed.error from None
-    return Attempt(rejection, state, report, measured, seconds)
+    return Attempt(verdict.rejection, state, report, verdict.measured, seconds, verdict.joins)
 
 
 def is_machines(error: Exception) -> bool:

@@ -155,6 +155,7 @@ def _describe_report(report: CycleReport, block: TrainingBlock) -> dict[str, obj
 def _describe_run(
     block: TrainingBlock, making: Making, report: CycleReport, seconds: float
 ) -> dict[str, object]:
+    is_trained = block.sessions and not block.is_unread
     return {
         "offsets": _describe_offsets(block),
         "train_seconds": seconds,
@@ -163,8 +164,8 @@ def _describe_run(
         "skipped_sessions": block.skipped,
         "control_offset": None,
         "sessions_topic_id": block.topic_id,
-        "first_time": int(block.sessions.first.min()) if block.sessions else None,
-        "last_time": int(block.sessions.last.max()) if block.sessions else None,
+        "first_time": int(block.sessions.first.min()) if is_trained else None,
+        "last_time": int(block.sessions.last.max()) if is_trained else None,
         "device": making.device,
         **_surroundings(),
     }

@@ -3,71 +3,79 @@
 It is held against its parent twice. On samples of its block: held out where the recipe holds some
 out, else samples that it was trained on, on which no sound version is worse than one that never
 saw them. And on its parent's exemplars, which both were trained on: a version that learnt nonsense,
-be it from a sound block or by heart from a poisoned one, has lost what its parent knew. Forgetting
-lets an item slip out of a list; one that is suddenly among the last has been mislaid, and few of
-those show what a recall would not. Fewer still show in the item table itself: training turns a row,
-and does not put another one in its place.
+be it from a sound block or by heart from a poisoned one, has lost what its parent knew. Samples of
+items that no parent knows, which are all of them where there is none, are held against lists that
+are made without a model (`baselines`).
+
+Forgetting lets an item slip out of a list; one that is suddenly among the last has been mislaid,
+and few of those show what a recall would not. Fewer still show in the item table itself: training
+turns a row, and does not put another one in its place.
+
+What is compared is bounded (`bounds`): a version is rejected for what it has surely lost, and one
+of which too little is known is undecided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from ader_stream.ader.arrays import Int64
 from ader_stream.ader.cycle import held_out_samples
 from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.device import CPU
+from ader_stream.ader.encoded_block import Bools
 from ader_stream.ader.methods import Sessions
-from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pace import nothing, told
-from ader_stream.ader.ranking import UNRANKED, rank_samples, top_k
+from ader_stream.ader.ranking import UNRANKED, rank_samples
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.state import State, not_finite
-
-COMPARED_FROM = 100
-"""Validation samples from which two recalls are compared: of fewer, chance decides."""
-
-COVERAGE_SAMPLES = 2_000
-"""Lists over which the coverage is taken: enough for every item of a catalogue of thousands."""
+from ader_stream.registry.baselines import count_baselines
+from ader_stream.registry.bounds import CONFIDENCE, Share, fewest_trials, sessions_of
+from ader_stream.registry.comparison import Against, Comparison, compare, compared
+from ader_stream.registry.measures import (
+    LIST,
+    MISLAID,
+    Coverage,
+    coverage,
+    displaced,
+    mislaid,
+    renamed,
+)
 
 RANKED = 5_000
 """Exemplars that are ranked, and samples where nothing is held out: a few seconds."""
 
-LIST = 20
-
-MISLAID = 0.25
-"""Share of all items behind which an item is mislaid that the parent has in its list."""
-
-MISLAID_FROM = 500
-"""Listed exemplars from which the mislaid ones are counted: one in a hundred must be several."""
-
-DISPLACED_FROM = 500
-"""Items with exemplars from which the displaced ones are counted, for the same reason."""
-
-DISPLACED = 0.25
-"""Cosine with the parent's row below which a row is displaced. Rows of two items lie around 0; in
-sound cycles of recipe `production` a row that its parent knows from exemplars keeps 0.5."""
-
-SETTLED = 0.7
-"""Cosine that nine rows in ten must keep. Where more have turned farther, as when a recipe learns
-fast or its parent has learnt little, it cannot be told which of them are displaced."""
-
 NONE = np.zeros(0, dtype=np.int64)
+
+
+class WhenUndecided(StrEnum):
+    """What is done with a version of which too little is known to tell whether it is sound."""
+
+    ACCEPT = "accept"
+    """It serves."""
+
+    JOIN = "join"
+    """It is rejected, and its sessions are trained again together with the next block."""
+
+    REJECT = "reject"
+    """It is rejected, and its sessions are lost to the model."""
 
 
 @dataclass(frozen=True)
 class GateRule:
-    """What is asked of a version.
+    """What is asked of a version. What lies within its bounds is not held against it.
 
     Parameters
     ----------
     max_recall_drop
-        Percentage points that its validation Recall@20 may lie below its parent's.
+        Percentage points that its validation Recall@20 may lie below its parent's, and below that
+        of a list of the most clicked items where no parent knows the items. There it may rank as
+        many percent of what others clicked next behind a quarter of all items.
     max_forgetting
         Percentage points that its Recall@20 on its parent's exemplars may lie below the parent's.
     max_mislaid
@@ -75,9 +83,12 @@ class GateRule:
     max_displaced
         Percent of the items with exemplars whose row may be nothing like its parent's.
     min_item_coverage
-        Share of the items that must stand in some validation sample's list of 20.
+        Share of the items that its lists could hold which must stand in some validation sample's
+        list of 20.
     max_bytes
         Largest version.
+    when_undecided
+        What is done with a version of which too little is known.
     """
 
     max_recall_drop: float
@@ -86,6 +97,7 @@ class GateRule:
     max_displaced: float
     min_item_coverage: float
     max_bytes: int
+    when_undecided: WhenUndecided = WhenUndecided.JOIN
 
 
 @dataclass(frozen=True)
@@ -94,40 +106,105 @@ class Measured:
 
     Parameters
     ----------
-    samples
-        Validation samples of which the parent knows every item; all where there is no parent.
-    recall20, parent_recall20
-        On those, percent.
-    item_coverage
-        Share of the items in some list of 20.
-    exemplars
-        The parent's, as far as they were ranked.
-    exemplar_recall20, parent_exemplar_recall20
-        On those, percent.
+    comparisons
+        Recalls beside those of the parent and of lists made without a model.
+    coverage
+        Of its lists.
     mislaid
-        Of those that the parent lists, percent that this version ranks behind a quarter of all
-        items.
+        Of the exemplars that the parent lists, those that this version ranks behind a quarter of
+        all items.
+    new_mislaid
+        The same of samples that no parent knows, of which others say what is clicked next
+        (`Baselines.neighbours`).
     displaced
-        Of the items that the parent has exemplars of, percent whose row in the item table is
-        nothing like the parent's.
+        Of the items that the parent has exemplars of, those whose row in the item table is nothing
+        like the parent's.
     unranked
         Samples and exemplars whose target has a score that is not a number; none may.
+    renamed
+        Rows of the parent that stand for another item now; none may.
+    undecided
+        Why too little is known to tell whether the version is sound; None where enough is.
     """
 
-    samples: int
-    recall20: float | None = None
-    parent_recall20: float | None = None
-    item_coverage: float | None = None
-    exemplars: int = 0
-    exemplar_recall20: float | None = None
-    parent_exemplar_recall20: float | None = None
-    mislaid: float | None = None
-    displaced: float | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    coverage: Coverage | None = None
+    mislaid: Share | None = None
+    new_mislaid: Share | None = None
+    displaced: Share | None = None
     unranked: int = 0
+    renamed: int = 0
+    undecided: str | None = None
+
+    def against(self, other: Against) -> Comparison | None:
+        """Return the comparison with a parent or a list."""
+        return compared(self.comparisons, other)
+
+    @property
+    def _shown(self) -> Comparison | None:
+        """The comparison with the parent; where there is no parent, with the popular items."""
+        known = self.against(Against.PARENT)
+        has_parent = self.against(Against.EXEMPLARS)
+        return known if known or has_parent else self.against(Against.POPULAR)
+
+    @property
+    def samples(self) -> int:
+        """Validation samples of which the parent knows every item; all where there is no parent."""
+        return self._shown.samples if self._shown else 0
+
+    @property
+    def recall20(self) -> float | None:
+        """Of this version on those, percent."""
+        return self._shown.recall20 if self._shown else None
+
+    @property
+    def parent_recall20(self) -> float | None:
+        """Of the parent on those, percent."""
+        known = self.against(Against.PARENT)
+        return known.other_recall20 if known else None
+
+    @property
+    def exemplar_recall20(self) -> float | None:
+        """Of this version on the parent's exemplars, percent."""
+        remembered = self.against(Against.EXEMPLARS)
+        return remembered.recall20 if remembered else None
+
+    @property
+    def parent_exemplar_recall20(self) -> float | None:
+        """Of the parent on its exemplars, percent."""
+        remembered = self.against(Against.EXEMPLARS)
+        return remembered.other_recall20 if remembered else None
+
+    @property
+    def item_coverage(self) -> float | None:
+        """Share of the items in some list of 20."""
+        return self.coverage.share if self.coverage else None
 
     def avro(self) -> dict[str, object]:
         """Return the Avro value; what none may have is said by a rejection alone."""
-        return {name: value for name, value in asdict(self).items() if name != "unranked"}
+        remembered = self.against(Against.EXEMPLARS)
+        return {
+            "samples": self.samples,
+            "recall20": self.recall20,
+            "parent_recall20": self.parent_recall20,
+            "item_coverage": self.item_coverage,
+            "possible_coverage": self.coverage.possible if self.coverage else None,
+            "exemplars": remembered.samples if remembered else 0,
+            "exemplar_recall20": self.exemplar_recall20,
+            "parent_exemplar_recall20": self.parent_exemplar_recall20,
+            **_described("mislaid", self.mislaid),
+            **_described("new_mislaid", self.new_mislaid),
+            **_described("displaced", self.displaced),
+            "comparisons": [each.avro() for each in self.comparisons],
+            "undecided": self.undecided,
+        }
+
+
+def _described(name: str, share: Share | None) -> dict[str, float | None]:
+    return {
+        name: share.percent if share else None,
+        f"{name}_low": share.low if share else None,
+    }
 
 
 def validation_samples(
@@ -158,30 +235,92 @@ def measure(
     device: torch.device = CPU,
 ) -> Measured:
     """Rank validation samples and exemplars with both; `between` is called after every chunk."""
-    known, remembered = validation, validation.take(NONE)
+    remembered = _some(parent.exemplars.samples()) if parent else validation.take(NONE)
+    is_known = _is_known(validation, len(parent.vocabulary) if parent else 0)
+    sessions, n_items = sessions_of(validation), len(state.vocabulary)
+    baselines = count_baselines(validation, LIST, between)
+    ranks, now = _ranks_by(state, (validation, remembered), between, device)
+    others = baselines.popular.copy()
+    then = NONE
     if parent:
-        known = validation.take(_known_to(validation, len(parent.vocabulary)))
-        remembered = _some(parent.exemplars.samples())
-    both = known, remembered
-    ranks, now = _ranks_by(state, both, between, device)
-    parents_ranks, then = _ranks_by(parent, both, between, device) if parent else (NONE, NONE)
+        known = validation.take(np.flatnonzero(is_known))
+        parents_ranks, then = _ranks_by(parent, (known, remembered), between, device)
+        others[is_known] = parents_ranks < LIST
+    each_its_own, is_new = np.arange(len(remembered)), ~is_known
     return Measured(
-        samples=len(known),
-        recall20=_recall20(ranks),
-        parent_recall20=_recall20(parents_ranks),
-        item_coverage=_coverage(state.model(device=device), known, between),
-        exemplars=len(remembered),
-        exemplar_recall20=_recall20(now),
-        parent_exemplar_recall20=_recall20(then),
-        mislaid=_mislaid(then, now, len(state.vocabulary)),
+        comparisons=(
+            *_compare(Against.PARENT, ranks, others, sessions, is_known),
+            *_compare(Against.POPULAR, ranks, others, sessions, is_new),
+            *compare(Against.BLOCK, ranks < LIST, others, sessions),
+            *compare(Against.EXEMPLARS, now < LIST, then < LIST, each_its_own),
+        ),
+        coverage=coverage(state.model(device=device), validation, between),
+        mislaid=mislaid(then < LIST, now, n_items, each_its_own),
+        new_mislaid=mislaid(baselines.neighbours & is_new, ranks, n_items, sessions),
         displaced=displaced(parent, state) if parent else None,
         unranked=int((np.concatenate([ranks, now]) == UNRANKED).sum()),
+        renamed=renamed(parent, state) if parent else 0,
     )
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of a version.
+
+    Parameters
+    ----------
+    rejection
+        Why it must not be served; None if it may.
+    measured
+        What was found.
+    joins
+        Whether its sessions are to be trained again together with the next block.
+    """
+
+    rejection: str | None
+    measured: Measured
+    joins: bool = False
+
+
+def judge(rule: GateRule, measured: Measured, state: State, size: int) -> Verdict:
+    """Say whether a version may serve, and what is done where that cannot be told."""
+    if rejection := why_rejected(rule, measured, state, size):
+        return Verdict(rejection, measured)
+    undecided = why_undecided(rule, measured)
+    measured = replace(measured, undecided=undecided)
+    if undecided is None or rule.when_undecided is WhenUndecided.ACCEPT:
+        return Verdict(None, measured)
+    joins = rule.when_undecided is WhenUndecided.JOIN
+    what = "they are trained again with the next block" if joins else "nothing learns from them"
+    rejection = f"{undecided}; trainer.when_undecided = {rule.when_undecided.value}: {what}"
+    return Verdict(rejection, measured, joins)
+
+
 def why_rejected(rule: GateRule, measured: Measured, state: State, size: int) -> str | None:
-    """Say what a version fails by; None if it may serve."""
+    """Say what a version fails by; None if it may serve, as far as is known."""
     return next(_faults(rule, measured, state, size), None)
+
+
+def why_undecided(rule: GateRule, measured: Measured) -> str | None:
+    """Say why too little is known of a version that is not rejected; None where enough is.
+
+    On its block it must surely be no worse than the parent, or than popular items, but by
+    `max_recall_drop`. Where the block has too few sessions to say so of anything, the parent's
+    exemplars may: the version has surely forgotten no more than `max_forgetting`.
+    """
+    block, remembered = measured.against(Against.BLOCK), measured.against(Against.EXEMPLARS)
+    if block and block.gain_low >= -rule.max_recall_drop:
+        return None
+    sessions, needed = block.sessions if block else 0, fewest_trials(rule.max_recall_drop)
+    if sessions < needed and remembered and remembered.gain_low >= -rule.max_forgetting:
+        return None
+    least = f"{block.gain_low:.1f} points" if block else "not known"
+    return (
+        f"too little is known of it: on {sessions} sessions its Recall@20 less the parent's, or "
+        f"popular items', is at least {least} ({CONFIDENCE:.0%} sure); expected "
+        f"{-rule.max_recall_drop:g} (trainer.max_recall_drop), for which {needed:.0f} sessions "
+        "must show no loss"
+    )
 
 
 def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iterator[str]:
@@ -190,48 +329,79 @@ def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iter
         yield f"weights are not finite: {', '.join(broken)}; expected numbers"
     if measured.unranked:
         yield f"{measured.unranked} targets have scores that are not numbers; expected numbers"
+    if measured.renamed:
+        yield (
+            f"{measured.renamed} of its parent's rows stand for other items; expected the parent's "
+            "vocabulary with new items behind it"
+        )
     if size > rule.max_bytes:
         yield (
             f"it has {size} bytes; models.max_bytes allows {rule.max_bytes}, as far as "
             "max.message.bytes of models and model-chunks does"
         )
-    coverage = measured.item_coverage
-    if coverage is not None and not coverage >= rule.min_item_coverage:
+    yield from _uncovered(rule.min_item_coverage, measured.coverage)
+    yield from _dropped(rule, measured)
+    yield from _lost_places(rule, measured)
+
+
+def _uncovered(least: float, found: Coverage | None) -> Iterator[str]:
+    if found is not None and not found.share >= least * found.possible:
         yield (
-            f"its lists hold {coverage:.4%} of the items; trainer.min_item_coverage asks for "
-            f"{rule.min_item_coverage:.4%}"
+            f"its lists hold {found.share:.4%} of the items; trainer.min_item_coverage asks for "
+            f"{least:.4%} of the {found.possible:.4%} that they could hold"
         )
-    drop = _drop(measured.samples, measured.recall20, measured.parent_recall20)
-    if not drop <= rule.max_recall_drop:
+
+
+def _dropped(rule: GateRule, measured: Measured) -> Iterator[str]:
+    known, new = measured.against(Against.PARENT), measured.against(Against.POPULAR)
+    remembered = measured.against(Against.EXEMPLARS)
+    if known and not known.gain_high >= -rule.max_recall_drop:
         yield (
-            f"validation Recall@20 is {measured.recall20:.2f}, the parent's "
-            f"{measured.parent_recall20:.2f}; trainer.max_recall_drop allows "
+            f"validation {_beside(known, 'the parent')}; trainer.max_recall_drop allows "
             f"{rule.max_recall_drop:g} points less"
         )
-    then, now = measured.parent_exemplar_recall20, measured.exemplar_recall20
-    if not _drop(measured.exemplars, now, then) <= rule.max_forgetting:
+    if new and not new.gain_high >= -rule.max_recall_drop:
         yield (
-            f"Recall@20 on the parent's exemplars is {now:.2f}, the parent's {then:.2f}; "
+            f"validation {_beside(new, 'the list of the most clicked items')} on samples that no "
+            f"parent knows; trainer.max_recall_drop allows {rule.max_recall_drop:g} points less"
+        )
+    if remembered and not remembered.gain_high >= -rule.max_forgetting:
+        yield (
+            f"on the parent's exemplars {_beside(remembered, 'the parent')}; "
             f"trainer.max_forgetting allows {rule.max_forgetting:g} points less"
         )
-    if measured.mislaid is not None and not measured.mislaid <= rule.max_mislaid:
+
+
+def _beside(comparison: Comparison, other: str) -> str:
+    return (
+        f"Recall@20 is {comparison.recall20:.2f}, that of {other} {comparison.other_recall20:.2f}: "
+        f"{-comparison.gain_high:.2f} points less or more, {CONFIDENCE:.0%} sure by "
+        f"{comparison.sessions} sessions"
+    )
+
+
+def _lost_places(rule: GateRule, measured: Measured) -> Iterator[str]:
+    if measured.mislaid and not measured.mislaid.low <= rule.max_mislaid:
         yield (
-            f"{measured.mislaid:.2f}% of the exemplars that the parent lists stand behind "
+            f"{_surely(measured.mislaid)} of the exemplars that the parent lists stand behind "
             f"{MISLAID:.0%} of all items; trainer.max_mislaid allows {rule.max_mislaid:g}%"
         )
-    if measured.displaced is not None and not measured.displaced <= rule.max_displaced:
+    if measured.new_mislaid and not measured.new_mislaid.low <= rule.max_recall_drop:
         yield (
-            f"{measured.displaced:.2f}% of the items that the parent has exemplars of have a row "
-            f"that is nothing like the parent's; trainer.max_displaced allows "
+            f"{_surely(measured.new_mislaid)} of what others clicked next stand behind "
+            f"{MISLAID:.0%} of all items, on samples that no parent knows; "
+            f"trainer.max_recall_drop allows {rule.max_recall_drop:g}%"
+        )
+    if measured.displaced and not measured.displaced.low <= rule.max_displaced:
+        yield (
+            f"{_surely(measured.displaced)} of the items that the parent has exemplars of have a "
+            f"row that is nothing like the parent's; trainer.max_displaced allows "
             f"{rule.max_displaced:g}%"
         )
 
 
-def _drop(samples: int, recall: float | None, parents: float | None) -> float:
-    """Percentage points lost; none where they are too few to tell."""
-    if samples < COMPARED_FROM or recall is None or parents is None:
-        return 0.0
-    return parents - recall
+def _surely(share: Share) -> str:
+    return f"{share.percent:.2f}% (surely {share.low:.2f}%)"
 
 
 def _some(samples: Samples) -> Samples:
@@ -240,10 +410,11 @@ def _some(samples: Samples) -> Samples:
     return samples.take(order[:RANKED])
 
 
-def _known_to(samples: Samples, n_items: int) -> Int64:
-    """Rows whose inputs and target are among the first `n_items` items."""
+def _is_known(samples: Samples, n_items: int) -> Bools:
+    """Tell which samples' inputs and target are among the first `n_items` items (S,)."""
     unknown = np.concatenate([[0], np.cumsum(samples.items > n_items)])
-    return np.flatnonzero(unknown[samples.targets + 1] == unknown[samples.starts])
+    is_known: Bools = unknown[samples.targets + 1] == unknown[samples.starts]
+    return is_known
 
 
 def _ranks_by(
@@ -259,37 +430,7 @@ def _ranks_by(
     return rank_samples(model, one, between, layer), rank_samples(model, other, between, layer)
 
 
-def _recall20(ranks: Int64) -> float | None:
-    return 100 * float(np.mean(ranks < LIST)) if len(ranks) else None
-
-
-def _mislaid(then: Int64, now: Int64, n_items: int) -> float | None:
-    """Percent of what was listed that is far behind now; None where too little was listed."""
-    listed = then < LIST
-    if listed.sum() < MISLAID_FROM:
-        return None
-    return 100 * float(np.mean(now[listed] >= max(2 * LIST, MISLAID * n_items)))
-
-
-def displaced(parent: State, state: State) -> float | None:
-    """Percent of the rows that have left their place; None where that cannot be told."""
-    rows = torch.from_numpy(np.unique(parent.exemplars.samples().labels)).long() - 1
-    if len(rows) < DISPLACED_FROM:
-        return None
-    then, now = (each.weights["items.weight"][rows] for each in (parent, state))  # (E, D)
-    kept = np.nan_to_num(functional.cosine_similarity(then, now).numpy())
-    if not np.quantile(kept, 0.1) >= SETTLED:
-        return None
-    return 100 * float(np.mean(kept < DISPLACED))
-
-
-def _coverage(model: SessionModel, samples: Samples, between: Callable[[], None]) -> float | None:
-    if not len(samples):
-        return None
-    first = samples.take(np.arange(min(COVERAGE_SAMPLES, len(samples))))
-    prefixes = [
-        first.items[start:target].tolist()
-        for start, target in zip(first.starts, first.targets, strict=True)
-    ]
-    listed, _ = top_k(model, prefixes, LIST, between=between)
-    return float(len(np.unique(listed))) / model.n_items
+def _compare(
+    against: Against, ranks: Int64, others: Bools, sessions: Int64, wanted: Bools
+) -> Iterator[Comparison]:
+    return compare(against, ranks[wanted] < LIST, others[wanted], sessions[wanted])

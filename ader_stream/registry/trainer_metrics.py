@@ -11,6 +11,7 @@ from ader_stream import metrics as m
 from ader_stream.ader.pace import Progress
 from ader_stream.metrics import Metrics
 from ader_stream.stream.models.manifest import Manifest
+from ader_stream.stream.models.trained import joined_to
 from ader_stream.stream.sessions.block_feed import TrainingBlock
 from ader_stream.types import BlockRule
 
@@ -133,11 +134,20 @@ class TrainerMetrics:
         """Show a version that is in the log, and how long sending it took."""
         self._metrics[m.PUBLISH_SECONDS].set(seconds)
         self._metrics[m.VERSION_PUBLISHED].set(manifest["version"])
+        self._show_undecided(manifest)
         if manifest["rejection"]:
             self._metrics[m.VERSIONS_REJECTED].inc()
             log.warning("version rejected", **told(manifest), reason=manifest["rejection"])
         else:
             log.info("version published", **told(manifest))
+
+    def _show_undecided(self, manifest: Manifest) -> None:
+        if (reason := (manifest["gate"] or {}).get("undecided")) is None:
+            return
+        rejected = "joined" if joined_to(manifest) is not None else "rejected"
+        outcome = rejected if manifest["rejection"] else "accepted"
+        self._metrics[m.VERSIONS_UNDECIDED].labels(outcome=outcome).inc()
+        log.warning("version undecided", **told(manifest), outcome=outcome, reason=reason)
 
 
 def told(manifest: Manifest) -> dict[str, object]:

@@ -206,7 +206,8 @@ class BlocksSettings(_Group):
         1,
         ge=1,
         description="Short blocks are joined until one has this many sessions. Small ones do no "
-        "harm, but each costs an update cycle over all exemplars: minutes of a core.",
+        "harm, and the gate joins those that it cannot judge (`trainer.when_undecided`), but each "
+        "costs an update cycle over all exemplars: minutes of a core.",
     )
 
 
@@ -275,35 +276,44 @@ class TrainerSettings(_Group):
         5.0,
         ge=0,
         le=100,
-        description="A version whose validation Recall@20 lies more percentage points below its "
-        "parent's is rejected.",
+        description="A version whose validation Recall@20 surely lies more percentage points below "
+        "its parent's (on items that no parent knows, below that of the most clicked ones) is "
+        "rejected; one that may lie there, by all that is known, is undecided. Of what others "
+        "clicked next it may rank as many percent of new items behind a quarter of all.",
     )
     max_forgetting: float = Field(
         10.0,
         ge=0,
         le=100,
-        description="A version whose Recall@20 on its parent's exemplars lies more percentage "
-        "points below the parent's is rejected.",
+        description="A version whose Recall@20 on its parent's exemplars surely lies more "
+        "percentage points below the parent's is rejected.",
     )
     max_mislaid: float = Field(
         1.0,
         ge=0,
         le=100,
-        description="A version that ranks more percent of the exemplars that its parent lists "
-        "behind a quarter of all items is rejected.",
+        description="A version that surely ranks more percent of the exemplars that its parent "
+        "lists behind a quarter of all items is rejected.",
     )
     max_displaced: float = Field(
         0.5,
         ge=0,
         le=100,
-        description="A version is rejected if, of the items that its parent has exemplars of, more "
-        "percent have a row in the item table that is nothing like the parent's.",
+        description="A version is rejected if, of the items that its parent has exemplars of, "
+        "surely more percent have a row in the item table that is nothing like the parent's.",
     )
     min_item_coverage: float = Field(
         0.001,
         ge=0,
         le=1,
-        description="A version whose lists of 20 hold a smaller share of the items is rejected.",
+        description="A version whose lists of 20 hold a smaller share of the items that so many "
+        "lists could hold is rejected.",
+    )
+    when_undecided: Literal["accept", "join", "reject"] = Field(
+        "join",
+        description="What is done with a version of which too little is known, as of a first one "
+        "from some 50 sessions or fewer: `join` trains its sessions again with the next block, "
+        "`accept` serves it, `reject` leaves them out.",
     )
     chunk_size: int = Field(
         900_000, ge=1_000, le=1_000_000, description="Bytes of a record in model-chunks."

@@ -90,10 +90,12 @@ class SystemView:
         """The last block that every input partition is served for; None before the first.
 
         That is the last one that its version was trained on. Where it is the version that is to be
-        served, no block that has come to nothing since is waited for.
+        served, or there is none to be served, no block that has come to nothing is waited for.
         A worker that died may still stand here; what counts for a partition is the newest version
         that a holder of it has said to serve.
         """
+        if self._registry.newest and self._registry.standing.served is None:
+            return int(max(self._registry.newest["blocks"]))
         newest: dict[int, int] = {}
         for record in self.serving.values():
             version = record["version"] or 0

@@ -35,7 +35,7 @@ from ader_stream.registry.gate import (
     why_rejected,
 )
 from ader_stream.settings.groups import TrainerSettings
-from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule
+from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule, Click
 from tests.benchmarks.readme_table import ReadmeTable
 
 RESULTS = Path(__file__).parent / "results" / "gate"
@@ -146,13 +146,15 @@ def simulated(cycles: int) -> list[Sessions]:
     shop = SimulatedShop(
         BlockRule(0, DAY_MS), 30 * MINUTE_MS, ShopSize(cycles + 1, sessions=SESSIONS), SEED
     )
-    blocks = []
-    for _, clicks in shop.blocks():
-        visits: dict[str, list[str]] = {}
-        for click in clicks:
-            visits.setdefault(click.key, []).append(click.item)
-        blocks.append([tuple(visit) for visit in visits.values()])
-    return blocks
+    return [visits_of(clicks) for _, clicks in shop.blocks()]
+
+
+def visits_of(clicks: Iterable[Click]) -> list[tuple[str, ...]]:
+    """Put the clicks of each visit together."""
+    visits: dict[str, list[str]] = {}
+    for click in clicks:
+        visits.setdefault(click.key, []).append(click.item)
+    return [tuple(visit) for visit in visits.values()]
 
 
 def train(block: Sessions, parent: State | None, recipe: Recipe) -> State:

@@ -59,10 +59,12 @@ SMALL: SettingsGroups = {
             "learning_rate": 0.01,
         },
         "threads": 1,
+        "when_undecided": "accept",
     },
 }
-"""One thread, because the same inputs give the same artifact only with the same number of them.
-Block 0 is in January 1970, which no click of a real topic could be."""
+"""Blocks are too small for the gate to judge each of them. One thread, because the same inputs give
+the same artifact only with the same number of them. Block 0 is in January 1970, which no click of a
+real topic could be."""
 
 
 class Kafka(Protocol):

@@ -13,6 +13,7 @@ from ader_stream.metrics import CATALOGUE, Metric, Metrics
 
 BOUNDED_LABELS = {
     "bound",
+    "outcome",
     "partition",
     "reason",
     "block",

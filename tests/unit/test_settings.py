@@ -109,6 +109,7 @@ OTHER = {
     "trainer.max_mislaid": "0.5",
     "trainer.max_displaced": "0.2",
     "trainer.min_item_coverage": "0.1",
+    "trainer.when_undecided": "accept",
     "trainer.chunk_size": "5000",
     "trainer.chunk_compression": "zstd",
     "models.signing_key": "key.pem",

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ader_stream.stream.models.manifest import Manifest
+from ader_stream.stream.models.manifest import REJECTED, Manifest
 from ader_stream.types import Session
 
 BEGINNING = -(2**63)
@@ -31,6 +31,19 @@ def next_offsets(manifest: Manifest | None, topic_id: str) -> dict[int, int]:
     """Partition of the sessions topic → where reading goes on behind a version."""
     places = offsets_in(manifest, topic_id) if manifest else []
     return {place["partition"]: place["next_offset"] for place in places}
+
+
+def joined_to(manifest: Manifest | None) -> int | None:
+    """Return the last block that is to be trained again, together with one more; None without any.
+
+    Nothing of a version that the gate could not judge was read for good: see its offsets.
+    """
+    if manifest is None or manifest["status"] != REJECTED or not manifest["gate"]:
+        return None
+    places = manifest["run"]["offsets"]
+    is_unread = all(place["first_offset"] == place["next_offset"] for place in places)
+    is_joined = manifest["gate"]["undecided"] is not None and places and is_unread
+    return max(manifest["blocks"]) if is_joined else None
 
 
 class Span(NamedTuple):

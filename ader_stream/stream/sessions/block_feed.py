@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -79,6 +79,18 @@ class TrainingBlock:
         skipped = self.skipped + len(gone)
         sessions, hashed = self.sessions.take(kept), self.hashed.take(kept)
         return replace(self, sessions=sessions, hashed=hashed, skipped=skipped)
+
+    def unread(self) -> TrainingBlock:
+        """Return this block as one whose sessions are to be read again: reading goes on before it.
+
+        It is no block of the topic then that a version was trained on (`is_unread`).
+        """
+        return replace(self, next_offsets=self.first_offsets)
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether its sessions are to be read again."""
+        return bool(self.first_offsets) and self.next_offsets == self.first_offsets
 
     def _is_erased(self, row: int, erasures: Erasures) -> bool:
         sessions = self.sessions
@@ -182,11 +194,14 @@ class BlockFeed:
         waiting = (block for block, count in self._sessions.items() if count)
         return sorted(block for block in waiting if end is not None and block <= end)
 
-    def next_block(self, min_sessions: int, *, all_waiting: bool = False) -> TrainingBlock | None:
+    def next_block(
+        self, min_sessions: int, *, all_waiting: bool = False, joined_to: int | None = None
+    ) -> TrainingBlock | None:
         """Give out the next complete block, joined with those after it up to `min_sessions`.
 
-        `all_waiting` joins every block that waits, once the log was read to its end. A block has no
-        sessions where versions were trained on all of them.
+        `all_waiting` joins every block that waits, once the log was read to its end. Where blocks
+        up to `joined_to` were too few to judge a version by, one more is joined at least. A block
+        has no sessions where versions were trained on all of them.
 
         Raises
         ------
@@ -195,13 +210,13 @@ class BlockFeed:
         """
         if all_waiting and not all(progress.is_at_end for progress in self._progress.values()):
             return None
-        count, blocks = 0, []
+        count, blocks = 0, list[int]()
         for block in self.waiting():
-            if count >= min_sessions and not all_waiting:
+            if count >= min_sessions and not all_waiting and _goes_beyond(joined_to, blocks):
                 break
             blocks.append(block)
             count += self._sessions[block]
-        if count < min_sessions or not blocks:
+        if count < min_sessions or not blocks or not _goes_beyond(joined_to, blocks):
             return None
         first = {partition: at.next_offset for partition, at in self._progress.items()}
         last = blocks[-1]
@@ -280,6 +295,10 @@ class BlockFeed:
         reached = [progress.reached for progress in self._progress.values()]
         known = [block for block in reached if block is not None]
         return min(known) if len(known) == len(reached) else None
+
+
+def _goes_beyond(joined_to: int | None, blocks: Sequence[int]) -> bool:
+    return joined_to is None or any(block > joined_to for block in blocks)
 
 
 def _held_from(clients: KafkaClients, topic: str, partition: int, wanted: int | None) -> int:

@@ -6,6 +6,7 @@ from itertools import combinations
 from ader_stream.ader.cycle import NOTHING_DONE, train_cycle
 from ader_stream.ader.recipes import PAPER
 from ader_stream.registry.describe import Making, describe_inputs, describe_version
+from ader_stream.stream.models.trained import trained_spans
 from ader_stream.stream.sessions.block_feed import TrainingBlock
 from ader_stream.stream.sessions.columns import SessionColumns
 from ader_stream.types import Session
@@ -56,6 +57,16 @@ def test_the_sessions_topic_and_the_times_of_its_sessions_are_in_it() -> None:
         replace(block, sessions=SessionColumns.of(())), MAKING, previous=None, parent=None
     )
     assert (empty["run"]["first_time"], empty["run"]["last_time"]) == (None, None)
+
+
+def test_a_block_that_is_to_be_joined_was_neither_read_nor_trained_on() -> None:
+    """Or its sessions would be passed over where the topic is another one later."""
+    block = replace(BLOCK, topic_id="abc").unread()
+    made = describe_version(block, MAKING, previous=None, parent=None)
+    assert [tuple(place.values()) for place in made["run"]["offsets"]] == [(0, 10, 10), (1, 0, 0)]
+    assert (made["run"]["first_time"], made["run"]["last_time"]) == (None, None)
+    assert made["report"]["clicks"] == 32
+    assert list(trained_spans({1: made}, "another")) == []
 
 
 def test_a_block_that_came_to_nothing_is_a_rejected_version_with_its_counts() -> None:

@@ -11,11 +11,14 @@ import pytest
 import torch
 
 from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.evaluate import score_sessions
 from ader_stream.ader.recipes import PRODUCTION, Recipe
 from ader_stream.ader.state import State
+from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.datasets.shop import SimulatedShop
 from ader_stream.datasets.shop_catalogue import ShopSize
-from ader_stream.registry.gate import GateRule, measure, validation_samples, why_rejected
+from ader_stream.registry.comparison import Against
+from ader_stream.registry.gate import GateRule, judge, measure, validation_samples
 from ader_stream.settings.groups import TrainerSettings
 from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule, Click
 
@@ -43,9 +46,8 @@ class Cycle:
 
     def verdict(self) -> str | None:
         samples = validation_samples(self.block, self.parent, self.child, RECIPE, SEED)
-        return why_rejected(
-            RULE, measure(samples, self.parent, self.child, lambda: None), self.child, 0
-        )
+        measured = measure(samples, self.parent, self.child, lambda: None)
+        return judge(RULE, measured, self.child, 0).rejection
 
 
 def train(block: Block, parent: State | None, recipe: Recipe = RECIPE) -> Cycle:
@@ -96,6 +98,29 @@ def with_table(cycle: Cycle, table: torch.Tensor) -> Cycle:
     return replace(cycle, child=replace(cycle.child, weights=weights))
 
 
+def wholly_scrambled(cycle: Cycle) -> Cycle:
+    return scrambled(cycle, one_in=1)
+
+
+def half_scrambled(cycle: Cycle) -> Cycle:
+    return scrambled(cycle, one_in=2)
+
+
+def swapped(cycle: Cycle) -> Cycle:
+    """Every row stands for another item."""
+    items = list(cycle.child.vocabulary.items)
+    others = Vocabulary.of(items[1:] + items[:1])
+    return replace(cycle, child=replace(cycle.child, vocabulary=others))
+
+
+def half_swapped(cycle: Cycle) -> Cycle:
+    """Every other pair of rows stand for each other's items."""
+    items = list(cycle.child.vocabulary.items)
+    for row in range(0, len(items) - 1, 4):
+        items[row], items[row + 1] = items[row + 1], items[row]
+    return replace(cycle, child=replace(cycle.child, vocabulary=Vocabulary.of(items)))
+
+
 def hardly_scrambled(cycle: Cycle) -> Cycle:
     """One item in twenty has changed its place: no recall falls by much."""
     return scrambled(cycle, one_in=20)
@@ -119,6 +144,10 @@ def poisoned(cycle: Cycle) -> Cycle:
         (not_a_number, "weights are not finite: items.weight"),
         (scrambled, "Recall@20"),
         (hardly_scrambled, "of the exemplars that the parent lists stand behind"),
+        (half_scrambled, "Recall@20"),
+        (wholly_scrambled, "Recall@20"),
+        (swapped, "of its parent's rows stand for other items"),
+        (half_swapped, "of its parent's rows stand for other items"),
         (diverged, "Recall@20"),
         (poisoned, "on the parent's exemplars"),
     ],
@@ -127,6 +156,93 @@ def test_a_ruined_version_is_rejected(
     cycles: list[Cycle], ruin: Callable[[Cycle], Cycle], reason: str
 ) -> None:
     assert reason in (ruin(cycles[-1]).verdict() or "")
+
+
+NEXT = "of what others clicked next stand behind"
+
+
+@pytest.mark.parametrize(
+    ("ruin", "reason"),
+    [
+        (not_a_number, "weights are not finite: items.weight"),
+        (scrambled, NEXT),
+        (half_scrambled, NEXT),
+        (wholly_scrambled, NEXT),
+        (swapped, NEXT),
+        (half_swapped, NEXT),
+        (diverged, NEXT),
+    ],
+)
+def test_a_ruined_first_version_is_rejected(
+    cycles: list[Cycle], ruin: Callable[[Cycle], Cycle], reason: str
+) -> None:
+    assert cycles[0].parent is None
+    assert reason in (ruin(cycles[0]).verdict() or "")
+
+
+@pytest.fixture(scope="module")
+def all_new(cycles: list[Cycle]) -> Cycle:
+    """A block of items that its parent does not know, as after a shop has moved."""
+    moved = [tuple(f"new {item}" for item in visit) for visit in cycles[0].block]
+    return train(moved, cycles[-1].child)
+
+
+def test_a_sound_version_of_an_all_new_block_passes(all_new: Cycle) -> None:
+    assert all_new.verdict() is None
+
+
+def test_new_rows_in_each_others_places_are_found(all_new: Cycle) -> None:
+    assert all_new.parent
+    known, items = len(all_new.parent.vocabulary), len(all_new.child.vocabulary)
+    rows = known + np.random.default_rng(1).permutation(items - known)
+    table = all_new.child.weights["items.weight"].clone()
+    table[torch.from_numpy(rows)] = table[torch.from_numpy(np.roll(rows, 1))]
+    assert NEXT in (with_table(all_new, table).verdict() or "")
+
+
+def test_a_first_version_of_random_visits_is_no_worse_than_the_most_clicked_items() -> None:
+    """Nothing can be learnt of them, so there is nothing to be held against the version."""
+    rng = np.random.default_rng(0)
+    visits = [tuple(f"item-{n}" for n in rng.integers(300, size=4)) for _ in range(400)]
+    cycle = train(visits, None)
+    samples = validation_samples(visits, None, cycle.child, RECIPE, SEED)
+    popular = measure(samples, None, cycle.child, lambda: None).against(Against.POPULAR)
+    assert popular
+    assert popular.gain_high > 0
+    assert cycle.verdict() is None
+
+
+def test_one_bot_decides_nothing(cycles: list[Cycle]) -> None:
+    """Its thousands of clicks are one session: the others decide, or there are too few of them."""
+    bot = tuple(f"item-{n % 40}" for n in range(4_000))
+    alone = train([bot], None)
+    assert "too little is known of it: on 1 sessions" in str(alone.verdict())
+    last = cycles[-1]
+    among_others = train([*last.block, bot], last.parent)
+    assert among_others.verdict() is None
+    assert score(among_others.child, last.block) > score(last.child, last.block) - 5
+
+
+def score(state: State, block: Block) -> float:
+    return score_sessions(state.model(), state.vocabulary, block).percentages()["recall@20"]
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 5])
+def test_a_tiny_first_block_waits_for_the_next_one_and_a_tiny_later_one_does_not(
+    cycles: list[Cycle], sessions: int
+) -> None:
+    [first, *_, last] = cycles
+    tiny, later = (
+        [visit for visit in each.block if len(visit) > 1][:sessions] for each in (first, last)
+    )
+    assert "they are trained again with the next block" in str(train(tiny, None).verdict())
+    assert train(later, last.parent).verdict() is None
+
+
+def test_a_tiny_block_does_not_hide_that_rows_changed_places(cycles: list[Cycle]) -> None:
+    last = cycles[-1]
+    tiny = train(last.block[:5], last.parent)
+    assert "on the parent's exemplars" in str(half_scrambled(tiny).verdict())
 
 
 def test_one_item_in_a_hundred_in_anothers_place_is_found() -> None:

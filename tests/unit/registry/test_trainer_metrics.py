@@ -53,6 +53,33 @@ def test_the_log_says_once_that_blocks_wait_and_of_one_nothing(shown: TrainerMet
     assert [entry["blocks"] for entry in logs] == [2, 3]
 
 
+@pytest.mark.parametrize(
+    ("rejection", "next_offset", "outcome"),
+    [("few; joined", 3, "joined"), ("few; left out", 9, "rejected"), (None, 9, "accepted")],
+)
+def test_a_version_that_could_not_be_judged_is_counted_and_logged_with_its_reason(
+    registry: CollectorRegistry,
+    shown: TrainerMetrics,
+    rejection: str | None,
+    next_offset: int,
+    outcome: str,
+) -> None:
+    made = example_manifest(1)
+    place = {"partition": 0, "first_offset": 3, "next_offset": next_offset}
+    made |= {
+        "status": "rejected" if rejection else "accepted",
+        "rejection": rejection,
+        "gate": {"undecided": "few"},
+        "run": made["run"] | {"offsets": [place]},
+    }
+    with capture_logs() as logs:
+        shown.show_published(made, 1.0)
+    name = "ader_versions_undecided_total"
+    assert registry.get_sample_value(name, {"outcome": outcome}) == 1
+    [entry] = [entry for entry in logs if entry["event"] == "version undecided"]
+    assert (entry["outcome"], entry["reason"]) == (outcome, "few")
+
+
 def test_a_running_cycle_is_shown_and_each_of_its_epochs_logged(
     registry: CollectorRegistry, shown: TrainerMetrics
 ) -> None:

@@ -29,8 +29,9 @@ def view(kafka: FakeKafka, *, whole: bool = True) -> SystemView:
     return view
 
 
-def publish(kafka: FakeKafka, version: int, *blocks: int) -> None:
-    value, headers = encode_manifest(complete_manifest(version, blocks=list(blocks)))
+def publish(kafka: FakeKafka, version: int, *blocks: int, status: str = "accepted") -> None:
+    manifest = complete_manifest(version, blocks=list(blocks), status=status)
+    value, headers = encode_manifest(manifest)
     kafka.append(TOPICS.models, value, str(version), headers)
 
 
@@ -58,6 +59,12 @@ def test_no_block_is_served_while_a_partition_has_no_version(kafka: FakeKafka) -
     serve(kafka, "two", None, 1)
     assert view(kafka).served_block() is None
     serve(kafka, "two", 1, 1)
+    assert view(kafka).served_block() == 0
+
+
+def test_no_block_is_waited_for_while_none_has_come_to_a_version(kafka: FakeKafka) -> None:
+    publish(kafka, 1, 0, status="rejected")
+    serve(kafka, "one", None, 0, 1)
     assert view(kafka).served_block() == 0
 
 

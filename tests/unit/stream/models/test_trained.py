@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ader_stream.stream.models.manifest import Manifest
-from ader_stream.stream.models.trained import TrainedBefore, next_offsets
+from ader_stream.stream.models.trained import TrainedBefore, joined_to, next_offsets
 from ader_stream.types import Session
 from tests.fakes import example_manifest
 
@@ -29,6 +29,36 @@ def trained(*manifests: Manifest) -> TrainedBefore:
 def covered(before: TrainedBefore, *times: int) -> list[int]:
     """Times at which a session that ends then was trained on."""
     return [time for time in times if before.covers(Session("a", ("x", "y"), (time - 1, time)))]
+
+
+def undecided(
+    *, status: str = "rejected", next_offset: int = 3, reason: str | None = "few"
+) -> Manifest:
+    """A version of blocks 4 and 5, of which the gate could not tell whether it is sound."""
+    place = {"partition": 0, "first_offset": 3, "next_offset": next_offset}
+    gate = {"undecided": reason}
+    made = manifest(1, None, None, offsets=[place])
+    return made | {"status": status, "blocks": [4, 5], "gate": gate}
+
+
+def test_blocks_that_the_gate_could_not_judge_are_to_be_joined_with_the_next_one() -> None:
+    assert joined_to(undecided()) == 5
+    assert next_offsets(undecided(), "before") == {0: 3}
+
+
+@pytest.mark.parametrize(
+    "newest",
+    [
+        None,
+        manifest(1, 0, 1),
+        undecided(status="accepted"),
+        undecided(next_offset=9),
+        undecided(reason=None),
+        undecided() | {"gate": None},
+    ],
+)
+def test_what_was_read_for_good_is_not_joined(newest: Manifest | None) -> None:
+    assert joined_to(newest) is None
 
 
 def test_reading_goes_on_behind_the_newest_version_of_the_same_topic() -> None:

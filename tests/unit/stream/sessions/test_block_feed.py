@@ -118,6 +118,29 @@ def test_short_blocks_are_joined_until_they_have_enough_sessions(kafka: FakeKafk
     assert waiting.waiting() == [3]
 
 
+@pytest.mark.parametrize("all_waiting", [False, True])
+def test_blocks_that_no_version_could_be_judged_by_are_joined_with_one_more(
+    kafka: FakeKafka, all_waiting: bool
+) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1))
+    waiting = feed(kafka, partitions=1)
+    waiting.poll(0)
+    assert waiting.next_block(1, all_waiting=all_waiting, joined_to=1) is None
+    write(kafka, 0, session("c", 2), end(2))
+    waiting.poll(0)
+    waiting.poll(0)
+    block = waiting.next_block(1, all_waiting=all_waiting, joined_to=1)
+    assert (block.blocks, keys(block)) == ((0, 1, 2), ["a", "b", "c"])
+
+
+def test_a_block_that_is_to_be_read_again_says_so(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0), end(0))
+    block = feed(kafka, partitions=1).next_block(1)
+    assert (block.is_unread, block.unread().is_unread) == (False, True)
+    again = feed(kafka, block.unread().next_offsets, partitions=1)
+    assert keys(again.next_block(1)) == ["a"]
+
+
 def test_all_blocks_that_wait_can_be_had_as_one(kafka: FakeKafka) -> None:
     write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1), session("c", 2))
     write(kafka, 0, end(2), end(3), session("d", 4))
