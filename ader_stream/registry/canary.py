@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import structlog
 
 from ader_stream import metrics as m
@@ -16,6 +19,9 @@ from ader_stream.stream.scores.paired_log import PairedFollower
 
 log = structlog.get_logger(__name__)
 
+JUDGE_SECONDS = 1.0
+"""At least between two looks at the sums."""
+
 
 class CanaryWatch:
     """Follows the comparison of the whole system; for one worker of it.
@@ -29,7 +35,12 @@ class CanaryWatch:
     """
 
     def __init__(
-        self, clients: KafkaClients, topics: Topics, rule: FallbackRule | None, metrics: Metrics
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        rule: FallbackRule | None,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._follower = PairedFollower(clients, topics.scores)
         self._notices = NoticeWriter(clients) if rule else None
@@ -37,17 +48,19 @@ class CanaryWatch:
         self._rule = rule
         self._metrics = metrics
         self._is_ended = False
+        self._has_new = False
+        self._judge_at = 0.0
+        self._clock = clock
 
     def look(self, pair: Pair | None) -> None:
         """Take in what has come of two versions; None where there are none to compare."""
         if pair != self._follower.pair:
             self._follower.follow(pair)
-            self._is_ended = False
+            self._is_ended, self._judge_at = False, 0.0
             self._metrics.drop(m.CANARY_CLICKS, m.CANARY_RECALL, m.CANARY_MRR)
-        if pair and self._follower.poll():
-            counts = self._follower.counts
-            self._show(counts)
-            self._fall_back_if_worse(pair, counts)
+        self._has_new |= self._follower.poll()
+        if pair and self._has_new and self._clock() >= self._judge_at:
+            self._judge(pair)
         if self._notices:
             self._notices.poll()
 
@@ -56,6 +69,13 @@ class CanaryWatch:
         self._follower.close()
         if self._notices:
             self._notices.flush(REQUEST_TIMEOUT)
+
+    def _judge(self, pair: Pair) -> None:
+        """Add up all that is known of the two; where partitions are many, that takes a while."""
+        self._has_new, self._judge_at = False, self._clock() + JUDGE_SECONDS
+        counts = self._follower.counts
+        self._show(counts)
+        self._fall_back_if_worse(pair, counts)
 
     def _show(self, counts: PairedCounts) -> None:
         self._metrics[m.CANARY_CLICKS].set(counts.clicks)

@@ -83,6 +83,20 @@ def test_a_command_runs_with_exactly_its_rights_and_names_what_lacks_without(
     assert (done.exit_code, done.exception) == (0, None), done.output
 
 
+def test_a_promotion_that_depends_on_scores_needs_no_more_than_its_rights(
+    filled: System, secured: SecuredKafka
+) -> None:
+    role = "models promote --when-better"
+    lines = printed(filled, role)
+    secured.grant(lines)
+    eventually(lambda: refusal(settings_of(filled, secured, role), role), None)
+
+    done = run(filled, secured, *role.split())
+
+    secured.revoke(lines)
+    assert "there is no canary to promote" in str(done.exception)
+
+
 def test_a_replay_writes_clicks_with_exactly_its_rights(
     filled: System, secured: SecuredKafka, tmp_path: Path
 ) -> None:

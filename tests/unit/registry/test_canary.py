@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from confluent_kafka import KafkaError
 from prometheus_client import CollectorRegistry
 
 from ader_stream.metrics import Metrics
 from ader_stream.paired import GROUPS, FallbackRule, Pair, PairedCounts, Sums
-from ader_stream.registry.canary import CanaryWatch
+from ader_stream.registry.canary import JUDGE_SECONDS, CanaryWatch
 from ader_stream.stream.control import Command, decode_command
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.paired_log import PairedKey, encode_paired
@@ -45,7 +47,8 @@ def commands(kafka: FakeKafka) -> list[Command]:
 def watch(
     kafka: FakeKafka, registry: CollectorRegistry, rule: FallbackRule | None = RULE
 ) -> CanaryWatch:
-    return CanaryWatch(kafka, TOPICS, rule, Metrics(registry))
+    clock = count(step=2 * JUDGE_SECONDS)
+    return CanaryWatch(kafka, TOPICS, rule, Metrics(registry), lambda: next(clock))
 
 
 def shown(registry: CollectorRegistry, bound: str) -> float | None:
@@ -63,6 +66,22 @@ def test_the_difference_over_all_partitions_is_shown(
     assert estimate == pytest.approx(0.155)
     assert 0.14 < lower < estimate < upper < 0.17
     assert registry.get_sample_value("ader_canary_compared_clicks") == 12_800
+
+
+def test_sums_are_added_up_once_a_second_and_nothing_is_lost(
+    kafka: FakeKafka, registry: CollectorRegistry
+) -> None:
+    now = [0.0]
+    watching = CanaryWatch(kafka, TOPICS, RULE, Metrics(registry), lambda: now[0])
+    found = []
+    for partition, now[0] in enumerate((0.0, 0.5, 0.9, 1.0)):
+        score(kafka, hits=10, partition=partition)
+        watching.look(PAIR)
+        found.append(registry.get_sample_value("ader_canary_compared_clicks"))
+    assert found == [6_400, 6_400, 6_400, 25_600]
+    now[0] = 2.0
+    watching.look(PAIR)  # nothing new
+    assert registry.get_sample_value("ader_canary_compared_clicks") == 25_600
 
 
 def test_without_a_canary_nothing_is_shown(kafka: FakeKafka, registry: CollectorRegistry) -> None:
