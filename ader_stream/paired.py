@@ -149,7 +149,7 @@ class FallbackRule(NamedTuple):
 
 def group_of(key: str) -> int:
     """Return the group of a session key, the same everywhere, whatever the key's partition is."""
-    return hashlib.sha256(key.encode()).digest()[-1] % GROUPS
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()[-1] % GROUPS
 
 
 def difference(groups: Sequence[tuple[int, float]]) -> Difference:

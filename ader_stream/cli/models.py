@@ -182,6 +182,8 @@ def unpin(settings: Settings) -> None:
 def promote(when_better: bool, wait: int, min_clicks: int, settings: Settings) -> None:
     """End a canary: its version, and what comes after it, serves everyone."""
     command = "promote --when-better" if when_better else "promote"
+    if wait and not when_better:
+        raise click.UsageError("--wait is for --when-better: expected both, or neither")
     if not when_better:
         _ask(settings, Command("promote", _canary(_registry(settings, command)).canary))
         return

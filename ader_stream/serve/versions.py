@@ -170,4 +170,5 @@ def place_of(key: str) -> float:
     >>> 0 <= place_of("visit-1") < 1
     True
     """
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big") / 2**56
+    data = key.encode(errors="surrogatepass")  # half of a pair, in JSON, is in no UTF-8
+    return int.from_bytes(hashlib.sha256(data).digest()[:7], "big") / 2**56

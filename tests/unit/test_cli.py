@@ -120,6 +120,8 @@ def test_a_command_may_end_with_a_code_of_its_own(
         (["replay"], "Missing option '--dataset'"),
         (["replay", "--dataset", ".", "--rate", "0"], "0.0 is not in the range x>0"),
         (["topics", "create", "--partitions", "0"], "0 is not in the range x>=1"),
+        (["models", "promote", "--wait", "soon"], "'soon': expected a number and one of ms, s, m"),
+        (["models", "promote", "--wait", "1h"], "--wait is for --when-better"),
     ],
 )
 def test_a_wrong_command_line_is_told_and_ends_with_2(

@@ -176,3 +176,4 @@ def test_keys_are_spread_over_all_groups_evenly() -> None:
     sizes = [groups.count(group) for group in range(GROUPS)]
     assert min(sizes) > 850
     assert max(sizes) < 1_150
+    assert 0 <= group_of("\ud800") < GROUPS

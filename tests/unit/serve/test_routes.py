@@ -79,6 +79,8 @@ def test_a_canary_answers_whoever_names_a_session_on_its_share(
     by_items = {"items": ["item-1"]}
     assert client.post("/recommend", json=by_items).json()["version"] == 3
     assert client.post("/recommend", json=by_items | {"session": "a"}).json()["version"] == 4
+    half_a_pair = client.post("/recommend", content=b'{"items": ["item-1"], "session": "\\ud800"}')
+    assert half_a_pair.json()["version"] == 4
     refused = client.post("/recommend", json=by_items | {"session": 7})
     assert (refused.status_code, "the key of the session" in refused.text) == (400, True)
 
