@@ -189,22 +189,17 @@ class DyingMember(DyingReader):
     def get_watermark_offsets(self, where: TopicPartition, **_: object) -> tuple[int, int]:
         return super().get_watermark_offsets(where, 0)
 
+    def assignment(self) -> list[TopicPartition]:
+        self._death.meet("assignment")
+        return [TopicPartition(*place) for place in self._positions]
+
+    def incremental_assign(self, places: Sequence[TopicPartition]) -> None:
+        self._death.meet("assign")
+        super().incremental_assign(places)
+
     def incremental_unassign(self, places: Sequence[TopicPartition]) -> None:
         self._death.meet("unassign")
-        read = [at for at in places if (at.topic, at.partition) in self._positions]
-        super().incremental_unassign(read)
-
-    def pause(self, places: Sequence[TopicPartition]) -> None:
-        self._death.meet("pause")
-        for at in places:
-            del self._positions[at.topic, at.partition]
-
-    def resume(self, places: Sequence[TopicPartition]) -> None:
-        self._death.meet("resume")
-
-    def seek(self, place: TopicPartition) -> None:
-        self._death.meet("seek")
-        self._positions[place.topic, place.partition] = place.offset
+        super().incremental_unassign(places)
 
     def close(self) -> None:
         if self._given:

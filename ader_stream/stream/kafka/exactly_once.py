@@ -5,7 +5,11 @@
 and the input's next offset go out in one transaction, so a task's state is never ahead of a
 transaction that can still fail: after any abort the task is dropped, restored as after a takeover,
 and reading goes back to the committed offset. Partitions are taken and restored in a thread of
-their own (`Takeovers`), paused until then: those that are held already do not wait for them.
+their own (`Takeovers`): those that are held already do not wait for them.
+
+The consumer is assigned a partition for as long as it is held, from a known offset on. To assign it
+when the group gives it, at the log's end, and to seek later loses records: librdkafka (2.16) asks
+for the end, and the answer that comes after the seek undoes it.
 """
 
 from __future__ import annotations
@@ -18,14 +22,7 @@ from operator import methodcaller
 from typing import cast
 
 import structlog
-from confluent_kafka import (
-    OFFSET_END,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ader_stream import metrics as m
 from ader_stream.errors import AuthorizationError, FencedError, NameInUseError, NotYetError
@@ -258,8 +255,7 @@ class ExactlyOnceLoop:
             self._held[partition] = held
             held.task.begin()
             where = TopicPartition(self._config.topic, partition, held.next_offset)
-            self._consumer.resume([where])
-            self._consumer.seek(where)
+            self._consumer.incremental_assign([where])
             taken.append(partition)
         if self.has_joined and not self._takeovers and not self._has_begun:
             self._has_begun = True
@@ -366,7 +362,7 @@ class ExactlyOnceLoop:
         """Drop a partition's memory, to be restored and read from its committed offset again."""
         held = self._held.pop(partition)
         self._waiting.forget(partition)
-        self._consumer.pause([TopicPartition(self._config.topic, partition)])
+        self._consumer.incremental_unassign([TopicPartition(self._config.topic, partition)])
         kept = KeptProducer(held.producer, held.transaction_ms)
         self._takeovers.begin_again(partition, kept, held.aborts)
 
@@ -395,16 +391,13 @@ class ExactlyOnceLoop:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True
         self._name.note_joined()
+        consumer.incremental_assign([])  # they are given; each is read once it is known from where
         if self._is_leaving:
             # The rebalance was under way when `close` began. What it brings goes back at once:
             # a consumer that closes answers no request, and taking a partition would wait for one.
-            consumer.incremental_assign(partitions)
             return
-        given = [TopicPartition(one.topic, one.partition, OFFSET_END) for one in partitions]
-        consumer.incremental_assign(given)
-        if given:
-            consumer.pause(given)  # to be read from where it goes on once that is known
-            self._takeovers.begin(sorted(one.partition for one in given))
+        if partitions:
+            self._takeovers.begin(sorted(given.partition for given in partitions))
         else:
             log.info("partitions taken", topic=self._config.topic, partitions=self.partitions)
 
@@ -424,7 +417,8 @@ class ExactlyOnceLoop:
             self._held.pop(given.partition, None)
             self._waiting.forget(given.partition)
             self._metrics.drop_gauges(partition=given.partition)
-        consumer.incremental_unassign(partitions)
+        read = {assigned.partition for assigned in consumer.assignment()}
+        consumer.incremental_unassign([given for given in partitions if given.partition in read])
         log.info("partitions given up", topic=self._config.topic, left=self.partitions)
 
 

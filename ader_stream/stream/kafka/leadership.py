@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from ader_stream.errors import FencedError
 from ader_stream.stream.kafka.changelog import checked
@@ -26,7 +26,7 @@ class Leadership:
     def poll(self, timeout: float = 0.0) -> None:
         """Stay a member, and learn of changes."""
         for _ in checked(self._consumer.consume(1, timeout), self._group):
-            pass  # paused: the partition is held for leadership, not for its records
+            pass  # nothing is assigned: the partition is held for leadership, not for its records
 
     def require(self) -> None:
         """Stay a member.
@@ -46,12 +46,9 @@ class Leadership:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True
-        held = [TopicPartition(given.topic, given.partition, OFFSET_END) for given in partitions]
-        consumer.incremental_assign(held)
-        if held:
-            consumer.pause(held)
-            self.holds = True
+        consumer.incremental_assign([])
+        self.holds = self.holds or bool(partitions)
 
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.incremental_unassign(partitions)
+    def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        consumer.incremental_unassign([])
         self.holds = False

@@ -189,6 +189,7 @@ class Intake:
             self._hold(click, offset)
         else:
             self._take_between(click, offset)
+        self._note_if_none_is_held()
 
     def heartbeat(self, watermark: int, offset: int, written_at: int | None = None) -> None:
         """Move the watermark (ms) on as a heartbeat says, as far as its record supports it.
@@ -218,6 +219,7 @@ class Intake:
                 reached if self.window.watermark is None else max(self._limit(), reached), offset
             )
         self.window.advance(watermark)
+        self._note_if_none_is_held()
 
     def follow(self, watermark: int, next_offset: int) -> None:
         """Move the watermark (ms) of an idle partition on, and put out that this was done."""
@@ -248,6 +250,7 @@ class Intake:
         """Take held clicks that are no jump any more: the watermark was moved."""
         if self.held and self.window.watermark is not None:
             self._release(self._limit(), next_offset)
+            self._note_if_none_is_held()
 
     def keys(self) -> list[str]:
         """Return every key that is known here; some twice."""
@@ -400,7 +403,6 @@ class Intake:
             for _, at in due:
                 self._take(self.held.pop(at).click, at, offset)
             until = self._next_limit(until, offset)
-        self._note_if_none_is_held()
 
     def _next_limit(self, until: int, offset: int) -> int:
         """The latest event time (ms) to take, now that some were released up to `until`."""
@@ -428,9 +430,12 @@ class Intake:
             )
             del self.held[at]
             self._refuse(held.click, at, ClickError("future", reason), offset)
-        self._note_if_none_is_held()
 
     def _note_if_none_is_held(self) -> None:
+        """Forget where the log must be read from, at a record's end.
+
+        What begins with a record that has released others is only seen again with all of them.
+        """
         if not self.held:
             self.window.reads_from = None
 

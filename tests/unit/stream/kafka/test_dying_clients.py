@@ -182,7 +182,7 @@ def test_a_worker_that_leaves_does_so_whatever_its_producer_says(
 
 
 @pytest.mark.parametrize(
-    "dies_in", ["consume", "pause", "resume", "seek", "group", "unassign", "close"]
+    "dies_in", ["consume", "assign", "assignment", "group", "unassign", "close"]
 )
 @pytest.mark.parametrize("says_again_in", ["", "close"])
 @pytest.mark.parametrize("moves", [False, True], ids=["stays", "is revoked"])

@@ -5,7 +5,6 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -170,28 +169,22 @@ def test_nothing_of_what_was_taken_is_kept(taking: FakeTaking, takeovers: Takeov
 
 @dataclass
 class FakeConsumer:
-    """Notes what it is asked to do."""
+    """Knows what it is assigned, and from which offset on; refuses what Kafka's client refuses."""
 
-    asked: list[tuple[str, Any]] = field(default_factory=list)
+    assigned: dict[int, int] = field(default_factory=dict)
 
-    def _note(self, what: str, places: Any) -> None:
-        some = places if isinstance(places, list) else [places]
-        self.asked.append((what, [(at.partition, at.offset) for at in some]))
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition("clicks", *place) for place in self.assigned.items()]
 
     def incremental_assign(self, places: list[TopicPartition]) -> None:
-        self._note("assign", places)
+        for at in places:
+            assert at.partition not in self.assigned
+            assert at.offset >= 0, "it would ask where the log begins or ends, and go on there"
+            self.assigned[at.partition] = at.offset
 
     def incremental_unassign(self, places: list[TopicPartition]) -> None:
-        self._note("unassign", places)
-
-    def pause(self, places: list[TopicPartition]) -> None:
-        self._note("pause", [TopicPartition("", at.partition, 0) for at in places])
-
-    def resume(self, places: list[TopicPartition]) -> None:
-        self._note("resume", places)
-
-    def seek(self, place: TopicPartition) -> None:
-        self._note("seek", place)
+        for at in places:
+            del self.assigned[at.partition]
 
     def get_watermark_offsets(self, place: TopicPartition, *, cached: bool) -> tuple[int, int]:
         return 0, 9
@@ -254,14 +247,27 @@ def hold_taken(loop: ExactlyOnceLoop) -> None:
 
 def test_a_partition_is_read_once_it_is_restored(taking: FakeTaking, loop: ExactlyOnceLoop) -> None:
     loop._on_assign(loop._consumer, places(1))
-    assert [what for what, _ in loop._consumer.asked] == ["assign", "pause"]
-    loop._process([FakeRecord(partition=1, offset=9)])  # fetched before the pause
+    assert not loop._consumer.assigned
     assert (loop.partitions, loop.restoring) == ([], 1)
     taking.may_fence.set()
     taking.may_restore.set()
     hold_taken(loop)
-    assert loop._consumer.asked[-1] == ("seek", [(1, 5)])
+    assert loop._consumer.assigned == {1: 5}
     assert (loop.partitions, loop.restoring) == ([1], 0)
+
+
+def test_a_partition_that_is_given_up_before_it_is_restored_is_never_read(
+    taking: FakeTaking, loop: ExactlyOnceLoop
+) -> None:
+    loop._waiting = WaitingPartitions(loop._consumer, "clicks")
+    loop._on_assign(loop._consumer, places(1, 2))
+    loop._on_lost(loop._consumer, places(1))
+    taking.may_fence.set()
+    taking.may_restore.set()
+    hold_taken(loop)
+    assert loop._consumer.assigned == {2: 5}
+    loop._on_lost(loop._consumer, places(2))
+    assert not loop._consumer.assigned
 
 
 def test_of_a_partition_that_is_given_up_no_gauge_is_left(
@@ -291,10 +297,12 @@ def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(
     lost = FakeTask()
     producers = {0: FakeProducer(FakeKafka()), 1: FailingProducer(FakeKafka())}
     loop._held = {0: Held(FakeTask(), producers[0], 5, 5), 1: Held(lost, producers[1], 7, 5)}
+    loop._consumer.assigned = {0: 7, 1: 7}
     loop._commit_all()
-    loop._process([FakeRecord(partition=p, offset=7) for p in (0, 1)])
+    assert loop._consumer.assigned == {0: 7}
+    loop._process([FakeRecord(partition=p, offset=7) for p in (0, 1)])  # fetched before
     assert (loop._held[0].task.processed, lost.processed) == ([7], [])
     taking.may_restore.set()
     hold_taken(loop)
-    assert loop._consumer.asked[-1] == ("seek", [(1, 5)])
+    assert loop._consumer.assigned == {0: 7, 1: 5}
     assert (loop._held[1].producer, loop._held[1].aborts) == (producers[1], 1)
