@@ -62,6 +62,9 @@ KEYS_AT_ONCE = 300
 FLAGS = (b"\0", b"\1")
 """Avro's boolean."""
 
+UNCOUNTED = -1
+"""Open sessions of a state that was written before they were counted."""
+
 Change = tuple[bytes | str, bytes | None, Headers]
 """Key, value (None: a tombstone) and headers of a changelog record."""
 
@@ -92,6 +95,8 @@ class PartitionState:
         Those that it was made by; empty where it does not name them.
     applied
         Which requests to erase keys are applied.
+    open_sessions
+        How many there were when it was written; `UNCOUNTED` in a state of before.
     """
 
     window: WindowState = field(default_factory=WindowState)
@@ -105,6 +110,7 @@ class PartitionState:
     skipped: int = 0
     rules: Rules = field(default_factory=dict)
     applied: Applied = NONE_APPLIED
+    open_sessions: int = UNCOUNTED
 
 
 class Changelog:
@@ -178,6 +184,7 @@ def encode_keys(keys: Iterable[KeySessions], capped_until: Mapping[str, int]) ->
 
 def encode_partition(
     window: WindowState,
+    open_sessions: int,
     next_offset: int,
     topic_id: str,
     skipped: int = 0,
@@ -198,6 +205,7 @@ def encode_partition(
         "jumps": [jump._asdict() for jump in window.jumps],
         "sole_key": window.sole_key,
         "skipped": skipped,
+        "open_sessions": open_sessions,
         **applied._asdict(),
     }
     return PARTITION_KEY, *encode("PartitionState", value)
@@ -312,6 +320,7 @@ def _take_partition(state: PartitionState, value: dict[str, Any]) -> None:
     state.next_offset = value["next_offset"]
     state.topic_id = value["topic_id"]
     state.skipped = value["skipped"]
+    state.open_sessions = value["open_sessions"]
     erased = value["erased_to"], tuple(value["returned"]), value["control_id"]
     state.applied = Applied(*erased)
 

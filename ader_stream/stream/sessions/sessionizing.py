@@ -48,6 +48,7 @@ from ader_stream.stream.sessions.outputs import BlockEnd, IdleAdvance, Output
 from ader_stream.stream.sessions.partition_erasures import Applied, PartitionErasures
 from ader_stream.stream.sessions.partition_state import (
     RULES_KEY,
+    UNCOUNTED,
     Change,
     PartitionState,
     encode_full,
@@ -309,17 +310,15 @@ class SessionizerTask:
             If the clicks topic is another one than that of the changelog.
         OffsetError
             If somebody has moved the group's offset: the open sessions are those of another place.
-            If the changelog was deleted: nobody knows what is open.
+            If the changelog was deleted, whole or in part: nobody knows what is open.
         """
         state = self._changelog
-        if self._is_lost:
-            raise OffsetError(
-                f"{self._topics.sessionizer_state}/{self._partition} is empty, though "
-                f"{self._topics.sessions}/{self._partition} is not: the topic was deleted, and "
-                "the open sessions with it. Stop all workers, and `ader-stream reset --yes` makes "
-                "the sessions again from the clicks"
-            )
         where = f"{self._topics.sessionizer_state}/{self._partition}"
+        if lost := self._lost(committed):
+            raise OffsetError(
+                f"{where} {lost}, and open sessions with it. Stop all workers, and `ader-stream "
+                "reset --yes` makes the sessions again from the clicks"
+            )
         require_compatible(state.rules, self._rules.named, self._rules.blocks, where)
         if state.topic_id not in ("", self._topic.id):
             count = self._topic.partitions
@@ -331,6 +330,20 @@ class SessionizerTask:
             return committed
         self._require_same_place(state.next_offset, committed, extent)
         return Committed(state.next_offset, committed.metadata if committed else "")
+
+    def _lost(self, committed: Committed | None) -> str:
+        """Say how it shows that some or all of the changelog was deleted; empty if it was not."""
+        state = self._changelog
+        if state.next_offset >= 0:
+            found, written = len(state.sessions), state.open_sessions
+            if written in (found, UNCOUNTED):
+                return ""
+            return f"holds {found} of {written} open sessions: records of it were deleted"
+        # What a worker commits says something of the clicks it has read; a first place does not.
+        if self._is_lost or (committed and committed.metadata):
+            beside = self._topics.sessions if self._is_lost else "the group's offset"
+            return f"is empty, though {beside} is not: the topic was deleted"
+        return ""
 
     def _require_same_place(self, place: int, committed: Committed | None, extent: Extent) -> None:
         topic, partition = self._topics.clicks, self._partition
@@ -380,8 +393,8 @@ class SessionizerTask:
             raise TopicError(
                 f"an open session of partition {self._partition} has {largest.size} bytes, and "
                 f"{topics.sessions} or {topics.sessionizer_state} takes no record of that size any "
-                f"more: `ader-stream topics alter` sets max.message.bytes as it has to be"
-                "--alter, as it was when the session began"
+                "more: `ader-stream topics alter` sets max.message.bytes to what we need, or set "
+                "it to what it was when the session began"
             )
 
     def _adopt_rules(self, state: PartitionState) -> None:
@@ -645,7 +658,7 @@ class SessionizerTask:
         yield from self._held_changes()
         yield from encode_segments(self._intake.event_ids.take_segments())
         place = next_offset, self._topic.id, self._skipped
-        yield encode_partition(window.state, *place, self._erasures.applied)
+        yield encode_partition(window.state, window.open_count, *place, self._erasures.applied)
 
     def _full_changes(self) -> Iterator[Change]:
         full = {full_key(session): session for session in self._window.full_sessions()}

@@ -468,7 +468,7 @@ def test_an_offset_that_somebody_has_moved_behind_records_that_are_lost_is_a_los
 def test_records_that_were_skipped_are_shown_by_whoever_has_the_partition(
     kafka: FakeKafka, sessionizer: Sessionizer
 ) -> None:
-    _, value, headers = encode_partition(WindowState(), 150, TOPICS.clicks, skipped=50)
+    _, value, headers = encode_partition(WindowState(), 0, 150, TOPICS.clicks, skipped=50)
     kafka.append(TOPICS.sessionizer_state, value, PARTITION_KEY, headers, PARTITION)
     registry = CollectorRegistry()
     successor = Sessionizer(kafka, registry).restore(150, is_committed=True)
@@ -659,6 +659,32 @@ def test_sessions_without_the_state_they_were_written_with_are_refused(
     after = Sessionizer(kafka, CollectorRegistry())
     with pytest.raises(OffsetError, match=r"topic was deleted.*ader-stream reset --yes"):
         after.restore(before.next_offset, is_committed=is_committed)
+
+
+def test_a_place_that_a_worker_has_committed_without_anything_beside_it_is_refused(
+    kafka: FakeKafka,
+) -> None:
+    before = Sessionizer(kafka, CollectorRegistry()).restore()
+    before.process(click("a", 10))
+    metadata = before.commit()
+    kafka.log[TOPICS.sessionizer_state, PARTITION].clear()
+    kafka.log[TOPICS.sessions, PARTITION].clear()
+    after = Sessionizer(kafka, CollectorRegistry())
+    with pytest.raises(OffsetError, match=r"is empty, though the group's offset is not"):
+        after.restore(before.next_offset, is_committed=True, metadata=metadata)
+    after.restore(before.next_offset, is_committed=True)  # a first place, or one that was set
+
+
+def test_a_state_that_was_deleted_in_part_is_refused(kafka: FakeKafka) -> None:
+    before = Sessionizer(kafka, CollectorRegistry()).restore()
+    before.process(click("a", 10), click("b", 11, offset=1))
+    before.commit()
+    state = kafka.log[TOPICS.sessionizer_state, PARTITION]
+    lost = next(n for n, record in enumerate(state) if record and record.key() == b"a")
+    state[lost] = None
+    after = Sessionizer(kafka, CollectorRegistry())
+    with pytest.raises(OffsetError, match=r"holds 1 of 2 open sessions.*ader-stream reset --yes"):
+        after.restore(before.next_offset, is_committed=True)
 
 
 def test_an_open_session_that_our_topics_take_no_more_is_refused_at_the_start(
