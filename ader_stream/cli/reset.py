@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 
 import click
 
@@ -24,8 +26,9 @@ def reset(models: bool, dead_letters: bool, yes: bool, as_json: bool, settings: 
     """Delete sessions, state, scores and places, so that the workers begin again with the clicks.
 
     Your clicks stay, and so do versions: the trainer goes on from the newest one and leaves out
-    sessions that a kept version was trained on. Requests to erase keys stay, too. Without --yes,
-    nothing is changed. All workers have to be stopped.
+    sessions that a kept version was trained on. Requests to erase keys stay, too, and so do refused
+    clicks; those that are read again are not sent back any more. Without --yes, nothing is changed.
+    All workers have to be stopped.
     """
     clients, topics = settings.clients, settings.topics
     clients.check_reachable()
@@ -46,6 +49,7 @@ def _as_json(plan: ResetPlan, *, is_done: bool) -> str:
             "groups": plan.groups,
             "commands": plan.commands,
             "kept": plan.kept,
+            "letters": asdict(plan.letters) if plan.letters else None,
         }
     )
 
@@ -61,4 +65,17 @@ def _as_text(plan: ResetPlan, *, is_done: bool) -> str:
     groups += [f"{verb} command {command}" for command in plan.commands]
     kept = f"stay as they are: {', '.join(plan.kept)}"
     end = [] if is_done else ["nothing was changed; --yes does it"]
-    return "\n".join([*topics, *groups, kept, *end])
+    return "\n".join([*topics, *groups, kept, *_about_letters(plan), *end])
+
+
+def _about_letters(plan: ResetPlan) -> Iterator[str]:
+    if plan.letters and plan.letters.waiting:
+        yield (
+            f"{plan.letters.waiting} refused clicks are read again with the others: their letters "
+            "stay, and `dead-letters replay` sends them back no more"
+        )
+    if plan.letters and plan.letters.sent_back:
+        yield (
+            f"{plan.letters.sent_back} refused clicks were sent back: the topic holds them twice, "
+            "and both count if the settings of now accept the first and they have no event id"
+        )

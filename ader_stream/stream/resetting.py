@@ -15,6 +15,11 @@ from confluent_kafka.admin import AdminClient
 
 from ader_stream.errors import AderError, TopicError
 from ader_stream.stream.control import commands_in, withdraw
+from ader_stream.stream.dead_letters.read_again import (
+    LettersReadAgain,
+    count_read_again,
+    mark_read_again,
+)
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.groups import delete_groups, extents, members_of, place_groups
@@ -49,6 +54,8 @@ class ResetPlan:
         Topics of ours, and the clicks, that stay.
     partitions
         Of the clicks topic: our topics get as many.
+    letters
+        Refused clicks that are kept, and are read again; None where none are kept.
     """
 
     shapes: tuple[TopicShape, ...]
@@ -57,6 +64,7 @@ class ResetPlan:
     kept: tuple[str, ...]
     partitions: int
     commands: tuple[str, ...] = ()
+    letters: LettersReadAgain | None = None
 
 
 def plan_reset(
@@ -81,6 +89,7 @@ def plan_reset(
     shapes = shapes_of(admin, _doomed(topics, models=models, dead_letters=dead_letters))
     names = {shape.name for shape in shapes}
     ours = [name for name, *_ in topics.specifications(1)]
+    keeps_letters = topics.dead_letters in existing and topics.dead_letters not in names
     return ResetPlan(
         tuple(shapes),
         {shape.name: _held_by(admin, shape) for shape in shapes},
@@ -88,6 +97,7 @@ def plan_reset(
         tuple(name for name in ours if name in existing and name not in names),
         existing[topics.clicks],
         tuple(commands_in(clients, topics)) if models and topics.control in existing else (),
+        count_read_again(clients, topics) if keeps_letters else None,
     )
 
 
@@ -115,6 +125,8 @@ def reset(
             "as running until kafka.session_timeout has passed"
         )
     fenced = _fence(clients, plan)
+    if plan.letters and plan.letters.waiting:
+        mark_read_again(clients, topics)
     withdraw(clients, topics, plan.commands)
     names = [shape.name for shape in plan.shapes]
     delete_topics(admin, [name for name in names if name != topics.sessionizer_state])

@@ -23,6 +23,7 @@ from ader_stream.stream.kafka.transactional_ids import may_write
 
 OLD_BROKERS = "brokers are older than 2.8"
 START_LATEST = "clicks.start is latest"
+LETTERS_KEPT = "refused clicks are read again"
 PARTITIONS_ADDED = "the clicks topic is given partitions"
 
 
@@ -269,9 +270,13 @@ def _letters_replay(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read(topics.control, "which keys are erased")
     yield _read_and_write(topics.dead_letters, "the refused clicks, and which were sent back")
     yield _write(topics.clicks, "what is sent back")
-    replaying = f"{topics.group('dead-letters')}.replay"
-    yield Right("TransactionalId", replaying, ("Write",), "each click is sent back once")
+    yield _replayer(topics, "each click is sent back once")
     yield from _look(topics)
+
+
+def _replayer(topics: Topics, why: str, when: str = "") -> Right:
+    name = f"{topics.group('dead-letters')}.replay"
+    return Right("TransactionalId", name, ("Write",), why, when=when)
 
 
 def _registry(topics: Topics, _: Uses) -> Iterator[Right]:
@@ -378,6 +383,10 @@ def _reset(topics: Topics, _: Uses) -> Iterator[Right]:
     yield Right("Topic", topics.clicks, ("Read",), "where they begin", when=START_LATEST)
     yield Right("Group", topics.group("trainer"), ("Describe",), "whether one runs")
     yield _read_and_write(topics.control, "commands are deleted, requests to erase keys stay")
+    yield _read(topics.dead_letters, "which refused clicks are read again")
+    why = "those are not sent back any more"
+    yield Right("Topic", topics.dead_letters, ("Write",), why, when=LETTERS_KEPT)
+    yield _replayer(topics, why, LETTERS_KEPT)
     yield from _clicks_too(topics)
 
 

@@ -13,7 +13,7 @@ from confluent_kafka import TopicPartition
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.topics import partition_counts, topic_id
 from tests.integration.remedies import complaint_of, follow
-from tests.integration.simulated import simulated_clicks
+from tests.integration.simulated import expected_sessions, simulated_clicks
 from tests.integration.system import Kafka, System, Worker
 from tests.integration.test_doctor import configure
 
@@ -162,3 +162,22 @@ def test_sessions_that_were_deleted_before_they_were_trained_on_are_made_again(
         system.start(name)
     system.wait_until_served(1)
     assert [manifest["blocks"] for manifest in system.manifests()] == [[0], [1]]
+
+
+def test_refused_clicks_that_are_read_again_are_not_sent_back_as_well(system: System) -> None:
+    blocks = simulated_clicks(system.settings.block_rule, blocks=1, walks=20)
+    misread = {"clicks": {"item_field": "sku"}, "sessionizer": {"dead_letter_ratio": 1.0}}
+    sessionizer = system.start("sessionizer", **misread)
+    system.send(blocks[0])
+    system.wait_until(lambda: system.view.dead_letters == len(blocks[0]), "all are refused")
+    stop(system, sessionizer)
+    refused = f"{len(blocks[0])} refused clicks are read again"
+    planned, done = system.command("reset"), system.command("reset", "--yes")
+    assert (refused in planned.stdout, refused in done.stdout) == (True, True), done.stderr
+    system.view_again()
+    system.start("sessionizer")
+    replayed = system.command("dead-letters", "replay")
+    assert replayed.returncode == 0, replayed.stderr
+    system.end_block(0)
+    system.wait_until_sessions_have(len(blocks[0]))
+    assert system.sessions() == expected_sessions(system.settings.block_rule, blocks[0])

@@ -113,22 +113,16 @@ class DeadLetterReplay:
         AderError
             If a transaction fails; what was sent before stays sent, and is not sent again.
         """
-        name = f"{self._topics.group('dead-letters')}.replay"
-        producer = self._clients.producer(name, message_max_bytes=MAX_RESPONSE_BYTES)
-        try:
-            retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
-        except KafkaException as exception:
-            right = Right("TransactionalId", name, ("Write",))
-            raise named(exception, right, _failure(producer, exception)) from None
+        producer = claim(self._clients, self._topics)
         for batch in _batches(self._sendable(wanted)):
             try:
                 producer.begin_transaction()
                 for letter in batch:
                     self._produce_click(producer, letter)
-                self._produce_marks(producer, batch)
+                produce_marks(producer, self._topics, batch)
                 retried(lambda: producer.commit_transaction(REQUEST_TIMEOUT))
             except KafkaException as exception:
-                raise _failure(producer, exception) from None
+                raise commit_failure(producer, exception) from None
             self.report.sent += len(batch)
             on_batch(self.report)
         return self.report
@@ -190,13 +184,35 @@ class DeadLetterReplay:
             timestamp=max(0, letter.timestamp()[1]) if self._keeps_timestamp else 0,
         )
 
-    def _produce_marks(self, producer: Producer, letters: Iterable[Letter]) -> None:
-        by_partition: defaultdict[int, list[int]] = defaultdict(list)
-        for letter in letters:
-            by_partition[letter.place.partition].append(letter.place.offset)
-        for partition, offsets in by_partition.items():
-            value, headers = encode(REPLAYED_TYPE, {"offsets": offsets})
-            produce(producer, self._topics.dead_letters, None, value, headers, partition)
+
+def claim(clients: KafkaClients, topics: Topics) -> Producer:
+    """Return a producer for what becomes of letters; whoever had the last one is fenced.
+
+    Raises
+    ------
+    AuthorizationError
+        If the user may not write in its name.
+    AderError
+        If the broker does not give it.
+    """
+    name = f"{topics.group('dead-letters')}.replay"
+    producer = clients.producer(name, message_max_bytes=MAX_RESPONSE_BYTES)
+    try:
+        retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
+    except KafkaException as exception:
+        right = Right("TransactionalId", name, ("Write",))
+        raise named(exception, right, commit_failure(producer, exception)) from None
+    return producer
+
+
+def produce_marks(producer: Producer, topics: Topics, letters: Iterable[Letter]) -> None:
+    """Write, in an open transaction, that letters are not to be sent back any more."""
+    by_partition: defaultdict[int, list[int]] = defaultdict(list)
+    for letter in letters:
+        by_partition[letter.place.partition].append(letter.place.offset)
+    for partition, offsets in by_partition.items():
+        value, headers = encode(REPLAYED_TYPE, {"offsets": offsets})
+        produce(producer, topics.dead_letters, None, value, headers, partition)
 
 
 def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
@@ -212,7 +228,8 @@ def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
         yield batch
 
 
-def _failure(producer: Producer, exception: KafkaException) -> AderError:
+def commit_failure(producer: Producer, exception: KafkaException) -> AderError:
+    """Give up the transaction that has failed, and return what to raise."""
     error = exception.args[0]
     recover(producer, error)
     if is_fatal(error):

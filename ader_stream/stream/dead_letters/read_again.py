@@ -1,0 +1,76 @@
+"""Refused clicks that a reset has the sessionizer read again.
+
+What it takes then needs not be sent back, and what it refuses again becomes a letter of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from confluent_kafka import KafkaException
+
+from ader_stream.stream.dead_letters.letters import Letter, LetterFilter, read_letters
+from ader_stream.stream.dead_letters.sending_back import claim, commit_failure, produce_marks
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.groups import extents
+from ader_stream.stream.kafka.producing import retried, settle
+from ader_stream.stream.kafka.topics import Topics, partition_counts
+
+MARKED_AT_ONCE = 10_000
+"""Letters of one transaction: their offsets alone are written."""
+
+
+@dataclass(frozen=True)
+class LettersReadAgain:
+    """Letters whose clicks still lie in the clicks topic.
+
+    Parameters
+    ----------
+    waiting
+        Those that were not sent back.
+    sent_back
+        Those that were: the topic holds their clicks twice.
+    """
+
+    waiting: int
+    sent_back: int
+
+
+def count_read_again(clients: KafkaClients, topics: Topics) -> LettersReadAgain:
+    """Count the letters whose clicks are read again."""
+    sent_back = [letter.is_replayed for letter in _letters(clients, topics, replayed=True)]
+    return LettersReadAgain(sent_back.count(False), sent_back.count(True))
+
+
+def mark_read_again(clients: KafkaClients, topics: Topics) -> None:
+    """Mark the letters whose clicks are read again as if they were sent back; stop any replay.
+
+    Raises
+    ------
+    AuthorizationError
+        If the user may not write in the name of a replay.
+    AderError
+        If a transaction fails; run it again.
+    """
+    producer = claim(clients, topics)
+    try:
+        unmarked = _letters(clients, topics, replayed=False)
+        while letters := list(islice(unmarked, MARKED_AT_ONCE)):
+            producer.begin_transaction()
+            produce_marks(producer, topics, letters)
+            retried(lambda: producer.commit_transaction(REQUEST_TIMEOUT))
+    except KafkaException as exception:
+        raise commit_failure(producer, exception) from None
+    settle([producer])
+
+
+def _letters(clients: KafkaClients, topics: Topics, *, replayed: bool) -> Iterator[Letter]:
+    admin, clicks = clients.admin(), topics.clicks
+    logs = extents(admin, clicks, range(partition_counts(admin)[clicks]))
+    for letter in read_letters(clients, topics, LetterFilter(replayed=replayed)):
+        log = logs.get(letter.partition())
+        if letter.topic() == clicks and log and log.first <= letter.offset() < log.end:
+            yield letter
