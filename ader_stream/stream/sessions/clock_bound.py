@@ -31,9 +31,13 @@ class ClockBound:
         self._max_ahead = max_ahead
         self._clock = clock
 
+    def now(self) -> int:
+        """What the clock says, ms."""
+        return int(self._clock() * 1000)
+
     def limit(self) -> int:
         """The latest time (ms) that is believed now."""
-        return int(self._clock() * 1000) + self._max_ahead if self._max_ahead else ENDLESS
+        return self.now() + self._max_ahead if self._max_ahead else ENDLESS
 
     def refuses(self, time: int, written_at: int | None) -> bool:
         """Whether both an event time (ms) and its record's timestamp lie ahead of the clock."""

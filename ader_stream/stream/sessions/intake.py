@@ -312,7 +312,7 @@ class Intake:
                 "future",
                 f"time {time} was more than clicks.max_ahead = {max_ahead} ms ahead of the clock "
                 f"when it was read, and so was the record's timestamp {written_at}: correct the "
-                "clock that wrote them",
+                "clock that wrote them, or that of the machine that read them if it is slow",
             )
         return None
 

@@ -42,7 +42,6 @@ from ader_stream.stream.sessions.dead_letter import (
 )
 from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.late_watch import LateWatch
 from ader_stream.stream.sessions.open_session import OpenSession
 from ader_stream.stream.sessions.outputs import BlockEnd, IdleAdvance, Output
 from ader_stream.stream.sessions.partition_erasures import Applied, PartitionErasures
@@ -71,6 +70,7 @@ from ader_stream.stream.sessions.rules import (
 )
 from ader_stream.stream.sessions.rules_log import blocks_in_force
 from ader_stream.stream.sessions.session_records import encode_outputs
+from ader_stream.stream.sessions.share_watch import ShareWatch
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.sessions.window import ENDLESS, Erased, SessionWindow
 from ader_stream.times import parse_duration
@@ -78,6 +78,11 @@ from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 
 log = structlog.get_logger(__name__)
 
+FEWEST_LATE = 1_000
+"""Clicks among which late ones may be most without a word: those of some hours come at once."""
+
+FEWEST_FUTURE = 20
+"""The same of clicks that are refused for lying ahead: of one visitor's they are no more."""
 
 IDLE_SECONDS = 1.0
 """An idle partition follows the others at most so often."""
@@ -259,7 +264,9 @@ class SessionizerTask:
         self._erased = Erased()  # since a request was applied last
         self._control = found.erasures, found.control_id
         self._tombstones = 0  # of the batch
-        self._late_watch = LateWatch()
+        self._late_watch = ShareWatch(FEWEST_LATE)
+        self._future_watch = ShareWatch(FEWEST_FUTURE)
+        self._future = 0  # refused for lying ahead, of the batch
         self._changelog = found.state
         self._begin(PartitionState())
 
@@ -433,7 +440,7 @@ class SessionizerTask:
         labels = {"partition": self._partition}
         self._metrics[m.CLICKS].labels(**labels).inc(len(records))
         self._metrics[m.LATE].labels(**labels).inc(window.late_clicks - late)
-        self._watch_late(len(records), window.late_clicks - late)
+        self._watch_clocks(len(records), window.late_clicks - late)
         self._metrics[m.DUPLICATES].labels(**labels).inc(intake.duplicates - duplicates)
         self._metrics[m.HEARTBEATS_CAPPED].labels(**labels).inc(intake.capped_heartbeats - capped)
         self._metrics[m.IGNORED].labels(reason="tombstone", **labels).inc(self._tombstones)
@@ -489,16 +496,28 @@ class SessionizerTask:
         self._has_followed = True
         self._silent_since = now - idling.timeout / 1000 + IDLE_SECONDS
 
-    def _watch_late(self, clicks: int, late: int) -> None:
-        if self._late_watch.has_most_late(clicks, late):
+    def _watch_clocks(self, clicks: int, late: int) -> None:
+        future, self._future = self._future, 0
+        if self._late_watch.are_most(clicks, late):
             log.warning(
                 "most clicks are late: they lie behind their partition's event time, which stands "
                 "still; `ader-stream doctor` compares them with it, and `ader-stream watermark "
                 "reset` corrects it",
                 partition=self._partition,
                 clicks=self._late_watch.clicks,
-                late=self._late_watch.late,
+                late=self._late_watch.rare,
                 watermark=self._window.watermark,
+            )
+        if self._future_watch.are_most(clicks, future):
+            log.warning(
+                "most clicks are refused for lying ahead of their records' timestamps and of this "
+                "machine's clock: check the clock of this machine, then the clocks that write "
+                "them; afterwards, `ader-stream dead-letters replay --reason future` sends them "
+                "back",
+                partition=self._partition,
+                clicks=self._future_watch.clicks,
+                future=self._future_watch.rare,
+                clock=self._clock.now(),
             )
 
     def _explain_silence(self) -> None:
@@ -631,6 +650,7 @@ class SessionizerTask:
         letter = with_reason(letter, error)
         self._dead_letters.append((letter["key"], letter))
         self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc()
+        self._future += error.reason == "future"
         if letter["truncated"]:
             self._metrics[m.LETTERS_TRUNCATED].labels(partition=self._partition).inc()
         if too_many := self._refusals.refuse(error.reason, letter["key"]):

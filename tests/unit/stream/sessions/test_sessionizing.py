@@ -648,6 +648,18 @@ def test_that_most_clicks_are_late_is_said_once_in_a_while(kafka: FakeKafka) -> 
     ]
 
 
+def test_that_most_clicks_lie_ahead_of_this_machines_clock_is_said_before_they_stop_the_worker(
+    kafka: FakeKafka, registry: CollectorRegistry
+) -> None:
+    sessionizer = Sessionizer(kafka, registry).restore()
+    ahead = NOW + 10 * INTAKE.max_ahead
+    live = [written_click(f"k{n}", ahead + n, n, timestamp=ahead + n + 1) for n in range(40)]
+    with capture_logs() as lines:
+        sessionizer.process(*live)
+    [said] = [line for line in lines if "check the clock of this machine" in line["event"]]
+    assert (said["clicks"], said["future"], said["clock"]) == (40, 40, NOW)
+
+
 @pytest.mark.parametrize("is_committed", [False, True])
 def test_sessions_without_the_state_they_were_written_with_are_refused(
     kafka: FakeKafka, is_committed: bool
