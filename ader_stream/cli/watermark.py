@@ -60,12 +60,17 @@ def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> 
         raise SettingsError(
             f"--partition {min(unknown)}: {topics.clicks} has partitions 0 to {len(places) - 1}"
         )
-    for place in places:
-        if _is_meant(place, chosen, watermark):
-            click.echo(f"{_line(place)} -> {_text(watermark)}")
-            if yes:
-                rule = blocks, settings.sessions.lateness
-                reset_watermark(clients, topics, *rule, place.partition, watermark)
+    meant = [place for place in places if _is_meant(place, chosen, watermark)]
+    if not meant:
+        stands = "\n".join(map(_line, places))
+        raise SettingsError(
+            f"--to {time}: no partition stands after it, so none moves back\n{stands}"
+        )
+    for place in meant:
+        click.echo(f"{_line(place)} -> {_text(watermark)}")
+        if yes:
+            rule = blocks, settings.sessions.lateness
+            reset_watermark(clients, topics, *rule, place.partition, watermark)
     if not yes:
         click.echo("nothing was changed: add --yes to do it")
 

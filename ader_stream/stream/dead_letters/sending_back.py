@@ -29,7 +29,7 @@ from ader_stream.stream.kafka.clients import MAX_RESPONSE_BYTES, KafkaClients
 from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.producing import is_fatal, produce, recover, retried
 from ader_stream.stream.kafka.rights import Right, named
-from ader_stream.stream.kafka.topics import Topics, topic_id
+from ader_stream.stream.kafka.topics import Topics, check_topics, topic_id
 from ader_stream.types import Click
 
 BATCH_LETTERS = 500
@@ -129,6 +129,7 @@ class DeadLetterReplay:
 
     def _sendable(self, wanted: LetterFilter) -> Iterator[Letter]:
         """Yield the letters that are clicks or heartbeats now; count the others."""
+        check_topics(self._clients.admin(), self._topics)
         self._erasures = read_erasures(self._clients, self._topics)
         self._clicks_id = topic_id(self._clients.admin(), self._topics.clicks)
         for found in read_letters(self._clients, self._topics, replace(wanted, replayed=False)):

@@ -203,7 +203,10 @@ def _raise_if_final(error: KafkaError, topic: str | None, group: str = "") -> No
             "shorter than this reader's delay, or the topic was deleted and made anew"
         )
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001
-        raise TopicError(f"{topic}: no such topic; `ader-stream topics create` makes it")
+        raise TopicError(
+            f"{topic}: no such topic; `ader-stream topics create` makes ours, and with "
+            "--with-clicks that of the clicks"
+        )
     if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
         raise refused(Right("Topic", topic or "", ("Read",)))
     if group and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
