@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,19 +22,17 @@ import numpy as np
 import torch
 
 from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.evaluate import score_sessions
 from ader_stream.ader.methods import Sessions
 from ader_stream.ader.recipes import RECIPES, Recipe
 from ader_stream.ader.state import State
+from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.datasets.folder import read_folder_sessions
 from ader_stream.datasets.shop import SimulatedShop
 from ader_stream.datasets.shop_catalogue import ShopSize
-from ader_stream.registry.gate import (
-    GateRule,
-    Measured,
-    measure,
-    validation_samples,
-    why_rejected,
-)
+from ader_stream.registry.bounds import Share
+from ader_stream.registry.comparison import Against
+from ader_stream.registry.gate import GateRule, Measured, judge, measure, validation_samples
 from ader_stream.settings.groups import TrainerSettings
 from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule, Click
 from tests.benchmarks.readme_table import ReadmeTable
@@ -42,14 +41,20 @@ RESULTS = Path(__file__).parent / "results" / "gate"
 TABLE = ReadmeTable("gate", "python -m tests.benchmarks.gate")
 
 HEAD = (
-    "| version | block | exemplars | next block | mislaid, % | displaced, % | gate |\n"
-    "|---|---|---|---|---|---|---|\n"
+    "| version | block | exemplars | next block | cost | mislaid, % | displaced, % | gate |\n"
+    "|---|---|---|---|---|---|---|---|\n"
 )
 
 SEED = 5
 SESSIONS = 2_000
 RUINED = 3
 """The cycle that is ruined, too; the last one, where there are fewer."""
+
+TINY = 5
+"""Visits of a block that says next to nothing."""
+
+BOTS_CLICKS = 20_000
+"""More than all visitors of a block have together."""
 
 NEGATIVES = 2_000
 """Of a step with recorded sessions: it takes half the time, and loses 0.2 points at most."""
@@ -64,30 +69,43 @@ RULE = GateRule(
     max_bytes=2**30,
 )
 
+SOUND, FIRST = "sound", "first version: "
+
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Cycle:
-    """A version, what it was made of, and the block that it will be used on."""
+    """A version, what it was made of, and the block that it will be used on.
+
+    Parameters
+    ----------
+    sound
+        The version that would have been made of the block, had nothing been ruined.
+    """
 
     block: Sessions
     coming: Sessions
-    parent: State
+    parent: State | None
     child: State
+    sound: State
 
     def told(self, name: str, recipe: Recipe) -> Row:
         """What it has lost, in points of Recall@20, and what the gate says."""
         seen = self._measured(self.block, recipe)
         unseen = self._measured(self.coming, replace(recipe, validation_share=0.0))
+        on_block = seen.against(Against.BLOCK)
+        verdict = judge(RULE, seen, self.child, 0)
         return {
             "version": name,
-            "block": _lost(seen.parent_recall20, seen.recall20),
+            "block": on_block and _lost(on_block.other_recall20, on_block.recall20),
             "exemplars": _lost(seen.parent_exemplar_recall20, seen.exemplar_recall20),
             "next_block": _lost(unseen.parent_recall20, unseen.recall20),
-            "mislaid": _rounded(seen.mislaid),
+            "cost": _lost(recall20(self.sound, self.coming), recall20(self.child, self.coming)),
+            "mislaid": _rounded(seen.mislaid or seen.new_mislaid),
             "displaced": _rounded(seen.displaced),
-            "rejected": why_rejected(RULE, seen, self.child, 0),
+            "rejected": verdict.rejection,
+            "undecided": verdict.measured.undecided,
         }
 
     def _measured(self, block: Sessions, recipe: Recipe) -> Measured:
@@ -130,15 +148,25 @@ def measured_rows(
     ruins: Callable[[Cycle, Recipe], Iterator[tuple[str, Cycle]]],
 ) -> Iterator[Row]:
     """Train one version after another; measure each, and one in all its ruins."""
-    first, *later = blocks
-    parent = train(first, None, recipe)
-    for number, (block, coming) in enumerate(pairwise(later), start=2):
-        cycle = Cycle(block, coming, parent, train(block, parent, recipe))
-        yield cycle.told("sound", recipe)
-        if number == min(RUINED, len(later)):
+    parent: State | None = None
+    for number, (block, coming) in enumerate(pairwise(blocks), start=1):
+        cycle = sound_cycle(block, coming, parent, recipe)
+        yield cycle.told(SOUND if parent else f"{FIRST}sound", recipe)
+        if number in (1, min(RUINED, len(blocks) - 1)):
             for name, other in ruins(cycle, recipe):
-                yield other.told(name, recipe)
+                yield other.told(name if parent else FIRST + name, recipe)
         parent = cycle.child
+
+
+def sound_cycle(block: Sessions, coming: Sessions, parent: State | None, recipe: Recipe) -> Cycle:
+    child = train(block, parent, recipe)
+    return Cycle(block, coming, parent, child, child)
+
+
+def recall20(state: State, sessions: Sessions) -> float | None:
+    """Of a version on all that it knows of a block, percent."""
+    counts = score_sessions(state.model(), state.vocabulary, sessions)
+    return counts.percentages().get("recall@20")
 
 
 def simulated(cycles: int) -> list[Sessions]:
@@ -169,8 +197,10 @@ def misplaced(cycle: Cycle, _: Recipe) -> Iterator[tuple[str, Cycle]]:
 
 
 def ruined(cycle: Cycle, recipe: Recipe) -> Iterator[tuple[str, Cycle]]:
-    """The same cycle with versions that nobody should be served."""
+    """The same cycle with versions that nobody should be served, and what may look like one."""
     yield from misplaced(cycle, recipe)
+    yield "items have each other's names", replace(cycle, child=renamed(cycle.child))
+    yield "a weight is not a number", replace(cycle, child=broken(cycle.child))
     for times in (10, 100, 1_000):
         faster = replace(recipe, learning_rate=times * recipe.learning_rate)
         child = train(cycle.block, cycle.parent, faster)
@@ -179,11 +209,60 @@ def ruined(cycle: Cycle, recipe: Recipe) -> Iterator[tuple[str, Cycle]]:
         block = poisoned(cycle.block, share)
         child = train(block, cycle.parent, recipe)
         yield f"{share:.0%} of the visits at random", replace(cycle, block=block, child=child)
+    block = [*cycle.block, bots_visit(cycle.block)]
+    child = train(block, cycle.parent, recipe)
+    yield "one bot among the visitors", replace(cycle, block=block, child=child)
+    yield f"a block of {TINY} visits", tiny(cycle, recipe)
+    if cycle.parent:
+        yield from moved(cycle, recipe)
 
 
-def scrambled(child: State, share: float) -> State:
-    """A share of the items have changed places."""
-    rows = torch.from_numpy(np.random.default_rng(1).permutation(len(child.vocabulary)))
+def tiny(cycle: Cycle, recipe: Recipe) -> Cycle:
+    """The same cycle of the first visits that have a target."""
+    visits = [visit for visit in cycle.block if len(visit) > 1]
+    return sound_cycle(visits[:TINY], cycle.coming, cycle.parent, recipe)
+
+
+def moved(cycle: Cycle, recipe: Recipe) -> Iterator[tuple[str, Cycle]]:
+    """A cycle in which every item is new, sound and with its new rows in each other's places."""
+    block, coming = (
+        [tuple(f"new {item}" for item in visit) for visit in visits]
+        for visits in (cycle.block, cycle.coming)
+    )
+    all_new = sound_cycle(block, coming, cycle.parent, recipe)
+    yield "all items are new", all_new
+    known = len(cycle.parent.vocabulary) if cycle.parent else 0
+    for share in (0.5, 1.0):
+        child = scrambled(all_new.child, share, first=known)
+        yield (
+            f"all items are new, {share:.0%} of them have changed places",
+            replace(all_new, child=child),
+        )
+
+
+def bots_visit(block: Sessions) -> tuple[str, ...]:
+    """One visit that goes round some items, again and again."""
+    items = sorted({item for visit in block for item in visit})[:50]
+    return tuple(items[click % len(items)] for click in range(BOTS_CLICKS))
+
+
+def renamed(child: State) -> State:
+    """Each row stands for the item of the one before."""
+    first, *others = child.vocabulary.items
+    return replace(child, vocabulary=Vocabulary.of([*others, first]))
+
+
+def broken(child: State) -> State:
+    """One weight is not a number."""
+    table = child.weights["items.weight"].clone()
+    table[0, 0] = torch.nan
+    return replace(child, weights=child.weights | {"items.weight": table})
+
+
+def scrambled(child: State, share: float, first: int = 0) -> State:
+    """A share of the items from a row on have changed places."""
+    later = len(child.vocabulary) - first
+    rows = first + torch.from_numpy(np.random.default_rng(1).permutation(later))
     rows = rows[: int(share * len(rows))]
     table = child.weights["items.weight"].clone()
     table[rows] = table[rows.roll(1)]
@@ -203,8 +282,8 @@ def _lost(parents: float | None, ours: float | None) -> float | None:
     return None if parents is None or ours is None else round(parents - ours, 1)
 
 
-def _rounded(percent: float | None) -> float | None:
-    return None if percent is None else round(percent, 2)
+def _rounded(share: Share | None) -> float | None:
+    return None if share is None else round(share.percent, 2)
 
 
 # --- the README's table
@@ -212,17 +291,17 @@ def _rounded(percent: float | None) -> float | None:
 
 def markdown_table(result: Mapping[str, Any]) -> str:
     """One row for all sound versions, from the least to the most, and one for each ruin."""
-    sound = [row for row in result["rows"] if row["version"] == "sound"]
-    others = [row for row in result["rows"] if row["version"] != "sound"]
+    sound = [row for row in result["rows"] if row["version"] == SOUND]
+    others = [row for row in result["rows"] if row["version"] != SOUND]
     name = f"{len(sound)} sound versions, each after the other"
     rows = [_line(name, sound), *(_line(row["version"], [row]) for row in others)]
     return HEAD + "".join(rows)
 
 
 def _line(name: str, rows: Sequence[Row]) -> str:
-    columns = ("block", "exemplars", "next_block", "mislaid", "displaced")
+    columns = ("block", "exemplars", "next_block", "cost", "mislaid", "displaced")
     cells = [_range([row[column] for row in rows if row[column] is not None]) for column in columns]
-    reasons = {_reason(row["rejected"]) for row in rows}
+    reasons = {_reason(row["rejected"], row["undecided"]) for row in rows}
     return f"| {' | '.join([name, *cells, ', '.join(sorted(reasons))])} |\n"
 
 
@@ -236,12 +315,18 @@ def _range(numbers: Sequence[float]) -> str:
     return " … ".join(f"{number:g}".replace("-", "−") for number in ends)
 
 
-def _reason(rejected: str | None) -> str:
-    """Name the setting that a version fails by."""
+def _reason(rejected: str | None, undecided: str | None) -> str:
+    """Name the setting that a version fails by, or what it fails by where there is none.
+
+    >>> _reason("weights are not finite: items.weight; expected numbers", None)
+    'weights are not finite'
+    """
+    if undecided:
+        return "undecided"
     if rejected is None:
         return "passes"
-    [setting] = [word for word in rejected.split() if word.startswith(("trainer.", "models."))]
-    return f"`{setting}`"
+    settings = [word for word in rejected.split() if word.startswith(("trainer.", "models."))]
+    return f"`{settings[0]}`" if settings else re.split("[:;]", rejected)[0]
 
 
 def write_table() -> None:

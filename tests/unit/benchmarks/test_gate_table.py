@@ -6,8 +6,9 @@ from tests.benchmarks.gate import HEAD, markdown_table
 
 
 def row(version: str, rejected: str | None = None, **other: float | None) -> dict[str, Any]:
-    lost = {"block": -7.0, "exemplars": 2.0, "next_block": 0.5, "mislaid": 0.0, "displaced": 0.0}
-    return {"version": version, "rejected": rejected, **lost, **other}
+    lost = {"block": -7.0, "exemplars": 2.0, "next_block": 0.5, "cost": 0.0}
+    found = {"mislaid": 0.0, "displaced": 0.0}
+    return {"version": version, "rejected": rejected, "undecided": None, **lost, **found, **other}
 
 
 def rows(*told: dict[str, Any]) -> list[str]:
@@ -20,13 +21,24 @@ def test_sound_versions_share_a_row_from_the_least_to_the_most() -> None:
     found = rows(row("sound"), row("ruin"), row("sound", block=-2.5, mislaid=None))
     assert (
         found[0]
-        == "| 2 sound versions, each after the other | −7 … −2.5 | 2 | 0.5 | 0 | 0 | passes |"
+        == "| 2 sound versions, each after the other | −7 … −2.5 | 2 | 0.5 | 0 | 0 | 0 | passes |"
     )
 
 
 def test_a_version_that_is_rejected_names_the_setting_that_it_fails_by() -> None:
     [_, ruin] = rows(row("sound"), row("ruin", "1.2% is too much; trainer.max_mislaid allows 1%"))
     assert ruin.endswith("| `trainer.max_mislaid` |")
+
+
+def test_a_version_that_fails_by_no_setting_names_what_it_fails_by() -> None:
+    [_, ruin] = rows(row("sound"), row("ruin", "3 rows stand for other items; expected none"))
+    assert ruin.endswith("| 3 rows stand for other items |")
+
+
+def test_a_version_that_cannot_be_judged_says_so() -> None:
+    waits = row("tiny", "too few; trainer.when_undecided = join") | {"undecided": "too few"}
+    [_, line] = rows(row("sound"), waits)
+    assert line.endswith("| undecided |")
 
 
 def test_a_sound_version_that_fails_is_not_hidden_among_the_others() -> None:
