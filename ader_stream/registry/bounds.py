@@ -57,16 +57,19 @@ class Share:
     trials: int
 
     @classmethod
-    def of(cls, shares: Float64) -> Share | None:
+    def of(cls, shares: Float64, most: int | None = None) -> Share | None:
         """Return the mean of what each trial says, from 0 to 1; None without trials.
+
+        Where some of them are not independent, they count as `most` trials at most.
 
         >>> Share.of(np.array([1.0, 0.0])).percent
         50.0
         """
         if not len(shares):
             return None
-        percent = 100 * float(shares.mean())
-        return cls(percent, rate_bounds(percent, len(shares)).low, len(shares))
+        percent, trials = 100 * float(shares.mean()), len(shares)
+        trials = trials if most is None else min(trials, most)
+        return cls(percent, rate_bounds(percent, trials).low, trials)
 
 
 def rate_bounds(rate: float, trials: int) -> Bounds:

@@ -255,8 +255,10 @@ def measure(
             *compare(Against.EXEMPLARS, now < LIST, then < LIST, each_its_own),
         ),
         coverage=coverage(state.model(device=device), validation, between),
-        mislaid=mislaid(then < LIST, now, n_items, each_its_own),
-        new_mislaid=mislaid(baselines.neighbours & is_new, ranks, n_items, sessions),
+        mislaid=mislaid(then < LIST, now, n_items, each_its_own, remembered.labels),
+        new_mislaid=mislaid(
+            baselines.neighbours & is_new, ranks, n_items, sessions, validation.labels
+        ),
         displaced=displaced(parent, state) if parent else None,
         unranked=int((np.concatenate([ranks, now]) == UNRANKED).sum()),
         renamed=renamed(parent, state) if parent else 0,

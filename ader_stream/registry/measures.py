@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ader_stream.ader.arrays import Int64
+from ader_stream.ader.arrays import Int32, Int64
 from ader_stream.ader.dataset import Samples
 from ader_stream.ader.encoded_block import Bools
 from ader_stream.ader.model import SessionModel
@@ -67,7 +67,9 @@ def coverage(model: SessionModel, samples: Samples, between: Callable[[], None])
     return Coverage(len(np.unique(listed)) / model.n_items, possible)
 
 
-def mislaid(listed: Bools, ranks: Int64, n_items: int, sessions: Int64) -> Share | None:
+def mislaid(
+    listed: Bools, ranks: Int64, n_items: int, sessions: Int64, targets: Int32
+) -> Share | None:
     """Return which share of the targets that another lists stands behind a quarter of all items.
 
     Parameters
@@ -78,13 +80,15 @@ def mislaid(listed: Bools, ranks: Int64, n_items: int, sessions: Int64) -> Share
         The version's (S,).
     n_items
         In its catalogue.
-    sessions
-        Of the samples (S,).
+    sessions, targets
+        Of the samples (S,). An item is mislaid for all of its samples, so there are no more trials
+        than items.
     """
     if not listed.any():
         return None
     is_behind = ranks[listed] >= max(2 * LIST, MISLAID * n_items)
-    return Share.of(session_shares(is_behind, sessions[listed]))
+    shares = session_shares(is_behind, sessions[listed])
+    return Share.of(shares, most=len(np.unique(targets[listed])))
 
 
 def displaced(parent: State, state: State) -> Share | None:

@@ -63,3 +63,12 @@ def test_samples_of_a_session_are_told_by_the_clicks_that_they_share() -> None:
 
 def test_of_no_trials_there_is_no_share() -> None:
     assert Share.of(np.zeros(0)) is None
+
+
+def test_what_is_not_independent_counts_as_fewer_trials() -> None:
+    """Ten exemplars of one item say no more of the others than one does."""
+    shares = np.repeat([1.0, 0.0], [10, 290])
+    alone, together = Share.of(shares), Share.of(shares, most=30)
+    assert alone and together
+    assert (together.trials, together.percent) == (30, alone.percent)
+    assert together.low < alone.low
