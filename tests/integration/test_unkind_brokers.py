@@ -145,7 +145,9 @@ def test_what_check_finds_alter_changes(unkind: RealKafka, tmp_path: Path) -> No
         for name, value in DANGERS.items():
             configure(system, sessions, name, value)
         configure(system, models, "delete.retention.ms", "1000")
-        configure(system, system.topics.dead_letters, "retention.ms", "60000")  # as the user likes
+        configure(
+            system, system.topics.dead_letters, "retention.ms", "172800000"
+        )  # as the user likes
         checked = system.command("topics", "check")
         assert checked.returncode == 1
         for name, value in DANGERS.items():

@@ -11,6 +11,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.subject import Subject
 from ader_stream.stream.erasures import Erasures
+from ader_stream.stream.kafka.changelog import partitions_with_records
 from ader_stream.stream.kafka.groups import committed_by, extents, members_of
 from ader_stream.stream.kafka.lost import require_held
 from ader_stream.stream.kafka.topics import describe_topic
@@ -92,7 +93,8 @@ def _what_holds(opened: int, changed: Sequence[str]) -> Finding:
 def _has_topics(subject: Subject) -> bool:
     """Whether there is something to look at: other checks say what is missing."""
     counts, topics = subject.partition_counts(), subject.topics
-    return {topics.clicks, topics.sessionizer_state, topics.scores, topics.control} <= counts.keys()
+    used = {topics.clicks, topics.sessions, topics.sessionizer_state, topics.scores, topics.control}
+    return used <= counts.keys()
 
 
 def _why_lost(subject: Subject, place: WorkerPlace) -> str:
@@ -119,8 +121,10 @@ def _refusals(subject: Subject, states: Mapping[int, PartitionState]) -> Iterato
     committed = committed_by(subject.clients, group, clicks, states.keys())
     logs = extents(subject.admin(), clicks, states.keys())
     facts = describe_topic(subject.admin(), clicks)
+    empty = [partition for partition, state in states.items() if state.next_offset < 0]
+    lost = partitions_with_records(subject.clients, topics.sessions, empty) if empty else set()
     for partition, state in states.items():
-        found = Found(state, facts, Erasures())
+        found = Found(state, facts, Erasures(), has_sessions=partition in lost)
         task = SessionizerTask(partition, topics, found, subject.decoder(), rules, metrics)
         try:
             task.place(committed.get(partition), logs[partition])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from confluent_kafka import KafkaException
 
@@ -15,12 +15,7 @@ from ader_stream.stream.kafka.changelog import offset_ranges
 from ader_stream.stream.kafka.codec import TYPE_HEADER
 from ader_stream.stream.kafka.rights import Right, require_rights
 from ader_stream.stream.kafka.topic_safety import check_configs
-from ader_stream.stream.kafka.topics import check_topics
-
-NEAR_NAMES = 3
-
-NEAR_ENOUGH = 0.75
-"""Of a name's letters, those that stand in the other one, too: two swapped ones leave 0.9."""
+from ader_stream.stream.kafka.topics import NEAR_NAMES, check_topics, near_names
 
 
 def check_clicks_topic(subject: Subject) -> Iterator[Finding]:
@@ -98,15 +93,6 @@ def our_names(subject: Subject) -> list[str]:
     return [name for name, *_ in topics.specifications(1) if name != topics.clicks]
 
 
-def near_names(subject: Subject) -> list[str]:
-    """Topics with records whose name is so near that one may be a misspelling of the other."""
-    topic, ours = subject.topics.clicks, our_names(subject)
-    counts = subject.partition_counts()
-    others = [name for name in counts if name not in (topic, *ours) and not name.startswith("__")]
-    near = difflib.get_close_matches(topic, others, NEAR_NAMES, NEAR_ENOUGH)
-    return [name for name in near if _holds_records(subject, name, counts[name])]
-
-
 def _holds_records(subject: Subject, topic: str, partitions: int) -> bool:
     try:
         ranges = offset_ranges(subject.clients, topic, range(partitions))
@@ -116,6 +102,9 @@ def _holds_records(subject: Subject, topic: str, partitions: int) -> bool:
 
 
 def _where_clicks_are(subject: Subject) -> str:
-    if near := near_names(subject):
+    counts = subject.partition_counts()
+    others = near_names(subject.topics, counts)
+    held = (name for name in others if _holds_records(subject, name, counts[name]))
+    if near := [*islice(held, NEAR_NAMES)]:
         return f"did you mean {' or '.join(near)}? Set clicks.topic (ADER_CLICKS_TOPIC)"
     return "set clicks.topic to the topic in which your clicks are, and send some"

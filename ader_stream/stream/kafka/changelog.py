@@ -137,6 +137,18 @@ def offset_ranges(
         close(reader)
 
 
+def partitions_with_records(
+    clients: KafkaClients, topic: str, partitions: Iterable[int]
+) -> set[int]:
+    """Return the partitions of which a committed record can be read."""
+    ranges = offset_ranges(clients, topic, partitions)
+    return {
+        partition
+        for partition, (first, end) in ranges.items()
+        if next(read_range(clients, topic, partition, first, end), None) is not None
+    }
+
+
 def checked(
     records: Sequence[Message], group: str = "", passed: Collection[int] = ()
 ) -> Sequence[Record]:

@@ -19,12 +19,18 @@ from confluent_kafka.admin import (
 from ader_stream.errors import TopicError
 from ader_stream.stream.kafka.durability import PartitionReplicas, spread
 from ader_stream.stream.kafka.topics import ADMIN_TIMEOUT, read_config
+from ader_stream.types import DAY_MS
 
 Config = Mapping[str, str]
 
 _EXACTLY = ("unclean.leader.election.enable",)
 _AT_LEAST = ("max.message.bytes", "delete.retention.ms", "min.insync.replicas")
-_FOREVER = ("retention.ms", "retention.bytes")
+_RETENTION = ("retention.ms", "retention.bytes")
+_UNLIMITED = -1
+
+SHORTEST_RETENTION = {"retention.ms": DAY_MS}
+"""Where records are not kept for good, how long is the user's choice, if somebody who looks once a
+day can see each of them."""
 
 
 class ConfigDifference(NamedTuple):
@@ -118,13 +124,21 @@ def reassignment(few: Collection[PartitionReplicas], brokers: Collection[int]) -
 
 
 def _is_enough(name: str, found: str, expected: str) -> bool:
-    if name in _EXACTLY or (name in _FOREVER and expected == "-1"):
+    if name in _EXACTLY:
         return found == expected
+    if name in _RETENTION:
+        return _is_kept_enough(name, int(found), int(expected))
     if name in _AT_LEAST:
         return int(found) >= int(expected)
     if name == "cleanup.policy":
         return {*found.split(",")} == {*expected.split(",")}
     return True
+
+
+def _is_kept_enough(name: str, found: int, expected: int) -> bool:
+    """Return whether a retention is unlimited, or, where a limit is expected, not too short."""
+    shortest = min(expected, SHORTEST_RETENTION.get(name, expected))
+    return found == _UNLIMITED or (expected != _UNLIMITED and found >= shortest)
 
 
 def _setting(difference: ConfigDifference) -> ConfigEntry:

@@ -34,6 +34,9 @@ ADMIN_TIMEOUT = 30.0
 NEAR_NAMES = 3
 """Topics that are named where one may have been misspelled."""
 
+NEAR_ENOUGH = 0.75
+"""Of a name's letters, those that stand in the other one, too: two swapped ones leave 0.9."""
+
 SEEN_POLL_SECONDS = 0.05
 
 # All that can lose a record is said for each topic: a cluster's defaults are made for others.
@@ -365,12 +368,26 @@ def _counts(cluster: ClusterMetadata) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in cluster.topics.items()}
 
 
+def near_names(topics: Topics, existing: Collection[str]) -> list[str]:
+    """Return topics of which clicks.topic may be a misspelling, the likeliest ones first.
+
+    Those of the own prefix come before those of other systems; none that ader-stream writes is
+    among them.
+
+    >>> near_names(Topics("shop", "shop.click"), ["test.clicks", "shop.clicks", "shop.sessions"])
+    ['shop.clicks']
+    """
+    ours = {name for name, *_ in topics.specifications(1)}
+    others = [name for name in existing if name not in ours and not name.startswith("__")]
+    near = difflib.get_close_matches(topics.clicks, others, max(1, len(others)), NEAR_ENOUGH)
+    return sorted(near, key=lambda name: not name.startswith(f"{topics.prefix}."))
+
+
 def _require_clicks(topics: Topics, existing: Collection[str]) -> None:
     """Raise `TopicError` if the user's clicks topic is not there, with names that are near."""
     if topics.clicks in existing:
         return
-    theirs = [name for name in existing if not name.startswith(("__", f"{topics.prefix}."))]
-    near = difflib.get_close_matches(topics.clicks, theirs, NEAR_NAMES)
+    near = near_names(topics, existing)[:NEAR_NAMES]
     meant = f"did you mean {' or '.join(near)}? S" if near else "s"
     raise TopicError(
         f"clicks.topic = {topics.clicks}: no such topic; {meant}et clicks.topic "

@@ -50,6 +50,16 @@ def test_a_missing_topic_is_named_with_those_that_its_name_may_be_a_misspelling_
     ]
 
 
+def test_a_misspelled_name_of_the_own_prefix_is_compared_with_the_others_there() -> None:
+    kafka = send(cluster(), visits(3))
+    for other in ("odes", "oder", "aber", "ade"):
+        kafka.partitions[f"{other}.clicks"] = 1
+        send(kafka, visits(3), f"{other}.clicks")
+    first, *rest = said(diagnosed(kafka, topics=Topics("ader", "ader.click")), "error")
+    assert first.startswith("ader.click: no such topic → did you mean ader.clicks or ")
+    assert not any("did you mean ader.clicks?" in text for text in rest)
+
+
 def test_a_topic_that_may_not_be_seen_is_not_taken_for_missing() -> None:
     kafka = shop()
     kafka.hidden.add(TOPICS.clicks)
@@ -102,6 +112,14 @@ def test_what_our_topics_would_lose_is_named() -> None:
     kafka.configs[TOPICS.sessions]["retention.ms"] = "1000"
     [error] = said(diagnosed(kafka), "error")
     assert "ader.sessions: retention.ms=1000 (expected -1)" in error
+
+
+def test_dead_letters_that_nobody_could_see_in_time_are_an_error() -> None:
+    kafka = shop()
+    kafka.configs[TOPICS.dead_letters]["retention.ms"] = "1000"
+    [error] = said(diagnosed(kafka), "error")
+    assert "ader.dead-letters: retention.ms=1000 (expected 604800000)" in error
+    assert "`ader-stream topics alter` sets what is expected" in error
 
 
 def test_a_compacted_topic_loses_all_but_the_last_click_of_a_visit() -> None:

@@ -16,7 +16,7 @@ from ader_stream.stream.kafka.durability import (
     spread,
 )
 from ader_stream.stream.kafka.topic_differences import reassignment, too_few
-from ader_stream.stream.kafka.topics import Topics, check_topics, create_topics
+from ader_stream.stream.kafka.topics import Topics, check_topics, create_topics, near_names
 
 
 def cluster(brokers: int, **replicas: list[int]) -> Any:
@@ -128,6 +128,40 @@ def test_where_a_clicks_topic_is_missing_near_names_are_told(there: list[str], s
         with pytest.raises(TopicError) as refused:
             refuse(admin, Topics("ader", "web.click"))
         assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("configured", "there", "near"),
+    [
+        ("ader.click", ["ader.clicks"], ["ader.clicks"]),
+        ("ader.shop-click", ["ader.shop-clicks", "ader.sessions"], ["ader.shop-clicks"]),
+        ("ader.session", ["ader.sessions", "ader.sessionizer-state"], []),
+        (
+            "ader.click",
+            ["ades.click", "ader.clicks", "__ader.clicks"],
+            ["ader.clicks", "ades.click"],
+        ),
+        ("web.clikcs", ["web.clicks", "web.clocks"], ["web.clicks", "web.clocks"]),
+    ],
+)
+def test_names_of_the_own_prefix_are_near_and_come_first(
+    configured: str, there: list[str], near: list[str]
+) -> None:
+    assert near_names(Topics("ader", configured), there) == near
+
+
+PREFIXES = st.text("abcdef0123456789-", min_size=4, max_size=20)
+
+
+@given(PREFIXES, st.lists(PREFIXES, max_size=20), st.data())
+def test_a_letter_that_is_missing_hides_no_name_of_the_own_prefix(
+    prefix: str, others: list[str], data: st.DataObject
+) -> None:
+    right = f"{prefix}.clicks"
+    left_out = data.draw(st.integers(len(prefix) + 1, len(right) - 1))
+    wrong = right[:left_out] + right[left_out + 1 :]
+    cluster_ = [right, *(f"{other}.clicks" for other in others), f"{prefix}.sessions"]
+    assert near_names(Topics(prefix, wrong), cluster_)[0] == right
 
 
 # --- adding replicas
