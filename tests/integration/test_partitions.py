@@ -27,6 +27,7 @@ from ader_stream.types import DAY_MS, HOUR_MS, Click
 from tests.integration.system import WAIT_SECONDS, Kafka, System
 
 FAST = {"kafka": {"librdkafka": {"topic.metadata.refresh.interval.ms": "500"}}}
+IDLE_SECONDS = 1.0
 IDLE = {"sessionizer": {"idle": "1s"}}
 
 
@@ -72,6 +73,29 @@ def test_windows_close_on_idle_and_empty_partitions(system: System) -> None:
     logged = {(one["partition"], one["next_offset"]) for one in advances(system)}
     assert logged >= {(0, 1), (2, 0)}
     assert worker.metric("ader_idle_advances_total") == len(advances(system))
+
+
+def test_a_partition_with_an_open_transaction_follows_no_other_one(system: System) -> None:
+    day = system.settings.block_rule.start(10)
+    worker = system.start("sessionizer", **IDLE)
+    send(system, 0, Click("quiet", "x", day + HOUR_MS))
+    system.wait_until(lambda: system.committed_offsets("sessionizer").get(0) == 1, "one click")
+    time.sleep(IDLE_SECONDS)  # it is at its end, and says so
+    batch = system.clients.producer("somebody-else")
+    batch.init_transactions(WAIT_SECONDS)
+    batch.begin_transaction()
+    second = Click("quiet", "y", day + HOUR_MS + 1)
+    value = encode_click(second, system.settings.click_format)
+    batch.produce(system.topics.clicks, value, partition=0, timestamp=second.time + 1)
+    assert batch.flush(WAIT_SECONDS) == 0
+    send(system, 1, Click("busy", "y", day + HOUR_MS), Click("busy", "z", day + DAY_MS))
+    system.wait_until(lambda: ended_blocks(system, 10) == {1, 2}, "the empty one has followed")
+    time.sleep(3 * IDLE_SECONDS)
+    assert ended_blocks(system, 10) == {1, 2}
+    batch.commit_transaction(WAIT_SECONDS)
+    system.wait_until(lambda: ended_blocks(system, 10) == {0, 1, 2}, "the block has ended")
+    assert ("quiet", ("x", "y")) in {(row.key, row.items) for row in system.sessions()}
+    assert worker.metric("ader_late_clicks_total") == 0
 
 
 def test_inference_counts_a_late_click_where_the_sessionizer_has_put_it(system: System) -> None:

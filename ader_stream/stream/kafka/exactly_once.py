@@ -271,7 +271,7 @@ class ExactlyOnceLoop:
             if batch := self._readable(partition, list(group)):
                 held.task.process(batch)
                 held.next_offset = max(held.next_offset, batch[-1].offset() + 1)
-                held.is_at_end = False
+                held.ended_at = None
                 self._waiting.passed(partition)
 
     def _readable(self, partition: int, batch: list[Record]) -> list[Record]:
@@ -280,25 +280,31 @@ class ExactlyOnceLoop:
             self._check_readable(batch)
         except NotYetError as error:
             self._waiting.wait(partition, error)
-            self._held[partition].is_at_end = False
+            self._held[partition].ended_at = None
             return [record for record in batch if record.offset() < error.offset]
         return batch
 
     def _note_ends(self, messages: list[Message]) -> None:
-        """Note which partitions have come to their ends: a log may end with a marker, no record.
+        """Note where logs end for now: it may be with a marker, no record.
 
-        Before the end of a producer's open transaction, a reader is told that it is at the end.
+        An end that lies before what was read says nothing.
         """
         for message in messages:
             error = message.error()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                 partition = cast("int", message.partition())
-                held = self._held.get(partition)
-                if held is None or partition in self._waiting:
-                    continue
-                at = message.offset() or 0
-                if at >= held.next_offset:
-                    held.is_at_end = at >= self._end_of(partition)
+                held, at = self._held.get(partition), message.offset() or 0
+                if held and partition not in self._waiting and at >= held.next_offset:
+                    held.ended_at = at
+
+    def _is_at_end(self, partition: int) -> bool:
+        """Whether all of a partition is read.
+
+        Before an open transaction, a reader is told once that the log ends there, whether the
+        transaction was there then or has begun since.
+        """
+        ended_at = self._held[partition].ended_at
+        return ended_at is not None and ended_at >= self._end_of(partition)
 
     def _return_into_range(self, messages: list[Message]) -> None:
         """Restore partitions whose log no longer holds what comes next, with what it still holds.
@@ -324,8 +330,8 @@ class ExactlyOnceLoop:
         return any(extent.end for extent in extents(admin, topic, partitions).values())
 
     def _tick_all(self) -> None:
-        for held in self._held.values():
-            held.task.tick(is_at_end=held.is_at_end)
+        for partition, held in self._held.items():
+            held.task.tick(is_at_end=self._is_at_end(partition))
 
     def _left(self) -> int:
         """Records that are left to be read, but for those that wait; tells each partition's."""
@@ -380,13 +386,19 @@ class ExactlyOnceLoop:
     def _note_committed(self, *, is_due: bool) -> None:
         """Note that nothing is left to commit, unless a partition recovers from a failure."""
         is_restoring = bool(self._takeovers) or not self._has_begun
-        is_recovering = is_restoring or any(held.is_recovering() for held in self._held.values())
-        if self._commits.obstacle and is_recovering:
+        if self._commits.obstacle and (is_restoring or self._is_recovering()):
             return
         if is_due:
             self._commits.note_commit()
         elif not is_restoring:
             self._commits.note_nothing_due()
+
+    def _is_recovering(self) -> bool:
+        """Whether what could not be committed is still to be done again."""
+        return any(
+            held.aborts > 0 and not self._is_at_end(partition)
+            for partition, held in self._held.items()
+        )
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True

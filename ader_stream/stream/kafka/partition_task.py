@@ -68,7 +68,7 @@ class Held:
     producer: Producer
     next_offset: int
     committed_offset: int
-    is_at_end: bool = False
+    ended_at: int | None = None  # where the log was last said to end; None: there is more to read
     aborts: int = 0  # in a row
     transaction_ms: int = 0  # that its producer has for a transaction
     opened_at: float = 0.0  # s, its last transaction
@@ -80,10 +80,6 @@ class Held:
         """
         ahead = self.next_offset - self.committed_offset
         return ahead > 0 or (ahead == 0 and self.task.is_dirty())
-
-    def is_recovering(self) -> bool:
-        """Whether what could not be committed is still to be done again."""
-        return self.aborts > 0 and not self.is_at_end
 
     def note_commit(self) -> None:
         """The transaction of all up to `next_offset` is committed."""
