@@ -47,6 +47,24 @@ UNANSWERED = (
 """What is said where a request was waited for in vain."""
 
 
+RELIED_ON = {
+    "acks": "all",
+    "request.required.acks": "all",
+    "enable.idempotence": "true",
+    "enable.auto.commit": "false",
+    "enable.auto.offset.store": "false",
+    "enable.partition.eof": "true",
+    "auto.offset.reset": "error",
+}
+"""Properties by which nothing is lost and nothing comes twice: no setting changes them."""
+
+SAME = {"-1": "all", "1": "true", "0": "false", "t": "true", "f": "false"}
+"""Other ways to write these values."""
+
+OWN = ("group.id", "group.protocol", "transactional.id", "isolation.level")
+"""Properties that each client has of its own, by what it is for."""
+
+
 @dataclass(frozen=True)
 class KafkaClients:
     """Makes consumers and producers for one cluster.
@@ -56,7 +74,7 @@ class KafkaClients:
     bootstrap_servers
         host:port, several parted by commas.
     properties
-        Any librdkafka properties; they win over the defaults here.
+        Any librdkafka properties but `RELIED_ON` and `OWN`; they win over the defaults here.
     group_protocol
         ``classic`` or ``consumer`` (KIP-848).
     session_timeout
@@ -77,6 +95,28 @@ class KafkaClients:
     transaction_timeout: int = 10_000
     reader_group: str = "ader.reader"
     batch_bytes: int = BATCH_BYTES
+
+    def __post_init__(self) -> None:
+        """Refuse properties that would have records lost or taken twice, or clients mistaken.
+
+        Raises
+        ------
+        SettingsError
+            If there is one.
+        """
+        for name, value in self.properties.items():
+            relied_on = RELIED_ON.get(name)
+            written = str(value).lower()
+            if relied_on and SAME.get(written, written) != relied_on:
+                raise SettingsError(
+                    f"kafka.librdkafka: {name} = {value}; expected {relied_on}, without which "
+                    "clicks could be lost or counted twice: leave it out"
+                )
+            if name in OWN:
+                raise SettingsError(
+                    f"kafka.librdkafka: {name} = {value}; expected none, for each client has its "
+                    "own: leave it out; names follow kafka.prefix, see also kafka.group_protocol"
+                )
 
     @property
     def max_record_bytes(self) -> int:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from concurrent.futures import Future
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from ader_stream.errors import ClientError
-from ader_stream.stream.kafka.clients import UNANSWERED, client_errors
+from ader_stream.errors import ClientError, SettingsError
+from ader_stream.stream.kafka.clients import UNANSWERED, KafkaClients, client_errors
 
 
 def test_what_the_client_raises_is_one_line() -> None:
@@ -18,3 +19,25 @@ def test_a_request_that_no_broker_answers_is_one_line() -> None:
     with pytest.raises(ClientError) as caught, client_errors():
         Future[None]().result(0.01)
     assert str(caught.value) == UNANSWERED
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("acks", "1"),
+        ("enable.idempotence", "false"),
+        ("isolation.level", "read_uncommitted"),
+        ("enable.auto.commit", "true"),
+        ("auto.offset.reset", "latest"),
+        ("group.id", "mine"),
+        ("transactional.id", "mine"),
+    ],
+)
+def test_no_property_takes_away_what_exactly_once_relies_on(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"kafka.librdkafka: {name} = {value}; ")):
+        KafkaClients("x", {name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("acks", "-1"), ("enable.idempotence", "True")])
+def test_what_is_relied_on_may_be_said(name: str, value: str) -> None:
+    assert KafkaClients("x", {name: value}).properties == {name: value}
