@@ -44,6 +44,7 @@ def doctor(context: click.Context, worker: str | None, as_json: bool, settings: 
         settings.sessionizer_rules,
         settings.sessionizer.idle,
         checks_times=settings.clicks.check_times,
+        start=settings.clicks.start,
     )
     levels = set()
     for finding in diagnose(subject, [_rights_of(worker, settings)] if worker else []):

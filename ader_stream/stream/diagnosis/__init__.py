@@ -12,6 +12,7 @@ from ader_stream.stream.diagnosis.cluster import check_connection, check_limits
 from ader_stream.stream.diagnosis.contents import describe_contents, describe_refusals
 from ader_stream.stream.diagnosis.dry_run import dry_run
 from ader_stream.stream.diagnosis.finding import Finding
+from ader_stream.stream.diagnosis.next_reads import check_next_reads
 from ader_stream.stream.diagnosis.outcome import describe_blocks, describe_sessions
 from ader_stream.stream.diagnosis.progress import check_blocks, check_places, check_state
 from ader_stream.stream.diagnosis.retention import (
@@ -59,6 +60,7 @@ def _checks(subject: Subject) -> list[Check[Subject]]:
     clicks = Once(lambda: clicks_taken(subject, runs()))
     on_topic, on_cluster = f"{CONFIGS} on its clicks topic", f"{CONFIGS} on the cluster"
     on_groups = "Describe on the workers' groups"
+    on_places = f"Read on the topics and {on_groups}"
     return [
         Check("clicks topic", check_clicks_topic),
         Check("topics", check_our_topics),
@@ -67,12 +69,13 @@ def _checks(subject: Subject) -> list[Check[Subject]]:
         Check("clean-up", check_cleanup, on_topic),
         Check("retention", check_retention, on_topic),
         Check("timestamps", check_timestamps, on_topic),
-        Check("places", check_places, f"Read on the topics and {on_groups}"),
+        Check("places", check_places, on_places),
         Check("block rule", check_blocks, "Read on control"),
         Check("state", check_state, f"Read on sessionizer-state and {on_groups}"),
         Check("sample", check_contents),
         Check("contents", lambda _: describe_contents(subject, runs())),
         Check("refusals", lambda _: describe_refusals(subject, runs())),
+        Check("unread", lambda _: check_next_reads(subject, runs()), on_places),
         Check("event times", lambda _: describe_times(subject, clicks())),
         Check("heartbeats", describe_heartbeats),
         Check("session keys", lambda _: describe_keys(subject, clicks())),

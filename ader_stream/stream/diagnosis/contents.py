@@ -81,8 +81,11 @@ def describe_contents(subject: Subject, runs: Runs) -> Iterator[Finding]:
         )
 
 
-def describe_refusals(subject: Subject, runs: Runs) -> Iterator[Finding]:
-    """Say which clicks would become dead letters, why, and whether the worker would stop."""
+def describe_refusals(subject: Subject, runs: Runs, noun: str = "clicks") -> Iterator[Finding]:
+    """Say which clicks would become dead letters, why, and whether the worker would stop.
+
+    `noun` is what the records are called.
+    """
     letters = [letter for run in runs for letter in run.letters]
     clicks = sum(1 for run in runs for record in run.records if record.value() is not None)
     stop = next((run.stop for run in runs if run.stop), "")
@@ -94,7 +97,7 @@ def describe_refusals(subject: Subject, runs: Runs) -> Iterator[Finding]:
         example = next(letter for letter in letters if letter["reason"] == reason)
         yield Finding(
             "error" if is_most or stop else "warning",
-            f"{count:,} of {clicks:,} clicks ({as_percent(count, clicks)}) would become dead "
+            f"{count:,} of {clicks:,} {noun} ({as_percent(count, clicks)}) would become dead "
             f"letters, {reason}: partition {example['partition']}, offset {example['offset']}: "
             f"{example['error']}",
             _remedy(subject, runs, reason),

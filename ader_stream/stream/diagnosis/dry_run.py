@@ -15,6 +15,7 @@ from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
 from ader_stream.stream.diagnosis.subject import Subject
 from ader_stream.stream.erasures import Erasures
 from ader_stream.stream.kafka.codec import Headers, decode
+from ader_stream.stream.kafka.groups import Committed
 from ader_stream.stream.kafka.producing import Key, Keyed, Transaction
 from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.stream.kafka.topics import TopicFacts
@@ -41,6 +42,8 @@ class DryPartition:
         Number.
     records
         In order.
+    memory
+        What the group has committed of the clicks before them: see `Refusals`.
 
     Attributes
     ----------
@@ -52,14 +55,20 @@ class DryPartition:
         Why the worker would stop at these records; empty where it would not.
     """
 
-    def __init__(self, subject: Subject, partition: int, records: Sequence[SampledRecord]) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        partition: int,
+        records: Sequence[SampledRecord],
+        memory: str = "",
+    ) -> None:
         self.partition, self.records = partition, records
         self.letters: list[Mapping[str, Any]] = []
         self._registry = CollectorRegistry()
         self._silence = _Silence()
         self._task = self._task_of(subject, self._registry, NO_LIMIT)
         self._topic = subject.topics.dead_letters
-        self.stop = self._take_all(subject)
+        self.stop = self._take_all(subject, memory)
         self.closed_by_clicks = self.total(m.SESSIONS)
 
     @property
@@ -87,13 +96,15 @@ class DryPartition:
         self._task.tick(is_at_end=True)
         self._commit()
 
-    def _take_all(self, subject: Subject) -> str:
+    def _take_all(self, subject: Subject, memory: str) -> str:
         records = list(self.records)
         stop = _stop(self._task, records)
         self._commit()
         if stop or not self.letters:
             return stop
         limited = self._task_of(subject, CollectorRegistry(), subject.rules.refusals)
+        if memory:
+            limited.restore(Committed(records[0].offset(), memory), records[0].offset())
         return _stop(limited, records)
 
     def _task_of(

@@ -15,7 +15,7 @@ from ader_stream.stream.kafka.changelog import partitions_with_records
 from ader_stream.stream.kafka.groups import committed_by, extents, members_of
 from ader_stream.stream.kafka.lost import require_held
 from ader_stream.stream.kafka.topics import describe_topic
-from ader_stream.stream.offsets import WorkerPlace, worker_places
+from ader_stream.stream.offsets import WorkerPlace
 from ader_stream.stream.sessions.partition_state import PartitionState, read_states
 from ader_stream.stream.sessions.rules import as_text, blocks_as_written, differences
 from ader_stream.stream.sessions.sessionizing import Found, SessionizerTask
@@ -29,9 +29,9 @@ MOST_STATE = 2_000_000
 
 def check_places(subject: Subject) -> Iterator[Finding]:
     """Ask whether the log still holds what the workers are to read next."""
-    if not _has_topics(subject):
+    if not has_topics(subject):
         return
-    places = list(worker_places(subject.clients, subject.topics))
+    places = subject.worker_places()
     losses = [loss for place in places if (loss := _why_lost(subject, place))]
     yield from _first_of(losses, "deleted before they were read")
     for worker in dict.fromkeys(place.worker for place in places):
@@ -48,14 +48,14 @@ def check_places(subject: Subject) -> Iterator[Finding]:
 
 def check_blocks(subject: Subject) -> Iterator[Finding]:
     """Ask whether blocks are cut as the settings say: every worker does, running ones or not."""
-    if _has_topics(subject):
+    if has_topics(subject):
         grid = blocks_as_written(subject.blocks())
         yield Finding("ok", f"blocks are cut with {as_text(grid)}, as the settings say")
 
 
 def check_state(subject: Subject) -> Iterator[Finding]:
     """Ask whether a sessionizer could go on from the state that is there, by the rules of now."""
-    if not _has_topics(subject):
+    if not has_topics(subject):
         return
     group = subject.topics.group("sessionizer")
     if members := members_of(subject.admin(), [group]).get(group):
@@ -90,7 +90,7 @@ def _what_holds(opened: int, changed: Sequence[str]) -> Finding:
     )
 
 
-def _has_topics(subject: Subject) -> bool:
+def has_topics(subject: Subject) -> bool:
     """Whether there is something to look at: other checks say what is missing."""
     counts, topics = subject.partition_counts(), subject.topics
     used = {topics.clicks, topics.sessions, topics.sessionizer_state, topics.scores, topics.control}

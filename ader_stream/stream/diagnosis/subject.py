@@ -18,6 +18,7 @@ from ader_stream.stream.kafka.changelog import offset_ranges
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
 from ader_stream.stream.kafka.topics import ADMIN_TIMEOUT, Topics, partition_counts
+from ader_stream.stream.offsets import worker_places
 from ader_stream.stream.sessions.rules_log import blocks_in_force
 from ader_stream.stream.sessions.sessionizing import SessionizerRules
 from ader_stream.types import BlockRule
@@ -82,6 +83,8 @@ class Subject:
         Whether workers refuse event times that cannot be right.
     clock
         Seconds since 1970.
+    start
+        ``earliest`` or ``latest``: where reading begins if nothing was ever committed.
     """
 
     def __init__(
@@ -93,15 +96,17 @@ class Subject:
         idle: int | None = None,
         checks_times: bool = True,
         clock: Callable[[], float] = time.time,
+        start: str = "earliest",
     ) -> None:
         self.clients, self.topics, self.format, self.rules = clients, topics, format, rules
-        self.idle, self.checks_times, self.clock = idle, checks_times, clock
+        self.idle, self.checks_times, self.clock, self.start = idle, checks_times, clock, start
         self.admin: Once[AdminClient] = Once(clients.admin)
         self.partition_counts = Once(lambda: partition_counts(self.admin()))
         self.clicks_config = Once(lambda: self._config(ResourceType.TOPIC, topics.clicks))
         self.broker_config = Once(self._broker_config)
         self.decoder = Once(lambda: ClickDecoder(format))
         self.sample = Once(self._sample)
+        self.worker_places = Once(lambda: [*worker_places(clients, topics)])
         self.blocks: Once[BlockRule] = Once(lambda: blocks_in_force(clients, topics, rules.blocks))
 
     @property

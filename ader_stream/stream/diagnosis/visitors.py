@@ -47,12 +47,17 @@ def clicks_taken(subject: Subject, runs: Sequence[DryPartition]) -> list[Sampled
 
 def describe_times(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding]:
     """Say from when to when the clicks are, and whether that can be right."""
-    records, now = subject.records, subject.now
     if sampled:
         times = [click.time for _, click in sampled]
         first, last = describe_time(min(times)), describe_time(max(times))
         details = {"first_time": first, "last_time": last}
         yield Finding("ok", f"event times from {first} to {last}", details=details)
+    yield from describe_time_problem(subject, subject.records)
+
+
+def describe_time_problem(subject: Subject, records: Sequence[SampledRecord]) -> Iterator[Finding]:
+    """Say what is wrong with the event times of records, by partition, if something is."""
+    now = subject.now
     problem = find_problem(records, subject.decoder(), subject.format, now)
     if problem:
         remedy = remedy_for(problem, records, subject.format, now)

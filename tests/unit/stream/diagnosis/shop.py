@@ -77,6 +77,7 @@ def subject(
     idle: int | None = MINUTE_MS,
     checks_times: bool = True,
     length: int = 7 * DAY_MS,
+    start: str = "earliest",
     **format_: Any,
 ) -> Subject:
     return Subject(
@@ -87,6 +88,7 @@ def subject(
         idle,
         checks_times=checks_times,
         clock=lambda: NOW / 1000,
+        start=start,
     )
 
 
