@@ -17,10 +17,10 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, decode_heartbeat
 from ader_stream.stream.clicks.refusals import RefusalRule, Refusals, remedy_for
 from ader_stream.stream.erasures import Erasures
-from ader_stream.stream.kafka.changelog import read_range
+from ader_stream.stream.kafka.changelog import partitions_with_records
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.codec import Headers, encode
-from ader_stream.stream.kafka.groups import Committed, Extent, extents
+from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.identity import made_again
 from ader_stream.stream.kafka.lost import require_held
 from ader_stream.stream.kafka.producing import Transaction
@@ -196,7 +196,8 @@ class SessionizerTasks:
         clicks, control_id = describe_topic(admin, topics.clicks), topic_id(admin, topics.control)
         # Nobody may have had the partitions when blocks were changed.
         blocks = blocks_in_force(clients, topics, self._rules.blocks.grid)
-        lost = self._lost([p for p in partitions if states[p].next_offset < 0])
+        unsaid = [p for p in partitions if states[p].next_offset < 0]
+        lost = partitions_with_records(clients, topics.sessions, unsaid) if unsaid else set[int]()
         how = self._decoder, replace(self._rules, blocks=blocks), *self._of_each
         return {
             partition: SessionizerTask(
@@ -206,16 +207,6 @@ class SessionizerTasks:
                 *how,
             )
             for partition in partitions
-        }
-
-    def _lost(self, partitions: Collection[int]) -> set[int]:
-        """Return those of which sessions are there, but not what a commit wrote beside them."""
-        clients, sessions = self._clients, self._topics.sessions
-        logs = extents(clients.admin(), sessions, partitions) if partitions else {}
-        return {
-            partition
-            for partition, log in logs.items()
-            if next(read_range(clients, sessions, partition, log.first, log.end), None) is not None
         }
 
 
