@@ -132,9 +132,10 @@ def start(bootstrap_servers: str, prefix: str, chunk_size: int) -> subprocess.Po
 
 
 def wait_for_line(publisher: subprocess.Popen[str]) -> None:
-    """Wait until a version is committed: the next one is under way."""
+    """Wait until a version is committed: the next one is under way. Logs stand there, too."""
     assert publisher.stdout
-    assert publisher.stdout.readline(), f"the publisher has ended: {publisher.poll()}"
+    lines = iter(publisher.stdout.readline, "")
+    assert any(line.strip().isdecimal() for line in lines), f"it has ended: {publisher.poll()}"
 
 
 def main(bootstrap_servers: str, *rest: str) -> None:
