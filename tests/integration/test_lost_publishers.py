@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
+from confluent_kafka import KafkaException
+
+from ader_stream.stream.kafka.producing import FLUSHES, settle
 from ader_stream.stream.models.manifest import KINDS
 from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION
 from ader_stream.stream.models.model_reader import ModelReader
 from tests.chaos import killed_trainers
 from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks
-from tests.integration.system import SMALL, Kafka, SettingsGroups, System, Worker
+from tests.integration.system import SMALL, WAIT_SECONDS, Kafka, SettingsGroups, System, Worker
 
 OVERRIDES = {**SMALL["trainer"]["overrides"], "hidden": 512, "max_epochs": 1}
 SLOW_TO_PUBLISH: SettingsGroups = {"trainer": {"chunk_size": 1_000, "overrides": OVERRIDES}}
@@ -63,6 +68,33 @@ def test_a_frozen_publisher_wakes_to_a_history_that_has_gone_on_without_it(
         reader = ModelReader(system.clients, system.topics)
         assert all(reader.fetch(manifest, KINDS) for manifest in history)
         assert set(held(system.settings)) == named(history)
+
+
+def test_a_fenced_producer_raises_its_own_error_while_deliveries_are_told(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    """Without a class of our own, CPython makes a SystemError of it."""
+    with System(kafka.bootstrap_servers, tmp_path) as system:
+        first, second = (system.clients.producer("the-same") for _ in range(2))
+        outcomes: list[object] = []
+
+        def send(records: int) -> None:
+            for _ in range(records):
+                value, note = bytes(1_000), lambda *outcome: outcomes.append(outcome)
+                first.produce(system.topics.models, value, on_delivery=note)
+
+        first.init_transactions(WAIT_SECONDS)
+        first.begin_transaction()
+        send(2_000)
+        second.init_transactions(WAIT_SECONDS)
+        with suppress(KafkaException):
+            send(2_000)
+        with pytest.raises(KafkaException) as raised:
+            for _ in range(FLUSHES):
+                first.flush(WAIT_SECONDS)
+        assert raised.value.args[0].fatal()
+        settle([first])
+        assert outcomes
 
 
 def test_what_a_killed_publisher_has_sent_is_deleted_by_the_next_leader(

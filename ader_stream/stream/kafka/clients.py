@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import wraps
+from typing import Any, TypeVar
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -63,6 +64,39 @@ SAME = {"-1": "all", "1": "true", "0": "false", "t": "true", "f": "false"}
 
 OWN = ("group.id", "group.protocol", "transactional.id", "isolation.level")
 """Properties that each client has of its own, by what it is for."""
+
+
+def _raises_its_own_error(method: Callable[..., T]) -> Callable[..., T]:
+    """Let a method that serves callbacks raise the client's error, whichever callback came next.
+
+    The client sets a fatal error as an exception and may call a callback after that. CPython then
+    raises a SystemError, of which that exception is the cause.
+    """
+
+    @wraps(method)
+    def called(*arguments: Any, **named: Any) -> T:
+        try:
+            return method(*arguments, **named)
+        except SystemError as error:
+            if isinstance(error.__cause__, KafkaException):
+                raise error.__cause__ from None
+            raise
+
+    return called
+
+
+class _Producer(Producer):
+    poll = _raises_its_own_error(Producer.poll)
+    flush = _raises_its_own_error(Producer.flush)
+    purge = _raises_its_own_error(Producer.purge)
+    send_offsets_to_transaction = _raises_its_own_error(Producer.send_offsets_to_transaction)
+    commit_transaction = _raises_its_own_error(Producer.commit_transaction)
+    abort_transaction = _raises_its_own_error(Producer.abort_transaction)
+
+
+class _Consumer(Consumer):
+    consume = _raises_its_own_error(Consumer.consume)
+    close = _raises_its_own_error(Consumer.close)
 
 
 @dataclass(frozen=True)
@@ -160,7 +194,7 @@ class KafkaClients:
             "transaction.timeout.ms": self.transaction_timeout,
         }
         return _make(
-            Producer,
+            _Producer,
             self._common()
             | {"enable.idempotence": True, "acks": "all", "linger.ms": 5, "compression.type": "lz4"}
             | {"message.max.bytes": MAX_RECORD_BYTES, "batch.size": self.batch_bytes}
@@ -212,7 +246,7 @@ class KafkaClients:
 
     def _consumer(self, properties: Mapping[str, object]) -> Consumer:
         return _make(
-            Consumer,
+            _Consumer,
             self._common()
             | {
                 "allow.auto.create.topics": False,  # a misspelled topic is an error

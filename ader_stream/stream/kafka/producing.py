@@ -314,6 +314,3 @@ def _without_error(request: Callable[[], object]) -> None:
         request()
     except KafkaException as exception:
         log.info("a producer that is given up says", error=exception.args[0].str())
-    except SystemError as exception:
-        # The client's own error was set when it called a delivery callback: CPython says this then.
-        log.info("a producer that is given up says", error=str(exception.__cause__ or exception))

@@ -367,14 +367,3 @@ def test_a_topic_is_known_by_its_id() -> None:
     asked_before()
     with pytest.raises(TopicError, match=r"its id was clicks and is now another.*reset --yes"):
         identity.ask()()
-
-
-def test_an_error_that_is_set_when_a_callback_is_called_ends_nobody() -> None:
-    class Failing(FakeProducer):
-        def __len__(self) -> int:
-            return 1
-
-        def flush(self, timeout: float = -1) -> int:
-            raise SystemError("a callback returned a result with an exception set")
-
-    producing.settle([Failing(FakeKafka())])  # type: ignore[list-item]
