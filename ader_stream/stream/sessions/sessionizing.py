@@ -377,7 +377,7 @@ class SessionizerTask:
         self._adopt_rules(state)
         self._intake.release_near(self._next_offset)  # an operator may have moved the watermark
         self._refusals = Refusals(self._rules.refusals, place.metadata)
-        self._refuse_held()
+        self._refuse_pending()
         return self._next_offset
 
     def begin(self) -> None:
@@ -483,7 +483,7 @@ class SessionizerTask:
         elif not has_settled:
             self._explain_silence()
             return
-        self._refuse_held()
+        self._refuse_pending()
         self._has_followed = True
         self._silent_since = now - idling.timeout / 1000 + IDLE_SECONDS
 
@@ -501,7 +501,7 @@ class SessionizerTask:
             )
         if self._future_watch.are_most(clicks, future):
             log.warning(
-                "most clicks are refused for lying ahead of their records' timestamps and of this "
+                "most clicks are refused for lying ahead of their records' timestamps or of this "
                 "machine's clock: check the clock of this machine, then the clocks that write "
                 "them; afterwards, `ader-stream dead-letters replay --reason future` sends them "
                 "back",
@@ -612,14 +612,13 @@ class SessionizerTask:
         except ClickError as error:
             self._refuse(self._letter(record, headers), error)
         if intake.refused:
-            for at, refusal in intake.take_refused():
-                waiting = self._letters.pop(at, None)
-                self._refuse(waiting or self._letter(record, headers), refusal)
+            self._letters.setdefault(offset, self._letter(record, headers))
+            self._refuse_pending()
         if intake.held and offset in intake.held:
             self._letters[offset] = self._letter(record, headers)
 
-    def _refuse_held(self) -> None:
-        """Refuse quarantined clicks that came to an end without a record."""
+    def _refuse_pending(self) -> None:
+        """Write the letters of clicks that the intake has refused since, this one or held ones."""
         for at, refusal in self._intake.take_refused():
             self._refuse(self._letters.pop(at), refusal)
 
