@@ -55,7 +55,8 @@ class KafkaSettings(_Group):
     )
     librdkafka: dict[str, str] = Field(
         {},
-        description="Any librdkafka property. In the environment one variable each: "
+        description="Any librdkafka property but those by which nothing is lost and nothing comes "
+        "twice, such as `acks`. In the environment one variable each: "
         "`ADER_LIBRDKAFKA_SASL_USERNAME` is `sasl.username`; with `_FILE` at its end the value is "
         "read from that file (unless librdkafka's own name ends so: it gets the file's name).",
     )

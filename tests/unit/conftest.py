@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 
-from tests.fakes import Clock
+from tests.fakes import Clock, FakeKafka
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +27,13 @@ def logs_as_they_were() -> Iterator[None]:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()

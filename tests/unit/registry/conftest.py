@@ -71,11 +71,6 @@ def state(cycle: tuple[State, CycleReport]) -> State:
     return cycle[0]
 
 
-@pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
 @pytest.fixture(scope="session")
 def second_cycle(production: Recipe, sessions: list[tuple[str, ...]]) -> tuple[State, CycleReport]:
     """Two cycles of recipe `production`: the second one knows how readily people return."""

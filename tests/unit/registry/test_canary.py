@@ -20,16 +20,6 @@ PAIR = Pair(stable=3, canary=5)
 RULE = FallbackRule(margin=0.01, min_clicks=6_400)
 
 
-@pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
 def score(kafka: FakeKafka, hits: int, partition: int = 0, clicks: int = 100) -> None:
     """Let the canary have so many hits more in each group."""
     differences = tuple(

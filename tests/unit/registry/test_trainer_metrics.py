@@ -16,11 +16,6 @@ DAYS = BlockRule(0, DAY_MS)
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
-@pytest.fixture
 def shown(registry: CollectorRegistry) -> TrainerMetrics:
     return TrainerMetrics(Metrics(registry))
 

@@ -26,11 +26,6 @@ class BrokenVersion:
         raise RuntimeError("no vocabulary")
 
 
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
 def app(registry: CollectorRegistry, served: Any) -> Starlette:
     versions = Versions(pytest.fail)
     versions.served = served

@@ -11,11 +11,6 @@ COUNTS = Counts(5, 2, 3, RECIPROCAL_UNIT, RECIPROCAL_UNIT + RECIPROCAL_UNIT // 4
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
-@pytest.fixture
 def scores(registry: CollectorRegistry) -> ScoreMetrics:
     return ScoreMetrics(Metrics(registry))
 

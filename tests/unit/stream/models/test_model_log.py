@@ -44,11 +44,6 @@ def few_chunks_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_log, "CHUNKS_A_TRANSACTION", 2)
 
 
-@pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
 def publisher(kafka: FakeKafka, **failures: KafkaError) -> ModelPublisher:
     """A publisher whose commits fail: `at_2=ERROR` for the third one."""
     publisher = ModelPublisher(kafka, TOPICS, CHUNK_SIZE)

@@ -31,11 +31,6 @@ def few_chunks_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_log, "CHUNKS_A_TRANSACTION", 2)
 
 
-@pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
 def publish(kafka: FakeKafka, version: int, parts: Mapping[str, bytes] = SHORT) -> None:
     ModelPublisher(kafka, TOPICS, CHUNK_SIZE).publish(example_manifest(version), parts)
 

@@ -37,11 +37,6 @@ SECONDS = 20
 """Longest wait for the thread, which needs milliseconds."""
 
 
-@pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
 def publish(kafka: FakeKafka, *versions: int) -> None:
     publisher = ModelPublisher(kafka, TOPICS, 100)
     for version in versions:

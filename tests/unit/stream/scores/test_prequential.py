@@ -131,11 +131,6 @@ def better_by_one(targets: list[Target]) -> PairedCounts:
 
 
 @pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
-@pytest.fixture
 def worker(kafka: FakeKafka) -> Worker:
     worker = Worker(kafka)
     worker.start()

@@ -41,11 +41,6 @@ class Sessionizer:
 
 
 @pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
-@pytest.fixture
 def sessionizer(kafka: FakeKafka) -> Sessionizer:
     return Sessionizer(kafka)
 

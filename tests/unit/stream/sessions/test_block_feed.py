@@ -13,11 +13,6 @@ from tests.fakes import FakeKafka
 TOPIC = "sessions"
 
 
-@pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
 def feed(kafka: FakeKafka, start: dict[int, int] | None = None, partitions: int = 2) -> BlockFeed:
     feed = BlockFeed(kafka, TOPIC, partitions, start or {})
     feed.poll(0)

@@ -26,11 +26,6 @@ DAYS, WEEKS = BlockRule(0, DAY_MS), BlockRule(0, 7 * DAY_MS)
 CHANGED = DAYS.changed(10, WEEKS.origin, WEEKS.length)
 
 
-@pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
 def note(kafka: FakeKafka, blocks: BlockRule, gap: str = "30m") -> None:
     logged = read_logged_rules(kafka, TOPICS)
     note_rules(kafka, TOPICS, logged, blocks, {"sessions.gap": gap})

@@ -22,11 +22,6 @@ from tests.unit.stream.sessions.test_sessionizing import (
 BLOCKS = BlockRule(0, 1000)
 
 
-@pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka()
-
-
 def jumped(kafka: FakeKafka) -> Sessionizer:
     """A sessionizer whose event time stands far ahead of its clicks."""
     sessionizer = Sessionizer(kafka, CollectorRegistry()).restore()
