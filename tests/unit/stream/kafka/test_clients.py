@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from ader_stream.errors import ClientError, SettingsError
+from ader_stream.stream.kafka import clients
 from ader_stream.stream.kafka.clients import UNANSWERED, KafkaClients, client_errors
 
 
@@ -41,3 +42,19 @@ def test_no_property_takes_away_what_exactly_once_relies_on(name: str, value: st
 @pytest.mark.parametrize(("name", "value"), [("acks", "-1"), ("enable.idempotence", "True")])
 def test_what_is_relied_on_may_be_said(name: str, value: str) -> None:
     assert KafkaClients("x", {name: value}).properties == {name: value}
+
+
+def test_an_error_that_was_set_before_a_callback_is_raised_for_what_cpython_makes_of_it() -> None:
+    fatal = KafkaException(KafkaError(KafkaError._FENCED, fatal=True))
+
+    def serve(_: object, cause: Exception | None) -> None:
+        raise SystemError("a callback returned a result with an exception set") from cause
+
+    served = clients._raises_its_own_error(serve)
+    with pytest.raises(KafkaException) as raised:
+        served(None, fatal)
+    assert raised.value is fatal
+    with pytest.raises(SystemError):
+        served(None, None)
+    producer = KafkaClients("localhost:1").producer()
+    assert all(call in vars(type(producer)) for call in ("poll", "flush", "commit_transaction"))
