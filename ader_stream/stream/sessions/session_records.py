@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import Any, cast
 
 from ader_stream.stream.kafka.codec import Headers, encode, headers_for
@@ -19,17 +20,16 @@ from ader_stream.stream.sessions.outputs import (
 from ader_stream.stream.sessions.session_bytes import clicks_pieces
 from ader_stream.types import Session
 
+BLOCK = attrgetter("block")
+
 ErasedTo = Callable[[OpenSession], int]
 
 BATCH_BYTES = 128 * 1024
-"""A SessionBatch has so many at most, but for one that holds a single session of more (which
+"""The sessions of a SessionBatch have so many at most, but for a single one of more (which
 `SessionRule.max_bytes` bounds): readers take some hundred batches at a time."""
 
-UTF8_BYTES = 4
-"""Of a character, at most."""
-
-KEY_BYTES = 8
-"""What a session has in a batch beside its key and what `OpenSession.size` counts, at most."""
+AT_ONCE = 1_000
+"""Sessions that are made bytes side by side: all that close with a block may be a million."""
 
 
 def encode_outputs(
@@ -44,9 +44,10 @@ def encode_outputs(
     """
     for kind, group in groupby(outputs, type):
         if kind is OpenSession:
-            for erased, sessions in groupby(cast("Iterable[OpenSession]", group), erased_to):
-                for batch in _batches(sessions):
-                    yield encode_batch(partition, batch, erased)
+            for block, closed in groupby(cast("Iterable[OpenSession]", group), BLOCK):
+                for erased, sessions in groupby(closed, erased_to):
+                    for batch in _batches(sessions):
+                        yield _batch_record(partition, block, batch, erased)
             continue
         for output in group:
             if isinstance(output, BlockEnd):
@@ -59,12 +60,7 @@ def encode_batch(
     partition: int, batch: list[OpenSession], erased_to: int = 0
 ) -> tuple[bytes, Headers]:
     """Return the record of sessions of one block."""
-    sessions = [
-        b"".join((text_bytes(session.key), *clicks))
-        for session, clicks in zip(batch, clicks_pieces(batch), strict=True)
-    ]
-    head = long_bytes(partition) + long_bytes(batch[0].block)
-    return head + array_bytes(sessions) + long_bytes(erased_to), headers_for("SessionBatch")
+    return _batch_record(partition, batch[0].block, _session_bytes(batch), erased_to)
 
 
 def encode_decision(
@@ -97,24 +93,32 @@ def extra_of(columns: Mapping[str, Any]) -> dict[int, Mapping[str, str]]:
     return {extra["position"]: extra["fields"] for extra in columns["extra"]}
 
 
-def _batches(sessions: Iterable[OpenSession]) -> Iterator[list[OpenSession]]:
-    """Yield what shares a record: sessions of one block, as many as a record holds."""
-    batch: list[OpenSession] = []
-    room = BATCH_BYTES
-    for session in sessions:
-        size = _size(session)
-        if batch and (size > room or session.block != batch[0].block):
-            yield batch
-            batch, room = [], BATCH_BYTES
-        batch.append(session)
-        room -= size
+def _batches(sessions: Iterator[OpenSession]) -> Iterator[list[bytes]]:
+    """Yield the bytes of sessions that share a record: as many as it holds."""
+    batch, room = list[bytes](), BATCH_BYTES
+    while some := list(islice(sessions, AT_ONCE)):
+        for session in _session_bytes(some):
+            room -= len(session)
+            if room < 0 and batch:
+                yield batch
+                batch, room = [], BATCH_BYTES - len(session)
+            batch.append(session)
     if batch:
         yield batch
 
 
-def _size(session: OpenSession) -> int:
-    """Return how many bytes a session has in a batch, at most."""
-    return session.size + UTF8_BYTES * len(session.key) + KEY_BYTES
+def _session_bytes(sessions: Sequence[OpenSession]) -> list[bytes]:
+    return [
+        b"".join((text_bytes(session.key), *clicks))
+        for session, clicks in zip(sessions, clicks_pieces(sessions), strict=True)
+    ]
+
+
+def _batch_record(
+    partition: int, block: int, sessions: Sequence[bytes], erased_to: int
+) -> tuple[bytes, Headers]:
+    head = long_bytes(partition) + long_bytes(block)
+    return head + array_bytes(sessions) + long_bytes(erased_to), headers_for("SessionBatch")
 
 
 def _encode_block_end(partition: int, end: BlockEnd) -> tuple[bytes, Headers]:
