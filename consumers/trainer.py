@@ -190,6 +190,7 @@ class _Leader:
             settings.signer,
             settings.trainer.chunk_compression,
             process.commits,
+            leadership.require,
         )
         self._gate = GateRule(
             settings.trainer.max_recall_drop,

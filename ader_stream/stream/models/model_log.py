@@ -101,6 +101,8 @@ class ModelPublisher:
         Of chunks, by librdkafka's names.
     commits
         Learns what becomes of each transaction.
+    require_leader
+        Raises if another one leads now. Asked before a transaction is aborted.
 
     Attributes
     ----------
@@ -123,6 +125,7 @@ class ModelPublisher:
         signer: Signer | None = None,
         compression: str = "none",
         commits: CommitHealth | None = None,
+        require_leader: Callable[[], None] = lambda: None,
     ) -> None:
         limits = record_limits(clients, topics.models, topics.model_chunks)
         self._topics = topics
@@ -132,6 +135,7 @@ class ModelPublisher:
         )
         self._signer = signer
         self._commits = commits or CommitHealth(COMMIT_SECONDS)
+        self._require_leader = require_leader
         self._sent: dict[str, _Sent] = {}
         self._at_once = CHUNKS_A_TRANSACTION
         self._producer: Producer = clients.producer(
@@ -305,6 +309,9 @@ class ModelPublisher:
                 log.warning("publishing failed", attempt=attempt, error=error.str())
                 self._commits.note_failure(error.name(), error.str())
                 self._at_once = max(1, self._at_once // 2)
+                # Who was frozen must not abort: librdkafka may ask for a new epoch then, and the
+                # coordinator, which does not compare the old one, fences the new leader for it.
+                self._require_leader()
                 is_usable = recover(self._producer, error)
                 if is_refusal(error):
                     raise

@@ -228,6 +228,19 @@ def test_a_publisher_that_cannot_abort_stands_back(kafka: FakeKafka) -> None:
     assert kafka.producers[-1].is_settled
 
 
+def test_who_leads_no_longer_aborts_nothing(kafka: FakeKafka) -> None:
+    """An abort may ask for a new epoch, and so fence the new leader."""
+
+    def require_leader() -> None:
+        raise FencedError("another one leads")
+
+    former = ModelPublisher(kafka, TOPICS, CHUNK_SIZE, require_leader=require_leader)
+    producer = kafka.producers[-1]
+    producer.failures, producer.abort_failure = {0: ABORTED}, ABORTED
+    with pytest.raises(FencedError, match="another one leads"):
+        former.publish(example_manifest(), PARTS)
+
+
 def test_a_broker_that_refuses_again_and_again_ends_publishing(kafka: FakeKafka) -> None:
     refused = {f"at_{commit}": ABORTED for commit in range(ATTEMPTS)}
     with pytest.raises(TopicError, match=f"failed {ATTEMPTS} times.*commit timed out"):
