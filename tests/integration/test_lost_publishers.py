@@ -17,9 +17,9 @@ from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import SMALL, WAIT_SECONDS, Kafka, SettingsGroups, System, Worker
 
-OVERRIDES = {**SMALL["trainer"]["overrides"], "hidden": 512, "max_epochs": 1}
-SLOW_TO_PUBLISH: SettingsGroups = {"trainer": {"chunk_size": 500, "overrides": OVERRIDES}}
-"""With a map of 512 × 512 in it, a version is over two thousand chunks: forty transactions."""
+OVERRIDES = {**SMALL["trainer"]["overrides"], "hidden": 768, "max_epochs": 1}
+SLOW_TO_PUBLISH: SettingsGroups = {"trainer": {"chunk_size": 1_000, "overrides": OVERRIDES}}
+"""With a map of 768 × 768 in it, a version is over two thousand chunks: forty transactions."""
 
 
 def test_a_frozen_publisher_wakes_to_a_history_that_has_gone_on_without_it(
