@@ -297,6 +297,15 @@ CYCLES = Metric(Counter, "ader_cycles_total", "cycles", "Update cycles finished.
 VERSION_TRAINED = Metric(
     Gauge, "ader_version_trained", "version", "Newest version that this trainer has trained."
 )
+VERSION_ITEMS = Metric(
+    Gauge, "ader_version_items", "items", "Items that the newest version knows that may serve."
+)
+ITEMS_LEFT = Metric(
+    Counter,
+    "ader_items_left_total",
+    "items",
+    "Items that left with a version: nobody clicked them for `trainer.item_retention` blocks.",
+)
 VERSIONS_REJECTED = Metric(
     Counter, "ader_versions_rejected_total", "versions", "Versions that were not let through."
 )

@@ -21,8 +21,10 @@ from ader_stream.ader.artifact import decode_state, encode_parts
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint, CheckpointFile
 from ader_stream.ader.cycle import require_same_architecture
 from ader_stream.ader.device import chosen_device, describe_device, use_threads
+from ader_stream.ader.methods import ADER
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import Recipe, overridden, recipe
+from ader_stream.ader.retention import Retention
 from ader_stream.ader.state import State
 from ader_stream.errors import ArtifactError, AuthorizationError, FencedError
 from ader_stream.memory import give_back_freed
@@ -177,6 +179,7 @@ class _Leader:
             settings.trainer.seed,
             settings.cut,
             describe_device(device),
+            settings.trainer.item_retention,
         )
         self._device = device
         self._process = process
@@ -323,9 +326,9 @@ class _Leader:
             self._making.recipe,
             self._making.seed,
             self._rule_of(block),
-            Watch(self._show, functools.partial(self._stay, "gate")),
+            Watch(self._show, functools.partial(self._stay, "gate"), self._checkpoint),
             self._device,
-            self._checkpoint,
+            replace(ADER, retention=Retention(self._making.item_retention, len(block.blocks))),
         )
         if attempt.state:
             self._shown.show_trained(attempt.seconds)

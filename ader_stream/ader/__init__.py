@@ -5,7 +5,7 @@ In the order of the paper::
     cycle        one update cycle: read this first
     methods      what ADER, its baselines and its ablations do with the past
     recipes      every hyper-parameter
-    vocabulary   item ids ↔ dense indices, append-only    texts      what they lie in
+    vocabulary   item ids ↔ dense indices    texts    what they lie in    retention   which leave
     dataset      sessions → sub-sequences → batches      pieces     their inputs side by side
     model        what session models have in common       encoders   the ones there are
     sasrec       the paper's        core     the one of recipe production

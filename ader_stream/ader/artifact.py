@@ -2,7 +2,8 @@
 
 =============  ===================================================================
 ``weights``    parameters by name; the metadata names the architecture
-``vocabulary`` ``utf8``: item ids end to end (uint8); ``offsets`` (I + 1,) in bytes
+``vocabulary`` ``utf8``: item ids end to end (uint8); ``offsets`` (I + 1,) in bytes; ``idle`` (I,)
+               int32: blocks since each was last clicked, 0 in versions of before
 ``exemplars``  ``items`` (N,) int32; ``offsets`` (E + 1,) int64
 ``optimizer``  Adam's step and, where a recipe carries them on, its moments by parameter name;
                serving never needs it
@@ -17,13 +18,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ader_stream.ader.arrays import Int64
+from ader_stream.ader.arrays import Int32, Int64, UInt8
 from ader_stream.ader.encoders import ENCODERS, model_of
 from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.model import Architecture, SessionModel
@@ -47,7 +49,7 @@ def encode_parts(state: State) -> dict[str, bytes]:
     architecture = json.dumps(asdict(state.architecture), sort_keys=True)
     return {
         "weights": save(state.weights, metadata={ARCHITECTURE: architecture}),
-        "vocabulary": _encode_vocabulary(state.vocabulary),
+        "vocabulary": _encode_vocabulary(state.vocabulary, state.idle),
         "exemplars": _encode_exemplars(state.exemplars),
         "optimizer": save(state.optimizer),
     }
@@ -71,11 +73,12 @@ def decode_state(parts: Mapping[str, Blob]) -> State:
     missing = [kind for kind in KINDS if kind not in parts]
     if missing:
         raise ArtifactError(f"parts {missing} are missing; a version has {', '.join(KINDS)}")
-    weights, vocabulary, architecture = _decode_model(parts["weights"], parts["vocabulary"])
+    vocabulary, idle = _decode_vocabulary(parts["vocabulary"])
+    weights, architecture = _decode_model(parts["weights"], len(vocabulary))
     optimizer, _ = read_tensors("optimizer", parts["optimizer"])
     _require_moments(optimizer, architecture, len(vocabulary))
     exemplars = _decode_exemplars(parts["exemplars"], len(vocabulary))
-    return State(weights, optimizer, exemplars, vocabulary, architecture)
+    return State(weights, optimizer, exemplars, vocabulary, architecture, idle)
 
 
 def decode_serving(weights: Blob, vocabulary: Blob) -> tuple[SessionModel, Vocabulary]:
@@ -83,7 +86,8 @@ def decode_serving(weights: Blob, vocabulary: Blob) -> tuple[SessionModel, Vocab
 
     The model's weights are those bytes, not a copy of them, if they can be written to.
     """
-    tensors, items, architecture = _decode_model(weights, vocabulary)
+    items, _ = _decode_vocabulary(vocabulary)
+    tensors, architecture = _decode_model(weights, len(items))
     model = _without_memory(architecture, len(items))
     model.load_state_dict(tensors, assign=True)
     return model.eval(), items
@@ -97,15 +101,33 @@ def content_digest(parts: Mapping[str, Blob]) -> str:
     return digest.hexdigest()
 
 
-def _encode_vocabulary(vocabulary: Vocabulary) -> bytes:
+def _encode_vocabulary(vocabulary: Vocabulary, idle: Int32) -> bytes:
     items = vocabulary.items
-    return save({"utf8": torch.tensor(items.utf8), "offsets": torch.tensor(items.offsets)})
+    tensors = {"utf8": items.utf8, "offsets": items.offsets, "idle": idle}
+    return save({name: torch.tensor(array) for name, array in tensors.items()})
 
 
-def _decode_vocabulary(blob: Blob) -> Vocabulary:
-    tensors = _load_named("vocabulary", blob, {"utf8": torch.uint8, "offsets": torch.int64})
+def _decode_vocabulary(blob: Blob) -> tuple[Vocabulary, Int32]:
+    named = {"utf8": torch.uint8, "offsets": torch.int64}
+    tensors = _load_named("vocabulary", blob, named, {"idle": torch.int32})
     utf8, offsets = tensors["utf8"].numpy(), tensors["offsets"].numpy()
     _require_offsets("vocabulary", offsets, len(utf8))
+    return _decode_items(utf8, offsets), _decode_idle(tensors.get("idle"), len(offsets) - 1)
+
+
+def _decode_idle(found: Tensor | None, n_items: int) -> Int32:
+    if found is None:  # a version from before it was counted: as if all were clicked just now
+        return np.zeros(n_items, np.int32)
+    idle: Int32 = found.numpy()
+    if len(idle) != n_items or (idle < 0).any():
+        raise ArtifactError(
+            f"vocabulary has {len(idle)} numbers of idle blocks, from {idle.min(initial=0)} on; "
+            f"expected {n_items}, none below 0"
+        )
+    return idle
+
+
+def _decode_items(utf8: UInt8, offsets: Int64) -> Vocabulary:
     try:
         return Vocabulary(Texts(utf8, offsets))
     except ValueError as error:
@@ -137,19 +159,16 @@ def _decode_exemplars(blob: Blob, n_items: int) -> Exemplars:
     return Exemplars(items, offsets)
 
 
-def _decode_model(
-    weights: Blob, vocabulary: Blob
-) -> tuple[dict[str, Tensor], Vocabulary, Architecture]:
+def _decode_model(weights: Blob, n_items: int) -> tuple[dict[str, Tensor], Architecture]:
     tensors, metadata = read_tensors("weights", weights)
     architecture = _read_architecture(metadata, len(tensors))
-    items = _decode_vocabulary(vocabulary)
-    model = _without_memory(architecture, len(items))
+    model = _without_memory(architecture, n_items)
     expected = model.state_dict()
     for name in model.later_additions:  # a version from before them says nothing of them
         tensors.setdefault(name, torch.zeros_like(expected[name], device="cpu"))
     _require_like("weights", tensors, expected)
-    _require_item_indices(tensors, len(items))
-    return tensors, items, architecture
+    _require_item_indices(tensors, n_items)
+    return tensors, architecture
 
 
 def _read_architecture(metadata: Mapping[str, str], n_tensors: int) -> Architecture:
@@ -220,9 +239,18 @@ def _require_offsets(kind: str, offsets: Int64, end: int) -> None:
         raise ArtifactError(f"{kind} have offsets that do not rise from 0 to {end}")
 
 
-def _load_named(kind: str, blob: Blob, expected: Mapping[str, torch.dtype]) -> dict[str, Tensor]:
+def _load_named(
+    kind: str,
+    blob: Blob,
+    expected: Mapping[str, torch.dtype],
+    later: Mapping[str, torch.dtype] = MappingProxyType({}),
+) -> dict[str, Tensor]:
+    """Read flat tensors; those of `later` older versions do not have."""
     tensors, _ = read_tensors(kind, blob)
     found = {name: tensor.dtype for name, tensor in tensors.items()}
-    if found != expected or any(tensor.dim() != 1 for tensor in tensors.values()):
-        raise ArtifactError(f"{kind} hold {found!s:.300}; expected flat {dict(expected)}")
+    is_named = {**later, **found} == {**later, **expected}
+    if not is_named or any(tensor.dim() != 1 for tensor in tensors.values()):
+        raise ArtifactError(
+            f"{kind} hold {found!s:.300}; expected flat { ({**expected, **later}) }"
+        )
     return tensors

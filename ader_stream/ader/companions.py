@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ader_stream.ader.arrays import Float32, Float64, Int32, Int64
+from ader_stream.ader.arrays import Bools, Float32, Float64, Int32, Int64
 from ader_stream.ader.encoded_block import EncodedBlock
 from ader_stream.ader.evidence import Fading
+from ader_stream.ader.vocabulary import renumbered
 
 COMPANIONS = 8
 """K: with four or sixty-four of them, lists are as good."""
@@ -72,6 +73,13 @@ class Companions:
             np.concatenate([kept * self.counts[rows, places], weights, weights]),
             n_items,
         )
+
+    def keep(self, kept: Bools) -> Companions:
+        """Return those of the items (I,) that stay; one that leaves is nobody's companion."""
+        items = renumbered(kept)[self.items[kept]]
+        counts = np.where(items, self.counts[kept], np.float32(0))
+        order = np.argsort(-counts, axis=1, kind="stable")
+        return Companions(*(np.take_along_axis(of, order, 1) for of in (items, counts)))
 
     @classmethod
     def nobody(cls) -> Companions:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ader_stream.ader.arrays import Bools
 from ader_stream.ader.companions import COMPANIONS, Companions, company
 from ader_stream.ader.dataset import Batch
 from ader_stream.ader.encoded_block import EncodedBlock
@@ -187,8 +188,12 @@ class Core(SessionModel):
     def meet(self, block: EncodedBlock) -> None:
         """Keep each item's clicks, and its companions (`SessionModel.meet`)."""
         super().meet(block)
-        known = Companions(self.companions.numpy(force=True), self.together.numpy(force=True))
-        found = known.after(block, self.n_items)
+        self._hold(self._company().after(block, self.n_items))
+
+    def _company(self) -> Companions:
+        return Companions(self.companions.numpy(force=True), self.together.numpy(force=True))
+
+    def _hold(self, found: Companions) -> None:
         self.companions = torch.from_numpy(found.items).to(self.companions)
         self.together = torch.from_numpy(found.counts).to(self.together)
 
@@ -265,6 +270,12 @@ class Core(SessionModel):
         super().grow(n_items, generator, item_bound)
         self.companions = functional.pad(self.companions, (0, 0, 0, new))
         self.together = functional.pad(self.together, (0, 0, 0, new))
+
+    @torch.no_grad()
+    def keep(self, kept: Bools) -> None:
+        """Drop the rows of all other items (`SessionModel.keep`), and their company."""
+        super().keep(kept)
+        self._hold(self._company().keep(kept))
 
     def anticipate(self, block: Iterable[Batch]) -> None:
         """Guess the gains of a first model (`SessionModel.anticipate`)."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LinearLR
 
-from ader_stream.ader.arrays import Float32
+from ader_stream.ader.arrays import Bools, Float32
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
 from ader_stream.ader.dataset import Batch, Samples, by_length, pack
 from ader_stream.ader.exemplars import ALLOCATIONS, select_exemplars
@@ -27,7 +27,7 @@ from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pace import Pace, Progress, nothing
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
-from ader_stream.ader.split import split_block
+from ader_stream.ader.split import Split, split_block
 from ader_stream.ader.state import State, resumed_adam, untrained
 from ader_stream.ader.training import fit
 from ader_stream.ader.vocabulary import Vocabulary
@@ -69,6 +69,12 @@ class CycleReport:
         Of the block, as they came.
     items, new_items
         Items known afterwards, and how many of them the block brought.
+    left_items
+        Items that the parent knows and this version does not.
+    recall_at_risk
+        Percent of the targets whose items were due to leave, and stay because they were clicked.
+        Had they left a block before, recall would be lower by as much at most: what leaving costs
+        on the next block. None where no item was due.
     train_seconds
         Epochs and their validation.
     samples_per_second
@@ -92,13 +98,15 @@ class CycleReport:
     clicks: int
     items: int
     new_items: int
+    left_items: int
+    recall_at_risk: float | None
     train_seconds: float
     samples_per_second: float
     herding_seconds: float
     frequent_items: list[str]
 
 
-NOTHING_DONE = CycleReport(0, 0, [], [], 0.0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, [])
+NOTHING_DONE = CycleReport(0, 0, [], [], 0.0, 0, 0, 0, 0, 0, 0, 0, 0, None, 0.0, 0.0, 0.0, [])
 """What is reported of a block that could not be trained."""
 
 
@@ -153,7 +161,9 @@ def train_cycle(
 
     pace = Pace(on_progress)
 
-    split = split_block(sessions, before.vocabulary, recipe, rng, pace.tell)
+    due = method.retention.due(before)
+    split = split_block(sessions, before.vocabulary, recipe, rng, pace.tell, due)
+    before = before.keep(split.stayed)
     vocabulary, block, training = split.vocabulary, split.block, split.training
     _require_samples(training, sessions)
 
@@ -199,7 +209,8 @@ def train_cycle(
     )
     herded = time.perf_counter()
 
-    state = State(learnt.weights, learnt.moments, exemplars, vocabulary, recipe.architecture)
+    idle = method.retention.idle_after(before, split.clicked)
+    state = State(learnt.weights, learnt.moments, exemplars, vocabulary, recipe.architecture, idle)
     report = CycleReport(
         epochs=len(learnt.losses),
         best_epoch=learnt.best_epoch,
@@ -213,6 +224,8 @@ def train_cycle(
         clicks=_clicks(sessions),
         items=len(vocabulary),
         new_items=len(vocabulary) - len(before.vocabulary),
+        left_items=int(np.count_nonzero(~split.stayed)),
+        recall_at_risk=_recall_at_risk(due, split),
         train_seconds=fitted - began,
         samples_per_second=pace.samples_per_second,
         herding_seconds=herded - fitted,
@@ -229,6 +242,15 @@ def _learning_rate(recipe: Recipe, before: State, training: Samples) -> float:
     """
     filled = min(1.0, len(training) / recipe.batch_size) if before.steps else 1.0
     return filled * recipe.learning_rate
+
+
+def _recall_at_risk(due: Bools, split: Split) -> float | None:
+    """Return the percent of the targets that fall on items that were due to leave (I,)."""
+    if not due.any():
+        return None
+    is_due = np.zeros(len(split.vocabulary) + 1, np.bool_)
+    is_due[1 : 1 + np.count_nonzero(split.stayed)] = due[split.stayed]
+    return 100 * float(np.mean(is_due[split.candidates.labels]))
 
 
 def _learner(

@@ -9,13 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from ader_stream.ader.arrays import Float64, Int32, Int64
+from ader_stream.ader.arrays import Bools, Float64, Int32, Int64
 from ader_stream.ader.dataset import Samples, flatten, sub_sequences
 from ader_stream.ader.evidence import Fading
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

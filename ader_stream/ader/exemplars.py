@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ader_stream.ader.arrays import Float32, Float64, Int32, Int64
+from ader_stream.ader.arrays import Bools, Float32, Float64, Int32, Int64
 from ader_stream.ader.dataset import Samples, by_length, pack
 from ader_stream.ader.herding import herd
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pace import nothing
 from ader_stream.ader.ranking import chunk_rows
-from ader_stream.ader.vocabulary import PADDING
+from ader_stream.ader.vocabulary import PADDING, renumbered
 from ader_stream.disk import disk_array
 from ader_stream.errors import TrainingError
 
@@ -64,6 +64,15 @@ class Exemplars:
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         shift = np.repeat(samples.starts - offsets[:-1], sizes)
         return cls(samples.items[np.arange(offsets[-1]) + shift], offsets)
+
+    def keep(self, kept: Bools) -> Exemplars:
+        """Number the items (I,) that stay anew; an exemplar that holds another one leaves, too."""
+        if kept.all():
+            return self
+        renamed = Exemplars(renumbered(kept)[self.items], self.offsets)
+        gone = np.concatenate([np.zeros(1, np.int64), np.cumsum(renamed.items == PADDING)])
+        whole = gone[self.offsets[1:]] == gone[self.offsets[:-1]]
+        return Exemplars.of(renamed.samples().take(np.flatnonzero(whole)))
 
     def samples(self) -> Samples:
         """Return the exemplars as samples to train on."""

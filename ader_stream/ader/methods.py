@@ -41,6 +41,7 @@ from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pace import nothing
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import DistilledReplay, ExemplarBatches, LabelReplay, Replay
+from ader_stream.ader.retention import FOREVER, Retention
 from ader_stream.ader.state import State
 from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import SettingsError
@@ -175,6 +176,8 @@ class Method:
         What joins every step of a cycle whose parent has exemplars.
     allocate, choose
         How many exemplars an item gets (by default as the recipe says), and which ones.
+    retention
+        How long items stay that nobody clicks; those that leave do so before anything is trained.
     """
 
     adapt: Callable[[Recipe], Recipe] = as_it_is
@@ -185,6 +188,7 @@ class Method:
     hold: Callable[[Past], Replay] = distil
     allocate: Allocate | None = None
     choose: Choose = by_herding
+    retention: Retention = FOREVER
 
 
 ADER = Method()

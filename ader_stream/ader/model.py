@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ader_stream.ader.arrays import Bools
 from ader_stream.ader.dataset import Batch
 from ader_stream.ader.encoded_block import EncodedBlock
 from ader_stream.ader.evidence import Fading
@@ -259,3 +260,17 @@ class SessionModel(nn.Module, ABC):
         self.items.weight = nn.Parameter(torch.cat([old, new.to(old)]))
         self.items.num_embeddings = n_items
         self.clicks = functional.pad(self.clicks, (0, len(new)))
+
+    @torch.no_grad()
+    def keep(self, kept: Bools) -> None:
+        """Drop the rows of all other items (I,); the rest keeps its order.
+
+        Parameters
+        ----------
+        kept
+            Which of the items stay.
+        """
+        rows = torch.from_numpy(kept).to(self.device)
+        self.items.weight = nn.Parameter(self.items.weight[rows])
+        self.items.num_embeddings = len(self.items.weight)
+        self.clicks = self.clicks[rows]

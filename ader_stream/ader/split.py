@@ -9,14 +9,15 @@ session, and the paper has vocabulary and exemplar candidates from the whole blo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
 
+from ader_stream.ader.arrays import Bools
 from ader_stream.ader.dataset import Samples, hold_out
-from ader_stream.ader.encoded_block import Bools, EncodedBlock
+from ader_stream.ader.encoded_block import EncodedBlock
 from ader_stream.ader.pace import nothing, told
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.vocabulary import Vocabulary
@@ -30,6 +31,10 @@ class Split:
     ----------
     vocabulary
         Items known afterwards.
+    stayed
+        Which of the items known before are still known (I,).
+    clicked
+        Items known afterwards with a click that may be learnt (I',).
     block
         All sessions, encoded with it.
     training, validation
@@ -39,6 +44,8 @@ class Split:
     """
 
     vocabulary: Vocabulary
+    stayed: Bools
+    clicked: Bools
     block: EncodedBlock
     training: Samples
     validation: Samples
@@ -51,8 +58,9 @@ def split_block(
     recipe: Recipe,
     rng: np.random.Generator,
     between: Callable[[], None] = nothing,
+    due: Bools | None = None,
 ) -> Split:
-    """Draw what is held out, and let the vocabulary learn the items of the rest.
+    """Draw what is held out, and let the vocabulary learn the items of the rest, and forget some.
 
     Parameters
     ----------
@@ -66,10 +74,18 @@ def split_block(
         Source of the draw.
     between
         Called now and then.
+    due
+        Items known before that leave where the rest has no click on them (I,); None: no item.
     """
     whole = _drawn_sessions(sessions, recipe.held_out_sessions, rng)
-    learnt = compress(told(sessions, between), (~whole).tolist())
-    vocabulary = known.extended(learnt, recipe.min_item_count)
+
+    def learnt() -> Iterator[Sequence[str]]:
+        return compress(told(sessions, between), (~whole).tolist())
+
+    stayed = np.ones(len(known), np.bool_)
+    if due is not None and due.any():
+        stayed = ~due | known.clicked(learnt())
+    vocabulary = known.keep(stayed).extended(learnt(), recipe.min_item_count)
     encoded = (vocabulary.encode(session) for session in told(sessions, between))
     block = EncodedBlock.of(encoded, recipe.maxlen, whole)
     candidates, held = block.learnt(), block.held()
@@ -77,7 +93,16 @@ def split_block(
     # Not by `rng`: what the cycle draws later would depend on how much was held out.
     mixed = held.take(np.random.default_rng(len(held)).permutation(len(held)))
     validation = mixed if len(held) else single
-    return Split(vocabulary, block.without(single.targets), training, validation, candidates)
+    clicked = block.clicks(len(vocabulary)) > 0
+    return Split(
+        vocabulary,
+        stayed,
+        clicked,
+        block.without(single.targets),
+        training,
+        validation,
+        candidates,
+    )
 
 
 def _drawn_sessions(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ader_stream.ader.arrays import Bools, Int32
 from ader_stream.ader.device import CPU
 from ader_stream.ader.encoders import model_of
 from ader_stream.ader.exemplars import Exemplars
@@ -36,6 +38,8 @@ class State:
         Items behind the item table's rows.
     architecture
         Needed to rebuild the model from the weights.
+    idle
+        Blocks along the chain of parents since each item was last clicked (I,).
     """
 
     weights: dict[str, Tensor]
@@ -43,6 +47,7 @@ class State:
     exemplars: Exemplars
     vocabulary: Vocabulary
     architecture: Architecture
+    idle: Int32
 
     @property
     def steps(self) -> int:
@@ -55,11 +60,32 @@ class State:
         model.load_state_dict(self.weights)
         return model.eval().to(device)
 
+    def keep(self, kept: Bools) -> State:
+        """Return what this version is without the other items (I,), as if nobody knew them.
+
+        An item that stays has the score that it had, but where it or a companion of it has lost
+        company.
+        """
+        if kept.all():
+            return self
+        model, rows = self.model(), torch.from_numpy(kept)
+        model.keep(kept)
+        table = tuple(f"items.weight.{moment}" for moment in MOMENTS if moment not in STEPS)
+        return State(
+            copied_weights(model),
+            {name: t[rows] if name in table else t for name, t in self.optimizer.items()},
+            self.exemplars.keep(kept),
+            self.vocabulary.keep(kept),
+            self.architecture,
+            self.idle[kept],
+        )
+
 
 def untrained(architecture: Architecture) -> State:
     """Return what the first cycle goes on from: no item, exemplar or step; weights not drawn."""
     weights = copied_weights(model_of(architecture, n_items=0))
-    return State(weights, {}, Exemplars.none(), Vocabulary(), architecture)
+    nothing = np.zeros(0, np.int32)
+    return State(weights, {}, Exemplars.none(), Vocabulary(), architecture, nothing)
 
 
 def copied_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ader_stream.ader.arrays import Int32, Int64, UInt8
+from ader_stream.ader.arrays import Bools, Int32, Int64, UInt8
 
 AT_ONCE = 2**16
 """Texts that are found a slot for together."""
@@ -56,6 +56,17 @@ class Texts:
         """Append others."""
         offsets = np.concatenate([self.offsets, self.offsets[-1] + more.offsets[1:]])
         return Texts(np.concatenate([self.utf8, more.utf8]), offsets)
+
+    def keep(self, kept: Bools) -> Texts:
+        """Return some of them (T,) alone, in their order.
+
+        >>> list(Texts.of(["hat", "shoe", "sock"]).keep(np.array([True, False, True])))
+        ['hat', 'sock']
+        """
+        sizes = np.diff(self.offsets)
+        ends = np.cumsum(sizes[kept])
+        utf8 = self.utf8[np.repeat(kept, sizes)]
+        return Texts(utf8, np.concatenate([np.zeros(1, np.int64), ends]))
 
     def row(self, text: str) -> int | None:
         """Return where a text stands, or None where it does not."""

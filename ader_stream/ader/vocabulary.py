@@ -1,7 +1,7 @@
 """Item ids outside, dense indices inside.
 
-Index 0 is padding; items stand at 1, 2, 3 … in order of first appearance. A vocabulary
-only ever grows at its end, so an index means the same item in every later version.
+Index 0 is padding; items stand at 1, 2, 3 … in order of first appearance. New items stand behind
+the others, and where items leave, those behind them move up: the order stays.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from ader_stream.ader.arrays import Bools, Int32
 from ader_stream.ader.texts import Texts
 
 PADDING = 0
@@ -60,6 +63,17 @@ class Vocabulary:
         """Return the known items' dense indices, in order; unknown ones are dropped."""
         return [row + 1 for row in map(self.items.row, items) if row is not None]
 
+    def clicked(self, sessions: Iterable[Sequence[str]]) -> Bools:
+        """Tell which items some session holds (I,)."""
+        clicked = np.zeros(len(self), np.bool_)
+        for session in sessions:
+            clicked[[index - 1 for index in self.encode(session)]] = True
+        return clicked
+
+    def keep(self, kept: Bools) -> Vocabulary:
+        """Return a vocabulary without the other items (I,): the rest keeps its order."""
+        return self if kept.all() else Vocabulary(self.items.keep(kept))
+
     def extended(self, sessions: Iterable[Sequence[str]], min_item_count: int = 1) -> Vocabulary:
         """Append a block's new items after the old ones.
 
@@ -75,3 +89,13 @@ class Vocabulary:
         often = (item for item, count in counts.items() if count >= min_item_count)
         new = Texts.of(item for item in often if self.items.row(item) is None)
         return Vocabulary(self.items.extended(new)) if len(new) else self
+
+
+def renumbered(kept: Bools) -> Int32:
+    """Return where each index, padding first, stands once only some items (I,) stay; else padding.
+
+    >>> renumbered(np.array([True, False, True])).tolist()
+    [0, 1, 0, 2]
+    """
+    places = np.where(kept, np.cumsum(kept), PADDING)
+    return np.concatenate([[PADDING], places]).astype(np.int32)

@@ -20,7 +20,7 @@ from ader_stream.ader.artifact import state_bytes
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
 from ader_stream.ader.cycle import NOTHING_DONE, CycleReport, train_cycle
 from ader_stream.ader.device import CPU
-from ader_stream.ader.methods import Sessions
+from ader_stream.ader.methods import ADER, Method, Sessions
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.state import State
@@ -86,10 +86,13 @@ class Watch:
         See `train_cycle`.
     between
         Called after every chunk that the gate ranks.
+    checkpoint
+        See `train_cycle`.
     """
 
     on_progress: Callable[[Progress], None]
     between: Callable[[], None]
+    checkpoint: Checkpoint = NOWHERE
 
 
 class _CallersError(BaseException):
@@ -108,7 +111,7 @@ def attempt_cycle(
     rule: GateRule,
     watch: Watch,
     device: torch.device = CPU,
-    checkpoint: Checkpoint = NOWHERE,
+    method: Method = ADER,
 ) -> Attempt:
     """Train a version on a block and hold it against the gate; see `train_cycle`, `judge`.
 
@@ -127,12 +130,13 @@ def attempt_cycle(
                 recipe,
                 seed,
                 tell,
-                workers=Workers(device=device),
-                checkpoint=checkpoint,
+                method,
+                Workers(device=device),
+                watch.checkpoint,
             )
             seconds = time.perf_counter() - began
             validation = validation_samples(sessions, parent, state, recipe, seed, between)
-            measured = measure(validation, parent, state, between, device)
+            measured = measure(validation, parent, state, between, device, report.left_items)
             verdict = judge(rule, measured, state, state_bytes(state))
     except TrainingError as error:
         return Attempt(str(error), seconds=time.perf_counter() - began)

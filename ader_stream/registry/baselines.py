@@ -14,9 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ader_stream.ader.arrays import Int64
+from ader_stream.ader.arrays import Bools, Int64
 from ader_stream.ader.dataset import Samples
-from ader_stream.ader.encoded_block import Bools
 from ader_stream.registry.bounds import sessions_of
 
 CONFIRMED = 3

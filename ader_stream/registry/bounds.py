@@ -12,9 +12,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ader_stream.ader.arrays import Float64, Int64
+from ader_stream.ader.arrays import Bools, Float64, Int64
 from ader_stream.ader.dataset import Samples
-from ader_stream.ader.encoded_block import Bools
 
 CONFIDENCE = 0.95
 """Of each bound: the usual one, which no data set has chosen."""

@@ -8,8 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from ader_stream.ader.arrays import Int64
-from ader_stream.ader.encoded_block import Bools
+from ader_stream.ader.arrays import Bools, Int64
 from ader_stream.registry.bounds import difference_bounds, session_shares
 
 

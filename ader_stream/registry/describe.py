@@ -43,6 +43,8 @@ class Making:
         How clicks became sessions and blocks.
     device
         What computes it (`describe_device`).
+    item_retention
+        See `Retention.blocks`.
     """
 
     method: str
@@ -51,6 +53,7 @@ class Making:
     seed: int
     cut: Mapping[str, int] = field(default_factory=dict)
     device: str = field(default_factory=lambda: describe_device(CPU))
+    item_retention: int = 0
 
 
 def describe_version(
@@ -92,6 +95,7 @@ def describe_version(
         "hyperparameters": numbers,
         "choices": words,
         "seed": making.seed,
+        "item_retention": making.item_retention,
         "cut": dict(making.cut),
         "frequent_items": _short(report.frequent_items),
         "report": _describe_report(report, block),
@@ -149,6 +153,8 @@ def _describe_report(report: CycleReport, block: TrainingBlock) -> dict[str, obj
         "validation_samples": report.validation_samples,
         "items": report.items,
         "new_items": report.new_items,
+        "left_items": report.left_items,
+        "recall_at_risk": report.recall_at_risk,
     }
 
 

@@ -24,11 +24,10 @@ from enum import StrEnum
 import numpy as np
 import torch
 
-from ader_stream.ader.arrays import Int64
+from ader_stream.ader.arrays import Bools, Int64
 from ader_stream.ader.cycle import held_out_samples
 from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.device import CPU
-from ader_stream.ader.encoded_block import Bools
 from ader_stream.ader.methods import Sessions
 from ader_stream.ader.pace import nothing, told
 from ader_stream.ader.ranking import UNRANKED, rank_samples
@@ -45,6 +44,7 @@ from ader_stream.registry.measures import (
     displaced,
     mislaid,
     renamed,
+    still_known,
 )
 
 RANKED = 5_000
@@ -122,7 +122,7 @@ class Measured:
     unranked
         Samples and exemplars whose target has a score that is not a number; none may.
     renamed
-        Rows of the parent that stand for another item now; none may.
+        Rows of the parent that stand for another item now, or that have left unsaid; none may.
     undecided
         Why too little is known to tell whether the version is sound; None where enough is.
     """
@@ -233,8 +233,18 @@ def measure(
     state: State,
     between: Callable[[], None],
     device: torch.device = CPU,
+    left: int = 0,
 ) -> Measured:
-    """Rank validation samples and exemplars with both; `between` is called after every chunk."""
+    """Rank validation samples and exemplars with both; `between` is called after every chunk.
+
+    `left` items of the parent's are none of the version's; the parent is compared as it is without
+    them.
+    """
+    unexpected = 0
+    if parent and left:
+        stays = still_known(parent, state, between)
+        unexpected = abs(left - int(np.count_nonzero(~stays)))
+        parent = parent.keep(stays)
     remembered = _some(parent.exemplars.samples()) if parent else validation.take(NONE)
     is_known = _is_known(validation, len(parent.vocabulary) if parent else 0)
     sessions, n_items = sessions_of(validation), len(state.vocabulary)
@@ -261,7 +271,7 @@ def measure(
         ),
         displaced=displaced(parent, state) if parent else None,
         unranked=int((np.concatenate([ranks, now]) == UNRANKED).sum()),
-        renamed=renamed(parent, state) if parent else 0,
+        renamed=unexpected + (renamed(parent, state) if parent else 0),
     )
 
 
@@ -334,7 +344,7 @@ def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iter
     if measured.renamed:
         yield (
             f"{measured.renamed} of its parent's rows stand for other items; expected the parent's "
-            "vocabulary with new items behind it"
+            "vocabulary, without the items that leave, and new items behind it"
         )
     if size > rule.max_bytes:
         yield (

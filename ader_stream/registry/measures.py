@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ader_stream.ader.arrays import Int32, Int64
+from ader_stream.ader.arrays import Bools, Int32, Int64
 from ader_stream.ader.dataset import Samples
-from ader_stream.ader.encoded_block import Bools
 from ader_stream.ader.model import SessionModel
+from ader_stream.ader.pace import told
 from ader_stream.ader.ranking import top_k
 from ader_stream.ader.state import State
 from ader_stream.registry.bounds import Share, session_shares
@@ -101,6 +101,13 @@ def displaced(parent: State, state: State) -> Share | None:
     if not np.quantile(kept, 0.1) >= SETTLED:
         return None
     return Share.of((kept < DISPLACED).astype(np.float64))
+
+
+def still_known(parent: State, state: State, between: Callable[[], None]) -> Bools:
+    """Tell which of the parent's items a version knows (I,)."""
+    row = state.vocabulary.items.row
+    known = (row(item) is not None for item in told(parent.vocabulary.items, between))
+    return np.fromiter(known, np.bool_, len(parent.vocabulary))
 
 
 def renamed(parent: State, state: State) -> int:

@@ -29,6 +29,7 @@ SHOWN_BY_LEADER = (
     m.VERSION_PARENT,
     m.VERSION_TRAINED,
     m.VERSION_PUBLISHED,
+    m.VERSION_ITEMS,
     m.PUBLISH_SECONDS,
 )
 """Gauges that would stand still where a trainer leads no more."""
@@ -135,11 +136,28 @@ class TrainerMetrics:
         self._metrics[m.PUBLISH_SECONDS].set(seconds)
         self._metrics[m.VERSION_PUBLISHED].set(manifest["version"])
         self._show_undecided(manifest)
+        self._show_items(manifest)
         if manifest["rejection"]:
             self._metrics[m.VERSIONS_REJECTED].inc()
             log.warning("version rejected", **told(manifest), reason=manifest["rejection"])
         else:
             log.info("version published", **told(manifest))
+
+    def _show_items(self, manifest: Manifest) -> None:
+        """Show how many items a version that may serve knows, and how many have left with it."""
+        report = manifest["report"]
+        if manifest["rejection"]:
+            return
+        self._metrics[m.VERSION_ITEMS].set(report["items"])
+        if report["left_items"]:
+            self._metrics[m.ITEMS_LEFT].inc(report["left_items"])
+            log.info(
+                "items left",
+                version=manifest["version"],
+                items=report["left_items"],
+                known=report["items"],
+                recall_at_risk=report["recall_at_risk"],
+            )
 
     def _show_undecided(self, manifest: Manifest) -> None:
         if (reason := (manifest["gate"] or {}).get("undecided")) is None:

@@ -268,6 +268,13 @@ class TrainerSettings(_Group):
     join_waiting: bool = Field(
         False, description="Train all blocks that wait as one, where training is too slow for each."
     )
+    item_retention: int = Field(
+        0,
+        ge=0,
+        description="An item leaves the model when it was not clicked in so many blocks that the "
+        "model was trained on, the new ones included, and no exemplar holds it; one that comes "
+        "back is new. 0: every item stays.",
+    )
     checkpoints: Path | None = Field(
         None,
         description="Folder in which the running update cycle is left after each epoch: a trainer "

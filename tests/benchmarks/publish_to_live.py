@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+import numpy as np
 import torch
 
 from ader_stream.ader.artifact import encode_parts
@@ -135,7 +136,8 @@ def random_state(items: int) -> State:
     weights = {name: weight.detach() for name, weight in model.state_dict().items()}
     steps = {f"{name}.step": torch.ones(()) for name, _ in model.named_parameters()}
     vocabulary = Vocabulary.of(str(100_000 + number) for number in range(items))
-    return State(weights, steps, Exemplars.none(), vocabulary, architecture)
+    idle = np.zeros(items, np.int32)
+    return State(weights, steps, Exemplars.none(), vocabulary, architecture, idle)
 
 
 # --- the README's table

@@ -18,13 +18,13 @@ from ader_stream.stream.kafka.codec import Headers, decode, encode
 from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.models.signing import Signer, TrustedKeys
 
-FORMAT = 7
+FORMAT = 8
 """Version of the artifact's format; a reader refuses a newer one and reads the one before.
 
 1 had no checksum, status or gate; 2 did not say how clicks were cut, nor which requests were known;
 3 did not say which exemplars were mislaid, 4 not which items were displaced, 5 neither which
-sessions topic its offsets belong to, nor of which time its sessions are, and 6 did not bound what
-the gate measured.
+sessions topic its offsets belong to, nor of which time its sessions are, 6 did not bound what the
+gate measured, and 7 did not say for how long nobody has clicked an item, nor which have left.
 """
 
 CHECKSUM_HEADER = "ader-sha256"

@@ -118,7 +118,8 @@ def test_truncated_part_is_refused(parts: dict[str, bytes], kind: str) -> None:
 
 
 def test_vocabulary_of_another_version_is_refused(parts: dict[str, bytes], state: State) -> None:
-    shorter = replace(state, vocabulary=Vocabulary.of(list(state.vocabulary.items)[:-1]))
+    items = list(state.vocabulary.items)[:-1]
+    shorter = replace(state, vocabulary=Vocabulary.of(items), idle=state.idle[:-1])
     other = encode_parts(shorter)["vocabulary"]
     with pytest.raises(
         ArtifactError, match=r"items.weight: \(14, 16\) of float32 instead of \(13, 16\)"
@@ -265,3 +266,27 @@ def test_item_that_is_not_utf8_is_refused(parts: dict[str, bytes]) -> None:
 def test_weights_without_architecture_are_refused(parts: dict[str, bytes]) -> None:
     with pytest.raises(ArtifactError, match="architecture"):
         decode_state(parts | {"weights": save(load(parts["weights"]))})
+
+
+def test_for_how_long_nobody_clicked_an_item_comes_back(state: State) -> None:
+    aged = replace(state, idle=np.arange(len(state.idle), dtype=np.int32))
+    assert np.array_equal(decode_state(encode_parts(aged)).idle, aged.idle)
+
+
+def test_of_a_version_from_before_it_was_counted_all_items_were_just_clicked(
+    parts: dict[str, bytes], state: State
+) -> None:
+    named = load(parts["vocabulary"])
+    older = parts | {"vocabulary": save({name: named[name] for name in ("utf8", "offsets")})}
+    assert np.array_equal(decode_state(older).idle, np.zeros_like(state.idle))
+    _, vocabulary = decode_serving(older["weights"], older["vocabulary"])
+    assert list(vocabulary.items) == list(state.vocabulary.items)
+
+
+@pytest.mark.parametrize("idle", [torch.tensor([0, 1]), torch.full((14,), -1)])
+def test_idle_blocks_that_fit_no_items_are_refused(
+    parts: dict[str, bytes], idle: torch.Tensor
+) -> None:
+    wrong = changed(parts["vocabulary"], idle=idle.int())
+    with pytest.raises(ArtifactError, match="expected 14, none below 0"):
+        decode_state(parts | {"vocabulary": wrong})

@@ -89,3 +89,12 @@ def test_the_inputs_of_a_cycle_are_all_that_decides_it() -> None:
     ]
     assert all(one != other for one, other in combinations(found, 2))
     assert found[0] == describe_inputs(BLOCK, MAKING, None)
+
+
+def test_what_has_left_and_by_which_rule_is_in_it() -> None:
+    report = replace(NOTHING_DONE, left_items=7, recall_at_risk=0.5)
+    making = replace(MAKING, item_retention=4)
+    made = describe_version(BLOCK, making, previous=None, parent=None, report=report)
+    assert made["item_retention"] == 4
+    assert (made["report"]["left_items"], made["report"]["recall_at_risk"]) == (7, 0.5)
+    assert describe_inputs(BLOCK, making, None) != describe_inputs(BLOCK, MAKING, None)

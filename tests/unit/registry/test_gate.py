@@ -319,7 +319,8 @@ def of_rows(table: torch.Tensor, known: int) -> State:
     items = np.repeat(np.arange(1, known + 1, dtype=np.int32), 2)
     exemplars = Exemplars(items, np.arange(0, 2 * known + 1, 2))
     vocabulary = Vocabulary.of(f"item-{n}" for n in range(len(table)))
-    return State({"items.weight": table}, {}, exemplars, vocabulary, Architecture(8, 0, 5))
+    idle = np.zeros(len(table), np.int32)
+    return State({"items.weight": table}, {}, exemplars, vocabulary, Architecture(8, 0, 5), idle)
 
 
 def displaced_share(table: torch.Tensor, child: torch.Tensor, known: int) -> float | None:

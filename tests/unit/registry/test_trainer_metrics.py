@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from ader_stream.ader.pace import Progress
 from ader_stream.metrics import Metrics
 from ader_stream.registry.trainer_metrics import TrainerMetrics
+from ader_stream.stream.models.manifest import Manifest
 from ader_stream.types import DAY_MS, BlockRule
 from tests.fakes import example_manifest
 
@@ -144,3 +145,21 @@ def test_before_the_first_batch_there_is_no_loss_to_show(
 ) -> None:
     shown.show_progress(Progress(0, 0, 0, math.nan, 0.0, stage="calibrate"))
     assert value(registry, "cycle_loss") is None
+
+
+def test_items_that_left_with_a_version_are_counted_and_logged(
+    registry: CollectorRegistry, shown: TrainerMetrics
+) -> None:
+    with capture_logs() as logs:
+        shown.show_published(of_items(9, left=3), 0.0)
+        shown.show_published(of_items(5, left=4) | {"rejection": "they are still there"}, 0.0)
+        shown.show_published(of_items(8, left=0), 0.0)
+    assert (value(registry, "version_items"), value(registry, "items_left_total")) == (8, 3)
+    [line] = [entry for entry in logs if entry["event"] == "items left"]
+    assert (line["items"], line["known"], line["recall_at_risk"]) == (3, 9, 0.25)
+
+
+def of_items(items: int, left: int) -> Manifest:
+    manifest = example_manifest()
+    counts = {"items": items, "left_items": left, "recall_at_risk": 0.25}
+    return manifest | {"rejection": None, "report": manifest["report"] | counts}
