@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import structlog
@@ -19,9 +19,8 @@ from confluent_kafka import KafkaException
 from ader_stream import metrics as m
 from ader_stream.ader.artifact import decode_state, encode_parts
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint, CheckpointFile
-from ader_stream.ader.cycle import require_same_architecture
 from ader_stream.ader.device import chosen_device, describe_device, use_threads
-from ader_stream.ader.methods import ADER
+from ader_stream.ader.methods import ADER, Method
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.retention import Retention
@@ -46,7 +45,12 @@ from ader_stream.stream.models.model_log import ModelPublisher
 from ader_stream.stream.models.model_reader import ModelReader
 from ader_stream.stream.models.pruning import Pruner
 from ader_stream.stream.models.registry import Registry, registry_reader
-from ader_stream.stream.models.trained import TrainedBefore, joined_to, next_offsets
+from ader_stream.stream.models.trained import (
+    TrainedBefore,
+    joined_to,
+    next_offsets,
+    spans_behind,
+)
 from ader_stream.stream.rights import connect
 from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
 from ader_stream.stream.sessions.rules import cut_by
@@ -306,7 +310,7 @@ class _Leader:
         """Publish a version of the block, from the parent and without the keys of the end."""
         while True:
             try:
-                self._publish(*self._train(self._without_erased(block)))
+                self._publish(*self._train(self._without_erased(self._with_earlier(block))))
             except _InputsChangedError as change:
                 log.info("the block is trained again", reason=str(change))
                 self._pruner.delete_orphans(self._remain)  # what was sent of the version
@@ -328,7 +332,7 @@ class _Leader:
             self._rule_of(block),
             Watch(self._show, functools.partial(self._stay, "gate"), self._checkpoint),
             self._device,
-            replace(ADER, retention=Retention(self._making.item_retention, len(block.blocks))),
+            self._method_of(block),
         )
         if attempt.state:
             self._shown.show_trained(attempt.seconds)
@@ -343,6 +347,31 @@ class _Leader:
             rejection=attempt.rejection,
         )
         return manifest, None if attempt.joins else attempt.state
+
+    def _with_earlier(self, block: TrainingBlock) -> TrainingBlock:
+        """Join the parents' last blocks to one that begins a model of another architecture."""
+        number, parent = self._parent, self._parent_state()
+        architecture = self._making.recipe.architecture
+        if number is None or parent is None or parent.architecture == architecture:
+            return replace(block, earlier=None)
+        blocks = self._settings.trainer.rebuild_blocks
+        spans = spans_behind(self._registry.manifests, number, block.topic_id, blocks)
+        earlier = self._feed.read_again(spans)
+        log.warning(
+            "another architecture than the parent's: a new model is trained, and taught by it",
+            parent=number,
+            parents_architecture=asdict(parent.architecture),
+            architecture=asdict(architecture),
+            earlier_blocks=earlier.blocks,
+            earlier_sessions=len(earlier.sessions),
+        )
+        return replace(block, earlier=earlier)
+
+    def _method_of(self, block: TrainingBlock) -> Method:
+        """Return ADER as it treats what the block does not show."""
+        retention = Retention(self._making.item_retention, len(block.blocks))
+        earlier = block.earlier.sessions.items if block.earlier else ()
+        return replace(ADER, retention=retention, earlier=earlier)
 
     def _rule_of(self, block: TrainingBlock) -> GateRule:
         """Return what is asked of a version: recorded clicks have no next block to be joined to."""
@@ -383,7 +412,6 @@ class _Leader:
         """Publish an exported version as the first one."""
         manifest, parts = read_folder(folder, self._settings.trust)
         state = decode_state(parts)
-        require_same_architecture(state, self._making.recipe)
         first = import_version(self._publisher, manifest, parts)
         self._registry.manifests[first["version"]] = first
         self._known = (first["version"], state)

@@ -90,6 +90,7 @@ class Core(SessionModel):
     """
 
     later_additions = ("companions", "together", "blend", *EVIDENCE)
+    counted = ("clicks", "companions", "together")
     most_members = 16
 
     def __init__(

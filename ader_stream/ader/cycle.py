@@ -2,7 +2,8 @@
 
 The parent's model goes on learning from the new block; in every step the exemplars hold it to
 what the parent says about them; then new exemplars are chosen. A `Method` may do one of these
-things in another way.
+things in another way. Where the recipe's model is not the parent's (another encoder, width, …), a
+new one learns from the exemplars and earlier blocks as well, and the parent teaches it alike.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from torch.optim.lr_scheduler import LinearLR
 from ader_stream.ader.arrays import Bools, Float32
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
 from ader_stream.ader.dataset import Batch, Samples, by_length, pack
+from ader_stream.ader.encoded_block import EncodedBlock
 from ader_stream.ader.exemplars import ALLOCATIONS, select_exemplars
 from ader_stream.ader.learner import NOBODY, Learner, Newcomers
 from ader_stream.ader.losses import Loss
 from ader_stream.ader.methods import ADER, Method, Past, Sessions
 from ader_stream.ader.model import SessionModel
-from ader_stream.ader.pace import Pace, Progress, nothing
+from ader_stream.ader.pace import Pace, Progress, nothing, told
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.replay import Replay
 from ader_stream.ader.split import Split, split_block
@@ -32,7 +34,7 @@ from ader_stream.ader.state import State, resumed_adam, untrained
 from ader_stream.ader.training import fit
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.ader.workers import ALONE, Workers
-from ader_stream.errors import SettingsError, TrainingError
+from ader_stream.errors import TrainingError
 
 CALIBRATED, CALIBRATED_SCORES = 5_000, 10**9
 """Samples that a model is calibrated with, drawn at random, and how often one of them may be scored
@@ -75,6 +77,10 @@ class CycleReport:
         Percent of the targets whose items were due to leave, and stay because they were clicked.
         Had they left a block before, recall would be lower by as much at most: what leaving costs
         on the next block. None where no item was due.
+    is_rebuilt
+        Whether the model is another one than the parent's, trained from nothing.
+    earlier_sessions
+        That the parent was trained on, and such a model again.
     train_seconds
         Epochs and their validation.
     samples_per_second
@@ -100,13 +106,36 @@ class CycleReport:
     new_items: int
     left_items: int
     recall_at_risk: float | None
+    is_rebuilt: bool
+    earlier_sessions: int
     train_seconds: float
     samples_per_second: float
     herding_seconds: float
     frequent_items: list[str]
 
 
-NOTHING_DONE = CycleReport(0, 0, [], [], 0.0, 0, 0, 0, 0, 0, 0, 0, 0, None, 0.0, 0.0, 0.0, [])
+NOTHING_DONE = CycleReport(
+    0,
+    0,
+    [],
+    [],
+    0.0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    None,
+    is_rebuilt=False,
+    earlier_sessions=0,
+    train_seconds=0.0,
+    samples_per_second=0.0,
+    herding_seconds=0.0,
+    frequent_items=[],
+)
 """What is reported of a block that could not be trained."""
 
 
@@ -151,12 +180,9 @@ def train_cycle(
     ------
     TrainingError
         The block has no sub-sequence, or a loss, a weight or a representation is not finite.
-    SettingsError
-        The recipe's model is not the parent's.
     """
     recipe = method.adapt(recipe)
     before = parent or untrained(recipe.architecture)
-    require_same_architecture(before, recipe)
     rng, generator = _random_numbers(seed, before, workers)
 
     pace = Pace(on_progress)
@@ -164,12 +190,13 @@ def train_cycle(
     due = method.retention.due(before)
     split = split_block(sessions, before.vocabulary, recipe, rng, pace.tell, due)
     before = before.keep(split.stayed)
+    start = before if before.architecture == recipe.architecture else untrained(recipe.architecture)
     vocabulary, block, training = split.vocabulary, split.block, split.training
     _require_samples(training, sessions)
 
     pace.enter("calibrate")
-    model = before.model(recipe.dropped, workers.device)
-    if before.steps:
+    model = start.model(recipe.dropped, workers.device)
+    if start.steps:
         seen = block.known_to(len(before.vocabulary)).learnt()
         drawn = _drawn(seen, model.n_items, rng, model.device)
         model.calibrate(drawn, len(seen), pace.tell)
@@ -177,9 +204,14 @@ def train_cycle(
         model.initialise(generator)
         model.anticipate(_drawn(block.learnt(), 1, rng, model.device))
     model.grow(len(vocabulary), generator, recipe.item_bound)
+    old = before.exemplars.samples().within(recipe.maxlen)
+    if start is not before:
+        earlier = _encoded(method.earlier, vocabulary, recipe, pace.tell)
+        training += old + earlier.learnt()
+        model.meet(earlier)
+        model.inherit(before.weights)
     model.meet(block)
     clicks = block.clicks(len(vocabulary))
-    old = before.exemplars.samples()
     weight = method.weigh(
         recipe.lambda_base, len(before.vocabulary), len(vocabulary), len(old), len(training)
     )
@@ -187,7 +219,7 @@ def train_cycle(
     pace.enter("replay")
     past = Past(before, weight, steps, recipe, rng, workers, pace.tell)
     loss = recipe.loss(torch.from_numpy(clicks).to(workers.device))
-    learner = _learner(model, past, method, loss, _learning_rate(recipe, before, training))
+    learner = _learner(model, start, past, method, loss, _learning_rate(recipe, start, training))
 
     began = time.perf_counter()
     learnt = fit(learner, training, split.validation, recipe, rng, pace, checkpoint)
@@ -226,6 +258,8 @@ def train_cycle(
         new_items=len(vocabulary) - len(before.vocabulary),
         left_items=int(np.count_nonzero(~split.stayed)),
         recall_at_risk=_recall_at_risk(due, split),
+        is_rebuilt=start is not before,
+        earlier_sessions=len(method.earlier) if start is not before else 0,
         train_seconds=fitted - began,
         samples_per_second=pace.samples_per_second,
         herding_seconds=herded - fitted,
@@ -254,17 +288,28 @@ def _recall_at_risk(due: Bools, split: Split) -> float | None:
 
 
 def _learner(
-    model: SessionModel, past: Past, method: Method, loss: Loss, learning_rate: float
+    model: SessionModel,
+    start: State,
+    past: Past,
+    method: Method,
+    loss: Loss,
+    learning_rate: float,
 ) -> Learner:
-    """Put together what trains the model."""
+    """Put together what trains the model, which goes on from `start`."""
     recipe = past.recipe
-    moments = past.parent.optimizer if recipe.carry_moments else {}
+    moments = start.optimizer if recipe.carry_moments else {}
     adam = resumed_adam(model, moments, learning_rate, recipe.adam_epsilon)
     schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, past.steps * recipe.max_epochs)
     replay = method.hold(past) if len(past.parent.exemplars) else Replay()
-    return Learner(
-        model, adam, schedule, replay, loss, past.workers, _newcomers(past.parent, recipe)
-    )
+    return Learner(model, adam, schedule, replay, loss, past.workers, _newcomers(start, recipe))
+
+
+def _encoded(
+    sessions: Sessions, vocabulary: Vocabulary, recipe: Recipe, between: Callable[[], None]
+) -> EncodedBlock:
+    """Encode sessions as far as their items are known."""
+    encoded = (vocabulary.encode(session) for session in told(sessions, between))
+    return EncodedBlock.of(encoded, recipe.maxlen)
 
 
 def _newcomers(before: State, recipe: Recipe) -> Newcomers:
@@ -326,15 +371,6 @@ def _most_clicked(clicks: Float32, vocabulary: Vocabulary) -> list[str]:
 
 def _clicks(sessions: Sessions) -> int:
     return sum(len(session) for session in sessions)
-
-
-def require_same_architecture(before: State, recipe: Recipe) -> None:
-    """Raise SettingsError if a recipe does not train the model of a version."""
-    if before.architecture != recipe.architecture:
-        raise SettingsError(
-            f"the recipe trains {recipe.architecture}, its parent is {before.architecture}; "
-            "keep the parent's, or begin anew without a parent"
-        )
 
 
 def _require_samples(training: Samples, sessions: Sessions) -> None:

@@ -59,6 +59,10 @@ class Samples:
         """Take the samples at `rows`; the clicks stay shared."""
         return Samples(self.items, self.starts[rows], self.targets[rows])
 
+    def within(self, maxlen: int) -> Samples:
+        """Look back over so many clicks at most; the clicks stay shared."""
+        return Samples(self.items, np.maximum(self.starts, self.targets - maxlen), self.targets)
+
     def __add__(self, other: Samples) -> Samples:
         shift = len(self.items)
         return Samples(

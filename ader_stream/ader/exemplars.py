@@ -311,6 +311,7 @@ def represent_samples(
     TrainingError
         A representation is not finite.
     """
+    samples = samples.within(model.architecture.maxlen)
     represented = disk_array((len(samples), model.architecture.hidden), np.float32)
     for rows in by_length(samples.lengths, REPRESENTED_ROWS):
         sessions = model(pack(samples, rows, model.device).inputs)

@@ -91,7 +91,7 @@ class Past:
 
     def batches(self) -> ExemplarBatches:
         """The parent's exemplars, a batch for every step."""
-        exemplars = self.parent.exemplars.samples()
+        exemplars = self.parent.exemplars.samples().within(self.recipe.maxlen)
         most = self.recipe.exemplars_at_once(len(self.parent.vocabulary))
         return ExemplarBatches(exemplars, self.steps, self.rng, self.workers, most)
 
@@ -178,6 +178,9 @@ class Method:
         How many exemplars an item gets (by default as the recipe says), and which ones.
     retention
         How long items stay that nobody clicks; those that leave do so before anything is trained.
+    earlier
+        Sessions that the parent was trained on, and that are trained again where the recipe's model
+        is not the parent's.
     """
 
     adapt: Callable[[Recipe], Recipe] = as_it_is
@@ -189,6 +192,7 @@ class Method:
     allocate: Allocate | None = None
     choose: Choose = by_herding
     retention: Retention = FOREVER
+    earlier: Sessions = ()
 
 
 ADER = Method()

@@ -6,7 +6,7 @@ B sessions, N positions, D width, I items.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -106,11 +106,14 @@ class SessionModel(nn.Module, ABC):
     ----------
     later_additions
         Buffers that older versions do not have: zeros stand for them.
+    counted
+        Buffers of what is counted by item (I, …), not fitted: another model may go on with them.
     most_members
         Models that can share the width.
     """
 
     later_additions: ClassVar[tuple[str, ...]] = ("clicks",)
+    counted: ClassVar[tuple[str, ...]] = ("clicks",)
     most_members: ClassVar[int] = 1
 
     def __init__(
@@ -237,6 +240,20 @@ class SessionModel(nn.Module, ABC):
         """
         clicks = torch.from_numpy(block.weighed_clicks(self.n_items, POPULARITY))
         self.clicks = clicks.to(self.clicks) + POPULARITY.kept(block.counted) * self.clicks
+
+    @torch.no_grad()
+    def inherit(self, weights: Mapping[str, Tensor]) -> None:
+        """Go on from what another model has counted of the first items.
+
+        Parameters
+        ----------
+        weights
+            Of that model, by name; it may be of another kind.
+        """
+        for name in self.counted:
+            if name in weights:
+                counted = self.get_buffer(name)
+                counted[: len(weights[name])] = weights[name].to(counted)
 
     def anticipate(self, block: Iterable[Batch]) -> None:
         """Guess from the first block what `calibrate` finds out later; here: nothing."""

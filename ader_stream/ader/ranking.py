@@ -71,6 +71,7 @@ def rank_samples(
     layer: Tensor | None = None,
 ) -> Int64:
     """Rank the samples' targets: zero-based (S,); `between` is called after every chunk."""
+    samples = samples.within(model.architecture.maxlen)
     ranks = np.zeros(len(samples), dtype=np.int64)
     layer = model.ranked_table() if layer is None else layer
     for rows in by_length(samples.lengths, chunk_rows(model)):

@@ -116,17 +116,22 @@ def describe_inputs(
 
     The sessions are there by their hash, too: those that were to be forgotten are not among them.
     """
-    sessions = hashlib.sha256()
-    for items in block.sessions.items:
-        sessions.update(json.dumps(items).encode())
     return {
         **asdict(making),
         "parent": parent["digest"] if parent else None,
         "blocks": list(block.blocks),
         "offsets": _describe_offsets(block),
-        "sessions": sessions.hexdigest(),
+        "sessions": _hash_sessions(block),
+        "earlier": _hash_sessions(block.earlier) if block.earlier else None,
         **_surroundings(),
     }
+
+
+def _hash_sessions(block: TrainingBlock) -> str:
+    sessions = hashlib.sha256()
+    for items in block.sessions.items:
+        sessions.update(json.dumps(items).encode())
+    return sessions.hexdigest()
 
 
 def numbers_and_words(fields: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
@@ -155,6 +160,8 @@ def _describe_report(report: CycleReport, block: TrainingBlock) -> dict[str, obj
         "new_items": report.new_items,
         "left_items": report.left_items,
         "recall_at_risk": report.recall_at_risk,
+        "is_rebuilt": report.is_rebuilt,
+        "earlier_sessions": report.earlier_sessions,
     }
 
 

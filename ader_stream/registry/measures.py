@@ -93,6 +93,8 @@ def mislaid(
 
 def displaced(parent: State, state: State) -> Share | None:
     """Return which share of the rows has left its place; None where that cannot be told."""
+    if parent.architecture != state.architecture:
+        return None
     rows = torch.from_numpy(np.unique(parent.exemplars.samples().labels)).long() - 1
     if not len(rows):
         return None

@@ -275,6 +275,13 @@ class TrainerSettings(_Group):
         "model was trained on, the new ones included, and no exemplar holds it; one that comes "
         "back is new. 0: every item stays.",
     )
+    rebuild_blocks: int = Field(
+        4,
+        ge=0,
+        description="Where the recipe's architecture is not the parent's, the new model is trained "
+        "on so many of the parents' last blocks again, as far as sessions has them, beside the new "
+        "block and the exemplars.",
+    )
     checkpoints: Path | None = Field(
         None,
         description="Folder in which the running update cycle is left after each epoch: a trainer "

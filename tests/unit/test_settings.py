@@ -104,6 +104,7 @@ OTHER = {
     "trainer.bootstrap_folder": "exported",
     "trainer.join_waiting": "true",
     "trainer.item_retention": "8",
+    "trainer.rebuild_blocks": "2",
     "trainer.checkpoints": "checkpoints",
     "trainer.max_recall_drop": "1.5",
     "trainer.max_forgetting": "2.5",

@@ -33,6 +33,26 @@ def next_offsets(manifest: Manifest | None, topic_id: str) -> dict[int, int]:
     return {place["partition"]: place["next_offset"] for place in places}
 
 
+def spans_behind(
+    manifests: Mapping[int, Manifest], version: int, topic_id: str, blocks: int
+) -> list[dict[int, tuple[int, int]]]:
+    """Return where the last blocks lie that a version and its parents were trained on.
+
+    Newest first: partition → first offset and the one behind the last, for each version, until it
+    is so many blocks. A version that was trained on another topic ends the row, or one that is not
+    there, or does not say where it began.
+    """
+    spans, parent = list[dict[int, tuple[int, int]]](), manifests.get(version)
+    while parent and blocks > 0:
+        places = offsets_in(parent, topic_id)
+        if not places or any(place["first_offset"] is None for place in places):
+            break
+        spans.append({p["partition"]: (p["first_offset"], p["next_offset"]) for p in places})
+        blocks -= len(parent["blocks"])
+        parent = manifests.get(parent["parent"])
+    return spans
+
+
 def joined_to(manifest: Manifest | None) -> int | None:
     """Return the last block that is to be trained again, together with one more; None without any.
 

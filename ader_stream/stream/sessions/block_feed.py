@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from ader_stream.errors import OffsetError, TopicError
 from ader_stream.stream.erasures import Erasures
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range, read_range
+from ader_stream.stream.kafka.changelog import (
+    REQUEST_TIMEOUT,
+    checked,
+    offset_range,
+    offset_ranges,
+    read_range,
+)
 from ader_stream.stream.kafka.clients import KafkaClients, close
 from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
@@ -54,6 +61,8 @@ class TrainingBlock:
         Block → sessions that were left out because a version was trained on them.
     hashed
         The sessions' keys, by which requests to erase one are found.
+    earlier
+        Blocks that versions were trained on, to be trained again with this one; None: none.
     """
 
     blocks: tuple[int, ...]
@@ -64,6 +73,7 @@ class TrainingBlock:
     topic_id: str = ""
     trained_before: Mapping[int, int] = field(default_factory=dict)
     hashed: HashedKeys = field(default_factory=HashedKeys)
+    earlier: TrainingBlock | None = None
 
     def without(self, erasures: Erasures, since: int = 0) -> TrainingBlock:
         """Return this block without what requests from an offset of `control` on erase.
@@ -73,12 +83,13 @@ class TrainingBlock:
         """
         rows = self.hashed.rows_of(self.sessions, erasures.since(since))
         gone = [row for row in rows if self._is_erased(row, erasures)]
+        earlier = self.earlier.without(erasures, since) if self.earlier else None
         if not gone:
-            return self
+            return self if earlier is self.earlier else replace(self, earlier=earlier)
         kept = np.delete(np.arange(len(self.sessions)), gone)
         skipped = self.skipped + len(gone)
         sessions, hashed = self.sessions.take(kept), self.hashed.take(kept)
-        return replace(self, sessions=sessions, hashed=hashed, skipped=skipped)
+        return replace(self, sessions=sessions, hashed=hashed, skipped=skipped, earlier=earlier)
 
     def unread(self) -> TrainingBlock:
         """Return this block as one whose sessions are to be read again: reading goes on before it.
@@ -240,6 +251,22 @@ class BlockFeed:
             trained_before=trained,
         )
 
+    def read_again(self, spans: Iterable[Mapping[int, tuple[int, int]]]) -> TrainingBlock:
+        """Read sessions that were given out before, as far as the topic still has them.
+
+        Parameters
+        ----------
+        spans
+            Partition → first offset and the one behind the last, for each of some versions.
+        """
+        writer, blocks = ColumnWriter(), set[int]()
+        for span in spans:
+            if self._holds(span):
+                for batch in self._batches(span):
+                    writer.extend(list(decode_sessions(batch)))
+                    blocks.add(batch["block"])
+        return TrainingBlock(tuple(sorted(blocks)), writer.columns().sorted(), {}, {})
+
     def close(self) -> None:
         """Stop reading."""
         close(self._consumer)
@@ -273,17 +300,26 @@ class BlockFeed:
     ) -> tuple[ColumnWriter, Counter[int], Counter[int]]:
         """Read the sessions between offsets; count by block the new ones, and the trained ones."""
         writer, new, trained = ColumnWriter(), Counter[int](), Counter[int]()
-        for partition, start in first.items():
-            place = self._topic, partition, start, ends[partition]
+        for batch in self._batches({p: (start, ends[p]) for p, start in first.items()}):
+            sessions = list(decode_sessions(batch))
+            kept = self._without_trained(sessions)
+            writer.extend(kept)
+            new[batch["block"]] += len(kept)
+            trained[batch["block"]] += len(sessions) - len(kept)
+        return writer, new, +trained
+
+    def _batches(self, span: Mapping[int, tuple[int, int]]) -> Iterator[dict[str, Any]]:
+        """Yield the session batches between offsets of each partition."""
+        for partition, (start, end) in span.items():
+            place = self._topic, partition, start, end
             for record in read_range(self._clients, *place, at_once=BATCHES_AT_ONCE):
                 if type_of(record.headers()) == "SessionBatch":
-                    _, batch = decode(record.value(), record.headers())
-                    sessions = list(decode_sessions(batch))
-                    kept = self._without_trained(sessions)
-                    writer.extend(kept)
-                    new[batch["block"]] += len(kept)
-                    trained[batch["block"]] += len(sessions) - len(kept)
-        return writer, new, +trained
+                    yield decode(record.value(), record.headers())[1]
+
+    def _holds(self, span: Mapping[int, tuple[int, int]]) -> bool:
+        """Whether all between offsets of each partition is still there."""
+        held = offset_ranges(self._clients, self._topic, span)
+        return all(held[p][0] <= start for p, (start, end) in span.items() if start < end)
 
     def _without_trained(self, sessions: list[Session]) -> list[Session]:
         if self._is_trained is None:

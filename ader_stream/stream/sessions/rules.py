@@ -62,7 +62,7 @@ _MOST = Rule(MayChange.ANY_TIME, "the oldest above the new bound close at once")
 _BLOCKS = Rule(MayChange.NEXT_BLOCK, "`ader-stream blocks change`")
 _RECIPE = Rule(
     MayChange.ANY_TIME,
-    "the next update cycle; another architecture than the parent's is refused",
+    "the next update cycle; another architecture is a new model, with the parent as its teacher",
     is_named=False,
 )
 

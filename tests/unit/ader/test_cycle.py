@@ -13,7 +13,7 @@ from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.evaluate import score_sessions
 from ader_stream.ader.pace import Progress
 from ader_stream.ader.recipes import PRODUCTION, Recipe
-from ader_stream.errors import SettingsError, TrainingError
+from ader_stream.errors import TrainingError
 
 Block = list[tuple[str, ...]]
 Blocks = Callable[[int, int], Block]
@@ -152,12 +152,6 @@ def test_items_below_min_item_count_stay_unknown(tiny: Recipe) -> None:
     sessions = [("a", "b", "once"), ("b", "a")]
     state, _ = train_cycle(sessions, None, replace(tiny, min_item_count=2), 0, unwatched)
     assert list(state.vocabulary.items) == ["a", "b"]
-
-
-def test_recipe_of_another_width_than_its_parent_is_refused(tiny: Recipe, block: Blocks) -> None:
-    parent, _ = train_cycle(block(0, 12), None, tiny, 0, unwatched)
-    with pytest.raises(SettingsError, match="hidden=8"):
-        train_cycle(block(1, 12), parent, replace(tiny, hidden=8), 0, unwatched)
 
 
 def test_loss_that_is_not_finite_ends_the_cycle(tiny: Recipe, block: Blocks) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ader_stream.stream.control import Command
 from ader_stream.stream.erasures import Erasures, erasure_request, key_hash
 from ader_stream.stream.sessions.block_feed import TrainingBlock
@@ -108,6 +110,20 @@ def test_a_request_that_comes_later_finds_what_is_left() -> None:
     erasures.take(erasure_request("c", erasures, (9,), "id"), 1)
     kept = block.without(erasures, since=1)
     assert (list(kept.sessions.keys()), kept.skipped) == (["b"], 2)
+
+
+def test_earlier_blocks_that_are_trained_again_are_without_them_too() -> None:
+    erasures = asked("a", clicks_end=(9,))
+    earlier = block_of(*(Session(key, ("x",), (0,)) for key in "ab"))
+    block = replace(block_of(Session("c", ("x",), (1,))), earlier=earlier)
+    kept = block.without(erasures)
+    assert kept.earlier
+    assert list(kept.earlier.sessions.keys()) == ["b"]
+    assert list(kept.sessions.keys()) == ["c"]
+    assert kept.without(erasures) is kept
+    both = replace(earlier, earlier=earlier).without(erasures)
+    assert both.earlier
+    assert [len(each.sessions) for each in (both, both.earlier)] == [1, 1]
 
 
 def test_the_keys_of_a_block_are_hashed_once_for_all_requests() -> None:

@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 
 from ader_stream.stream.models.manifest import Manifest
-from ader_stream.stream.models.trained import TrainedBefore, joined_to, next_offsets
+from ader_stream.stream.models.trained import (
+    TrainedBefore,
+    joined_to,
+    next_offsets,
+    spans_behind,
+)
 from ader_stream.types import Session
 from tests.fakes import example_manifest
 
@@ -114,3 +119,44 @@ def test_a_version_that_names_neither_topic_nor_times_was_trained_on_its_blocks(
 
 def test_a_version_without_a_session_was_trained_on_none() -> None:
     assert not trained(manifest(1, None, None) | {"cut": {"blocks.origin": 0, "blocks.length": 1}})
+
+
+def line(*versions: tuple[int, int | None, int]) -> dict[int, Manifest]:
+    """Versions, their parents, and how many blocks each was trained on: ten offsets a version."""
+    return {
+        version: manifest(version, 0, 1, offsets=[place_of(version)])
+        | {"parent": parent, "blocks": list(range(blocks))}
+        for version, parent, blocks in versions
+    }
+
+
+def place_of(version: int, **other: Any) -> dict[str, Any]:
+    place = {"partition": 0, "first_offset": 10 * version, "next_offset": 10 * version + 10}
+    return place | other
+
+
+@pytest.mark.parametrize(
+    ("blocks", "versions"),
+    [(0, []), (1, [4]), (2, [4, 2]), (3, [4, 2]), (4, [4, 2, 1]), (9, [4, 2, 1])],
+)
+def test_the_last_blocks_are_those_of_a_version_and_its_parents(
+    blocks: int, versions: list[int]
+) -> None:
+    manifests = line((1, None, 1), (2, 1, 2), (3, 2, 1), (4, 2, 1))
+    spans = spans_behind(manifests, 4, "before", blocks)
+    assert spans == [{0: (10 * version, 10 * version + 10)} for version in versions]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"sessions_topic_id": "another"},
+        {"offsets": []},
+        {"offsets": [place_of(1, first_offset=None)]},
+    ],
+)
+def test_the_row_of_last_blocks_ends_where_their_place_is_not_known(other: dict[str, Any]) -> None:
+    manifests = line((1, None, 1), (2, 1, 1))
+    manifests[1] = manifests[1] | {"run": manifests[1]["run"] | other}
+    assert spans_behind(manifests, 2, "before", 9) == [{0: (20, 30)}]
+    assert spans_behind({2: manifests[2]}, 2, "before", 9) == [{0: (20, 30)}]

@@ -252,3 +252,22 @@ def test_nothing_is_read_from_a_topic_that_was_made_again_meanwhile(kafka: FakeK
     kafka.topic_ids[TOPIC] = "another"
     with pytest.raises(TopicError, match=r"deleted and made again.*start this worker again"):
         feed.next_block(1)
+
+
+def test_what_was_given_out_is_read_again_as_far_as_it_is_still_there(kafka: FakeKafka) -> None:
+    waiting = feed(kafka, partitions=1)
+    write(
+        kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1), session("c", 2), end(2)
+    )
+    waiting.poll(0)
+    given = [waiting.next_block(1) for _ in range(3)]
+    spans = [
+        {p: (start, block.next_offsets[p]) for p, start in block.first_offsets.items()}
+        for block in given
+        if block
+    ]
+    again = waiting.read_again(spans[:2])
+    assert (keys(again), again.blocks, again.next_offsets) == (["a", "b"], (0, 1), {})
+    kafka.trimmed[TOPIC, 0] = spans[1][0][0]
+    assert keys(waiting.read_again(spans)) == ["b", "c"]
+    assert not waiting.read_again([]).sessions
