@@ -71,6 +71,15 @@ class CycleReport:
         Of the block, as they came.
     items, new_items
         Items known afterwards, and how many of them the block brought.
+    train_seconds
+        Epochs and their validation.
+    samples_per_second
+        New sub-sequences and exemplars, over the seconds of training alone.
+    herding_seconds
+        Allocation, representations, herding.
+    frequent_items
+        Most clicked first, older clicks counting less, `FREQUENT_ITEMS` at most; clicks held out
+        are not counted.
     left_items
         Items that the parent knows and this version does not.
     recall_at_risk
@@ -81,15 +90,6 @@ class CycleReport:
         Whether the model is another one than the parent's, trained from nothing.
     earlier_sessions
         That the parent was trained on, and such a model again.
-    train_seconds
-        Epochs and their validation.
-    samples_per_second
-        New sub-sequences and exemplars, over the seconds of training alone.
-    herding_seconds
-        Allocation, representations, herding.
-    frequent_items
-        Most clicked first, older clicks counting less, `FREQUENT_ITEMS` at most; clicks held out
-        are not counted.
     """
 
     epochs: int
@@ -104,38 +104,17 @@ class CycleReport:
     clicks: int
     items: int
     new_items: int
-    left_items: int
-    recall_at_risk: float | None
-    is_rebuilt: bool
-    earlier_sessions: int
     train_seconds: float
     samples_per_second: float
     herding_seconds: float
     frequent_items: list[str]
+    left_items: int = 0
+    recall_at_risk: float | None = None
+    is_rebuilt: bool = False
+    earlier_sessions: int = 0
 
 
-NOTHING_DONE = CycleReport(
-    0,
-    0,
-    [],
-    [],
-    0.0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    None,
-    is_rebuilt=False,
-    earlier_sessions=0,
-    train_seconds=0.0,
-    samples_per_second=0.0,
-    herding_seconds=0.0,
-    frequent_items=[],
-)
+NOTHING_DONE = CycleReport(0, 0, [], [], 0.0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, [])
 """What is reported of a block that could not be trained."""
 
 

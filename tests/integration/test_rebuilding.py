@@ -8,7 +8,7 @@ from typing import Any
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import SMALL, Kafka, System
 
-OVERRIDES: dict[str, Any] = {**SMALL["trainer"]["overrides"], "exemplars": 60}
+OVERRIDES: dict[str, Any] = {**SMALL["trainer"]["overrides"], "exemplars": 20}
 RETAINED = {"item_retention": 1, "overrides": OVERRIDES}
 PAPER = {"recipe": "paper", "overrides": OVERRIDES | {"hidden": 24}, "rebuild_blocks": 2}
 
@@ -18,6 +18,7 @@ def test_a_trainer_with_another_recipe_rebuilds_the_model_from_the_last_blocks(
 ) -> None:
     with System(kafka.bootstrap_servers, tmp_path) as system:
         blocks = simulated_clicks(system.settings.block_rule, blocks=4, walks=120)
+        blocks[0] = [click._replace(item=f"{click.item} of last year") for click in blocks[0]]
         trainer = system.start("trainer", trainer=RETAINED)
         for name in ("sessionizer", "inference"):
             system.start(name)
