@@ -430,8 +430,8 @@ class _Leader:
         """Leave out what requests from an offset of `control` on erase."""
         self._cleaned_at = self._registry.control_offset
         kept = block.without(self._registry.erasures, since)
-        if kept.skipped > block.skipped:
-            log.info("erased sessions skipped", blocks=block.blocks, sessions=kept.skipped)
+        if kept.erased > block.erased:
+            log.info("erased sessions skipped", blocks=block.blocks, sessions=kept.erased)
         return kept
 
     def _parent_state(self) -> State | None:

@@ -91,6 +91,11 @@ class TrainingBlock:
         sessions, hashed = self.sessions.take(kept), self.hashed.take(kept)
         return replace(self, sessions=sessions, hashed=hashed, skipped=skipped, earlier=earlier)
 
+    @property
+    def erased(self) -> int:
+        """Sessions that were left out because they are erased, of the earlier blocks as well."""
+        return self.skipped + (self.earlier.erased if self.earlier else 0)
+
     def unread(self) -> TrainingBlock:
         """Return this block as one whose sessions are to be read again: reading goes on before it.
 

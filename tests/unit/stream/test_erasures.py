@@ -120,6 +120,7 @@ def test_earlier_blocks_that_are_trained_again_are_without_them_too() -> None:
     assert kept.earlier
     assert list(kept.earlier.sessions.keys()) == ["b"]
     assert list(kept.sessions.keys()) == ["c"]
+    assert (block.erased, kept.erased) == (0, 1)
     assert kept.without(erasures) is kept
     both = replace(earlier, earlier=earlier).without(erasures)
     assert both.earlier
