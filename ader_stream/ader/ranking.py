@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ader_stream.ader.arrays import Float32, Int64
+from ader_stream.ader.arrays import Float32, Int32, Int64
 from ader_stream.ader.dataset import Samples, by_length, flatten, pack, pack_prefixes
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pace import nothing
@@ -63,7 +63,6 @@ def best_of(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return columns, values
 
 
-@torch.no_grad()
 def rank_samples(
     model: SessionModel,
     samples: Samples,
@@ -71,13 +70,46 @@ def rank_samples(
     layer: Tensor | None = None,
 ) -> Int64:
     """Rank the samples' targets: zero-based (S,); `between` is called after every chunk."""
+    ranks: Int64 = rank_items(model, samples, samples.labels[None], between, layer)[0]
+    return ranks
+
+
+@torch.no_grad()
+def rank_items(
+    model: SessionModel,
+    samples: Samples,
+    items: Int32,
+    between: Callable[[], None] = nothing,
+    layer: Tensor | None = None,
+) -> Int64:
+    """Rank K items after each sample's clicks, whatever its target is.
+
+    Parameters
+    ----------
+    model
+        In eval mode.
+    samples
+        Whose clicks are read.
+    items
+        Item indices (K, S).
+    between
+        Called after every chunk.
+    layer
+        What `model.ranked_table` has returned, where it is at hand.
+
+    Returns
+    -------
+    numpy.ndarray
+        Zero-based ranks (K, S).
+    """
     samples = samples.within(model.architecture.maxlen)
-    ranks = np.zeros(len(samples), dtype=np.int64)
+    ranks = np.zeros(items.shape, dtype=np.int64)
     layer = model.ranked_table() if layer is None else layer
     for rows in by_length(samples.lengths, chunk_rows(model)):
-        batch = pack(samples, rows, model.device)
-        ranked = ranks_of(model.scores(batch.inputs, layer), batch.targets)
-        ranks[rows] = ranked.numpy(force=True)
+        scores = model.scores(pack(samples, rows, model.device).inputs, layer)
+        for each, ranked in zip(items[:, rows], ranks, strict=True):
+            targets = torch.from_numpy(each).to(model.device, torch.int64)
+            ranked[rows] = ranks_of(scores, targets).numpy(force=True)
         between()
     return ranks
 

@@ -26,13 +26,8 @@ from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.state import State
 from ader_stream.ader.workers import Workers
 from ader_stream.errors import AderError, TrainingError
-from ader_stream.registry.gate import (
-    GateRule,
-    Measured,
-    judge,
-    measure,
-    validation_samples,
-)
+from ader_stream.registry.gate import GateRule, judge, measure, validation_samples
+from ader_stream.registry.measured import Measured
 
 log = structlog.get_logger(__name__)
 
@@ -136,7 +131,8 @@ def attempt_cycle(
             )
             seconds = time.perf_counter() - began
             validation = validation_samples(sessions, parent, state, recipe, seed, between)
-            measured = measure(validation, parent, state, between, device, report.left_items)
+            left, held_out = report.left_items, report.validation_samples > 0
+            measured = measure(validation, parent, state, between, device, left, held_out=held_out)
             verdict = judge(rule, measured, state, state_bytes(state))
     except TrainingError as error:
         return Attempt(str(error), seconds=time.perf_counter() - began)

@@ -51,8 +51,8 @@ def count_baselines(samples: Samples, length: int, between: Callable[[], None]) 
     >>> found.popular.tolist(), found.neighbours.tolist()
     ([True, True, True, True, False], [True, True, True, True, False])
     """
-    groups = _rows_by_session(samples)
-    clicks = [_clicks(samples, rows) for rows in groups]
+    groups = rows_by_session(samples)
+    clicks = [clicks_of(samples, rows) for rows in groups]
     popularity = Counter(item for session in clicks for item in session)
     followers = _followers(clicks)
     ranked = [item for item, _ in _in_order(popularity.items())]
@@ -68,14 +68,14 @@ def count_baselines(samples: Samples, length: int, between: Callable[[], None]) 
     return Baselines(popular, neighbours)
 
 
-def _rows_by_session(samples: Samples) -> list[Int64]:
+def rows_by_session(samples: Samples) -> list[Int64]:
     """Return the rows of each session's samples."""
     sessions = sessions_of(samples)
     order = np.argsort(sessions, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(sessions[order])) + 1) if len(order) else []
 
 
-def _clicks(samples: Samples, rows: Int64) -> list[int]:
+def clicks_of(samples: Samples, rows: Int64) -> list[int]:
     """Return a session's clicks, as far as its samples hold them."""
     first, last = samples.starts[rows].min(), samples.targets[rows].max()
     clicks: list[int] = samples.items[first : last + 1].tolist()

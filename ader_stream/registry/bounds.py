@@ -21,6 +21,9 @@ CONFIDENCE = 0.95
 DEVIATIONS = NormalDist().inv_cdf(CONFIDENCE)
 """Standard deviations that a bound is away."""
 
+ALMOST_SURE = 0.99
+"""Of a bound that is looked at several times before anything is served: once a block that joins."""
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -56,7 +59,9 @@ class Share:
     trials: int
 
     @classmethod
-    def of(cls, shares: Float64, most: int | None = None) -> Share | None:
+    def of(
+        cls, shares: Float64, most: int | None = None, confidence: float = CONFIDENCE
+    ) -> Share | None:
         """Return the mean of what each trial says, from 0 to 1; None without trials.
 
         Where some of them are not independent, they count as `most` trials at most.
@@ -68,22 +73,26 @@ class Share:
             return None
         percent, trials = 100 * float(shares.mean()), len(shares)
         trials = trials if most is None else min(trials, most)
-        return cls(percent, rate_bounds(percent, trials).low, trials)
+        return cls(percent, rate_bounds(percent, trials, confidence).low, trials)
 
 
-def rate_bounds(rate: float, trials: int) -> Bounds:
+def rate_bounds(rate: float, trials: int, confidence: float = CONFIDENCE) -> Bounds:
     """Bound a rate that was seen in so many trials (Wilson 1927).
 
     Parameters
     ----------
     rate
         Percent; a mean of shares, where a trial is no yes or no: those scatter less.
+    trials
+        Above 0.
+    confidence
+        Of each bound.
 
     >>> bounds = rate_bounds(0.0, 100)
     >>> bounds.low, round(bounds.high, 2)
     (0.0, 2.63)
     """
-    share, spread = rate / 100, DEVIATIONS**2 / trials
+    share, spread = rate / 100, NormalDist().inv_cdf(confidence) ** 2 / trials
     middle = share + spread / 2
     reach = sqrt(spread * share * (1 - share) + spread**2 / 4)
     low, high = (100 * end / (1 + spread) for end in (middle - reach, middle + reach))

@@ -27,6 +27,9 @@ class Against(StrEnum):
     EXEMPLARS = "exemplars"
     """The parent, on its exemplars."""
 
+    CO_CLICKS = "co-clicks"
+    """The clicks of other sessions, on pairs that they tell apart; rates of those, not recalls."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -39,7 +42,7 @@ class Comparison:
     samples, sessions
         Targets, and the sessions that they are of; each exemplar is of its own.
     recall20, other_recall20
-        The version's and the other's, percent of the samples.
+        The version's and the other's, percent of the samples; of `CO_CLICKS`, percent told apart.
     gain
         Points of the one above the other, where each session counts as much.
     gain_low, gain_high

@@ -16,7 +16,7 @@ from ader_stream.ader.cycle import NOTHING_DONE, CycleReport
 from ader_stream.ader.device import CPU, describe_device
 from ader_stream.ader.recipes import Recipe
 from ader_stream.code_version import code_version
-from ader_stream.registry.gate import Measured
+from ader_stream.registry.measured import Measured
 from ader_stream.stream.models.manifest import ACCEPTED, REJECTED, Manifest
 from ader_stream.stream.sessions.block_feed import TrainingBlock
 

@@ -5,7 +5,9 @@ out, else samples that it was trained on, on which no sound version is worse tha
 saw them. And on its parent's exemplars, which both were trained on: a version that learnt nonsense,
 be it from a sound block or by heart from a poisoned one, has lost what its parent knew. Samples of
 items that no parent knows, which are all of them where there is none, are held against lists that
-are made without a model (`baselines`).
+are made without a model (`baselines`). Whoever is no worse than a parent or a list may still know
+nothing, where there is nothing to be known or they know nothing either: so a version has to tell
+what a session clicked next from what another one did (`pairs`), and not only by heart.
 
 Forgetting lets an item slip out of a list; one that is suddenly among the last has been mislaid,
 and few of those show what a recall would not. Fewer still show in the item table itself: training
@@ -24,18 +26,19 @@ from enum import StrEnum
 import numpy as np
 import torch
 
-from ader_stream.ader.arrays import Bools, Int64
+from ader_stream.ader.arrays import Bools, Int32, Int64
 from ader_stream.ader.cycle import held_out_samples
 from ader_stream.ader.dataset import Samples, split_sessions
 from ader_stream.ader.device import CPU
 from ader_stream.ader.methods import Sessions
 from ader_stream.ader.pace import nothing, told
-from ader_stream.ader.ranking import UNRANKED, rank_samples
+from ader_stream.ader.ranking import UNRANKED, rank_items, rank_samples
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.state import State, not_finite
 from ader_stream.registry.baselines import count_baselines
-from ader_stream.registry.bounds import CONFIDENCE, Share, fewest_trials, sessions_of
-from ader_stream.registry.comparison import Against, Comparison, compare, compared
+from ader_stream.registry.bounds import ALMOST_SURE, CONFIDENCE, Share, fewest_trials
+from ader_stream.registry.comparison import Against, Comparison, compare
+from ader_stream.registry.measured import Measured
 from ader_stream.registry.measures import (
     LIST,
     MISLAID,
@@ -46,6 +49,7 @@ from ader_stream.registry.measures import (
     renamed,
     still_known,
 )
+from ader_stream.registry.pairs import CHANCE, ToldApart, count_co_clicks, draw_pairs, told_apart
 
 RANKED = 5_000
 """Exemplars that are ranked, and samples where nothing is held out: a few seconds."""
@@ -100,113 +104,6 @@ class GateRule:
     when_undecided: WhenUndecided = WhenUndecided.JOIN
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What was found; a Gate's value in the manifest.
-
-    Parameters
-    ----------
-    comparisons
-        Recalls beside those of the parent and of lists made without a model.
-    coverage
-        Of its lists.
-    mislaid
-        Of the exemplars that the parent lists, those that this version ranks behind a quarter of
-        all items.
-    new_mislaid
-        The same of samples that no parent knows, of which others say what is clicked next
-        (`Baselines.neighbours`).
-    displaced
-        Of the items that the parent has exemplars of, those whose row in the item table is nothing
-        like the parent's.
-    unranked
-        Samples and exemplars whose target has a score that is not a number; none may.
-    renamed
-        Rows of the parent that stand for another item now, or that have left unsaid; none may.
-    undecided
-        Why too little is known to tell whether the version is sound; None where enough is.
-    """
-
-    comparisons: tuple[Comparison, ...] = ()
-    coverage: Coverage | None = None
-    mislaid: Share | None = None
-    new_mislaid: Share | None = None
-    displaced: Share | None = None
-    unranked: int = 0
-    renamed: int = 0
-    undecided: str | None = None
-
-    def against(self, other: Against) -> Comparison | None:
-        """Return the comparison with a parent or a list."""
-        return compared(self.comparisons, other)
-
-    @property
-    def _shown(self) -> Comparison | None:
-        """The comparison with the parent; where there is no parent, with the popular items."""
-        known = self.against(Against.PARENT)
-        has_parent = self.against(Against.EXEMPLARS)
-        return known if known or has_parent else self.against(Against.POPULAR)
-
-    @property
-    def samples(self) -> int:
-        """Validation samples of which the parent knows every item; all where there is no parent."""
-        return self._shown.samples if self._shown else 0
-
-    @property
-    def recall20(self) -> float | None:
-        """Of this version on those, percent."""
-        return self._shown.recall20 if self._shown else None
-
-    @property
-    def parent_recall20(self) -> float | None:
-        """Of the parent on those, percent."""
-        known = self.against(Against.PARENT)
-        return known.other_recall20 if known else None
-
-    @property
-    def exemplar_recall20(self) -> float | None:
-        """Of this version on the parent's exemplars, percent."""
-        remembered = self.against(Against.EXEMPLARS)
-        return remembered.recall20 if remembered else None
-
-    @property
-    def parent_exemplar_recall20(self) -> float | None:
-        """Of the parent on its exemplars, percent."""
-        remembered = self.against(Against.EXEMPLARS)
-        return remembered.other_recall20 if remembered else None
-
-    @property
-    def item_coverage(self) -> float | None:
-        """Share of the items in some list of 20."""
-        return self.coverage.share if self.coverage else None
-
-    def avro(self) -> dict[str, object]:
-        """Return the Avro value; what none may have is said by a rejection alone."""
-        remembered = self.against(Against.EXEMPLARS)
-        return {
-            "samples": self.samples,
-            "recall20": self.recall20,
-            "parent_recall20": self.parent_recall20,
-            "item_coverage": self.item_coverage,
-            "possible_coverage": self.coverage.possible if self.coverage else None,
-            "exemplars": remembered.samples if remembered else 0,
-            "exemplar_recall20": self.exemplar_recall20,
-            "parent_exemplar_recall20": self.parent_exemplar_recall20,
-            **_described("mislaid", self.mislaid),
-            **_described("new_mislaid", self.new_mislaid),
-            **_described("displaced", self.displaced),
-            "comparisons": [each.avro() for each in self.comparisons],
-            "undecided": self.undecided,
-        }
-
-
-def _described(name: str, share: Share | None) -> dict[str, float | None]:
-    return {
-        name: share.percent if share else None,
-        f"{name}_low": share.low if share else None,
-    }
-
-
 def validation_samples(
     sessions: Sessions,
     parent: State | None,
@@ -234,11 +131,22 @@ def measure(
     between: Callable[[], None],
     device: torch.device = CPU,
     left: int = 0,
+    *,
+    held_out: bool = False,
 ) -> Measured:
-    """Rank validation samples and exemplars with both; `between` is called after every chunk.
+    """Rank validation samples and exemplars with both.
 
-    `left` items of the parent's are none of the version's; the parent is compared as it is without
-    them.
+    Parameters
+    ----------
+    validation
+        As `validation_samples` returns them.
+    between
+        Called after every chunk.
+    left
+        Items of the parent's that are none of the version's; the parent is compared as it is
+        without them.
+    held_out
+        Whether the version was trained without the samples.
     """
     unexpected = 0
     if parent and left:
@@ -247,30 +155,42 @@ def measure(
         parent = parent.keep(stays)
     remembered = _some(parent.exemplars.samples()) if parent else validation.take(NONE)
     is_known = _is_known(validation, len(parent.vocabulary) if parent else 0)
-    sessions, n_items = sessions_of(validation), len(state.vocabulary)
+    pairs, n_items = draw_pairs(validation), len(state.vocabulary)
+    sessions = pairs.sessions
     baselines = count_baselines(validation, LIST, between)
-    ranks, now = _ranks_by(state, (validation, remembered), between, device)
+    co_clicks = count_co_clicks(validation, pairs, between)
+    ranks, now = _ranks_by(state, (validation, remembered), pairs.others, between, device)
     others = baselines.popular.copy()
-    then = NONE
+    parents_ranks, then = np.zeros((2, 0), np.int64), NONE
     if parent:
-        known = validation.take(np.flatnonzero(is_known))
-        parents_ranks, then = _ranks_by(parent, (known, remembered), between, device)
-        others[is_known] = parents_ranks < LIST
+        known = np.flatnonzero(is_known)
+        both = validation.take(known), remembered
+        beside = pairs.among(validation, len(parent.vocabulary))[known]
+        parents_ranks, then = _ranks_by(parent, both, beside, between, device)
+        others[is_known] = parents_ranks[0] < LIST
     each_its_own, is_new = np.arange(len(remembered)), ~is_known
+    listed, is_right, told = ranks[0] < LIST, ranks[0] < ranks[1], co_clicks[0] != co_clicks[1]
     return Measured(
         comparisons=(
-            *_compare(Against.PARENT, ranks, others, sessions, is_known),
-            *_compare(Against.POPULAR, ranks, others, sessions, is_new),
-            *compare(Against.BLOCK, ranks < LIST, others, sessions),
+            *_compare(Against.PARENT, listed, others, sessions, is_known),
+            *_compare(Against.POPULAR, listed, others, sessions, is_new),
+            *compare(Against.BLOCK, listed, others, sessions),
             *compare(Against.EXEMPLARS, now < LIST, then < LIST, each_its_own),
+            *_compare(Against.CO_CLICKS, is_right, co_clicks[0] > co_clicks[1], sessions, told),
+        ),
+        told_apart=ToldApart(
+            told_apart(-ranks, sessions),
+            told_apart(-parents_ranks, sessions[is_known] if parent else NONE),
+            told_apart(co_clicks, sessions),
+            held_out,
         ),
         coverage=coverage(state.model(device=device), validation, between),
         mislaid=mislaid(then < LIST, now, n_items, each_its_own, remembered.labels),
         new_mislaid=mislaid(
-            baselines.neighbours & is_new, ranks, n_items, sessions, validation.labels
+            baselines.neighbours & is_new, ranks[0], n_items, sessions, validation.labels
         ),
         displaced=displaced(parent, state) if parent else None,
-        unranked=int((np.concatenate([ranks, now]) == UNRANKED).sum()),
+        unranked=int((np.concatenate([ranks[0], now]) == UNRANKED).sum()),
         renamed=unexpected + (renamed(parent, state) if parent else 0),
     )
 
@@ -302,7 +222,7 @@ def judge(rule: GateRule, measured: Measured, state: State, size: int) -> Verdic
     measured = replace(measured, undecided=undecided)
     if undecided is None or rule.when_undecided is WhenUndecided.ACCEPT:
         return Verdict(None, measured)
-    joins = rule.when_undecided is WhenUndecided.JOIN
+    joins = rule.when_undecided is WhenUndecided.JOIN and not _says_all(measured)
     what = "they are trained again with the next block" if joins else "nothing learns from them"
     rejection = f"{undecided}; trainer.when_undecided = {rule.when_undecided.value}: {what}"
     return Verdict(rejection, measured, joins)
@@ -317,22 +237,68 @@ def why_undecided(rule: GateRule, measured: Measured) -> str | None:
     """Say why too little is known of a version that is not rejected; None where enough is.
 
     On its block it must surely be no worse than the parent, or than popular items, but by
-    `max_recall_drop`. Where the block has too few sessions to say so of anything, the parent's
-    exemplars may: the version has surely forgotten no more than `max_forgetting`.
+    `max_recall_drop`; and it must surely tell apart what sessions click next, which must not be
+    chance, and not surely know less than half of what co-clicks do. Where too few sessions say
+    anything of that, the parent's exemplars may: the version has surely forgotten no more than
+    `max_forgetting`.
     """
+    return next(_unknowns(rule, measured), None)
+
+
+def _unknowns(rule: GateRule, measured: Measured) -> Iterator[str]:
     block, remembered = measured.against(Against.BLOCK), measured.against(Against.EXEMPLARS)
-    if block and block.gain_low >= -rule.max_recall_drop:
-        return None
-    sessions, needed = block.sessions if block else 0, fewest_trials(rule.max_recall_drop)
-    if sessions < needed and remembered and remembered.gain_low >= -rule.max_forgetting:
-        return None
-    least = f"{block.gain_low:.1f} points" if block else "not known"
+    remembers = remembered is not None and remembered.gain_low >= -rule.max_forgetting
+    enough, found = fewest_trials(rule.max_recall_drop), measured.told_apart
+    sessions = block.sessions if block else 0
+    keeps_up = block is not None and block.gain_low >= -rule.max_recall_drop
+    if not keeps_up and not (remembers and sessions < enough):
+        least = f"{block.gain_low:.1f} points" if block else "not known"
+        yield (
+            f"too little is known of it: on {sessions} sessions its Recall@20 less the parent's, "
+            f"or popular items', is at least {least} ({CONFIDENCE:.0%} sure); expected "
+            f"{-rule.max_recall_drop:g} (trainer.max_recall_drop), for which {enough:.0f} sessions "
+            "must show no loss"
+        )
+    if remembers and found.trials < enough:
+        return
+    if not found.has_learnt:
+        yield (
+            "too little is known of it: what a session clicked next and what another one did, it "
+            f"tells apart {_of_chance(found.version)}"
+        )
+    yield from _hardly_learnt(measured.against(Against.CO_CLICKS))
+    if not found.can_be_learnt:
+        yield (
+            "too little is known of its block, which may be chance: what a session clicked next "
+            f"and what another one did, co-clicks tell apart {_of_chance(found.co_clicks)}; the "
+            f"parent, {_of_chance(found.parent)}"
+        )
+
+
+def _hardly_learnt(beside: Comparison | None) -> Iterator[str]:
+    """Ask for half of what co-clicks know: where rows lie next to their place, so much is left."""
+    if beside and not beside.gain_high >= -max(0.0, beside.other_recall20 - CHANCE) / 2:
+        yield (
+            "too little is known of it: what a session clicked next and what another one did, it "
+            f"tells apart in {beside.recall20:.1f}% of the pairs that co-clicks tell apart in "
+            f"{beside.other_recall20:.1f}%, so surely not half as far from {CHANCE:g}%, which is "
+            f"chance ({CONFIDENCE:.0%} sure by {beside.sessions} sessions)"
+        )
+
+
+def _of_chance(share: Share | None) -> str:
+    if share is None:
+        return "in no session"
     return (
-        f"too little is known of it: on {sessions} sessions its Recall@20 less the parent's, or "
-        f"popular items', is at least {least} ({CONFIDENCE:.0%} sure); expected "
-        f"{-rule.max_recall_drop:g} (trainer.max_recall_drop), for which {needed:.0f} sessions "
-        "must show no loss"
+        f"in {share.percent:.1f}% of {share.trials} sessions, surely {share.low:.1f}% "
+        f"({ALMOST_SURE:.0%} sure); expected above {CHANCE:g}%, which is chance"
     )
+
+
+def _says_all(measured: Measured) -> bool:
+    """Tell whether a block has all the samples that are ranked: with another one, no more are."""
+    block = measured.against(Against.BLOCK)
+    return block is not None and block.samples >= RANKED
 
 
 def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iterator[str]:
@@ -432,17 +398,26 @@ def _is_known(samples: Samples, n_items: int) -> Bools:
 def _ranks_by(
     state: State,
     both: tuple[Samples, Samples],
+    beside: Int32,
     between: Callable[[], None],
     device: torch.device,
 ) -> tuple[Int64, Int64]:
-    """Rank with one version; its model and the table that it ranks with are gone afterwards."""
+    """Rank with one version; its model and the table that it ranks with are gone afterwards.
+
+    Returns
+    -------
+    numpy.ndarray, numpy.ndarray
+        Ranks of the first samples' targets and of the items beside them (2, S), and of the other
+        samples' targets.
+    """
     model = state.model(device=device)
     layer = model.ranked_table()
     one, other = both
-    return rank_samples(model, one, between, layer), rank_samples(model, other, between, layer)
+    pairs = np.stack([one.labels, beside])
+    return rank_items(model, one, pairs, between, layer), rank_samples(model, other, between, layer)
 
 
 def _compare(
-    against: Against, ranks: Int64, others: Bools, sessions: Int64, wanted: Bools
+    against: Against, ours: Bools, others: Bools, sessions: Int64, wanted: Bools
 ) -> Iterator[Comparison]:
-    return compare(against, ranks[wanted] < LIST, others[wanted], sessions[wanted])
+    return compare(against, ours[wanted], others[wanted], sessions[wanted])

@@ -4,7 +4,8 @@
 
 trains some cycles on a simulated shop and ruins one of them in every way that is known here; it
 writes ``results/gate/RECIPE.json`` and, from there, the README's table. Minutes on one core.
-``--dataset DIR --cycles 2`` does it with recorded sessions, without ruins that have to be trained.
+``--dataset DIR --cycles 2`` does it with recorded sessions, without ruins that have to be trained;
+``--one-in 8``, with every eighth of them, and all ruins.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from ader_stream.datasets.shop import SimulatedShop
 from ader_stream.datasets.shop_catalogue import ShopSize
 from ader_stream.registry.bounds import Share
 from ader_stream.registry.comparison import Against
-from ader_stream.registry.gate import GateRule, Measured, judge, measure, validation_samples
+from ader_stream.registry.gate import GateRule, judge, measure, validation_samples
+from ader_stream.registry.measured import Measured
 from ader_stream.settings.groups import TrainerSettings
 from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule, Click
 from tests.benchmarks.readme_table import ReadmeTable
@@ -104,13 +106,16 @@ class Cycle:
             "cost": _lost(recall20(self.sound, self.coming), recall20(self.child, self.coming)),
             "mislaid": _rounded(seen.mislaid or seen.new_mislaid),
             "displaced": _rounded(seen.displaced),
+            "told_apart": _rounded(seen.told_apart.version),
+            "by_co_clicks": _rounded(seen.told_apart.co_clicks),
             "rejected": verdict.rejection,
             "undecided": verdict.measured.undecided,
         }
 
     def _measured(self, block: Sessions, recipe: Recipe) -> Measured:
         samples = validation_samples(block, self.parent, self.child, recipe, SEED)
-        return measure(samples, self.parent, self.child, lambda: None)
+        held_out = recipe.validation_share > 0
+        return measure(samples, self.parent, self.child, lambda: None, held_out=held_out)
 
 
 def main() -> None:
@@ -118,13 +123,17 @@ def main() -> None:
     parser.add_argument("--recipe", choices=list(RECIPES), default="production")
     parser.add_argument("--cycles", type=int, default=10)
     parser.add_argument("--dataset", type=Path)
+    parser.add_argument("--one-in", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(1)
     recipe = RECIPES[given.recipe]
     if given.dataset:
         name = f"{given.recipe}-{given.dataset.name.lower()}"
-        blocks = read_folder_sessions(given.dataset, range(given.cycles + 1))
-        rows = measured_rows(blocks, replace(recipe, negatives=NEGATIVES), misplaced)
+        whole = read_folder_sessions(given.dataset, range(given.cycles + 1))
+        blocks: list[Sessions] = [sessions[:: given.one_in] for sessions in whole]
+        name += f"-{given.one_in}" if given.one_in > 1 else ""
+        ruins = ruined if given.one_in > 1 else misplaced
+        rows = measured_rows(blocks, replace(recipe, negatives=NEGATIVES), ruins)
     else:
         name, blocks = given.recipe, simulated(given.cycles)
         rows = measured_rows(blocks, replace(recipe, hidden=32, exemplars=3_000), ruined)
@@ -191,7 +200,7 @@ def train(block: Sessions, parent: State | None, recipe: Recipe) -> State:
 
 def misplaced(cycle: Cycle, _: Recipe) -> Iterator[tuple[str, Cycle]]:
     """The same cycle with versions of which some of the items have changed places."""
-    for share in (0.01, 0.02, 0.05, 0.2, 1.0):
+    for share in (0.01, 0.02, 0.05, 0.1, 0.3, 1.0):
         name = f"{share:.0%} of the items have changed places"
         yield name, replace(cycle, child=scrambled(cycle.child, share))
 
@@ -200,7 +209,17 @@ def ruined(cycle: Cycle, recipe: Recipe) -> Iterator[tuple[str, Cycle]]:
     """The same cycle with versions that nobody should be served, and what may look like one."""
     yield from misplaced(cycle, recipe)
     yield "items have each other's names", replace(cycle, child=renamed(cycle.child))
+    yield "two items have each other's names", replace(cycle, child=two_renamed(cycle.child))
     yield "a weight is not a number", replace(cycle, child=broken(cycle.child))
+    yield "all rows are equal", replace(cycle, child=with_table(cycle.child, torch.ones_like))
+    yield "the encoder is zero", replace(cycle, child=without_encoder(cycle.child))
+    for temperature in (1e-3, 1e3):
+        child = cycle.child
+        architecture = replace(child.architecture, temperature=temperature)
+        child = replace(child, architecture=architecture)
+        yield f"the temperature is {temperature:g}", replace(cycle, child=child)
+    child = train(shifted(cycle.block), cycle.parent, recipe)
+    yield "trained on the next session's targets", replace(cycle, child=child)
     for times in (10, 100, 1_000):
         faster = replace(recipe, learning_rate=times * recipe.learning_rate)
         child = train(cycle.block, cycle.parent, faster)
@@ -252,11 +271,33 @@ def renamed(child: State) -> State:
     return replace(child, vocabulary=Vocabulary.of([*others, first]))
 
 
+def two_renamed(child: State) -> State:
+    """The rows of two items stand for each other's."""
+    first, second, *others = child.vocabulary.items
+    return replace(child, vocabulary=Vocabulary.of([second, first, *others]))
+
+
+def with_table(child: State, change: Callable[[torch.Tensor], torch.Tensor]) -> State:
+    """Another item table."""
+    table = change(child.weights["items.weight"].clone())
+    return replace(child, weights=child.weights | {"items.weight": table})
+
+
 def broken(child: State) -> State:
     """One weight is not a number."""
-    table = child.weights["items.weight"].clone()
-    table[0, 0] = torch.nan
-    return replace(child, weights=child.weights | {"items.weight": table})
+
+    def change(table: torch.Tensor) -> torch.Tensor:
+        table[0, 0] = torch.nan
+        return table
+
+    return with_table(child, change)
+
+
+def without_encoder(child: State) -> State:
+    """All parameters but the item table are zero."""
+    parameters = {name for name, _ in child.model().named_parameters()} - {"items.weight"}
+    zeros = {name: torch.zeros_like(child.weights[name]) for name in parameters}
+    return replace(child, weights=child.weights | zeros)
 
 
 def scrambled(child: State, share: float, first: int = 0) -> State:
@@ -264,9 +305,18 @@ def scrambled(child: State, share: float, first: int = 0) -> State:
     later = len(child.vocabulary) - first
     rows = first + torch.from_numpy(np.random.default_rng(1).permutation(later))
     rows = rows[: int(share * len(rows))]
-    table = child.weights["items.weight"].clone()
-    table[rows] = table[rows.roll(1)]
-    return replace(child, weights=child.weights | {"items.weight": table})
+
+    def change(table: torch.Tensor) -> torch.Tensor:
+        table[rows] = table[rows.roll(1)]
+        return table
+
+    return with_table(child, change)
+
+
+def shifted(block: Sessions) -> Sessions:
+    """Each visit ends with the last click of the one after it."""
+    ends = [visit[-1] for visit in block]
+    return [(*visit[:-1], end) for visit, end in zip(block, [*ends[1:], ends[0]], strict=True)]
 
 
 def poisoned(block: Sessions, share: float) -> Sessions:

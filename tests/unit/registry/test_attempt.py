@@ -16,7 +16,7 @@ from ader_stream.ader.state import State
 from ader_stream.errors import FencedError, SettingsError, SpaceError
 from ader_stream.registry import attempt as attempt_module
 from ader_stream.registry.attempt import Attempt, Watch, attempt_cycle
-from ader_stream.registry.gate import GateRule
+from ader_stream.registry.gate import GateRule, WhenUndecided
 from tests.unit.registry.conftest import SEED, walks
 
 Block = list[tuple[str, ...]]
@@ -28,6 +28,7 @@ RULE = GateRule(
     max_displaced=100.0,
     min_item_coverage=0.0,
     max_bytes=2**30,
+    when_undecided=WhenUndecided.ACCEPT,
 )
 SMALL = {"hidden": 8, "maxlen": 5, "max_epochs": 2, "batch_size": 64, "exemplars": 40}
 RECIPES = {

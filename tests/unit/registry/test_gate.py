@@ -19,8 +19,8 @@ from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.registry.bounds import Share
 from ader_stream.registry.comparison import Against, Comparison
 from ader_stream.registry.gate import (
+    RANKED,
     GateRule,
-    Measured,
     WhenUndecided,
     judge,
     measure,
@@ -28,7 +28,9 @@ from ader_stream.registry.gate import (
     why_rejected,
     why_undecided,
 )
+from ader_stream.registry.measured import Measured
 from ader_stream.registry.measures import Coverage, displaced, renamed
+from ader_stream.registry.pairs import ToldApart
 from tests.unit.registry.conftest import SEED, walks
 
 RULE = GateRule(
@@ -251,6 +253,65 @@ def test_exemplars_speak_for_a_version_whose_block_has_too_few_sessions_to() -> 
     assert why_undecided(RULE, measured(replace(few, sessions=133))) is not None
     alone = Measured((few,))
     assert "on 132 sessions" in str(why_undecided(RULE, alone))
+
+
+KNOWS, GUESSES = Share(90.0, 85.0, 900), Share(52.0, 49.0, 900)
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (ToldApart(KNOWS, KNOWS, None), None),
+        (ToldApart(KNOWS, GUESSES, KNOWS), None),
+        (ToldApart(KNOWS, None, None, held_out=True), None),
+        (ToldApart(GUESSES, KNOWS, KNOWS), "too little is known of it"),
+        (ToldApart(Share(math.nan, math.nan, 900), KNOWS, KNOWS), "too little is known of it"),
+        (ToldApart(KNOWS, None, None), "too little is known of its block"),
+        (ToldApart(KNOWS, GUESSES, GUESSES), "too little is known of its block"),
+        (ToldApart(Share(52.0, 20.0, 9), GUESSES, GUESSES), None),  # the exemplars speak for it
+    ],
+)
+def test_a_version_has_to_have_learnt_what_is_no_chance(
+    found: ToldApart, verdict: str | None
+) -> None:
+    assert (verdict or "None") in str(why_undecided(RULE, measured(told_apart=found)))
+
+
+@pytest.mark.parametrize(
+    ("gain", "within", "is_known"),
+    [(-30.0, 2.0, False), (-30.0, 10.0, True), (-10.0, 2.0, True), (math.nan, 0.0, False)],
+)
+def test_a_version_that_surely_knows_not_half_of_what_co_clicks_do_is_undecided(
+    gain: float, within: float, is_known: bool
+) -> None:
+    beside_co_clicks = Comparison("co-clicks", 900, 900, 70, 98, gain, gain - within, gain + within)
+    found = measured(beside_co_clicks, told_apart=ToldApart(KNOWS, None, KNOWS))
+    assert (why_undecided(RULE, found) is None) == is_known
+
+
+def test_co_clicks_that_tell_nothing_ask_for_nothing() -> None:
+    behind = Comparison("co-clicks", 900, 900, 45, 45, 0, -1, 1)
+    assert (
+        why_undecided(RULE, measured(behind, told_apart=ToldApart(KNOWS, KNOWS, GUESSES))) is None
+    )
+
+
+def test_without_a_parent_few_sessions_speak_for_nothing() -> None:
+    comparisons = (GOOD[Against.POPULAR], GOOD[Against.BLOCK])
+    few = Share(52.0, 20.0, 9)
+    found = Measured(comparisons, ToldApart(few, None, few))
+    assert "in 52.0% of 9 sessions" in str(why_undecided(RULE, found))
+
+
+@pytest.mark.parametrize(("samples", "joins"), [(RANKED - 1, True), (RANKED, False)])
+def test_a_block_joins_the_next_one_only_where_more_sessions_can_tell_more(
+    state: State, samples: int, joins: bool
+) -> None:
+    """Visits at random would be joined for ever."""
+    block = replace(GOOD[Against.BLOCK], samples=samples)
+    verdict = judge(RULE, Measured((block,), ToldApart(GUESSES, None, GUESSES)), state, 0)
+    assert verdict.joins == joins
+    assert ("nothing learns from them" in str(verdict.rejection)) == (not joins)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +17,14 @@ from ader_stream.ader.state import State
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.datasets.shop import SimulatedShop
 from ader_stream.datasets.shop_catalogue import ShopSize
-from ader_stream.registry.comparison import Against
-from ader_stream.registry.gate import GateRule, judge, measure, validation_samples
+from ader_stream.registry.gate import (
+    GateRule,
+    Verdict,
+    judge,
+    measure,
+    validation_samples,
+    why_undecided,
+)
 from ader_stream.settings.groups import TrainerSettings
 from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule, Click
 
@@ -44,15 +50,21 @@ class Cycle:
     parent: State | None
     child: State
 
+    recipe: Recipe = RECIPE
+
+    def judged(self) -> Verdict:
+        samples = validation_samples(self.block, self.parent, self.child, self.recipe, SEED)
+        held_out = self.recipe.validation_share > 0
+        measured = measure(samples, self.parent, self.child, lambda: None, held_out=held_out)
+        return judge(RULE, measured, self.child, 0)
+
     def verdict(self) -> str | None:
-        samples = validation_samples(self.block, self.parent, self.child, RECIPE, SEED)
-        measured = measure(samples, self.parent, self.child, lambda: None)
-        return judge(RULE, measured, self.child, 0).rejection
+        return self.judged().rejection
 
 
 def train(block: Block, parent: State | None, recipe: Recipe = RECIPE) -> Cycle:
     child, _ = train_cycle(block, parent, recipe, SEED, lambda _: None)
-    return Cycle(block, parent, child)
+    return Cycle(block, parent, child, recipe)
 
 
 @pytest.fixture(scope="module")
@@ -200,16 +212,65 @@ def test_new_rows_in_each_others_places_are_found(all_new: Cycle) -> None:
     assert NEXT in (with_table(all_new, table).verdict() or "")
 
 
-def test_a_first_version_of_random_visits_is_no_worse_than_the_most_clicked_items() -> None:
-    """Nothing can be learnt of them, so there is nothing to be held against the version."""
+def at_random(count: int, items: Sequence[str]) -> Block:
     rng = np.random.default_rng(0)
-    visits = [tuple(f"item-{n}" for n in rng.integers(300, size=4)) for _ in range(400)]
-    cycle = train(visits, None)
-    samples = validation_samples(visits, None, cycle.child, RECIPE, SEED)
-    popular = measure(samples, None, cycle.child, lambda: None).against(Against.POPULAR)
-    assert popular
-    assert popular.gain_high > 0
-    assert cycle.verdict() is None
+    return [tuple(rng.choice(items, 4).tolist()) for _ in range(count)]
+
+
+@pytest.mark.parametrize("held_out", [0.0, 0.3])
+@pytest.mark.parametrize("items", [100, 1_500])
+def test_a_first_version_of_random_visits_is_undecided(held_out: float, items: int) -> None:
+    """It knows them by heart or not at all, and what comes next follows from nothing."""
+    visits = at_random(400, [f"item-{number}" for number in range(items)])
+    cycle = train(visits, None, replace(RECIPE, validation_share=held_out))
+    verdict = cycle.judged()
+    assert "too little is known of it" in str(verdict.rejection)
+    assert verdict.joins
+    found = verdict.measured.told_apart
+    assert found.has_learnt == (not held_out)
+    assert not found.can_be_learnt
+
+
+def test_a_block_of_random_visits_to_known_items_is_undecided(cycles: list[Cycle]) -> None:
+    last = cycles[-1]
+    visits = at_random(400, sorted({item for visit in last.block for item in visit}))
+    assert "may be chance" in str(train(visits, last.child).verdict())
+
+
+def test_a_shop_that_is_rearranged_is_learnt_again(cycles: list[Cycle]) -> None:
+    """The parent knows every item and nothing of what now goes with what."""
+    [first, *_, last] = cycles
+    items = sorted({item for visit in first.block for item in visit})
+    moved = dict(zip(items, np.random.default_rng(1).permutation(items).tolist(), strict=True))
+    found = train([tuple(moved[i] for i in visit) for visit in first.block], last.child).judged()
+    assert found.measured.undecided is None
+    assert found.measured.told_apart.can_be_learnt
+
+
+@pytest.fixture(scope="module")
+def sparse() -> Cycle:
+    """A first version of a shop with more items than visits, as recorded logs have them."""
+    shop = SimulatedShop(
+        BlockRule(0, DAY_MS), 30 * MINUTE_MS, ShopSize(1, sessions=1_000, items=3_000)
+    )
+    [(_, clicks)] = shop.blocks()
+    return train(visits_of(clicks), None)
+
+
+def constant(cycle: Cycle) -> Cycle:
+    return with_table(cycle, torch.ones_like(cycle.child.weights["items.weight"]))
+
+
+def test_a_sound_first_version_of_a_sparse_log_passes(sparse: Cycle) -> None:
+    assert sparse.verdict() is None
+
+
+@pytest.mark.parametrize("ruin", [wholly_scrambled, swapped, constant])
+def test_a_first_version_of_a_sparse_log_that_knows_no_item_does_not_pass(
+    sparse: Cycle, ruin: Callable[[Cycle], Cycle]
+) -> None:
+    """Few items were clicked often enough for a list, and popular ones are a percent of all."""
+    assert "too little is known of it" in str(why_undecided(RULE, ruin(sparse).judged().measured))
 
 
 def test_one_bot_decides_nothing(cycles: list[Cycle]) -> None:

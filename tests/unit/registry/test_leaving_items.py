@@ -15,7 +15,8 @@ from ader_stream.ader.retention import Retention
 from ader_stream.ader.state import State
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.registry.attempt import Attempt, Watch, attempt_cycle
-from ader_stream.registry.gate import GateRule, Measured, WhenUndecided, measure, validation_samples
+from ader_stream.registry.gate import GateRule, WhenUndecided, measure, validation_samples
+from ader_stream.registry.measured import Measured
 
 Block = list[tuple[str, ...]]
 
