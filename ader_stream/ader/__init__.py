@@ -11,6 +11,7 @@ In the order of the paper::
     sasrec       the paper's        core     the one of recipe production
     returns      how readily people go back to what they saw    companions   what stood next to
                  what: both are what ``core`` knows beside its weights    members   models in one
+    calibration  what a version ranks by, found on clicks that it has not learnt
     training     epochs, steps, early stopping
     losses       cross-entropy, distillation, the adaptive weight λ_t
     replay       the exemplars' share of each step, with the previous model as teacher

@@ -164,8 +164,7 @@ def _decode_model(weights: Blob, n_items: int) -> tuple[dict[str, Tensor], Archi
     architecture = _read_architecture(metadata, len(tensors))
     model = _without_memory(architecture, n_items)
     expected = model.state_dict()
-    for name in model.later_additions:  # a version from before them says nothing of them
-        tensors.setdefault(name, torch.zeros_like(expected[name], device="cpu"))
+    model.upgrade(tensors, expected)
     _require_like("weights", tensors, expected)
     _require_item_indices(tensors, n_items)
     return tensors, architecture

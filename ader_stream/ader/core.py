@@ -17,7 +17,7 @@ B sessions, N positions, D width, I items, K companions, M members.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,12 +35,14 @@ from ader_stream.ader.pace import nothing
 from ader_stream.ader.pieces import Pieces
 from ader_stream.ader.ranking import ranks_of
 from ader_stream.ader.returns import (
+    AGES,
     CANDIDATES,
     FIRST_GAINS,
     KINDS,
     Returns,
     add_gains,
     best_gains,
+    by_kind,
     first_gains,
     hits,
     observe_returns,
@@ -92,6 +94,7 @@ class Core(SessionModel):
     later_additions = ("companions", "together", "blend", *EVIDENCE)
     counted = ("clicks", "companions", "together")
     most_members = 16
+    fitted = ("blend", "pull", "gains", *EVIDENCE)
 
     def __init__(
         self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
@@ -104,7 +107,7 @@ class Core(SessionModel):
         self.likeness = nn.Parameter(torch.zeros(each))
         self.turn = nn.Parameter(torch.zeros(*each, width, width))
         self.gains: Tensor
-        self.register_buffer("gains", FIRST_GAINS.clone())
+        self.register_buffer("gains", by_kind(FIRST_GAINS))
         self.pull: Tensor
         self.register_buffer("pull", torch.tensor(FIRST_PULL))
         self.companions: Tensor
@@ -119,6 +122,14 @@ class Core(SessionModel):
         self.register_buffer("pull_evidence", torch.zeros(len(PULLS)))
         self.gain_evidence: Tensor
         self.register_buffer("gain_evidence", torch.zeros(KINDS, len(CANDIDATES)))
+
+    @classmethod
+    def upgrade(cls, tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+        """Let gains that were found by age alone be those of each kind (`SessionModel.upgrade`)."""
+        super().upgrade(tensors, expected)
+        for name in ("gains", "gain_evidence"):
+            if name in tensors and tensors[name].shape[:1] == (AGES,):
+                tensors[name] = by_kind(tensors[name])
 
     def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
         """Represent sessions, 1 / temperature long (`SessionModel.represent`).

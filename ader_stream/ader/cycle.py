@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import LinearLR
 
 from ader_stream.ader.arrays import Bools, Float32
+from ader_stream.ader.calibration import calibrate, calibrate_first
 from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
-from ader_stream.ader.dataset import Batch, Samples, by_length, pack
+from ader_stream.ader.dataset import Samples
 from ader_stream.ader.encoded_block import EncodedBlock
 from ader_stream.ader.exemplars import ALLOCATIONS, select_exemplars
 from ader_stream.ader.learner import NOBODY, Learner, Newcomers
-from ader_stream.ader.losses import Loss
 from ader_stream.ader.methods import ADER, Method, Past, Sessions
 from ader_stream.ader.model import SessionModel
 from ader_stream.ader.pace import Pace, Progress, nothing, told
@@ -35,13 +36,6 @@ from ader_stream.ader.training import fit
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import TrainingError
-
-CALIBRATED, CALIBRATED_SCORES = 5_000, 10**9
-"""Samples that a model is calibrated with, drawn at random, and how often one of them may be scored
-with an item: fewer samples in catalogues of more than 200,000 items, and no longer time."""
-
-CALIBRATED_AT_ONCE, SCORES_AT_ONCE = 256, 2**24
-"""Samples, and their scores with all items, that a model is calibrated with at a time."""
 
 FREQUENT_ITEMS = 100
 """Items that are recommended where nothing is known of a session."""
@@ -162,8 +156,7 @@ def train_cycle(
     """
     recipe = method.adapt(recipe)
     before = parent or untrained(recipe.architecture)
-    rng, generator = _random_numbers(seed, before, workers)
-
+    rng, generator, dropout = _random_numbers(seed, before, workers)
     pace = Pace(on_progress)
 
     due = method.retention.due(before)
@@ -176,12 +169,11 @@ def train_cycle(
     pace.enter("calibrate")
     model = start.model(recipe.dropped, workers.device)
     if start.steps:
-        seen = block.known_to(len(before.vocabulary)).learnt()
-        drawn = _drawn(seen, model.n_items, rng, model.device)
-        model.calibrate(drawn, len(seen), pace.tell)
+        calibrate(model, block, rng, pace.tell)
     else:
         model.initialise(generator)
-        model.anticipate(_drawn(block.learnt(), 1, rng, model.device))
+        train = partial(_train_apart, recipe, seed, workers, pace.tell)
+        calibrate_first(model, block, train, rng, pace.tell)
     model.grow(len(vocabulary), generator, recipe.item_bound)
     old = before.exemplars.samples().within(recipe.maxlen)
     if start is not before:
@@ -190,15 +182,14 @@ def train_cycle(
         model.meet(earlier)
         model.inherit(before.weights)
     model.meet(block)
-    clicks = block.clicks(len(vocabulary))
+    torch.manual_seed(dropout)
     weight = method.weigh(
         recipe.lambda_base, len(before.vocabulary), len(vocabulary), len(old), len(training)
     )
     steps = math.ceil(len(training) / recipe.batch_size)
     pace.enter("replay")
     past = Past(before, weight, steps, recipe, rng, workers, pace.tell)
-    loss = recipe.loss(torch.from_numpy(clicks).to(workers.device))
-    learner = _learner(model, start, past, method, loss, _learning_rate(recipe, start, training))
+    learner = _learner(model, start, past, method, block, training)
 
     began = time.perf_counter()
     learnt = fit(learner, training, split.validation, recipe, rng, pace, checkpoint)
@@ -271,11 +262,13 @@ def _learner(
     start: State,
     past: Past,
     method: Method,
-    loss: Loss,
-    learning_rate: float,
+    block: EncodedBlock,
+    training: Samples,
 ) -> Learner:
-    """Put together what trains the model, which goes on from `start`."""
+    """Put together what trains the model, which goes on from `start`, on a block's samples."""
     recipe = past.recipe
+    loss = recipe.loss(torch.from_numpy(block.clicks(model.n_items)).to(model.device))
+    learning_rate = _learning_rate(recipe, start, training)
     moments = start.optimizer if recipe.carry_moments else {}
     adam = resumed_adam(model, moments, learning_rate, recipe.adam_epsilon)
     schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, past.steps * recipe.max_epochs)
@@ -297,15 +290,26 @@ def _newcomers(before: State, recipe: Recipe) -> Newcomers:
     return Newcomers(known, recipe.adam_epsilon / recipe.adam_epsilon_new) if known else NOBODY
 
 
-def _drawn(
-    samples: Samples, n_items: int, rng: np.random.Generator, device: torch.device
-) -> Iterator[Batch]:
-    """Draw what is scored with so many items; the fewer samples, the more items there are."""
-    most = max(1, min(CALIBRATED, CALIBRATED_SCORES // max(1, n_items)))
-    at_once = max(1, min(CALIBRATED_AT_ONCE, SCORES_AT_ONCE // max(1, n_items)))
-    drawn = samples.take(rng.permutation(len(samples))[:most])
-    for rows in by_length(drawn.lengths, at_once):
-        yield pack(drawn, rows, device)
+def _train_apart(
+    recipe: Recipe,
+    seed: int,
+    workers: Workers,
+    between: Callable[[], None],
+    model: SessionModel,
+    block: EncodedBlock,
+) -> None:
+    """Train a first model that no version is made of (`calibration.Train`)."""
+    nothing_known, training = untrained(recipe.architecture), block.learnt()
+    rng, generator, dropout = _random_numbers(seed, nothing_known, workers)
+    torch.manual_seed(dropout)
+    model.grow(block.highest_item, generator, recipe.item_bound)
+    model.meet(block)
+    steps = math.ceil(len(training) / recipe.batch_size)
+    past = Past(nothing_known, 0.0, steps, recipe, rng, workers, between)
+    learner = _learner(model, nothing_known, past, ADER, block, training)
+    nothing_held_out = training.take(np.zeros(0, np.int64))
+    fit(learner, training, nothing_held_out, recipe, rng, Pace(lambda _: between()))
+    model.eval()
 
 
 def held_out_samples(
@@ -324,11 +328,11 @@ def held_out_samples(
 
 def _random_numbers(
     seed: int, before: State, workers: Workers
-) -> tuple[np.random.Generator, torch.Generator]:
-    """Seed torch's dropout; the generators of the cycle's order and of its first weights."""
+) -> tuple[np.random.Generator, torch.Generator, int]:
+    """Generators of the cycle's order and of its first weights; this worker's seed of dropout."""
     order, weights, dropout = _seeds(seed, before)
-    torch.manual_seed((dropout + workers.rank) % 2**64)
-    return np.random.default_rng(order), torch.Generator().manual_seed(weights)
+    generator = torch.Generator().manual_seed(weights)
+    return np.random.default_rng(order), generator, (dropout + workers.rank) % 2**64
 
 
 def _seeds(seed: int, before: State) -> list[int]:

@@ -75,6 +75,11 @@ class EncodedBlock:
         """Clicks that may be counted."""
         return int(np.count_nonzero(~self.held_out))
 
+    @property
+    def highest_item(self) -> int:
+        """The highest index among the clicks that may be counted; 0 of none."""
+        return int(self.items[~self.held_out].max(initial=0))
+
     def clicks(self, n_items: int) -> Int64:
         """Count the clicks of each item that may be counted (I,)."""
         return np.bincount(self.items[~self.held_out], minlength=n_items + 1)[1:]
@@ -85,6 +90,21 @@ class EncodedBlock:
         weights = fading.weights(self.since()[counted])
         clicks = np.bincount(self.items[counted], weights, minlength=n_items + 1)[1:]
         return clicks.astype(np.float64)  # of no click, bincount counts in whole numbers
+
+    def session_of(self, targets: Int64, number: int) -> int:
+        """Return the session of one of some targets; of one beyond them, the number of sessions."""
+        if number >= len(targets):
+            return len(self.offsets) - 1
+        return int(np.searchsorted(self.offsets, targets[number], side="right")) - 1
+
+    def cut(self, session: int) -> tuple[EncodedBlock, EncodedBlock]:
+        """Return the sessions before one, and those from it on.
+
+        >>> before, after = EncodedBlock.of([[1, 2], [2, 3, 4]], maxlen=9).cut(1)
+        >>> before.items.tolist(), after.learnt().labels.tolist()
+        ([1, 2], [3, 4])
+        """
+        return self._sessions(0, session), self._sessions(session, len(self.offsets) - 1)
 
     def known_to(self, n_items: int) -> EncodedBlock:
         """Leave out every click on an item beyond the first `n_items`."""
@@ -109,6 +129,15 @@ class EncodedBlock:
         )
         held_out[firsts[alone]] = True
         return replace(self, held_out=held_out)
+
+    def _sessions(self, first: int, end: int) -> EncodedBlock:
+        clicks = slice(self.offsets[first], self.offsets[end])
+        return replace(
+            self,
+            items=self.items[clicks],
+            offsets=self.offsets[first : end + 1] - self.offsets[first],
+            held_out=self.held_out[clicks],
+        )
 
     def _samples(self, wanted: Bools) -> Samples:
         samples = sub_sequences(self.items, self.offsets, self.maxlen)

@@ -110,11 +110,14 @@ class SessionModel(nn.Module, ABC):
         Buffers of what is counted by item (I, …), not fitted: another model may go on with them.
     most_members
         Models that can share the width.
+    fitted
+        Buffers that `calibrate` finds.
     """
 
     later_additions: ClassVar[tuple[str, ...]] = ("clicks",)
     counted: ClassVar[tuple[str, ...]] = ("clicks",)
     most_members: ClassVar[int] = 1
+    fitted: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
@@ -125,6 +128,20 @@ class SessionModel(nn.Module, ABC):
         self.items = nn.Embedding(n_items, architecture.hidden)
         self.clicks: Tensor
         self.register_buffer("clicks", torch.zeros(n_items))
+
+    @classmethod
+    def upgrade(cls, tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+        """Add to an older version's weights what it does not have, in place.
+
+        Parameters
+        ----------
+        tensors
+            The version's weights, by name.
+        expected
+            Tensors of the names, shapes and types that the model has now.
+        """
+        for name in cls.later_additions:
+            tensors.setdefault(name, torch.zeros_like(expected[name], device="cpu"))
 
     @property
     def device(self) -> torch.device:
@@ -232,6 +249,11 @@ class SessionModel(nn.Module, ABC):
         between
             Called after every batch.
         """
+
+    def adopt(self, other: SessionModel) -> None:
+        """Rank by what another model of this kind was calibrated to."""
+        for name in self.fitted:
+            getattr(self, name).copy_(getattr(other, name))
 
     def meet(self, block: EncodedBlock) -> None:
         """Keep what is learnt of the block without training: each item's clicks.

@@ -20,14 +20,18 @@ from ader_stream.ader.evidence import Ranked, best_candidate
 from ader_stream.ader.ranking import UNRANKED
 from ader_stream.ader.vocabulary import PADDING
 
-KINDS = 3
-"""To the last click, to the one before it, to an older one."""
+AGES = 3
+"""Of what is returned to: the last click, the one before it, an older one."""
+
+KINDS = 1 + 2 * AGES
+"""To the only click of a session; by age, in a session that has not returned to anything before;
+by age, in one that has: some sessions go back and forth, and the others hardly ever do."""
 
 CANDIDATES = torch.tensor([-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0])
 """Gains that are tried; the lowest takes an item out of every list."""
 
 FIRST_GAINS = torch.tensor([0.0, 4.0, 2.5])
-"""Where nothing was ever ranked: the best on DIGINETICA's first two cycles."""
+"""By age, where nothing was ever ranked; where there is enough to rank, they are found."""
 
 RARE = 0.005
 """A kind of return that fewer clicks of the first block are is taken out of the lists."""
@@ -56,17 +60,14 @@ def add_gains(scores: Tensor, inputs: Tensor, gains: Tensor) -> Tensor:
         By kind (K,). An item that was clicked more than once counts by its last click, and gains
         once.
 
-    >>> inputs = torch.tensor([[0, 4, 3, 4, 1]])
-    >>> add_gains(torch.zeros(1, 4), inputs, torch.tensor([3.0, 2.0, 1.0]))
-    tensor([[3., 0., 1., 2.]])
+    >>> inputs = torch.tensor([[0, 4, 3, 4, 1], [0, 0, 2, 3, 1]])
+    >>> gains = torch.tensor([9.0, 0.1, 0.2, 0.3, 1.0, 2.0, 3.0])
+    >>> add_gains(torch.zeros(2, 4), inputs, gains)
+    tensor([[1.0000, 0.0000, 3.0000, 2.0000],
+            [0.1000, 0.3000, 0.2000, 0.0000]])
     """
-    last = max(inputs.shape[1] - 1, 0)
-    by_age = (inputs[:, : max(last - 1, 0)], inputs[:, max(last - 1, 0) : last], inputs[:, last:])
-    places = [_places(items) for items in by_age]  # from old to new: the last click decides
-    before = [scores[place] for place in places]
-    for place, score, gain in zip(places, before, gains.flip(0), strict=True):
-        scores[place] = score + gain
-    return scores
+    padded = torch.cat([gains, gains.new_zeros(1)]).to(scores)
+    return scores.scatter_add_(1, _columns(inputs), padded[_session_kinds(inputs)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +113,10 @@ def observe_returns(scores: Tensor, inputs: Tensor, targets: Tensor) -> Returns:
     inputs, targets
         Item indices (B, T) and (B,).
     """
-    session_kinds, columns = _session_kinds(inputs), (inputs - 1).clamp(min=0)  # (B, T)
-    session_scores = scores.gather(1, columns).masked_fill(session_kinds == KINDS, -torch.inf)
+    session_kinds = _session_kinds(inputs)  # (B, T)
+    session_scores = scores.gather(1, _columns(inputs)).masked_fill(
+        session_kinds == KINDS, -torch.inf
+    )
     own = scores.gather(1, (targets - 1)[:, None])  # (B, 1)
     own_kind = session_kinds.masked_fill(inputs != targets[:, None], KINDS).amin(1)
     back = (own_kind != KINDS).nonzero()[:, 0]  # only these gain anything
@@ -128,10 +131,14 @@ def _session_kinds(inputs: Tensor) -> Tensor:
 
     An item that was clicked more than once is one item of a list: its last click stands for it.
     """
-    ages = torch.arange(inputs.shape[1] - 1, -1, -1, device=inputs.device).clamp(max=KINDS - 1)
-    later = inputs[:, :, None] == inputs[:, None, :]  # (B, T, T)
-    gone = (later & torch.ones_like(later[0]).triu(1)).any(2) | (inputs == PADDING)
-    return ages.expand_as(inputs).masked_fill(gone, KINDS)
+    clicks = inputs != PADDING
+    same = inputs[:, :, None] == inputs[:, None, :]  # (B, T, T)
+    gone = (same & torch.ones_like(same[0]).triu(1)).any(2)  # (B, T)
+    has_returned = (gone & clicks).any(1, keepdim=True)  # (B, 1)
+    ages = torch.arange(inputs.shape[1] - 1, -1, -1, device=inputs.device).clamp(max=AGES - 1)
+    kinds = 1 + ages + AGES * has_returned  # (B, T)
+    kinds = kinds.masked_fill(clicks.sum(1, keepdim=True) == 1, 0)
+    return kinds.masked_fill(gone | ~clicks, KINDS)
 
 
 def _foreign_above(scores: Tensor, session_scores: Tensor, bars: Tensor) -> Tensor:
@@ -178,14 +185,23 @@ def best_gains(
 
 def first_gains(inputs_and_targets: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """Guess the gains (K,) for a first model: what is rare in its block is taken out."""
-    returned, samples = torch.zeros(KINDS), 0
+    returned, samples = torch.zeros(AGES), 0
     for inputs, targets in inputs_and_targets:
         hits = (inputs == targets[:, None]).flip(1)  # (B, T) from the last click on
         has, age = hits.max(1)
-        returned += torch.bincount(age[has].clamp(max=KINDS - 1), minlength=KINDS).cpu()
+        returned += torch.bincount(age[has].clamp(max=AGES - 1), minlength=AGES).cpu()
         samples += len(targets)
     is_rare = returned + EXPECTED < RARE * (samples + EXPECTED_OF)
-    return torch.where(is_rare, CANDIDATES[0], FIRST_GAINS)
+    return by_kind(torch.where(is_rare, CANDIDATES[0], FIRST_GAINS))
+
+
+def by_kind(by_age: Tensor) -> Tensor:
+    """Let each kind (K, …) have what its age has (AGES, …).
+
+    >>> by_kind(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([1., 1., 2., 3., 1., 2., 3.])
+    """
+    return torch.cat([by_age[:1], by_age, by_age])
 
 
 def hits(ranks: Tensor) -> int:
@@ -199,7 +215,6 @@ def reciprocal_ranks(ranks: Tensor) -> float:
     return float((1 / (listed + 1)).sum())
 
 
-def _places(items: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the scores of these items (B, T); padding has none."""
-    rows, positions = (items != PADDING).nonzero(as_tuple=True)
-    return rows, items[rows, positions] - 1
+def _columns(inputs: Tensor) -> Tensor:
+    """Return the columns of the scores of these items (B, T); padding stands for any."""
+    return (inputs - 1).clamp(min=0)

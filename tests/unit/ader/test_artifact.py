@@ -22,6 +22,7 @@ from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.exemplars import Exemplars
 from ader_stream.ader.ranking import top_k
 from ader_stream.ader.recipes import PRODUCTION, Recipe
+from ader_stream.ader.returns import CANDIDATES
 from ader_stream.ader.state import State
 from ader_stream.ader.tensors import read_tensors
 from ader_stream.ader.vocabulary import Vocabulary
@@ -169,6 +170,16 @@ def test_a_version_from_before_evidence_was_carried_has_none(with_companions: St
     again = decode_state(parts | {"weights": save(weights, metadata)})
     assert not any(again.weights[name].any() for name in EVIDENCE)
     assert torch.equal(again.weights["gains"], with_companions.weights["gains"])
+
+
+def test_gains_by_age_alone_become_those_of_either_habit(with_companions: State) -> None:
+    parts = encode_parts(with_companions)
+    weights, metadata = read_tensors("weights", parts["weights"])
+    weights["gains"] = torch.tensor([1.0, 4.0, 2.5])
+    weights["gain_evidence"] = torch.arange(3.0)[:, None].repeat(1, len(CANDIDATES))
+    again = decode_state(parts | {"weights": save(weights, metadata)})
+    assert again.weights["gains"].tolist() == [1.0, 1.0, 4.0, 2.5, 1.0, 4.0, 2.5]
+    assert again.weights["gain_evidence"][:, 0].tolist() == [0.0, 0.0, 1.0, 2.0, 0.0, 1.0, 2.0]
 
 
 def test_clicks_of_a_version_that_counted_none_are_zero(parts: dict[str, bytes]) -> None:

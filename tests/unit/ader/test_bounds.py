@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ader_stream.ader import cycle as cycle_module
-from ader_stream.ader import ranking
+from ader_stream.ader import calibration, ranking
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.encoded_block import EncodedBlock
 from ader_stream.ader.pace import STAGES, Progress
@@ -92,7 +91,7 @@ def test_every_stage_is_told_in_its_order(recipe: Recipe, parent: State) -> None
 @pytest.fixture
 def in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a catalogue of millions is: a few samples at a time."""
-    monkeypatch.setattr(cycle_module, "SCORES_AT_ONCE", 300 * 8)
+    monkeypatch.setattr(calibration, "SCORES_AT_ONCE", 300 * 8)
     monkeypatch.setattr(ranking, "CHUNK_SCORES", 300 * 8)
 
 
@@ -134,7 +133,7 @@ def test_encoding_is_told_of_now_and_then(monkeypatch: pytest.MonkeyPatch, recip
 def test_calibration_takes_no_longer_for_more_items(items: int) -> None:
     samples = EncodedBlock.of([range(1, 40)] * 300, 20).learnt()
     rng = np.random.default_rng(0)
-    drawn = list(cycle_module._drawn(samples, items, rng, torch.device("cpu")))
+    drawn = list(calibration.drawn(samples, items, rng, torch.device("cpu")))
     sizes = [len(batch.targets) for batch in drawn]
     assert sum(sizes) == max(1, min(5_000, 10**9 // items))
     assert max(sizes) <= max(1, min(256, 2**24 // items))

@@ -12,21 +12,30 @@ from ader_stream.ader.returns import (
     KINDS,
     add_gains,
     best_gains,
+    by_kind,
     first_gains,
     observe_returns,
 )
 
-GAINS = torch.tensor([1.0, 4.0, 2.5])
+GAINS = by_kind(torch.tensor([1.0, 4.0, 2.5]))
 
 NO_EVIDENCE = torch.zeros(KINDS, len(CANDIDATES))
 
 
-def gained(*items: int) -> list[float]:
-    return add_gains(torch.zeros(1, 6), torch.tensor([items]), GAINS)[0].tolist()
+def gained(*items: int, gains: Tensor = GAINS) -> list[float]:
+    return add_gains(torch.zeros(1, 6), torch.tensor([items]), gains)[0].tolist()
 
 
 def test_each_kind_of_return_has_its_own_gain() -> None:
     assert gained(1, 2, 3, 4) == [2.5, 2.5, 4.0, 1.0, 0.0, 0.0]
+
+
+def test_a_session_that_has_returned_before_has_other_gains() -> None:
+    gains = torch.tensor([9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    assert gained(4, gains=gains) == [0.0, 0.0, 0.0, 9.0, 0.0, 0.0]
+    assert gained(0, 1, 2, 3, 4, gains=gains) == [3.0, 3.0, 2.0, 1.0, 0.0, 0.0]
+    assert gained(1, 2, 1, 3, 4, gains=gains) == [6.0, 6.0, 5.0, 4.0, 0.0, 0.0]
+    assert gained(0, 2, 2, gains=gains) == [0.0, 4.0, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_an_item_counts_by_its_last_click_and_gains_once() -> None:
@@ -47,7 +56,10 @@ def random_case(seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return 4 * torch.rand(40, 12, generator=generator), inputs, targets
 
 
-@pytest.mark.parametrize("gains", [[0.0, 0.0, 0.0], [0.0, 4.0, 2.5], [-8.0, 1.0, 6.0]])
+@pytest.mark.parametrize(
+    "gains",
+    [[0.0] * KINDS, [0.0, 0.0, 4.0, 2.5, 1.0, 2.5, 2.0], [-8.0, 1.0, 6.0, -1.0, 5.0, 3.0, -2.0]],
+)
 def test_ranks_are_those_of_the_raised_scores(gains: list[float]) -> None:
     scores, inputs, targets = random_case(0)
     raised = add_gains(scores.clone(), inputs, torch.tensor(gains))
@@ -61,12 +73,12 @@ def test_best_gains_are_those_of_a_plain_search_of_one_kind() -> None:
     observed = observe_returns(scores, inputs, targets)
 
     def mrr(gain: float) -> float:
-        raised = add_gains(scores.clone(), inputs, torch.tensor([0.0, gain, 0.0]))
+        raised = add_gains(scores.clone(), inputs, by_kind(torch.tensor([0.0, gain, 0.0])))
         return float((1 / (ranks_of(raised, targets) + 1)).sum())
 
-    found, _ = best_gains([observed], torch.zeros(3), NO_EVIDENCE, Ranked(share=100))
+    found, _ = best_gains([observed], torch.zeros(KINDS), NO_EVIDENCE, Ranked(share=100))
     alone = max(CANDIDATES.tolist(), key=mrr)
-    assert found[1] >= alone > 0
+    assert max(found[2], found[5]) >= alone > 0
     raised = add_gains(scores.clone(), inputs, found)
     assert (1 / (ranks_of(raised, targets) + 1)).sum() >= mrr(alone)
 
@@ -75,8 +87,20 @@ def test_what_nobody_returns_to_is_taken_out() -> None:
     inputs = torch.tensor([[1, 2, 3]]).repeat(50, 1)
     scores = torch.tensor([[0.9, 0.9, 0.9, 0.5, 0.4]]).repeat(50, 1)
     observed = observe_returns(scores, inputs, torch.full((50,), 4))
-    gains, _ = best_gains([observed], FIRST_GAINS, NO_EVIDENCE, Ranked(share=4))
-    assert gains.max() < 0
+    gains, _ = best_gains([observed], by_kind(FIRST_GAINS), NO_EVIDENCE, Ranked(share=4))
+    assert gains[1:4].max() < 0
+    assert torch.equal(gains[4:], by_kind(FIRST_GAINS)[4:]), "no session had returned before"
+
+
+def test_sessions_that_come_back_and_those_that_never_do_are_told_apart() -> None:
+    """Who has returned once goes back again; who has not goes on to item 5."""
+    inputs = torch.tensor([[0, 1, 2], [1, 2, 1]]).repeat(50, 1)
+    targets = torch.tensor([5, 2]).repeat(50)
+    scores = torch.tensor([[0.9, 0.9, 0.3, 0.4, 0.5]]).repeat(100, 1)
+    observed = observe_returns(scores, inputs, targets)
+    found, _ = best_gains([observed], by_kind(FIRST_GAINS), NO_EVIDENCE, Ranked(share=4))
+    ranks = ranks_of(add_gains(scores, inputs, found), targets)
+    assert ranks.tolist() == [0, 0] * 50
 
 
 def test_nothing_observed_changes_nothing() -> None:
@@ -88,17 +112,18 @@ def test_nothing_observed_changes_nothing() -> None:
 def test_first_gains_take_out_what_is_rare() -> None:
     inputs = torch.tensor([[0, 1, 2, 3]])
     common = [(inputs, torch.tensor([2])), (inputs, torch.tensor([1]))] * 500
-    assert first_gains(common).tolist() == [-8.0, 4.0, 2.5]
-    assert first_gains([(inputs, torch.tensor([3]))] * 1000).tolist() == [0.0, -8.0, -8.0]
+    assert torch.equal(first_gains(common), by_kind(torch.tensor([-8.0, 4.0, 2.5])))
+    last = [(inputs, torch.tensor([3]))] * 1000
+    assert torch.equal(first_gains(last), by_kind(torch.tensor([0.0, -8.0, -8.0])))
 
 
 def test_of_a_few_clicks_nothing_is_rare() -> None:
     few = [(torch.tensor([[0, 1, 2, 3]]), torch.tensor([4]))] * 100
-    assert first_gains(few).tolist() == FIRST_GAINS.tolist()
+    assert torch.equal(first_gains(few), by_kind(FIRST_GAINS))
 
 
 def test_first_gains_of_an_empty_block_are_the_usual_ones() -> None:
-    assert first_gains([]).tolist() == FIRST_GAINS.tolist()
+    assert torch.equal(first_gains([]), by_kind(FIRST_GAINS))
 
 
 def test_a_target_whose_score_is_not_a_number_is_in_no_list() -> None:

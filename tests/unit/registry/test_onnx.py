@@ -110,7 +110,7 @@ def test_what_ranking_alone_knows_is_in_the_graph(
 ) -> None:
     state, sessions = second_cycle[0], [[3, 4, 3, 9], [5, 6]]
     known = {
-        "gains": torch.tensor([-8.0, 6.0, 6.0]),
+        "gains": torch.tensor([-8.0, -8.0, 6.0, 6.0, -8.0, 4.0, 6.0]),
         "pull": torch.tensor(3.0),
         "clicks": torch.arange(24.0),
         "blend": torch.tensor(2.0),
