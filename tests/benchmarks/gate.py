@@ -43,8 +43,9 @@ RESULTS = Path(__file__).parent / "results" / "gate"
 TABLE = ReadmeTable("gate", "python -m tests.benchmarks.gate")
 
 HEAD = (
-    "| version | block | exemplars | next block | cost | mislaid, % | displaced, % | gate |\n"
-    "|---|---|---|---|---|---|---|---|\n"
+    "| version | block | exemplars | next block | cost | mislaid, % | displaced, % | told apart, % "
+    "| gate |\n"
+    "|---|---|---|---|---|---|---|---|---|\n"
 )
 
 SEED = 5
@@ -349,7 +350,7 @@ def markdown_table(result: Mapping[str, Any]) -> str:
 
 
 def _line(name: str, rows: Sequence[Row]) -> str:
-    columns = ("block", "exemplars", "next_block", "cost", "mislaid", "displaced")
+    columns = ("block", "exemplars", "next_block", "cost", "mislaid", "displaced", "told_apart")
     cells = [_range([row[column] for row in rows if row[column] is not None]) for column in columns]
     reasons = {_reason(row["rejected"], row["undecided"]) for row in rows}
     return f"| {' | '.join([name, *cells, ', '.join(sorted(reasons))])} |\n"
