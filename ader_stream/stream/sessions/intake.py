@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.event_ids import EventIds
@@ -142,14 +141,10 @@ class Intake:
         """
         if self.held or self.window.sole_key is not None or self.window.watermark is None:
             return next(clicks, None)
-        observe, reach = self.window.observe_plain, self._reach
-        other = observe(clicks, reach, self._unit_end())
-        while other is not None and self._is_supported(other, written_at()):
-            again = observe(chain((other,), clicks), reach, self._end_of_unit(other[2]))
-            if again is other:  # something else is in its way
-                break
-            other = again
-        return other
+        end = self._unit_end()
+        return self.window.observe_plain(
+            clicks, self._reach, end, lambda click: self._next_unit_end(click, written_at())
+        )
 
     def new_clicks(
         self, clicks: Iterable[PlainClick], event_ids: Iterable[str | None]
@@ -287,14 +282,14 @@ class Intake:
     def _end_of_unit(self, time: int) -> int:
         return (time // self._unit + 1) * self._unit
 
-    def _is_supported(self, click: PlainClick, written_at: int | None) -> bool:
-        """Whether a click that moves the stream time on may do so, by its record and the clock."""
+    def _next_unit_end(self, click: PlainClick, written_at: int | None) -> int:
+        """Return where the unit of a click ends that its record and the clock support, else 0."""
         _, _, time, offset = click
-        if time < self._unit_end() or written_at is None:
-            return False  # it is another thing that is in its way, or nothing supports it
-        if time > written_at + self._rule.max_ahead:
-            return False
-        return not (self._is_ahead_of_clock and self._is_ahead_of_clock(offset, time, written_at))
+        if written_at is None or time > written_at + self._rule.max_ahead:
+            return 0
+        if self._is_ahead_of_clock and self._is_ahead_of_clock(offset, time, written_at):
+            return 0
+        return self._end_of_unit(time)
 
     def _why_ahead(self, time: int, offset: int, written_at: int | None) -> ClickError | None:
         """Say why an event time (ms) is not believed, whatever others say; None: it may be."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
+from operator import attrgetter
 
 from ader_stream.stream.sessions.oldest_first import OldestFirst
 from ader_stream.stream.sessions.open_session import OpenSession
 
 KeySessions = tuple[str, list[OpenSession]]
 """A key and its open sessions."""
+
+
+FIRST = attrgetter("first")
 
 
 class OpenSessions:
@@ -151,8 +155,9 @@ class OpenSessions:
     def _left_by(self, left: Mapping[str, bool], capped: Container[str]) -> Iterator[KeySessions]:
         """Yield keys that a session has left, but for those of which nobody has known."""
         for key, is_known in left.items():
-            growing = [session for session in self.of(key) if not session.is_full]
-            sessions = sorted(growing, key=lambda session: session.first)
+            sessions = [session for session in self.of(key) if not session.is_full]
+            if len(sessions) > 1:  # most keys are left with none
+                sessions.sort(key=FIRST)
             for session in sessions:
                 session.is_known = True
             if sessions or is_known or key in capped:

@@ -200,7 +200,11 @@ class SessionWindow:
         return self._open.count
 
     def observe_plain(
-        self, clicks: Iterator[PlainClick], max_lead: int, until: int = ENDLESS
+        self,
+        clicks: Iterator[PlainClick],
+        max_lead: int,
+        until: int = ENDLESS,
+        go_on_until: Callable[[PlainClick], int] = lambda _: 0,
     ) -> PlainClick | None:
         """Take clicks while each joins its key's only session behind the last click, or begins one.
 
@@ -215,7 +219,9 @@ class SessionWindow:
         max_lead
             How far a click may be ahead of the watermark, ms.
         until
-            From this event time (ms) on, a click is another one if it moves the watermark on.
+            From this event time (ms) on, a click that moves the watermark on is asked about first.
+        go_on_until
+            Returns the next such time; a click is another one if it is not before that.
 
         Returns
         -------
@@ -238,7 +244,13 @@ class SessionWindow:
             for click in clicks:
                 key, text, time, offset = click
                 lead = time - watermark
-                if lead > lateness and (lead > max_lead or time - lateness >= turn):
+                if lead > lateness and (
+                    lead > max_lead
+                    or (
+                        (ahead := time - lateness) >= turn
+                        and ahead >= (turn := min(self._turn, go_on_until(click) - lateness))
+                    )
+                ):
                     return click
                 session = session_of(key)
                 if session is not None:
