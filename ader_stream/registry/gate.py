@@ -54,6 +54,12 @@ from ader_stream.registry.pairs import CHANCE, ToldApart, count_co_clicks, draw_
 RANKED = 5_000
 """Exemplars that are ranked, and samples where nothing is held out: a few seconds."""
 
+NO_MORE_TO_SAY = (
+    f"with the next block no more than {RANKED} samples would be ranked, so nothing learns from "
+    "them; hold sessions out (validation_share in trainer.overrides), which tells more, or accept "
+    "versions that are not judged"
+)
+
 NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -222,8 +228,10 @@ def judge(rule: GateRule, measured: Measured, state: State, size: int) -> Verdic
     measured = replace(measured, undecided=undecided)
     if undecided is None or rule.when_undecided is WhenUndecided.ACCEPT:
         return Verdict(None, measured)
-    joins = rule.when_undecided is WhenUndecided.JOIN and not _says_all(measured)
+    joins = rule.when_undecided is WhenUndecided.JOIN
     what = "they are trained again with the next block" if joins else "nothing learns from them"
+    if joins and _says_all(measured):
+        joins, what = False, NO_MORE_TO_SAY
     rejection = f"{undecided}; trainer.when_undecided = {rule.when_undecided.value}: {what}"
     return Verdict(rejection, measured, joins)
 
