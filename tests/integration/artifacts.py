@@ -41,6 +41,7 @@ def manifest_of(version: int, parts: dict[str, bytes]) -> Manifest:
         "choices": {},
         "seed": 0,
         "cut": {},
+        "item_retention": 0,
         "frequent_items": list(FREQUENT),
         "gate": None,
         "report": {
@@ -56,6 +57,10 @@ def manifest_of(version: int, parts: dict[str, bytes]) -> Manifest:
             "validation_samples": 0,
             "items": items,
             "new_items": items,
+            "left_items": 0,
+            "recall_at_risk": None,
+            "is_rebuilt": False,
+            "earlier_sessions": 0,
         },
         "run": {
             "offsets": [],

@@ -70,8 +70,10 @@ def core(rows, weights, architecture):
     scores = blended(directions, weights) @ session + weights["pull"] * np.log(
         weights["clicks"] + 0.5
     )
-    kinds = {row: min(age, 2) for age, row in reversed(list(enumerate(reversed(rows))))}
-    for row, kind in kinds.items():
+    ages = {row: min(age, 2) for age, row in reversed(list(enumerate(reversed(rows))))}
+    has_returned = len(ages) < len(rows)
+    for row, age in ages.items():
+        kind = 1 + age + 3 * has_returned if len(rows) > 1 else 0
         scores[row] += weights["gains"][kind]
     return scores
 

@@ -278,14 +278,26 @@ def test_a_version_has_to_have_learnt_what_is_no_chance(
 
 
 @pytest.mark.parametrize(
-    ("gain", "within", "is_known"),
-    [(-30.0, 2.0, False), (-30.0, 10.0, True), (-10.0, 2.0, True), (math.nan, 0.0, False)],
+    ("gain", "within", "held_out", "has_exemplars", "is_known"),
+    [
+        (-1.0, 0.5, False, False, True),
+        (-1.0, 1.5, False, False, False),  # it may know too little
+        (-1.0, 1.5, False, True, True),  # but its parent's exemplars speak for it
+        (-3.0, 0.5, False, True, False),  # not against what is sure
+        (-30.0, 10.0, True, False, True),
+        (-30.0, 2.0, True, False, False),
+        (math.nan, 0.0, True, False, False),
+        (math.nan, 0.0, False, False, False),
+    ],
 )
-def test_a_version_that_surely_knows_not_half_of_what_co_clicks_do_is_undecided(
-    gain: float, within: float, is_known: bool
+def test_a_version_has_to_know_what_co_clicks_do(
+    gain: float, within: float, *, held_out: bool, has_exemplars: bool, is_known: bool
 ) -> None:
     beside_co_clicks = Comparison("co-clicks", 900, 900, 70, 98, gain, gain - within, gain + within)
-    found = measured(beside_co_clicks, told_apart=ToldApart(KNOWS, None, KNOWS))
+    told_apart = ToldApart(KNOWS, None, KNOWS, held_out)
+    first = (GOOD[Against.POPULAR], GOOD[Against.BLOCK])
+    comparisons = GOOD.values() if has_exemplars else first
+    found = Measured((*comparisons, beside_co_clicks), told_apart)
     assert (why_undecided(RULE, found) is None) == is_known
 
 
