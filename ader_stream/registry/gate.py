@@ -356,7 +356,9 @@ def _dropped(rule: GateRule, measured: Measured) -> Iterator[str]:
             f"validation {_beside(known, 'the parent')}; trainer.max_recall_drop allows "
             f"{rule.max_recall_drop:g} points less"
         )
-    if new and not new.gain_high >= -rule.max_recall_drop:
+    # A list of what few sessions clicked is those clicks, which no model beats.
+    says = new is not None and new.sessions >= fewest_trials(rule.max_recall_drop)
+    if new and says and not new.gain_high >= -rule.max_recall_drop:
         yield (
             f"validation {_beside(new, 'the list of the most clicked items')} on samples that no "
             f"parent knows; trainer.max_recall_drop allows {rule.max_recall_drop:g} points less"

@@ -301,6 +301,16 @@ def test_a_version_has_to_know_what_co_clicks_do(
     assert (why_undecided(RULE, found) is None) == is_known
 
 
+@pytest.mark.parametrize(("count", "is_rejected"), [(2, False), (900, True)])
+def test_a_list_of_what_few_sessions_clicked_rejects_nothing(
+    state: State, count: int, *, is_rejected: bool
+) -> None:
+    """Those are all their clicks, which a mature model hardly learns in a step."""
+    behind = Comparison("popular", 3 * count, count, 17, 100, -83, -100, -10)
+    rejection = judge(RULE, measured(behind), state, 0).rejection
+    assert ("the list of the most clicked items" in str(rejection)) == is_rejected
+
+
 def test_co_clicks_that_tell_nothing_ask_for_nothing() -> None:
     behind = Comparison("co-clicks", 900, 900, 45, 45, 0, -1, 1)
     assert (
