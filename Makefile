@@ -16,10 +16,10 @@ INSTALLED := .venv/.installed
 demo: $(INSTALLED)
 	$(BIN)/ader-stream demo $(ARGS)
 
-# Most tests wait for Kafka: three files at a time. Threads of two trainings would slow each other.
+# Most tests wait for Kafka: two files at a time. Threads of two trainings would slow each other.
 test: export OMP_NUM_THREADS ?= 1
 test: check
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.property.fuzz $(ARGS)
