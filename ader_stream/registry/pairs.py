@@ -85,7 +85,7 @@ def count_co_clicks(samples: Samples, pairs: Pairs, between: Callable[[], None])
     >>> from ader_stream.ader.dataset import split_sessions
     >>> samples = split_sessions([[7, 8], [8, 7], [5, 6]], maxlen=9)
     >>> count_co_clicks(samples, draw_pairs(samples), lambda: None).sum(1).tolist()
-    [1, 0]
+    [2, 0]
     """
     holders: defaultdict[int, set[int]] = defaultdict(set)
     groups = rows_by_session(samples)
