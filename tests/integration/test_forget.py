@@ -69,7 +69,7 @@ def test_a_key_is_forgotten_by_everyone_and_the_report_says_what_stays(system: S
 def test_a_key_that_is_forgotten_in_mid_cycle_is_not_in_the_version(system: System) -> None:
     system.workers[1].terminate()
     assert system.workers[1].wait() == 0
-    slow = {**system.settings.trainer.overrides, "max_epochs": 500}
+    slow = {**system.settings.trainer.overrides, "max_epochs": 250}
     trainer = system.start("trainer", trainer={"overrides": slow})
     start = system.settings.block_rule.start(2)
     others = simulated_clicks(system.settings.block_rule, blocks=3, walks=60)[2]
