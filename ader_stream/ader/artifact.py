@@ -247,9 +247,7 @@ def _load_named(
     """Read flat tensors; those of `later` older versions do not have."""
     tensors, _ = read_tensors(kind, blob)
     found = {name: tensor.dtype for name, tensor in tensors.items()}
-    is_named = {**later, **found} == {**later, **expected}
-    if not is_named or any(tensor.dim() != 1 for tensor in tensors.values()):
-        raise ArtifactError(
-            f"{kind} hold {found!s:.300}; expected flat { ({**expected, **later}) }"
-        )
+    named = {**expected, **later}
+    if {**later, **found} != named or any(tensor.dim() != 1 for tensor in tensors.values()):
+        raise ArtifactError(f"{kind} hold {found!s:.300}; expected flat {named}")
     return tensors

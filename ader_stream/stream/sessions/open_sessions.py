@@ -12,7 +12,6 @@ from ader_stream.stream.sessions.open_session import OpenSession
 KeySessions = tuple[str, list[OpenSession]]
 """A key and its open sessions."""
 
-
 FIRST = attrgetter("first")
 
 

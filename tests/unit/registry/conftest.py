@@ -9,6 +9,7 @@ from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.recipes import PRODUCTION, Recipe
 from ader_stream.ader.state import State
 from ader_stream.registry.describe import Making, describe_version
+from ader_stream.registry.gate import GateRule, WhenUndecided
 from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.models.manifest import Manifest
 from ader_stream.stream.models.model_log import ModelPublisher
@@ -20,6 +21,17 @@ from tests.fakes import FakeKafka
 TOPICS = Topics("ader")
 ITEMS = tuple(f"item-{number}" for number in range(24))
 SEED = 3
+
+ASKS_NOTHING = GateRule(
+    max_recall_drop=100.0,
+    max_forgetting=100.0,
+    max_mislaid=100.0,
+    max_displaced=100.0,
+    min_item_coverage=0.0,
+    max_bytes=2**30,
+    when_undecided=WhenUndecided.ACCEPT,
+)
+"""Lets every version through that has numbers and the parent's items."""
 
 
 @pytest.fixture(scope="session")

@@ -16,20 +16,11 @@ from ader_stream.ader.state import State
 from ader_stream.errors import FencedError, SettingsError, SpaceError
 from ader_stream.registry import attempt as attempt_module
 from ader_stream.registry.attempt import Attempt, Watch, attempt_cycle
-from ader_stream.registry.gate import GateRule, WhenUndecided
-from tests.unit.registry.conftest import SEED, walks
+from ader_stream.registry.gate import GateRule
+from tests.unit.registry.conftest import ASKS_NOTHING, SEED, walks
 
 Block = list[tuple[str, ...]]
 
-RULE = GateRule(
-    max_recall_drop=100.0,
-    max_forgetting=100.0,
-    max_mislaid=100.0,
-    max_displaced=100.0,
-    min_item_coverage=0.0,
-    max_bytes=2**30,
-    when_undecided=WhenUndecided.ACCEPT,
-)
 SMALL = {"hidden": 8, "maxlen": 5, "max_epochs": 2, "batch_size": 64, "exemplars": 40}
 RECIPES = {
     "paper": replace(PAPER, **SMALL),
@@ -58,7 +49,9 @@ def nothing(*_: object) -> None:
     pass
 
 
-def attempt(block: Block, parent: State | None, recipe: Recipe, rule: GateRule = RULE) -> Attempt:
+def attempt(
+    block: Block, parent: State | None, recipe: Recipe, rule: GateRule = ASKS_NOTHING
+) -> Attempt:
     return attempt_cycle(block, parent, recipe, SEED, rule, Watch(nothing, nothing))
 
 
@@ -166,7 +159,7 @@ def test_what_is_wrong_with_the_machine_is_raised(
 def test_what_the_caller_raises_meanwhile_is_its_own(error: Exception, which: str) -> None:
     watch = replace(Watch(nothing, nothing), **{which: failing(error)})
     with pytest.raises(type(error)) as raised:
-        attempt_cycle(SOUND, None, RECIPES["production"], SEED, RULE, watch)
+        attempt_cycle(SOUND, None, RECIPES["production"], SEED, ASKS_NOTHING, watch)
     assert raised.value is error
 
 
@@ -178,7 +171,7 @@ def test_no_memory_for_a_tensor_is_the_machines_fault(monkeypatch: pytest.Monkey
 
 
 def test_what_the_gate_refuses_keeps_its_state_and_report() -> None:
-    made = attempt(SOUND, None, RECIPES["production"], replace(RULE, max_bytes=10))
+    made = attempt(SOUND, None, RECIPES["production"], replace(ASKS_NOTHING, max_bytes=10))
     assert made.state is not None
     assert made.report.epochs == 2
     assert made.measured is not None

@@ -15,22 +15,14 @@ from ader_stream.ader.retention import Retention
 from ader_stream.ader.state import State
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.registry.attempt import Attempt, Watch, attempt_cycle
-from ader_stream.registry.gate import GateRule, WhenUndecided, measure, validation_samples
+from ader_stream.registry.gate import measure, validation_samples
 from ader_stream.registry.measured import Measured
+from tests.unit.registry.conftest import ASKS_NOTHING
 
 Block = list[tuple[str, ...]]
 
 SEED, WEEKS = 0, 100
 ON_SALE, STAYING = 60, 20
-RULE = GateRule(
-    max_recall_drop=100.0,
-    max_forgetting=100.0,
-    max_mislaid=100.0,
-    max_displaced=100.0,
-    min_item_coverage=0.0,
-    max_bytes=2**30,
-    when_undecided=WhenUndecided.ACCEPT,
-)
 RECIPE = replace(
     PRODUCTION, hidden=8, maxlen=5, max_epochs=1, batch_size=64, exemplars=100, learning_rate=0.02
 )
@@ -51,7 +43,7 @@ def week(number: int, visits: int = 60) -> Block:
 def attempt(block: Block, parent: State | None, blocks: int) -> Attempt:
     method = replace(ADER, retention=Retention(blocks))
     watch = Watch(lambda _: None, lambda: None)
-    return attempt_cycle(block, parent, RECIPE, SEED, RULE, watch, method=method)
+    return attempt_cycle(block, parent, RECIPE, SEED, ASKS_NOTHING, watch, method=method)
 
 
 @dataclass(frozen=True)
