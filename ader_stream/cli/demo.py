@@ -11,7 +11,6 @@ from pathlib import Path
 
 import click
 from platformdirs import user_cache_path
-from rich.console import Console
 
 from ader_stream.cli.extras import require
 from ader_stream.cli.options import kafka_options
@@ -19,6 +18,7 @@ from ader_stream.datasets import Dataset, SimulatedShop, TableFormat, open_datas
 from ader_stream.demo.report import DemoReport
 from ader_stream.demo.run import DemoPlan, run_demo
 from ader_stream.local_kafka import Guard, LocalKafka, start_kafka, stop_kafka
+from ader_stream.paths import make_folder
 from ader_stream.published import published_results
 from ader_stream.settings import Settings, kafka_image, load_settings
 
@@ -60,25 +60,23 @@ def demo(
     local one. Everything that the demo started is stopped at its end, however it ends.
     """
     require("torch", "safetensors", "matplotlib", "jinja2")  # before anything is started
+    make_folder(out, "--out")
     started = time.monotonic()
-    console = Console()
     clicks, overrides = _choose(dataset, settings)
     count = None if blocks is None else blocks + 1
     extent = read_through(clicks, count)
-    console.print(f"{extent.clicks:,} clicks: {_describe(clicks)}", highlight=False)
-    out.mkdir(parents=True, exist_ok=True)
+    click.echo(f"{extent.clicks:,} clicks: {_describe(clicks)}")
     with _terminated_like_interrupted(), Guard() as guard, _kafka(settings, out, guard) as kafka:
-        console.print(
+        click.echo(
             f"Apache Kafka {kafka.version} ({kafka.source}) at {kafka.bootstrap_servers}; "
-            f"logs in {out}",
-            highlight=False,
+            f"logs in {out}"
         )
         here = _settings_for(settings, kafka)
         plan = DemoPlan(clicks, count, out, partitions, overrides)
         report = run_demo(plan, here, kafka, guard)
         guard.release()
     _write(report, clicks, out)
-    _summarise(console, report, out, time.monotonic() - started)
+    _summarise(report, out, time.monotonic() - started)
 
 
 def _choose(
@@ -141,9 +139,9 @@ def _write(report: DemoReport, clicks: Dataset, out: Path) -> None:
     write_report(report, published_results(clicks.fingerprint), out)
 
 
-def _summarise(console: Console, report: DemoReport, out: Path, seconds: float) -> None:
+def _summarise(report: DemoReport, out: Path, seconds: float) -> None:
     recall, mrr = report.mean("recall@20"), report.mean("mrr@20")
-    console.print()
+    click.echo()
     if recall is not None and mrr is not None:
-        console.print(f"mean prequential Recall@20 {recall:.2f} %, MRR@20 {mrr:.2f} %")
-    console.print(f"{out / 'report.html'} after {seconds:.0f} s", highlight=False)
+        click.echo(f"mean prequential Recall@20 {recall:.2f} %, MRR@20 {mrr:.2f} %")
+    click.echo(f"{out / 'report.html'} after {seconds:.0f} s")

@@ -24,9 +24,9 @@ from ader_stream.cli.evaluate_result import ResultFile
 from ader_stream.cli.extras import require
 from ader_stream.code_version import code_version
 from ader_stream.datasets.folder import fingerprint_of, period_files, read_folder_sessions
-from ader_stream.errors import InputError
 from ader_stream.machine import describe_machine, peak_rss_bytes
 from ader_stream.memory import give_back_freed
+from ader_stream.paths import make_folder, require_folder
 
 
 def _read_overrides(
@@ -131,13 +131,13 @@ def run(asked: Request) -> None:
     """Evaluate, and leave a whole result after every cycle."""
     if asked.plots:
         require("matplotlib")  # before hours of training
+        make_folder(asked.plots, "--plots")
     last = len(period_files(asked.dataset)) - 1 if asked.cycles is None else asked.cycles
     blocks = read_folder_sessions(asked.dataset, range(last + 1))
     how = method(asked.method)
     hyper = overridden(recipe(asked.recipe), asked.overrides)
     use_threads()
-    if not asked.out.parent.is_dir():
-        raise InputError(f"--out {asked.out}: its folder is not there; create it first")
+    require_folder(asked.out.parent, f"the folder for --out {asked.out}; create it first")
     with joined(chosen_device(asked.device)) as workers:
         result = _result_file(asked, how.adapt(hyper), workers)
         finished = len(result.cycles)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from ader_stream.cli.options import json_option
+from ader_stream.cli.tables import print_table
 from ader_stream.metrics import CATALOGUE
 
 
@@ -29,10 +28,7 @@ def metrics(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table("name", "type", "unit", "labels", "meaning")
-    for row in rows:
-        labels = ", ".join(row["labels"])
-        table.add_row(
-            str(row["name"]), str(row["type"]), str(row["unit"]), labels, str(row["meaning"])
-        )
-    Console().print(table)
+    table = (
+        (m.name, m.kind.__name__.lower(), m.unit, ", ".join(m.labels), m.meaning) for m in CATALOGUE
+    )
+    print_table(("name", "type", "unit", "labels", "meaning"), table)

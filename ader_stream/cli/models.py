@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from ader_stream.cli.extras import require
 from ader_stream.cli.options import connect, json_option, kafka_options, read_duration
+from ader_stream.cli.tables import print_table
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.paired import NO_PAIRED_CLICKS, Pair, PairedCounts
 from ader_stream.registry.history import comparisons, decisions, differences, history, roles
@@ -45,13 +44,13 @@ def list_(as_json: bool, settings: Settings) -> None:
         click.echo("\n".join(json.dumps(row) for row in rows))
         return
     shown = ("version", "parent", "blocks", "roles", "items", "recall20", "published")
-    table = Table(*shown, box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    table = []
     for row in rows:
         recalls = [_cell(row[name]) for name in ("recall20", "parent_recall20")]
         published = row["published"].replace("T", " ")[: len("2026-01-31 09:00")]
         told = row | {"recall20": " / ".join(filter(None, recalls)), "published": published}
-        table.add_row(*(_cell(told[name]) for name in shown))
-    Console().print(table)
+        table.append([_cell(told[name]) for name in shown])
+    print_table(shown, table)
 
 
 @models.command()
@@ -128,10 +127,8 @@ def diff(one: int, other: int, as_json: bool, settings: Settings) -> None:
     if as_json:
         click.echo(json.dumps({name: [ours, theirs] for name, ours, theirs in found}))
         return
-    table = Table("field", str(one), str(other), box=None, header_style="bold")
-    for name, ours, theirs in found:
-        table.add_row(name, _cell(ours), _cell(theirs))
-    Console().print(table)
+    rows = [(name, _cell(ours), _cell(theirs)) for name, ours, theirs in found]
+    print_table(("field", str(one), str(other)), rows)
 
 
 @models.command()

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ader_stream.cli.options import json_option, kafka_flags, settings_with
+from ader_stream.cli.tables import print_table
 from ader_stream.settings import Settings
 from ader_stream.stream.kafka.rights import Right, principal_of
 from ader_stream.stream.rights import ROLES, WORKERS, rights_of
@@ -55,7 +56,8 @@ def rights(
     elif markdown:
         click.echo("\n".join(_markdown(found)))
     else:
-        _print_table(found)
+        rows = ((role, r.resource, _name(r), _operations(r), _why(r)) for role, r in found)
+        print_table(("who", "resource", "name", "operations", "for"), rows)
 
 
 def _as_dict(role: str, right: Right) -> dict[str, Any]:
@@ -87,16 +89,6 @@ def _markdown(found: Rights) -> Iterator[str]:
     for role, right in found:
         cells = (f"`{role}`", right.resource, f"`{_name(right)}`", _operations(right), _why(right))
         yield f"| {' | '.join(cells)} |"
-
-
-def _print_table(found: Rights) -> None:
-    """Print a right a line, however long: lines are to be searched."""
-    rows = [("who", "resource", "name", "operations", "for")]
-    rows += [(role, r.resource, _name(r), _operations(r), _why(r)) for role, r in found]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
 
 
 def _name(right: Right) -> str:

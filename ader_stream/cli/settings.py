@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from ader_stream.cli.options import json_option
+from ader_stream.cli.tables import print_table
 from ader_stream.settings import describe_settings
 from ader_stream.stream.sessions.rules import changes_table
 
@@ -30,10 +29,7 @@ def settings(as_json: bool, markdown: bool, changes: bool) -> None:
         for name, _, default, meaning in rows:
             click.echo(f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |")
     else:
-        table = Table("setting", "variable", "default", "meaning")
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
+        print_table(("setting", "variable", "default", "meaning"), rows)
 
 
 def _print_changes() -> None:

@@ -9,6 +9,7 @@ import click
 
 from ader_stream.cli.options import connect, kafka_options
 from ader_stream.errors import TopicError
+from ader_stream.paths import write_new_text
 from ader_stream.settings import Settings
 from ader_stream.stream.kafka.topic_differences import alter as alter_configs
 from ader_stream.stream.kafka.topic_differences import reassignment as plan_of
@@ -94,7 +95,8 @@ def _how_to_add(unsafe: Unsafe, file: Path | None, settings: Settings) -> str:
     """Write the plan that adds replicas, where a file is named for it; say what carries it out."""
     if file is None:
         return "`ader-stream topics alter --reassignment FILE` for a plan that adds them"
-    file.write_text(json.dumps(plan_of(unsafe.few, unsafe.brokers)), "utf-8")
+    plan = json.dumps(plan_of(unsafe.few, unsafe.brokers))
+    write_new_text(file, plan, "--reassignment")
     return (
         f"`kafka-reassign-partitions.sh --bootstrap-server {settings.kafka.bootstrap_servers} "
         f"--reassignment-json-file {file} --execute`, and this command again once it is done"

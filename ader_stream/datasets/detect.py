@@ -8,6 +8,7 @@ from ader_stream.datasets.dataset import Dataset
 from ader_stream.datasets.folder import FolderDataset
 from ader_stream.datasets.table_format import TableFormat
 from ader_stream.errors import DatasetError
+from ader_stream.paths import describe_path
 from ader_stream.types import BlockRule
 
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -37,7 +38,7 @@ def open_dataset(
         Nothing readable is there.
     """
     if not path.exists():
-        raise DatasetError(f"{path}: not there; expected {_EXPECTED}")
+        raise DatasetError(f"{path} {describe_path(path)}; expected {_EXPECTED}")
     if path.is_dir() and any(path.glob("period_*.txt*")):
         return FolderDataset(path, rule, gap)
     return _open_tables(path, rule, table or TableFormat())

@@ -18,6 +18,7 @@ from sys import intern
 from ader_stream.datasets.dataset import Block
 from ader_stream.datasets.spread import spread
 from ader_stream.errors import DatasetError, SettingsError
+from ader_stream.paths import describe_path
 from ader_stream.types import BlockRule, Click
 
 _FILE_NAME = re.compile(r"period_(0|[1-9][0-9]*)\.txt(\.gz)?")
@@ -111,7 +112,10 @@ def period_files(path: Path) -> list[Path]:
         There is no such folder, no period, a hole in the numbering, or a period twice.
     """
     if not path.is_dir():
-        raise DatasetError(f"{path}: no such folder; name one that holds period_N.txt[.gz]")
+        raise DatasetError(
+            f"{path} {describe_path(path)}; expected a folder that holds period_0.txt[.gz], "
+            f"period_1.txt[.gz] …{_where_else(path)}"
+        )
     files: dict[int, Path] = {}
     for file in sorted(path.iterdir()):
         if match := _FILE_NAME.fullmatch(file.name):
@@ -124,6 +128,11 @@ def period_files(path: Path) -> list[Path]:
                 f"{path}: no period_{number}.txt[.gz]; expected every period from 0 to the last"
             )
     return [files[number] for number in range(len(files))]
+
+
+def _where_else(path: Path) -> str:
+    """Name the folder of a file of the format, which is often given in its folder's place."""
+    return f"; name its folder {path.parent}" if _FILE_NAME.fullmatch(path.name) else ""
 
 
 def fingerprint_of(file: Path) -> str:

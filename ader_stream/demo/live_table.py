@@ -1,4 +1,4 @@
-"""The table that the demo prints while it runs."""
+"""What the demo prints while it runs: a table on a terminal, a line for each block elsewhere."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from rich.table import Table
 
 from ader_stream.types import Counts
 
-_COLUMNS = (
-    "block",
-    "clicks",
-    "sessions",
-    "epoch",
-    "validation\nRecall@20",
-    "version\npublished",
-    "version\nserved",
-    "prequential\nRecall@20",
-    "prequential\nMRR@20",
-)
+_COLUMNS = {
+    "block": "block",
+    "clicks": "clicks",
+    "sessions": "sessions",
+    "epoch": "epoch",
+    "validation_recall@20": "validation\nRecall@20",
+    "version_published": "version\npublished",
+    "version_served": "version\nserved",
+    "prequential_recall@20": "prequential\nRecall@20",
+    "prequential_mrr@20": "\nMRR@20",
+}
+"""Name in a line → heading of the table, which fits into 80 columns."""
 
-LOG_WIDTH = 100
-"""Columns of a log."""
+
+UNIT = "scores in percent, as in the paper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,10 @@ class LiveRow:
 
 
 class LiveView:
-    """Redraws the table in place on a terminal; elsewhere the last one is printed at the end.
+    """Redraws the table in place on a terminal; elsewhere prints a line when a block is finished.
+
+    The line of the last block is printed when the view is left, so that a run that fails shows how
+    far it came.
 
     Parameters
     ----------
@@ -68,36 +72,72 @@ class LiveView:
     def __init__(self, dataset: str, *, simulated: bool, console: Console | None = None) -> None:
         self._dataset = dataset
         self._simulated = simulated
-        self._live = Live(console=console or _wide_enough(), auto_refresh=False)
+        self._console = console or Console()
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._redraws = _can_redraw(self._console)
+        self._printed = 0
+        self._last: LiveRow | None = None
 
     def __enter__(self) -> Self:
-        self._live.start()
+        if self._redraws:
+            self._live.start()
+        else:
+            self._print(f"{_title(self._dataset, simulated=self._simulated)}; {UNIT}")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        if self._redraws:
+            self._live.stop()
+        elif self._last:
+            self._print(as_line(self._last))
 
     def show(self, rows: Sequence[LiveRow]) -> None:
-        """Draw these rows in place of the ones before."""
-        table = render(rows, dataset=self._dataset, simulated=self._simulated)
-        self._live.update(table, refresh=True)
+        """Show these rows in place of the ones before; the last one is of the present block."""
+        if self._redraws:
+            table = render(rows, dataset=self._dataset, simulated=self._simulated)
+            self._live.update(table, refresh=True)
+            return
+        for row in rows[self._printed : -1]:
+            self._print(as_line(row))
+        self._printed = max(len(rows) - 1, 0)
+        self._last = rows[-1] if rows else None
+
+    def _print(self, line: str) -> None:
+        """Print a line whole, at once: whoever follows a log sees how far the demo is."""
+        print(line, file=self._console.file, flush=True)
 
 
-def _wide_enough() -> Console:
-    """Standard output; in a log, where no terminal tells its width, the whole table fits."""
-    console = Console()
-    return console if console.is_terminal else Console(width=LOG_WIDTH)
+def _can_redraw(console: Console) -> bool:
+    """Whether it is a terminal, whatever variables such as FORCE_COLOR say of its colours."""
+    return console.file.isatty() and not console.is_dumb_terminal
 
 
 def render(rows: Sequence[LiveRow], *, dataset: str, simulated: bool) -> Table:
     """Show the rows under a title that says what the clicks are."""
-    title = f"{dataset}: simulated clicks, nobody's" if simulated else dataset
-    table = Table(title=title, title_style="bold", caption="percent, as in the paper")
-    for heading in _COLUMNS:
-        table.add_column(heading, justify="right")
+    title = _title(dataset, simulated=simulated)
+    table = Table(
+        title=title,
+        title_style="bold",
+        caption=UNIT,
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for heading in _COLUMNS.values():
+        table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*_cells(row))
     return table
+
+
+def as_line(row: LiveRow) -> str:
+    """Write what is known of a block as ``name=value``, separated by spaces."""
+    known = ((name, cell) for name, cell in zip(_COLUMNS, _cells(row), strict=True) if cell)
+    return " ".join(f"{name}={cell.replace(',', '')}" for name, cell in known)
+
+
+def _title(dataset: str, *, simulated: bool) -> str:
+    return f"{dataset}: simulated clicks, nobody's" if simulated else dataset
 
 
 def _cells(row: LiveRow) -> tuple[str, ...]:

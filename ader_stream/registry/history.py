@@ -93,6 +93,7 @@ def _row(registry: Registry, manifest: Manifest) -> dict[str, Any]:
     return {
         "version": manifest["version"],
         "parent": manifest["parent"],
+        "predecessor": manifest["predecessor"],
         "blocks": manifest["blocks"],
         "status": manifest["status"],
         "roles": roles(registry, manifest["version"]),

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ader_stream.errors import SettingsError
+from ader_stream.paths import describe_path
 from ader_stream.stream.kafka.clients import is_property
 
 _SERVICE_LINK = re.compile(
@@ -21,7 +22,8 @@ def settings_file() -> Path | None:
     """Path of the TOML file that ``ADER_SETTINGS`` names."""
     name = os.environ.get("ADER_SETTINGS")
     if name and not Path(name).is_file():
-        raise SettingsError(f"ADER_SETTINGS={name}: no such file; name a TOML file or unset it")
+        found = describe_path(Path(name))
+        raise SettingsError(f"ADER_SETTINGS={name} {found}; name a TOML file or unset it")
     return Path(name) if name else None
 
 

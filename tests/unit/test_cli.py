@@ -137,7 +137,7 @@ def test_a_wrong_command_line_is_told_and_ends_with_2(
     [
         ("ADER_SESSIONS_GAP", "-5m", "sessions.gap = '-5m': expected a number"),
         ("ADER_SESIONS_GAP", "5m", "unknown setting; did you mean ADER_SESSIONS_GAP?"),
-        ("ADER_SETTINGS", "nothing.toml", "no such file"),
+        ("ADER_SETTINGS", "nothing.toml", "nothing.toml does not exist"),
         ("ADER_CLICKS_AVRO_SCHEMA", "nothing.avsc", "clicks.avro_schema = nothing.avsc"),
     ],
 )

@@ -249,7 +249,7 @@ def test_a_manifest_is_told_how_clicks_are_cut() -> None:
 
 def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADER_SETTINGS", "nothing.toml")
-    assert refusal().startswith("ADER_SETTINGS=nothing.toml: no such file")
+    assert refusal().startswith("ADER_SETTINGS=nothing.toml does not exist")
 
 
 def test_a_list_that_is_no_json_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

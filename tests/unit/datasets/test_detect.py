@@ -31,7 +31,7 @@ def test_recorded_clicks_are_not_called_simulated(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="nowhere: not there; expected a folder"):
+    with pytest.raises(DatasetError, match="nowhere does not exist; expected a folder"):
         open_dataset(tmp_path / "nowhere", RULE, gap=100)
 
 

@@ -103,7 +103,7 @@ def test_half_a_gzip_file_is_refused(folder: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="nowhere: no such folder"):
+    with pytest.raises(DatasetError, match="nowhere does not exist; expected a folder"):
         FolderDataset(tmp_path / "nowhere", RULE, gap=61)
 
 

@@ -27,6 +27,8 @@ def test_every_version_is_a_row_with_what_it_is_now() -> None:
     rows = history(registry(Command("pin", 2, share=0.1)))
     assert [row["version"] for row in rows] == [1, 2, 3, 4]
     assert [row["roles"] for row in rows] == [[], ["serving"], ["rejected"], ["canary", "parent"]]
+    assert [row["parent"] for row in rows] == [None, 1, 2, 2]
+    assert [row["predecessor"] for row in rows] == [None, 1, 2, 3]
     assert rows[2]["rejection"] == "worse"
     json.dumps(rows)
 
