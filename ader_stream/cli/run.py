@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ader_stream.cli.options import kafka_flags, settings_with
+from ader_stream.resources import worker_module
 from ader_stream.stream.kafka.clients import client_errors
 
 TRAINER = "trainer"
@@ -30,4 +31,4 @@ def run(
     given = {"bootstrap_dataset": bootstrap_dataset} if bootstrap_dataset else {}
     settings = settings_with(bootstrap_servers, prefix, trainer=given)
     with client_errors():
-        importlib.import_module(f"consumers.{worker}").run(settings)
+        importlib.import_module(worker_module(worker)).run(settings)

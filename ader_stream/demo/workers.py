@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ader_stream.errors import DemoError
 from ader_stream.local_kafka import Guard, start_process
 from ader_stream.local_kafka.ports import HOST, free_port
+from ader_stream.resources import worker_command
 from ader_stream.settings import worker_environment
 
 NAMES = ("sessionizer", "trainer", "inference")
@@ -94,5 +94,5 @@ def _start(
     }
     environment = worker_environment(**{**settings, **replayed}, http=http)
     log.unlink(missing_ok=True)
-    process = start_process([sys.executable, "-m", f"consumers.{name}"], log, guard, environment)
+    process = start_process(worker_command(name), log, guard, environment)
     return _Worker(name, process, log, port)
