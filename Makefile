@@ -2,7 +2,8 @@
 #
 #   make demo [ARGS="--dataset DIR --blocks 2"]   the whole system on this machine
 #   make test [ARGS="-k guard"]                   checks, then every test against a real Kafka
-#   make check                                    style, types, direction of imports
+#   make check                                    style, types, direction of imports, documentation
+#   make docs                                     the documentation, in build/site
 #   make fuzz [ARGS="--minutes 1 --seed 7"]       ten minutes of broken clicks for every decoder
 #   make fuzz-streams [ARGS="--events 10000"]     a million events against the plain reference
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --constraint deploy/constraints.txt
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check fuzz fuzz-streams
+.PHONY: demo test check docs fuzz fuzz-streams
 
 demo: $(INSTALLED)
 	$(BIN)/ader-stream demo $(ARGS)
@@ -27,7 +28,12 @@ fuzz: $(INSTALLED)
 fuzz-streams: $(INSTALLED)
 	$(BIN)/python -m tests.property.stream_fuzz $(ARGS)
 
-check: $(INSTALLED)
+# A link or an anchor that leads nowhere is an error.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --quiet --strict --config-file .mkdocs.yml
+
+check: docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

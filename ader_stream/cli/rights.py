@@ -30,7 +30,7 @@ Rights = Sequence[tuple[str, Right]]
 )
 @click.option("--principal", help="Whom to grant them to; the user of the settings without it.")
 @click.option("--kafka-acls", is_flag=True, help="Print the commands that grant them.")
-@click.option("--markdown", is_flag=True, help="Print the README's table.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @json_option
 @kafka_flags
 def rights(

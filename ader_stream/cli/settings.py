@@ -14,7 +14,7 @@ from ader_stream.stream.sessions.rules import changes_table
 
 @click.command()
 @json_option
-@click.option("--markdown", is_flag=True, help="Print the README's table.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--changes", is_flag=True, help="Print when settings may change, as Markdown.")
 def settings(as_json: bool, markdown: bool, changes: bool) -> None:
     """List every setting: TOML name, environment variable, default, meaning."""

@@ -40,12 +40,15 @@ def make_app(
     """
 
     async def healthz(_: Request) -> Response:
+        """Return 200, or 503 and the reason while the worker should be restarted."""
         return _answer(not_healthy(), "ok")
 
     async def readyz(_: Request) -> Response:
+        """Return 200, or 503 and the reason while the worker is not ready."""
         return _answer(not_ready(), "ready")
 
     async def show_metrics(request: Request) -> Response:
+        """Return the metrics, as Prometheus or OpenMetrics text."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(metrics.registry), headers={"content-type": content_type})
 

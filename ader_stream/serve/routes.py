@@ -62,9 +62,11 @@ class RecommendRoutes:
         ]
 
     async def _get(self, request: Request) -> JSONResponse:
+        """Recommend for a session that this worker follows: `?session=KEY&k=20`."""
         return await self._measured(self._for_session(request))
 
     async def _post(self, request: Request) -> JSONResponse:
+        """Recommend for a list of items: `{"items": [ITEM, …], "k": 20, "session": KEY}`."""
         return await self._measured(self._for_items(await _body(request)))
 
     def _for_session(self, request: Request) -> Callable[[], JSONResponse]:

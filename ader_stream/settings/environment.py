@@ -36,7 +36,9 @@ def refuse_unknown_variables(known: Collection[str]) -> None:
             continue
         if variable not in known and variable != "ADER_SETTINGS":
             near = difflib.get_close_matches(variable, known, n=1, cutoff=0.8)
-            hint = f"; did you mean {near[0]}?" if near else "; the README lists them all"
+            hint = (
+                f"; did you mean {near[0]}?" if near else "; `ader-stream settings` lists them all"
+            )
             raise SettingsError(f"{variable}: unknown setting{hint}")
 
 

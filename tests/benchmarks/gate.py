@@ -3,9 +3,9 @@
     python -m tests.benchmarks.gate [--recipe paper] [--cycles 10]
 
 trains some cycles on a simulated shop and ruins one of them in every way that is known here; it
-writes ``results/gate/RECIPE.json`` and, from there, the README's table. Minutes on one core.
-``--dataset DIR --cycles 2`` does it with recorded sessions, without ruins that have to be trained;
-``--one-in 8``, with every eighth of them, and all ruins.
+writes ``results/gate/RECIPE.json`` and, from there, the table of docs/benchmarks.md. Minutes on one
+core. ``--dataset DIR --cycles 2`` does it with recorded sessions, without ruins that have to be
+trained; ``--one-in 8``, with every eighth of them, and all ruins.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from ader_stream.registry.gate import GateRule, judge, measure, validation_sampl
 from ader_stream.registry.measured import Measured
 from ader_stream.settings.groups import TrainerSettings
 from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule, Click
-from tests.benchmarks.readme_table import ReadmeTable
+from tests.benchmarks.page_table import PageTable
 
 RESULTS = Path(__file__).parent / "results" / "gate"
-TABLE = ReadmeTable("gate", "python -m tests.benchmarks.gate")
+TABLE = PageTable("gate", "python -m tests.benchmarks.gate")
 
 HEAD = (
     "| version | block | exemplars | next block | cost | mislaid, % | displaced, % | told apart, % "
@@ -337,7 +337,7 @@ def _rounded(share: Share | None) -> float | None:
     return None if share is None else round(share.percent, 2)
 
 
-# --- the README's table
+# --- the table of docs/benchmarks.md
 
 
 def markdown_table(result: Mapping[str, Any]) -> str:
@@ -381,7 +381,7 @@ def _reason(rejected: str | None, undecided: str | None) -> str:
 
 
 def write_table() -> None:
-    """Make the README's table anew."""
+    """Rewrite the table of docs/benchmarks.md."""
     TABLE.write(markdown_table(json.loads((RESULTS / "production.json").read_text("utf-8"))))
 
 

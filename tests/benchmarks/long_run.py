@@ -36,7 +36,7 @@ from tests.integration.conftest import from_java
 from tests.integration.system import System, Worker
 
 RESULT = Path(__file__).parent / "results" / "speed" / "long_run.json"
-PICTURE = Path(__file__).parents[2] / ".github" / "long_run.svg"
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "long_run.svg"
 
 PARTITIONS = 4
 VISITORS = 20_000

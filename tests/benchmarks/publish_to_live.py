@@ -3,8 +3,8 @@
     python -m tests.benchmarks.publish_to_live HOST:PORT [--workers 8] [--jitter 2s] [--out FILE]
 
 publishes versions of a model of DIGINETICA's size one after another, each as soon as every worker
-serves the one before. ``--items 1600000 --versions 2`` is a model of 1 GB. What ``--out`` has left
-in ``results/speed/publish_to_live-*.json`` is the README's table (``--table`` writes it).
+serves the one before. ``--items 1600000 --versions 2`` is a model of 1 GB. ``--out`` leaves
+``results/speed/publish_to_live-*.json``: the table of docs/benchmarks.md (``--table`` writes it).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from ader_stream.ader.state import State, untrained
 from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.machine import describe_machine
 from ader_stream.stream.models.model_log import ModelPublisher
-from tests.benchmarks.readme_table import ReadmeTable
+from tests.benchmarks.page_table import PageTable
 from tests.benchmarks.resident import peak_mib, reset_peak, resident_mib
 from tests.fakes import example_manifest
 from tests.integration.system import System, Worker
 
 RESULTS = Path(__file__).parent / "results" / "speed"
-TABLE = ReadmeTable("benchmark", "publish_to_live")
+TABLE = PageTable("benchmark", "publish_to_live")
 
 WIDTH = 150
 """Of an item's row: 1.6 million of them are 1 GB."""
@@ -140,7 +140,7 @@ def random_state(items: int) -> State:
     return State(weights, steps, Exemplars.none(), vocabulary, architecture, idle)
 
 
-# --- the README's table
+# --- the table of docs/benchmarks.md
 
 
 def read_results() -> list[Result]:

@@ -3,8 +3,9 @@
     python -m tests.benchmarks.reproduce --dataset DIR
 
 Runs lie in WORK (by default ``out/reproduce``) while they go on; a finished one is copied to
-``tests/benchmarks/results``, and the README's table is made anew. Started again after a kill, the
-command goes on after the last finished cycle. ``--publish`` copies what there is, and runs nothing.
+``tests/benchmarks/results``, and the tables of results are rewritten. Started again after a kill,
+the command continues after the last finished cycle. ``--publish`` copies what there is, and runs
+nothing.
 """
 
 from __future__ import annotations

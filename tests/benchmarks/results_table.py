@@ -1,4 +1,4 @@
-"""The README's table of results, from ``tests/benchmarks/results/*.json``.
+"""The tables of results in docs/benchmarks.md and README, from ``tests/benchmarks/results/*.json``.
 
     python -m tests.benchmarks.results_table
 
@@ -18,16 +18,18 @@ from ader_stream.ader.methods import METHODS
 from ader_stream.cli.evaluate_result import mean_scores
 from ader_stream.code_version import code_version
 from ader_stream.published import Published, published_results
-from tests.benchmarks.readme_table import ReadmeTable
+from tests.benchmarks.page_table import README, PageTable
 
 RESULTS = Path(__file__).parent / "results"
-TABLE = ReadmeTable("results", "python -m tests.benchmarks.results_table")
+TABLE = PageTable("results", "python -m tests.benchmarks.results_table")
+SHORT_TABLE = PageTable(TABLE.kind, TABLE.source, README)
 
 HEAD = (
     "| method | seeds | cycles | Recall@20 | paper | MRR@20 | paper "
     "| samples/s | minutes | code |\n"
     "|---|---|---|---|---|---|---|---|---|---|\n"
 )
+SHORT_HEAD = "| method | Recall@20 | paper | MRR@20 | paper |\n|---|---|---|---|---|\n"
 
 Result = Mapping[str, Any]
 
@@ -38,12 +40,25 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def markdown_table(results: Sequence[Result]) -> str:
-    """One row for each recipe, number of cycles and method; several seeds share one."""
+    """Return one row for each recipe, number of cycles and method; several seeds share one."""
+    rows = map(_row, _by_row([*results, *_cut_short(results)]))
+    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def short_table(results: Sequence[Result]) -> str:
+    """Return the scores of the longest runs alone, which README shows."""
+    longest = max(len(result["cycles"]) for result in results)
+    rows = map(_row, _by_row([r for r in results if len(r["cycles"]) == longest]))
+    return SHORT_HEAD + "".join(f"| {' | '.join([row[0], *row[3:7]])} |\n" for row in rows)
+
+
+def _by_row(results: Iterable[Result]) -> list[list[Result]]:
+    """Return the runs that share a row, row by row."""
     rows: dict[tuple[str, int, int], list[Result]] = {}
-    for result in [*results, *_cut_short(results)]:
+    for result in results:
         place = list(METHODS).index(result["method"])
         rows.setdefault((result["recipe"], -len(result["cycles"]), place), []).append(result)
-    return HEAD + "".join(_row(rows[key]) for key in sorted(rows))
+    return [rows[key] for key in sorted(rows)]
 
 
 def _cut_short(results: Sequence[Result]) -> Iterator[Result]:
@@ -57,7 +72,7 @@ def _cut_short(results: Sequence[Result]) -> Iterator[Result]:
                 yield {**result, "cycles": result["cycles"][:count]}
 
 
-def _row(of_any_seed: Iterable[Result]) -> str:
+def _row(of_any_seed: Iterable[Result]) -> list[str]:
     first, *_ = runs = sorted(of_any_seed, key=lambda run: run["seed"])
     paper = published_results(first["fingerprint"])
     count = len(first["cycles"])
@@ -68,8 +83,7 @@ def _row(of_any_seed: Iterable[Result]) -> str:
         for metric in ("recall@20", "mrr@20")
         for cell in (_ours(runs, metric), _papers(paper, first["method"], metric, count))
     ]
-    cells = [f"`{first['method']}{recipe}`", seeds, str(count), *scores, *_costs(runs), _code(runs)]
-    return f"| {' | '.join(cells)} |\n"
+    return [f"`{first['method']}{recipe}`", seeds, str(count), *scores, *_costs(runs), _code(runs)]
 
 
 def _code(runs: Sequence[Result]) -> str:
@@ -105,8 +119,10 @@ def _costs(runs: Sequence[Result]) -> tuple[str, str]:
 
 
 def write_table() -> None:
-    """Make the README's table anew."""
-    TABLE.write(markdown_table(read_results(RESULTS)))
+    """Rewrite both tables."""
+    results = read_results(RESULTS)
+    TABLE.write(markdown_table(results))
+    SHORT_TABLE.write(short_table(results))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ their own: with nothing but ``consume(n)``; with a record written for each click
 sessionizer as it is deployed (decoding, sessions, changelog, transactions); with Quix Streams'
 session windows. Costs are in CPU seconds (every thread of the process, librdkafka's too), because
 other work on the machine does not count there; each is the best of the rounds, taken in turn. What
-was measured goes to ``results/speed/sessionizer.json``, and from there into the README.
+was measured goes to ``results/speed/sessionizer.json``, and from there into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from platformdirs import user_cache_path
 from ader_stream.local_kafka import Guard, start_kafka, stop_kafka
 from ader_stream.local_kafka.ports import free_port
 from ader_stream.resources import resource
-from tests.benchmarks.readme_table import ReadmeTable
+from tests.benchmarks.page_table import PageTable
 from tests.benchmarks.session_clicks import write_clicks
 from tests.benchmarks.session_latency import measure_latency
 
 RESULTS = Path(__file__).parent / "results" / "speed" / "sessionizer.json"
-TABLE = ReadmeTable("benchmark", "sessionizer")
+TABLE = PageTable("benchmark", "sessionizer")
 
 CASES = [
     (1, 2_000, 100_000, 400_000),
@@ -179,7 +179,7 @@ def output_of(command: list[str]) -> str:
 
 
 def markdown_table(result: Row) -> str:
-    """The results as the README shows them."""
+    """Return the results as docs/benchmarks.md shows them."""
     lines = [
         "| partitions | open sessions | clicks per CPU second | bare `consume` | share "
         "| `consume`, and a record for each click | bytes an open session | restored in |",

@@ -190,7 +190,7 @@ def test_an_unknown_variable_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPa
 
 def test_a_variable_like_no_other_points_to_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADER_COFFEE", "black")
-    assert refusal() == "ADER_COFFEE: unknown setting; the README lists them all"
+    assert refusal() == "ADER_COFFEE: unknown setting; `ader-stream settings` lists them all"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,13 @@ from typing import Any
 
 from ader_stream.code_version import code_version
 from ader_stream.published import DIGINETICA, published_results
-from tests.benchmarks.results_table import HEAD, markdown_table, read_results
+from tests.benchmarks.results_table import (
+    HEAD,
+    SHORT_HEAD,
+    markdown_table,
+    read_results,
+    short_table,
+)
 
 FINGERPRINT = "1c6f7164ad544a483804fc0324a2023801537e5e5db9af0a76d04eca2b83ec86"
 
@@ -101,3 +107,8 @@ def test_methods_stand_in_their_own_order(tmp_path: Path) -> None:
 
 def test_the_fingerprint_here_is_that_of_the_papers_data() -> None:
     assert published_results(FINGERPRINT) is DIGINETICA
+
+
+def test_the_short_table_holds_the_scores_of_the_longest_runs() -> None:
+    table = short_table([result("ewc", [47.0] * 16), result("joint", [50.0] * 6)])
+    assert table == SHORT_HEAD + "| `ewc` | 47.00 | 47.66 | 17.50 | 16.28 |\n"

@@ -1,0 +1,79 @@
+"""The hook that writes the reference pages from the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ader_stream.cli.main import COMMANDS
+from ader_stream.metrics import CATALOGUE
+from ader_stream.settings import describe_settings
+from docs.hooks import reference
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def test_a_mark_is_replaced_by_what_its_generator_returns() -> None:
+    page = reference.on_page_markdown("before\n\n<!-- generate: http-limits -->\n\nafter\n")
+
+    assert page == f"before\n\n{reference.http_limits()}\n\nafter\n"
+
+
+def test_every_generator_has_its_page() -> None:
+    pages = "".join(page.read_text("utf-8") for page in REFERENCE.glob("*.md"))
+
+    assert sorted(reference.MARK.findall(pages)) == sorted(reference.GENERATORS)
+
+
+def test_every_command_has_a_section_with_its_options() -> None:
+    page = reference.commands()
+
+    assert {f"ader-stream {name}" for name in COMMANDS} <= set(re.findall("## `(.*)`", page))
+    assert "### `ader-stream models pin`" in page
+    assert "| `--canary" in page
+
+
+def test_every_setting_is_in_the_table_of_its_group() -> None:
+    page = reference.settings()
+
+    for name, variable, _, _ in describe_settings():
+        assert f"| `{name}` | `{variable}` |" in page
+    assert page.index("## `clicks`") < page.index("`clicks.topic`") < page.index("## `sessions`")
+
+
+def test_settings_of_the_environment_do_not_change_the_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = reference.rights()
+    monkeypatch.setenv("ADER_KAFKA_PREFIX", "shop")
+
+    assert reference.rights() == before
+
+
+def test_every_metric_is_listed_with_type_and_labels() -> None:
+    page = reference.metrics()
+
+    assert all(
+        f"| `{metric.name}` | {metric.kind.__name__.lower()} |" in page for metric in CATALOGUE
+    )
+    assert "| `ader_dead_letters_total` | counter | clicks | `reason` |" in page
+
+
+def test_every_schema_is_described_with_the_records_inside_it() -> None:
+    page = reference.schemas()
+
+    for file in reference.SCHEMAS.glob("*.avsc"):
+        assert f"## `{json.loads(file.read_text('utf-8'))['name']}`\n" in page
+    assert "### `Session`\n" in page
+
+
+def test_every_route_is_described() -> None:
+    page = reference.http_routes()
+
+    for route in ("/healthz", "/readyz", "/metrics", "/recommend"):
+        assert f"| `GET {route}` |" in page
+    assert "| `POST /recommend` |" in page
+    assert not re.search(r"\|  \|", page)
