@@ -114,3 +114,22 @@ def test_benchmarks_show_from_publishing_to_live_as_it_was_measured() -> None:
     table = publish_to_live.markdown_table(publish_to_live.read_results())
 
     assert publish_to_live.TABLE.marked(table) in text_of(BENCHMARKS)
+
+
+def test_changelog_has_the_usual_form() -> None:
+    changelog = text_of(ROOT / "CHANGELOG.md")
+
+    releases = re.findall(r"^## (.*)$", changelog, flags=re.MULTILINE)
+    assert releases[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", name) for name in releases[1:])
+    kinds = re.findall(r"^### (.*)$", changelog, flags=re.MULTILINE)
+    assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_entries_of_the_changelog_are_short() -> None:
+    entries = re.findall(
+        r"^- (?:.+\n)(?:  .+\n)*", text_of(ROOT / "CHANGELOG.md"), flags=re.MULTILINE
+    )
+
+    assert entries
+    assert not [entry for entry in entries if entry.count("\n") > 3]
