@@ -83,7 +83,8 @@ def test_pages_load_nothing_from_another_host(page: Path) -> None:
 
 
 def test_guides_use_the_commands_of_daily_work() -> None:
-    code = "\n".join(line for page in PAGES for line in code_of(page))
+    pages = [page for page in PAGES if page.stem not in ("CHANGELOG", "cli")]
+    code = "\n".join(line for page in pages for line in code_of(page))
 
     missing = {name for name in COMMANDS if f"ader-stream {name}" not in code}
     assert not missing
