@@ -1,4 +1,4 @@
-"""Fill the pages of the reference from the code, so that they cannot differ from it.
+"""Fill pages from the code, so that they cannot differ from it.
 
 A page holds marks, ``<!-- generate: NAME -->``; when mkdocs builds it, each one is replaced by the
 Markdown that the generator of that name returns. Most generators ask the command line itself, whose
@@ -7,10 +7,12 @@ output is a public contract. The imports from the package stand together, at the
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import os
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +27,8 @@ from ader_stream.metrics import Metrics
 from ader_stream.serve import routes
 from ader_stream.serve.http import make_app
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
+ROOT = Path(__file__).parents[2]
+SCHEMAS = ROOT / "schemas"
 MARK = re.compile(r"^<!-- generate: ([a-z-]+) -->$", re.MULTILINE)
 
 Json = Mapping[str, Any]
@@ -225,6 +228,49 @@ def _default(field: Json) -> str:
     return _code(json.dumps(field["default"])) if "default" in field else ""
 
 
+# --- packages
+
+
+def packages() -> str:
+    """Return what each package is for, as its docstring says."""
+    found = sorted(
+        file.parent
+        for top in ("ader_stream", "consumers")
+        for file in (ROOT / top).rglob("__init__.py")
+    )
+    return _table(("package", "content"), ((f"`{_path(p)}/`", _purpose(p)) for p in found))
+
+
+def _path(folder: Path) -> str:
+    return folder.relative_to(ROOT).as_posix()
+
+
+def _purpose(folder: Path) -> str:
+    tree = ast.parse((folder / "__init__.py").read_text("utf-8"))
+    return _cell((ast.get_docstring(tree) or "").partition("\n\n")[0])
+
+
+def layers() -> str:
+    """Return the contracts that import-linter checks."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    return "\n\n".join(map(_contract, project["tool"]["importlinter"]["contracts"]))
+
+
+def _contract(contract: Json) -> str:
+    if contract["type"] == "layers":
+        lines = contract["layers"]
+        within = f" (in {_names(contract['containers'])})" if "containers" in contract else ""
+        return (
+            f"**{contract['name']}**{within}, top to bottom:\n\n```\n" + "\n".join(lines) + "\n```"
+        )
+    sources, forbidden = (_names(contract[f"{kind}_modules"]) for kind in ("source", "forbidden"))
+    return f"**{contract['name']}**: {sources} must not import {forbidden}."
+
+
+def _names(modules: Sequence[str]) -> str:
+    return ", ".join(f"`{module}`" for module in modules)
+
+
 # --- Markdown
 
 
@@ -251,5 +297,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "http-routes": http_routes,
     "http-limits": http_limits,
     "schemas": schemas,
+    "packages": packages,
+    "layers": layers,
 }
 """Name in a mark → what takes its place."""

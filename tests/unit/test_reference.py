@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from ader_stream.metrics import CATALOGUE
 from ader_stream.settings import describe_settings
 from docs.hooks import reference
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+DOCS = reference.ROOT / "docs"
 
 
 def test_a_mark_is_replaced_by_what_its_generator_returns() -> None:
@@ -23,7 +22,7 @@ def test_a_mark_is_replaced_by_what_its_generator_returns() -> None:
 
 
 def test_every_generator_has_its_page() -> None:
-    pages = "".join(page.read_text("utf-8") for page in REFERENCE.glob("*.md"))
+    pages = "".join(page.read_text("utf-8") for page in DOCS.rglob("*.md"))
 
     assert sorted(reference.MARK.findall(pages)) == sorted(reference.GENERATORS)
 
@@ -77,3 +76,18 @@ def test_every_route_is_described() -> None:
         assert f"| `GET {route}` |" in page
     assert "| `POST /recommend` |" in page
     assert not re.search(r"\|  \|", page)
+
+
+def test_every_package_is_described_by_its_docstring() -> None:
+    page = reference.packages()
+
+    for top in ("ader_stream/stream", "ader_stream/ader", "consumers"):
+        assert re.search(rf"\| `{top}/` \| \S", page)
+    assert not re.search(r"\|  \|", page)
+
+
+def test_directions_of_imports_are_those_that_are_checked() -> None:
+    page = reference.layers()
+
+    assert "`ader_stream.ader` must not import `confluent_kafka`" in page
+    assert page.index("ader_stream.cli") < page.index("ader_stream.types | ader_stream.errors")
