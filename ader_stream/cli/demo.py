@@ -16,11 +16,14 @@ from ader_stream.cli.extras import require
 from ader_stream.cli.options import kafka_options
 from ader_stream.datasets import Dataset, SimulatedShop, TableFormat, open_dataset, read_through
 from ader_stream.demo.report import DemoReport
-from ader_stream.demo.run import DemoPlan, run_demo
+from ader_stream.demo.run import DemoPlan, run_demo, running_workers
+from ader_stream.demo.trying import Running, what_to_try
+from ader_stream.demo.workers import Workers
 from ader_stream.local_kafka import Guard, LocalKafka, start_kafka, stop_kafka
 from ader_stream.paths import make_folder
 from ader_stream.published import published_results
 from ader_stream.settings import Settings, kafka_image, load_settings
+from ader_stream.stream.models.registry import read_registry
 
 SHOP_OVERRIDES = {
     "hidden": 64,
@@ -50,14 +53,25 @@ SHOP_OVERRIDES = {
     help="Folder for the report and the workers' logs.",
 )
 @click.option("--partitions", type=click.IntRange(1), default=4, show_default=True)
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Leave everything running after the report until Ctrl-C, and print what to try.",
+)
 @kafka_options
 def demo(
-    dataset: Path | None, blocks: int | None, out: Path, partitions: int, settings: Settings
+    dataset: Path | None,
+    blocks: int | None,
+    out: Path,
+    partitions: int,
+    keep: bool,
+    settings: Settings,
 ) -> None:
     """Start a Kafka and every worker, replay clicks block by block, and write a report.
 
     A Kafka that ADER_KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names is used instead of a
-    local one. Everything that the demo started is stopped at its end, however it ends.
+    local one; the topics of the run have a prefix of their own there, and stay. Everything that the
+    demo started is stopped at its end, however it ends.
     """
     require("torch", "safetensors", "matplotlib", "jinja2")  # before anything is started
     make_folder(out, "--out")
@@ -67,16 +81,38 @@ def demo(
     extent = read_through(clicks, count)
     click.echo(f"{extent.clicks:,} clicks: {_describe(clicks)}")
     with _terminated_like_interrupted(), Guard() as guard, _kafka(settings, out, guard) as kafka:
-        click.echo(
-            f"Apache Kafka {kafka.version} ({kafka.source}) at {kafka.bootstrap_servers}; "
-            f"logs in {out}"
-        )
         here = _settings_for(settings, kafka)
+        _say_where(kafka, here, out)
         plan = DemoPlan(clicks, count, out, partitions, overrides)
-        report = run_demo(plan, here, kafka, guard)
+        with running_workers(plan, here, guard) as workers:
+            report = run_demo(plan, here, kafka, workers)
+            _write(report, clicks, out)
+            _summarise(report, out, time.monotonic() - started)
+            if keep:
+                _leave_running(workers, here)
         guard.release()
-    _write(report, clicks, out)
-    _summarise(report, out, time.monotonic() - started)
+
+
+def _say_where(kafka: LocalKafka, settings: Settings, out: Path) -> None:
+    click.echo(
+        f"Apache Kafka {kafka.version} ({kafka.source}) at {kafka.bootstrap_servers}; "
+        f"topics {settings.kafka.prefix}.*; logs in {out}"
+    )
+
+
+def _leave_running(workers: Workers, settings: Settings) -> None:
+    """Print what to try, and return when the user has had enough of it."""
+    registry = read_registry(settings.clients, settings.topics, settings.trust)
+    kafka, served = settings.kafka, registry.standing.served
+    items = registry.manifests[served]["frequent_items"] if served else []
+    running = Running(
+        kafka.bootstrap_servers, settings.topics, kafka.prefix, workers.addresses, items
+    )
+    click.echo("\n".join(["", *what_to_try(running)]))
+    try:
+        workers.wait()
+    except KeyboardInterrupt:
+        click.echo("\nstopping")
 
 
 def _choose(

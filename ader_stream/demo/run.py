@@ -55,8 +55,8 @@ class DemoPlan:
     worker_settings: Mapping[str, Mapping[str, str]]
 
 
-def run_demo(plan: DemoPlan, settings: Settings, kafka: LocalKafka, guard: Guard) -> DemoReport:
-    """Replay the data set through the whole system, and tell how it went.
+def run_demo(plan: DemoPlan, settings: Settings, kafka: LocalKafka, workers: Workers) -> DemoReport:
+    """Replay the data set through the whole system, and report how it went.
 
     Raises
     ------
@@ -65,11 +65,10 @@ def run_demo(plan: DemoPlan, settings: Settings, kafka: LocalKafka, guard: Guard
     """
     started = time.monotonic()
     clients, topics = settings.clients, settings.topics
-    create_topics(clients.admin(), topics, plan.partitions)
     replayer = Replayer(clients, topics, settings.block_rule, settings.click_format, rate=None)
     view = SystemView(clients, topics)
     table = LiveView(plan.dataset.name, simulated=plan.dataset.simulated)
-    with _running(plan, settings, guard) as workers, table as live:
+    with table as live:
         watch = _Watch(view, workers, live)
         for block in islice(plan.dataset.blocks(), plan.blocks):
             watch.add_block(block)
@@ -91,7 +90,9 @@ def run_demo(plan: DemoPlan, settings: Settings, kafka: LocalKafka, guard: Guard
 
 
 @contextmanager
-def _running(plan: DemoPlan, settings: Settings, guard: Guard) -> Iterator[Workers]:
+def running_workers(plan: DemoPlan, settings: Settings, guard: Guard) -> Iterator[Workers]:
+    """Create the topics, and run every worker on them until the block is left."""
+    create_topics(settings.clients.admin(), settings.topics, plan.partitions)
     kafka = {
         "bootstrap_servers": settings.kafka.bootstrap_servers,
         "prefix": settings.kafka.prefix,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from ader_stream.settings import worker_environment
 
 NAMES = ("sessionizer", "trainer", "inference")
 STOP_SECONDS = 15.0
+LOOK_SECONDS = 1.0
+"""Between two looks at whether all workers still run."""
+
 LOG_LINES = 15
 """Lines of a log shown when its worker ends early."""
 
@@ -54,10 +58,28 @@ class Workers:
                 tail = "\n".join(lines)
                 raise DemoError(f"{worker.name} ended with exit code {code}; {worker.log}:\n{tail}")
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Name → host:port at which a worker answers HTTP."""
+        return {worker.name: f"{HOST}:{worker.port}" for worker in self._workers}
+
+    def wait(self) -> None:
+        """Return never: all run until this process is interrupted.
+
+        Raises
+        ------
+        DemoError
+            A worker has ended.
+        KeyboardInterrupt
+            Ctrl-C, or SIGTERM where that is handled like it.
+        """
+        while True:
+            self.check()
+            time.sleep(LOOK_SECONDS)
+
     def metrics(self, name: str) -> dict[str, float]:
         """Metrics without labels that a worker shows now; empty while it does not answer."""
-        [worker] = [worker for worker in self._workers if worker.name == name]
-        url = f"http://{HOST}:{worker.port}/metrics"
+        url = f"http://{self.addresses[name]}/metrics"
         try:
             with urllib.request.urlopen(url, timeout=2) as response:
                 text = response.read().decode()
