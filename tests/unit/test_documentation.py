@@ -134,3 +134,12 @@ def test_entries_of_the_changelog_are_short() -> None:
 
     assert entries
     assert not [entry for entry in entries if entry.count("\n") > 3]
+
+
+@pytest.mark.parametrize("page", named(PAGES))
+def test_pages_are_written_in_plain_words(page: Path) -> None:
+    old = re.findall(
+        r"\b(?:anew|learnt|in the midst|goes on|come to grief|companions)\b", prose_of(page)
+    )
+
+    assert not old
