@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from ader_stream.published import Published
+from ader_stream.paper_results import Published
 
 WIDE_INCHES = (6.6, 3.7)
 DOTS_PER_INCH = 200

@@ -18,12 +18,10 @@ import torch
 
 from ader_stream import metrics as m
 from ader_stream.errors import ArtifactError, NotYetError
-from ader_stream.memory import give_back_large_blocks
 from ader_stream.metrics import Metrics
 from ader_stream.paired import Pair
-from ader_stream.process import Process, run_worker
-from ader_stream.registry.canary import CanaryWatch
-from ader_stream.registry.load import load_serving
+from ader_stream.runtime.memory import give_back_large_blocks
+from ader_stream.runtime.process import Process, run_worker
 from ader_stream.serve.comparing import compare
 from ader_stream.serve.recommending import rank_clicks, recommend, score_targets
 from ader_stream.serve.routes import RecommendRoutes
@@ -32,17 +30,13 @@ from ader_stream.serve.versions import Version, Versions
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.clicks.start_check import StartCheck
-from ader_stream.stream.erasures import Erasures
-from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.control.erasures import Erasures
+from ader_stream.stream.control.rules_log import LoggedRules, RulesComparison, blocks_in_force
+from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.exactly_once.permission import Permission
 from ader_stream.stream.kafka.limits import record_limits
-from ader_stream.stream.kafka.permission import Permission
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.topics import check_topics, grow_topics, topic_id
-from ader_stream.stream.models.model_reader import PASSING, ModelReader
-from ader_stream.stream.models.registry import Registry, RegistryFollower
-from ader_stream.stream.models.serving_log import ServingLog
-from ader_stream.stream.models.standing import Standing
-from ader_stream.stream.rights import connect
+from ader_stream.stream.operations.needed_rights import connect
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask, Scored
 from ader_stream.stream.scores.score_log import read_partitions
@@ -52,8 +46,14 @@ from ader_stream.stream.scores.sessionizer_decisions import (
 )
 from ader_stream.stream.sessions.byte_bounds import fit_to_topics
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
-from ader_stream.stream.sessions.rules_log import LoggedRules, RulesComparison, blocks_in_force
+from ader_stream.stream.topics.topics import check_topics, grow_topics, topic_id
+from ader_stream.stream.versions.model_reader import PASSING, ModelReader
+from ader_stream.stream.versions.registry import Registry, RegistryFollower
+from ader_stream.stream.versions.serving_log import ServingLog
+from ader_stream.stream.versions.standing import Standing
 from ader_stream.types import BlockRule, Recommendation, Target
+from ader_stream.versions.canary import CanaryWatch
+from ader_stream.versions.load import load_serving
 
 log = structlog.get_logger(__name__)
 

@@ -11,24 +11,24 @@ from typing import cast
 
 import structlog
 
-from ader_stream.cycles import CycleCollector
-from ader_stream.process import Process, run_worker
+from ader_stream.runtime.garbage import CycleCollector
+from ader_stream.runtime.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.clicks.start_check import StartCheck
-from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.kafka.permission import Permission
-from ader_stream.stream.kafka.topics import check_topics, grow_topics
-from ader_stream.stream.models.registry import Registry, commands_reader
-from ader_stream.stream.rights import connect
+from ader_stream.stream.control.rules_log import LoggedRules, blocks_in_force, note_rules
+from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.exactly_once.permission import Permission
+from ader_stream.stream.operations.needed_rights import connect
 from ader_stream.stream.sessions.byte_bounds import fit_to_topics
-from ader_stream.stream.sessions.rules_log import LoggedRules, blocks_in_force, note_rules
-from ader_stream.stream.sessions.sessionizing import (
+from ader_stream.stream.sessions.task import (
     Idling,
     SessionizerTask,
     SessionizerTasks,
 )
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
+from ader_stream.stream.topics.topics import check_topics, grow_topics
+from ader_stream.stream.versions.registry import Registry, commands_reader
 
 log = structlog.get_logger(__name__)
 

@@ -17,45 +17,45 @@ import torch
 from confluent_kafka import KafkaException
 
 from ader_stream import metrics as m
-from ader_stream.ader.artifact import decode_state, encode_parts
-from ader_stream.ader.checkpoint import NOWHERE, Checkpoint, CheckpointFile
+from ader_stream.ader.artifact.parts import decode_state, encode_parts
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.device import chosen_device, describe_device, use_threads
 from ader_stream.ader.methods import ADER, Method
-from ader_stream.ader.pace import Progress
+from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.retention import Retention
-from ader_stream.ader.state import State
+from ader_stream.ader.training.checkpoint import NOWHERE, Checkpoint, CheckpointFile
 from ader_stream.errors import ArtifactError, AuthorizationError, FencedError
-from ader_stream.memory import give_back_freed
-from ader_stream.process import Process, run_worker
-from ader_stream.registry.attempt import Watch, attempt_cycle
-from ader_stream.registry.bootstrap import dataset_block
-from ader_stream.registry.describe import Making, describe_inputs, describe_version
-from ader_stream.registry.folder import import_version, read_folder
-from ader_stream.registry.gate import GateRule, WhenUndecided
-from ader_stream.registry.load import load_state
-from ader_stream.registry.trainer_metrics import TrainerMetrics, told
+from ader_stream.runtime.memory import give_back_freed
+from ader_stream.runtime.process import Process, run_worker
 from ader_stream.settings import Settings
+from ader_stream.stream.blocks.feed import BlockFeed, TrainingBlock
+from ader_stream.stream.control.rules import cut_by
+from ader_stream.stream.control.rules_log import blocks_in_force
+from ader_stream.stream.exactly_once.permission import Permission, error_name, is_refused
+from ader_stream.stream.groups.leadership import Leadership
 from ader_stream.stream.kafka.changelog import offset_range
-from ader_stream.stream.kafka.leadership import Leadership
-from ader_stream.stream.kafka.permission import Permission, error_name, is_refused
-from ader_stream.stream.kafka.topics import check_topics, topic_id
-from ader_stream.stream.models.manifest import Manifest
-from ader_stream.stream.models.model_log import ModelPublisher
-from ader_stream.stream.models.model_reader import ModelReader
-from ader_stream.stream.models.pruning import Pruner
-from ader_stream.stream.models.registry import Registry, registry_reader
-from ader_stream.stream.models.trained import (
+from ader_stream.stream.operations.needed_rights import connect
+from ader_stream.stream.topics.topics import check_topics, topic_id
+from ader_stream.stream.versions.lineage import (
     TrainedBefore,
     joined_to,
     next_offsets,
     spans_behind,
 )
-from ader_stream.stream.rights import connect
-from ader_stream.stream.sessions.block_feed import BlockFeed, TrainingBlock
-from ader_stream.stream.sessions.rules import cut_by
-from ader_stream.stream.sessions.rules_log import blocks_in_force
+from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.versions.model_log import ModelPublisher
+from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.versions.pruning import Pruner
+from ader_stream.stream.versions.registry import Registry, registry_reader
 from ader_stream.types import BlockRule
+from ader_stream.versions.attempt import Watch, attempt_cycle
+from ader_stream.versions.bootstrap import dataset_block
+from ader_stream.versions.describe import Making, describe_inputs, describe_version
+from ader_stream.versions.export import import_version, read_folder
+from ader_stream.versions.gate.verdict import GateRule, WhenUndecided
+from ader_stream.versions.load import load_state
+from ader_stream.versions.trainer_metrics import TrainerMetrics, told
 
 log = structlog.get_logger(__name__)
 

@@ -19,9 +19,9 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import ConfigResource, OffsetSpec
 
+from ader_stream.stream.avro.codec import load_schema
 from ader_stream.stream.kafka.clients import MAX_RECORD_BYTES
-from ader_stream.stream.kafka.codec import load_schema
-from ader_stream.stream.models.manifest import FORMAT, KINDS, content_digest, sha256
+from ader_stream.stream.versions.manifest import FORMAT, KINDS, content_digest, sha256
 
 Headers = Sequence[tuple[str, bytes | None]]
 

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ader_stream.local_kafka.ports import HOST, free_port
-from ader_stream.serve.http import HttpServer
+from ader_stream.runtime.http import HttpServer
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 

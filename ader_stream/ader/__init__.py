@@ -1,23 +1,20 @@
 """The method: torch, no Kafka.
 
-In the order of the paper::
+Read `cycle` first, beside algorithm 1 of the paper::
 
-    cycle        one update cycle: read this first
+    cycle        one update cycle
     methods      what ADER, its baselines and its ablations do with the past
     recipes      every hyper-parameter
-    vocabulary   item ids ↔ dense indices    texts    what they lie in    retention   which leave
-    dataset      sessions → sub-sequences → batches      pieces     their inputs side by side
-    model        what session models have in common       encoders   the ones there are
-    sasrec       the paper's        core     the one of recipe production
-    returns      how readily people go back to what they saw    companions   what stood next to
-                 what: both are what ``core`` knows beside its weights    members   models in one
-    calibration  what a version ranks by, found on clicks that it has not learnt
-    training     epochs, steps, early stopping
-    losses       cross-entropy, distillation, the adaptive weight λ_t
-    replay       the exemplars' share of each step, with the previous model as teacher
-    ewc          the same for a baseline: a penalty on leaving the previous weights
-    exemplars    allocation and choice    herding    the choice of ADER
-    ranking      ranks and top-k lists, float32
-    state        what one version is      artifact  the same as bytes
-    evaluate     the paper's protocol on recorded sessions
+    evaluate     the paper's protocol on recorded sessions      metrics   its slices and lists
+    calibration  what a version ranks by, measured on clicks that its model has not learned
+    retention    which items leave the catalogue
+    device, distributed, progress
+
+Its rooms, each of which sees only those below it::
+
+    training     epochs, losses, replay of exemplars, elastic weight consolidation, checkpoints
+    artifact     the state of a version, and its forms: safetensors, folders, ONNX
+    exemplars    allocation and selection; herding
+    models       what session models share, SASRec, the model of recipe production, ranking
+    data         vocabulary, sessions to samples, batches
 """

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from ader_stream.ader.arrays import Int64
-from ader_stream.ader.dataset import Batch, Samples, by_length, pack
-from ader_stream.ader.encoded_block import EncodedBlock
-from ader_stream.ader.model import SessionModel
-from ader_stream.ader.pace import nothing
+from ader_stream.ader.data.arrays import Int64
+from ader_stream.ader.data.dataset import Batch, Samples, by_length, pack
+from ader_stream.ader.data.encoded_block import EncodedBlock
+from ader_stream.ader.models.base import SessionModel
+from ader_stream.ader.progress import nothing
 
 CALIBRATED, CALIBRATED_SCORES = 5_000, 10**9
 """Samples that a model is calibrated with, drawn at random, and how often one of them may be scored

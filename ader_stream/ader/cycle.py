@@ -18,23 +18,23 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LinearLR
 
-from ader_stream.ader.arrays import Bools, Float32
+from ader_stream.ader.artifact.state import State, resumed_adam, untrained
 from ader_stream.ader.calibration import calibrate, calibrate_first
-from ader_stream.ader.checkpoint import NOWHERE, Checkpoint
-from ader_stream.ader.dataset import Samples
-from ader_stream.ader.encoded_block import EncodedBlock
-from ader_stream.ader.exemplars import ALLOCATIONS, select_exemplars
-from ader_stream.ader.learner import NOBODY, Learner, Newcomers
+from ader_stream.ader.data.arrays import Bools, Float32
+from ader_stream.ader.data.dataset import Samples
+from ader_stream.ader.data.encoded_block import EncodedBlock
+from ader_stream.ader.data.vocabulary import Vocabulary
+from ader_stream.ader.distributed import ALONE, Workers
+from ader_stream.ader.exemplars.selection import ALLOCATIONS, select_exemplars
 from ader_stream.ader.methods import ADER, Method, Past, Sessions
-from ader_stream.ader.model import SessionModel
-from ader_stream.ader.pace import Pace, Progress, nothing, told
+from ader_stream.ader.models.base import SessionModel
+from ader_stream.ader.progress import Pace, Progress, nothing, told
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.replay import Replay
-from ader_stream.ader.split import Split, split_block
-from ader_stream.ader.state import State, resumed_adam, untrained
-from ader_stream.ader.training import fit
-from ader_stream.ader.vocabulary import Vocabulary
-from ader_stream.ader.workers import ALONE, Workers
+from ader_stream.ader.training.checkpoint import NOWHERE, Checkpoint
+from ader_stream.ader.training.learner import NOBODY, Learner, Newcomers
+from ader_stream.ader.training.loop import fit
+from ader_stream.ader.training.replay import Replay
+from ader_stream.ader.training.split import Split, split_block
 from ader_stream.errors import TrainingError
 
 FREQUENT_ITEMS = 100

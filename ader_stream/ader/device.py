@@ -12,8 +12,8 @@ import platform
 import torch
 from torch import Tensor, distributed
 
-from ader_stream.cores import usable_cores
 from ader_stream.errors import SettingsError
+from ader_stream.runtime.cores import usable_cores
 
 CPU = torch.device("cpu")
 

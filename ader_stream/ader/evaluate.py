@@ -10,20 +10,19 @@ from functools import partial
 import numpy as np
 import torch
 
-from ader_stream.ader.arrays import Int64
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import CycleReport, train_cycle
-from ader_stream.ader.dataset import Samples, split_sessions
+from ader_stream.ader.data.arrays import Int64
+from ader_stream.ader.data.dataset import Samples, split_sessions
+from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.device import CPU
-from ader_stream.ader.lists import describe_lists
+from ader_stream.ader.distributed import ALONE, Workers
 from ader_stream.ader.methods import ADER, Method, Sessions
-from ader_stream.ader.model import SessionModel
-from ader_stream.ader.pace import Progress
-from ader_stream.ader.ranking import rank_samples
+from ader_stream.ader.metrics import describe_lists, slice_counts
+from ader_stream.ader.models.base import SessionModel
+from ader_stream.ader.models.ranking import rank_samples
+from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.slices import slice_counts
-from ader_stream.ader.state import State
-from ader_stream.ader.vocabulary import Vocabulary
-from ader_stream.ader.workers import ALONE, Workers
 from ader_stream.errors import DatasetError
 from ader_stream.types import RECIPROCAL_UNIT, Counts
 

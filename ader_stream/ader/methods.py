@@ -27,8 +27,9 @@ from itertools import chain
 import numpy as np
 import torch
 
-from ader_stream.ader.ewc import Anchor, drawn, fisher_information
-from ader_stream.ader.exemplars import (
+from ader_stream.ader.artifact.state import State
+from ader_stream.ader.distributed import ALONE, Workers
+from ader_stream.ader.exemplars.selection import (
     Allocate,
     Choose,
     allocate_equally,
@@ -36,14 +37,13 @@ from ader_stream.ader.exemplars import (
     by_herding,
     by_loss,
 )
-from ader_stream.ader.losses import adaptive_weight
-from ader_stream.ader.model import SessionModel
-from ader_stream.ader.pace import nothing
+from ader_stream.ader.models.base import SessionModel
+from ader_stream.ader.progress import nothing
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.replay import DistilledReplay, ExemplarBatches, LabelReplay, Replay
 from ader_stream.ader.retention import FOREVER, Retention
-from ader_stream.ader.state import State
-from ader_stream.ader.workers import ALONE, Workers
+from ader_stream.ader.training.ewc import Anchor, drawn, fisher_information
+from ader_stream.ader.training.losses import adaptive_weight
+from ader_stream.ader.training.replay import DistilledReplay, ExemplarBatches, LabelReplay, Replay
 from ader_stream.errors import SettingsError
 
 Sessions = Collection[Sequence[str]]

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from ader_stream.ader.device import multiplies_bfloat16
-from ader_stream.ader.exemplars import ALLOCATIONS
-from ader_stream.ader.losses import FusedLoss, Loss, PlainLoss
-from ader_stream.ader.members import EachMember
-from ader_stream.ader.model import Architecture, Dropped
-from ader_stream.ader.sampled import SampledLoss
+from ader_stream.ader.exemplars.selection import ALLOCATIONS
+from ader_stream.ader.models.base import Architecture, Dropped
+from ader_stream.ader.training.ensemble_loss import EachMember
+from ader_stream.ader.training.losses import FusedLoss, Loss, PlainLoss
+from ader_stream.ader.training.sampled_softmax import SampledLoss
 from ader_stream.errors import SettingsError
 
 

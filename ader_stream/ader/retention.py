@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ader_stream.ader.arrays import Bools, Int32
-from ader_stream.ader.state import State
+from ader_stream.ader.artifact.state import State
+from ader_stream.ader.data.arrays import Bools, Int32
 
 
 @dataclass(frozen=True, slots=True)

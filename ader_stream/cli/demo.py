@@ -20,10 +20,10 @@ from ader_stream.demo.run import DemoPlan, run_demo, running_workers
 from ader_stream.demo.trying import Running, what_to_try
 from ader_stream.demo.workers import Workers
 from ader_stream.local_kafka import Guard, LocalKafka, start_kafka, stop_kafka
+from ader_stream.paper_results import published_results
 from ader_stream.paths import make_folder
-from ader_stream.published import published_results
 from ader_stream.settings import Settings, kafka_image, load_settings
-from ader_stream.stream.models.registry import read_registry
+from ader_stream.stream.versions.registry import read_registry
 
 SHOP_OVERRIDES = {
     "hidden": 64,

@@ -8,9 +8,9 @@ import sys
 import click
 
 from ader_stream.cli.extras import EXTRAS, missing
-from ader_stream.exits import exit_code
-from ader_stream.logs import configure_logs
-from ader_stream.openmp import wait_passively
+from ader_stream.runtime.exit_codes import exit_code
+from ader_stream.runtime.logs import configure_logs
+from ader_stream.runtime.openmp import wait_passively
 
 COMMANDS = {
     "blocks": "How event time is cut into blocks, and from where on in another way.",
@@ -33,11 +33,22 @@ COMMANDS = {
     "topics": "Create and check the topics.",
     "watermark": "How far event time has come, and how to correct it.",
 }
-"""Command → what it does. `NAME` stands in ``ader_stream.cli.NAME``, which is loaded when the
-command is used, not for help: torch alone costs seconds."""
+"""Command → what it does."""
+
+ROOMS = {
+    "cluster": ("broker", "doctor", "rights", "schemas", "topics"),
+    "evaluation": ("evaluate",),
+    "operate": (
+        *("blocks", "dead-letters", "forget", "offsets"),
+        *("replay", "reset", "sessions", "watermark"),
+    ),
+}
+"""Package below ``ader_stream.cli`` → the commands in it; the others lie beside this file."""
 
 
 class _LazyGroup(click.Group):
+    """Loads a command when it is used, not for help: torch alone costs seconds."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(COMMANDS)
 
@@ -45,7 +56,8 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        module = importlib.import_module(f"ader_stream.cli.{name}")
+        room = next((f"{room}." for room, names in ROOMS.items() if cmd_name in names), "")
+        module = importlib.import_module(f"ader_stream.cli.{room}{name}")
         command: click.Command = getattr(module, name)
         return command
 

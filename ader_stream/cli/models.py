@@ -14,17 +14,17 @@ from ader_stream.cli.options import connect, json_option, kafka_options, read_du
 from ader_stream.cli.tables import print_table
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.paired import NO_PAIRED_CLICKS, Pair, PairedCounts
-from ader_stream.registry.history import comparisons, decisions, differences, history, roles
-from ader_stream.registry.promotion import wait_until_better
 from ader_stream.settings import Settings
-from ader_stream.stream.control import Command, ask
-from ader_stream.stream.kafka.topics import check_topics
-from ader_stream.stream.models.manifest import ACCEPTED, Manifest
-from ader_stream.stream.models.model_log import ModelPublisher
-from ader_stream.stream.models.model_reader import ModelReader
-from ader_stream.stream.models.pruning import SCORING, prunable
-from ader_stream.stream.models.registry import Registry, read_registry
+from ader_stream.stream.control.commands import Command, ask
 from ader_stream.stream.scores.paired_log import read_paired
+from ader_stream.stream.topics.topics import check_topics
+from ader_stream.stream.versions.manifest import ACCEPTED, Manifest
+from ader_stream.stream.versions.model_log import ModelPublisher
+from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.versions.pruning import SCORING, prunable
+from ader_stream.stream.versions.registry import Registry, read_registry
+from ader_stream.versions.history import comparisons, decisions, differences, history, roles
+from ader_stream.versions.promotion import wait_until_better
 
 version_argument = click.argument("version", type=click.IntRange(1))
 
@@ -90,7 +90,7 @@ def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None
 
     Whose key has signed them is said, too. Exits with 1 if one cannot be used.
     """
-    from ader_stream.registry.load import load_state  # noqa: PLC0415 - loads torch
+    from ader_stream.versions.load import load_state  # noqa: PLC0415 - loads torch
 
     registry = _registry(settings, "verify")
     reader = ModelReader(settings.clients, settings.topics, settings.trust)
@@ -234,7 +234,7 @@ def export(version: int, folder: Path, without_onnx: bool, settings: Settings) -
     """Write a version into a folder that plain safetensors, JSON and ONNX readers open."""
     if not without_onnx:
         require("onnx", "onnxscript")  # before anything is read
-    from ader_stream.registry.folder import export_version  # noqa: PLC0415 - loads torch
+    from ader_stream.versions.export import export_version  # noqa: PLC0415 - loads torch
 
     manifest = _manifest(_registry(settings, "export"), version)
     reader = ModelReader(settings.clients, settings.topics, settings.trust)
@@ -247,7 +247,7 @@ def export(version: int, folder: Path, without_onnx: bool, settings: Settings) -
 @kafka_options
 def import_(folder: Path, settings: Settings) -> None:
     """Start a cluster from an exported version: it becomes version 1 of an empty model log."""
-    from ader_stream.registry.folder import import_version, read_folder  # noqa: PLC0415 - loads torch
+    from ader_stream.versions.export import import_version, read_folder  # noqa: PLC0415 - loads torch
 
     manifest, parts = read_folder(folder, settings.trust)
     if _registry(settings, "import").manifests:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from ader_stream.settings import Settings, load_settings
-from ader_stream.stream import rights
 from ader_stream.stream.kafka.clients import client_errors
+from ader_stream.stream.operations import needed_rights as rights
 from ader_stream.times import parse_duration
 
 Command = Callable[..., Any]

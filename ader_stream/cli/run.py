@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ader_stream.cli.options import kafka_flags, settings_with
-from ader_stream.resources import worker_module
+from ader_stream.runtime.resources import worker_module
 from ader_stream.stream.kafka.clients import client_errors
 
 TRAINER = "trainer"

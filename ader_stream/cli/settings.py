@@ -9,7 +9,7 @@ import click
 from ader_stream.cli.options import json_option
 from ader_stream.cli.tables import print_table
 from ader_stream.settings import describe_settings
-from ader_stream.stream.sessions.rules import changes_table
+from ader_stream.stream.control.rules import changes_table
 
 
 @click.command()

@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ader_stream.demo.plots import draw_plots
 from ader_stream.demo.report import DemoReport
+from ader_stream.paper_results import Published
 from ader_stream.plotting import DARK, LIGHT, as_png, as_svg
-from ader_stream.published import Published
 
 _CAPTIONS = {
     "recall_at_20": "How often the next click was among the first 20 recommended items.",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from matplotlib.figure import Figure
 
 from ader_stream.demo.report import DemoReport
+from ader_stream.paper_results import Published
 from ader_stream.plotting import (
     LABELLED_POINTS,
     LIGHT,
@@ -17,7 +18,6 @@ from ader_stream.plotting import (
     score_plot,
     set_ticks,
 )
-from ader_stream.published import Published
 
 SMALL_INCHES = (4.6, 3.0)
 

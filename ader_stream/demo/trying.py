@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.topics.topics import Topics
 
 PROGRAM = "ader-stream"
 SHOWN_ITEMS = 2

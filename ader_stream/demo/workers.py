@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ader_stream.errors import DemoError
 from ader_stream.local_kafka import Guard, start_process
 from ader_stream.local_kafka.ports import HOST, free_port
-from ader_stream.resources import worker_command
+from ader_stream.runtime.resources import worker_command
 from ader_stream.settings import worker_environment
 
 NAMES = ("sessionizer", "trainer", "inference")

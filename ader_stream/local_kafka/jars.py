@@ -10,7 +10,7 @@ import structlog
 
 from ader_stream.errors import BrokerError
 from ader_stream.local_kafka.commands import require_program, run
-from ader_stream.resources import resource
+from ader_stream.runtime.resources import resource
 
 log = structlog.get_logger(__name__)
 

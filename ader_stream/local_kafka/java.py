@@ -27,7 +27,7 @@ from ader_stream.local_kafka.ports import HOST, free_port
 from ader_stream.local_kafka.ready import wait_until_ready
 from ader_stream.local_kafka.record import LocalKafka, StartOptions
 from ader_stream.local_kafka.server import HEAP_OPTIONS, as_text, process_properties
-from ader_stream.resources import resource
+from ader_stream.runtime.resources import resource
 
 OLDEST_JAVA = 17
 STOP_TIMEOUT_S = 20.0

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ader_stream.ader.ranking import rank_targets, top_k
+from ader_stream.ader.models.ranking import rank_targets, top_k
 from ader_stream.serve.versions import Version
 from ader_stream.types import RECIPROCAL_UNIT, Counts, Recommendation, Target
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ader_stream.ader.model import SessionModel
-from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.ader.data.vocabulary import Vocabulary
+from ader_stream.ader.models.base import SessionModel
 from ader_stream.errors import ArtifactError
 from ader_stream.paired import Pair
 

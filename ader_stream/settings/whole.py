@@ -28,15 +28,15 @@ from ader_stream.settings.groups import (
 )
 from ader_stream.stream.clicks.decoder import ClickFormat
 from ader_stream.stream.clicks.refusals import RefusalRule
-from ader_stream.stream.clicks.schema_registry import RegistryAccess
+from ader_stream.stream.control.rules import PARTITIONS, RULES
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.durability import Durability
-from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.models.manifest import Trust
-from ader_stream.stream.models.signing import Signer, read_signer, read_trusted
-from ader_stream.stream.rights import Uses
-from ader_stream.stream.sessions.rules import PARTITIONS, RULES
-from ader_stream.stream.sessions.sessionizing import SessionizerRules
+from ader_stream.stream.operations.needed_rights import Uses
+from ader_stream.stream.schema_registry.client import RegistryAccess
+from ader_stream.stream.sessions.task import SessionizerRules
+from ader_stream.stream.topics.durability import Durability
+from ader_stream.stream.topics.topics import Topics
+from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.signing import Signer, read_signer, read_trusted
 from ader_stream.times import duration_text, instant_text, parse_duration, parse_instant
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 

@@ -1,24 +1,26 @@
-"""The transport: Kafka, no torch.
+"""The stream: Kafka, no torch.
 
-Its rooms, each seeing only those below it::
+Its rooms, each of which sees only those below it::
 
-    dead_letters      what was refused: listed, mended, sent back
-    scores            clicks → session prefixes, by the sessionizer's own rules → running scores
-    models            versions published, signed, read, followed, pruned
-    sessions          clicks → sessions and block ends → complete blocks
-    clicks            the user's record → a click, or a reason why not
-    kafka             clients, transactions, topics, our Avro records
+    diagnosis         what is wrong between settings, cluster and clicks
+    operations        replay, reset, offsets, erasure reports, rights, the view of the whole system
+    versions          the model log: versions published, signed, read, followed, pruned
+    scores            clicks to session prefixes, by the sessionizer's rules, to running scores
+    dead_letters      refused records: listed, changed, sent back
+    blocks            closed sessions to complete blocks
+    sessions          clicks to closed sessions and block ends
+    clicks            the user's record to a click, or the reason why it is none
+    control           commands, erasure requests, and the rules in force
+    exactly_once      one input partition = one state = one producer = one transaction
+    schema_registry   writer's schemas by id
+    groups            consumer groups: membership, leadership, offsets
+    topics            names, creation, configuration, replication
+    kafka             clients, records, producing and reading
+    avro              our record types as bytes
 
-A click's way through them: `clicks.decoder`, `sessions.intake` (which clicks count),
-`sessions.window` (pure: no clock, no Kafka), `sessions.sessionizing` (one input partition of it,
-with changelog and dead letters, a task of `kafka.exactly_once`), `sessions.session_records`,
-`sessions.block_feed` (the trainer's blocks). A model's way: `models.model_log`, `models.registry`,
-`models.standing` (who serves and who is the next parent), `models.model_reader`.
-
-Beside the rooms::
-
-    control           what commands ask               erasures       keys that are to be erased
-    forget_report     what is held of one             replaying      recorded clicks into the topic
-    system_view       what the topics say             diagnosis      what is wrong with a cluster
-    schema_check      whether our topics can be read
+The path of a click: `clicks.decoder`, `sessions.intake` (which clicks count), `sessions.window`
+(pure: no clock, no Kafka), `sessions.task` (one input partition of it, with changelog and dead
+letters, driven by `exactly_once.loop`), `sessions.records`, `blocks.feed`. The path of a version:
+`versions.model_log`, `versions.registry`, `versions.standing` (who serves, who is the next parent),
+`versions.model_reader`.
 """

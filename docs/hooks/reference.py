@@ -24,8 +24,8 @@ from starlette.routing import Route
 
 from ader_stream.cli.main import cli
 from ader_stream.metrics import Metrics
+from ader_stream.runtime.http import make_app
 from ader_stream.serve import routes
-from ader_stream.serve.http import make_app
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "schemas"

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from ader_stream.ader.cycle import train_cycle
-from ader_stream.ader.pace import Progress
+from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import PRODUCTION
-from ader_stream.machine import describe_machine
-from ader_stream.stream.sessions.columns import ColumnWriter
+from ader_stream.runtime.machine import describe_machine
+from ader_stream.stream.blocks.columns import ColumnWriter
 from ader_stream.types import Session
 
 ITEMS = 300

@@ -13,15 +13,15 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import NamedTuple
 
-from ader_stream.stream.erasures import Erasures, erasure_request
-from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.models.manifest import Trust
-from ader_stream.stream.models.registry import Registry
-from ader_stream.stream.sessions.block_feed import TrainingBlock
-from ader_stream.stream.sessions.columns import SessionColumns
+from ader_stream.stream.avro.codec import encode
+from ader_stream.stream.blocks.columns import SessionColumns
+from ader_stream.stream.blocks.feed import TrainingBlock
+from ader_stream.stream.control.erasures import Erasures, erasure_request
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.sessions.window import SessionWindow
+from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.registry import Registry
 from ader_stream.types import BlockRule, Click, IntakeRule, Session, SessionRule
 from tests.fakes import FakeRecord
 

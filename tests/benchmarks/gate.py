@@ -22,21 +22,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.evaluate import score_sessions
 from ader_stream.ader.methods import Sessions
 from ader_stream.ader.recipes import RECIPES, Recipe
-from ader_stream.ader.state import State
-from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.datasets.folder import read_folder_sessions
 from ader_stream.datasets.shop import SimulatedShop
 from ader_stream.datasets.shop_catalogue import ShopSize
-from ader_stream.registry.bounds import Share
-from ader_stream.registry.comparison import Against
-from ader_stream.registry.gate import GateRule, judge, measure, validation_samples
-from ader_stream.registry.measured import Measured
 from ader_stream.settings.groups import TrainerSettings
 from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule, Click
+from ader_stream.versions.gate.bounds import Share
+from ader_stream.versions.gate.comparison import Against
+from ader_stream.versions.gate.measured import Measured
+from ader_stream.versions.gate.verdict import GateRule, judge, measure, validation_samples
 from tests.benchmarks.page_table import PageTable
 
 RESULTS = Path(__file__).parent / "results" / "gate"

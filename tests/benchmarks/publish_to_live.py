@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ader_stream.ader.artifact import encode_parts
-from ader_stream.ader.exemplars import Exemplars
+from ader_stream.ader.artifact.parts import encode_parts
+from ader_stream.ader.artifact.state import State, untrained
+from ader_stream.ader.data.vocabulary import Vocabulary
+from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.recipes import PRODUCTION
-from ader_stream.ader.state import State, untrained
-from ader_stream.ader.vocabulary import Vocabulary
-from ader_stream.machine import describe_machine
-from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.runtime.machine import describe_machine
+from ader_stream.stream.versions.model_log import ModelPublisher
 from tests.benchmarks.page_table import PageTable
 from tests.benchmarks.resident import peak_mib, reset_peak, resident_mib
 from tests.fakes import example_manifest

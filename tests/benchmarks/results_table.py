@@ -15,9 +15,9 @@ from statistics import fmean
 from typing import Any
 
 from ader_stream.ader.methods import METHODS
-from ader_stream.cli.evaluate_result import mean_scores
-from ader_stream.code_version import code_version
-from ader_stream.published import Published, published_results
+from ader_stream.cli.evaluation.result import mean_scores
+from ader_stream.paper_results import Published, published_results
+from ader_stream.runtime.code_version import code_version
 from tests.benchmarks.page_table import README, PageTable
 
 RESULTS = Path(__file__).parent / "results"

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Iterator
 
 from ader_stream.settings import Settings, load_settings
-from ader_stream.stream.kafka.topics import create_topics
-from ader_stream.stream.sessions.avro_bytes import long_bytes, text_bytes
+from ader_stream.stream.avro.encoding import long_bytes, text_bytes
+from ader_stream.stream.topics.topics import create_topics
 from ader_stream.types import MINUTE_MS, Click
 
 SESSION_CLICKS = 5

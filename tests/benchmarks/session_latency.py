@@ -17,8 +17,8 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 
 from ader_stream.settings import Settings
+from ader_stream.stream.avro.codec import decode
 from ader_stream.stream.kafka.changelog import checked
-from ader_stream.stream.kafka.codec import decode
 from ader_stream.types import Click
 from tests.benchmarks.session_clicks import SESSION_CLICKS, click_bytes
 from tests.integration.system import System

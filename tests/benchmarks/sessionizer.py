@@ -28,7 +28,7 @@ from platformdirs import user_cache_path
 
 from ader_stream.local_kafka import Guard, start_kafka, stop_kafka
 from ader_stream.local_kafka.ports import free_port
-from ader_stream.resources import resource
+from ader_stream.runtime.resources import resource
 from tests.benchmarks.page_table import PageTable
 from tests.benchmarks.session_clicks import write_clicks
 from tests.benchmarks.session_latency import measure_latency

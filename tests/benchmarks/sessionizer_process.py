@@ -15,25 +15,25 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
-from ader_stream.cycles import CycleCollector
 from ader_stream.metrics import CLICKS, Metrics
+from ader_stream.runtime.garbage import CycleCollector
 from ader_stream.settings import Settings
+from ader_stream.stream.avro.codec import Headers, headers_for
 from ader_stream.stream.clicks.decoder import ClickDecoder
-from ader_stream.stream.erasures import Erasures
+from ader_stream.stream.control.erasures import Erasures
+from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.exactly_once.takeover import LINGER_MS, MOST_RECORDS, OpenTasks
+from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES
-from ader_stream.stream.kafka.codec import Headers, headers_for
-from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.kafka.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.taking import LINGER_MS, MOST_RECORDS, OpenTasks
-from ader_stream.stream.kafka.topics import create_topics
-from ader_stream.stream.sessions.sessionizing import (
+from ader_stream.stream.sessions.task import (
     SessionizerRules,
     SessionizerTask,
     SessionizerTasks,
 )
+from ader_stream.stream.topics.topics import create_topics
 from tests.benchmarks.session_clicks import settings_of
 
 Result = dict[str, float]

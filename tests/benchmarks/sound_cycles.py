@@ -20,14 +20,14 @@ from typing import Any
 
 import torch
 
-from ader_stream.ader.artifact import state_bytes
+from ader_stream.ader.artifact.parts import state_bytes
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import PRODUCTION, Recipe
-from ader_stream.ader.state import State
 from ader_stream.datasets.shop import SimulatedShop
 from ader_stream.datasets.shop_catalogue import ShopSize
-from ader_stream.registry.gate import WhenUndecided, judge, measure, validation_samples
 from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule
+from ader_stream.versions.gate.verdict import WhenUndecided, judge, measure, validation_samples
 from tests.benchmarks.gate import RESULTS, RULE, visits_of
 
 RECIPE = replace(PRODUCTION, hidden=16, exemplars=1_000)

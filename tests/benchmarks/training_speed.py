@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import ConstantLR
 
-from ader_stream.ader.dataset import Samples, shuffled_batches, split_sessions
+from ader_stream.ader.artifact.state import resumed_adam
+from ader_stream.ader.data.dataset import Samples, shuffled_batches, split_sessions
 from ader_stream.ader.device import CPU
-from ader_stream.ader.encoders import model_of
-from ader_stream.ader.learner import Learner
-from ader_stream.ader.model import SessionModel
+from ader_stream.ader.models.base import SessionModel
+from ader_stream.ader.models.encoders import model_of
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
-from ader_stream.ader.replay import Replay
-from ader_stream.ader.state import resumed_adam
-from ader_stream.machine import describe_machine
+from ader_stream.ader.training.learner import Learner
+from ader_stream.ader.training.replay import Replay
+from ader_stream.runtime.machine import describe_machine
 
 CATALOGUES = (20_000, 43_136)
 MEAN_CLICKS = 4.8  # of a session, as in DIGINETICA

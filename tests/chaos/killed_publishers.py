@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from ader_stream.settings import Settings, load_settings
 from ader_stream.stream.kafka.changelog import read_to_end
-from ader_stream.stream.kafka.topics import create_topics
-from ader_stream.stream.models.manifest import KINDS, Manifest, decode_manifest
-from ader_stream.stream.models.model_log import ModelPublisher, chunk_keys
-from ader_stream.stream.models.model_reader import ModelReader
-from ader_stream.stream.models.pruning import Pruner
-from ader_stream.stream.models.registry import read_registry
+from ader_stream.stream.topics.topics import create_topics
+from ader_stream.stream.versions.manifest import KINDS, Manifest, decode_manifest
+from ader_stream.stream.versions.model_log import ModelPublisher, chunk_keys
+from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.versions.pruning import Pruner
+from ader_stream.stream.versions.registry import read_registry
 from tests.fakes import example_manifest
 
 PART_BYTES = 100_000

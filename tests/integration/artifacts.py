@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from safetensors.torch import load
 
-from ader_stream.ader.artifact import encode_parts
+from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import PAPER
-from ader_stream.stream.models.manifest import Manifest
+from ader_stream.stream.versions.manifest import Manifest
 from tests.integration.system import SMALL
 
 ITEMS = tuple(f"item-{number}" for number in range(20))

@@ -6,9 +6,9 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from ader_stream.ader.model import SessionModel
-from ader_stream.ader.ranking import rank_targets
-from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.ader.data.vocabulary import Vocabulary
+from ader_stream.ader.models.base import SessionModel
+from ader_stream.ader.models.ranking import rank_targets
 from ader_stream.types import MINUTE_MS, RECIPROCAL_UNIT, BlockRule, Click, Counts
 from tests.integration.system import SessionRow
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import fastavro
 import pytest
 
+from ader_stream.stream.avro.codec import decode
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER
-from ader_stream.stream.kafka.codec import decode
-from ader_stream.stream.sessions.session_records import decode_sessions
+from ader_stream.stream.sessions.records.session_records import decode_sessions
 from ader_stream.types import Click, Session
 from tests.integration.simulated import expected_sessions, simulated_clicks
 from tests.integration.system import PARTITIONS, Kafka, RawRecord, System, Worker

@@ -9,9 +9,9 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from ader_stream.stream.kafka.producing import FLUSHES, settle
-from ader_stream.stream.models.manifest import KINDS
-from ader_stream.stream.models.model_log import CHUNKS_A_TRANSACTION
-from ader_stream.stream.models.model_reader import ModelReader
+from ader_stream.stream.versions.manifest import KINDS
+from ader_stream.stream.versions.model_log import CHUNKS_A_TRANSACTION
+from ader_stream.stream.versions.model_reader import ModelReader
 from tests.chaos import killed_trainers
 from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks

@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 
+from ader_stream.stream.avro.codec import decode, type_of
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, encode_click
-from ader_stream.stream.kafka.codec import decode, type_of
-from ader_stream.stream.kafka.topics import partition_counts
+from ader_stream.stream.topics.topics import partition_counts
 from ader_stream.types import SECOND_MS, Click
 from tests.integration.remedies import commands_in, complaint_of, follow
 from tests.integration.system import WAIT_SECONDS, Kafka, RawRecord, System, Worker

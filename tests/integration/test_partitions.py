@@ -14,15 +14,15 @@ from confluent_kafka.admin import NewPartitions, NewTopic
 from prometheus_client import CollectorRegistry
 
 from ader_stream.metrics import Metrics
+from ader_stream.stream.avro.codec import decode
 from ader_stream.stream.clicks.decoder import encode_click
-from ader_stream.stream.kafka import takeovers
-from ader_stream.stream.kafka.codec import decode
-from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.kafka.groups import Committed, Extent
+from ader_stream.stream.exactly_once import takeover_thread as takeovers
+from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.exactly_once.takeover import OpenTasks, Taking
+from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.taking import OpenTasks, Taking
-from ader_stream.stream.kafka.topics import partition_counts
+from ader_stream.stream.topics.topics import partition_counts
 from ader_stream.types import DAY_MS, HOUR_MS, Click
 from tests.integration.system import WAIT_SECONDS, Kafka, System
 

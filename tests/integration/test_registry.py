@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from ader_stream.ader.artifact import content_digest, encode_parts
+from ader_stream.ader.artifact.parts import content_digest, encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import overridden, recipe
-from ader_stream.registry.load import load_state
 from ader_stream.stream.kafka.changelog import offset_range
-from ader_stream.stream.kafka.topics import topic_id
-from ader_stream.stream.models.manifest import Manifest
-from ader_stream.stream.models.model_reader import ModelReader
-from ader_stream.stream.models.pruning import needed_offsets, trim_sessions
-from ader_stream.stream.models.registry import Registry
+from ader_stream.stream.topics.topics import topic_id
+from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.versions.pruning import needed_offsets, trim_sessions
+from ader_stream.stream.versions.registry import Registry
 from ader_stream.types import Click
+from ader_stream.versions.load import load_state
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Kafka, System, Worker
 

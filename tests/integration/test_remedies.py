@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import NewPartitions, NewTopic
 
-from ader_stream.stream.kafka.topics import partition_counts
+from ader_stream.stream.topics.topics import partition_counts
 from tests.integration.remedies import commands_in, follow
 from tests.integration.system import Kafka, System
 

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from ader_stream.stream.kafka.changelog import offset_range
-from ader_stream.stream.kafka.topics import partition_counts, topic_id
+from ader_stream.stream.topics.topics import partition_counts, topic_id
 from tests.integration.remedies import complaint_of, follow
 from tests.integration.simulated import expected_sessions, simulated_clicks
 from tests.integration.system import Kafka, System, Worker

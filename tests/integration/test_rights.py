@@ -12,7 +12,13 @@ import pytest
 from ader_stream.errors import AuthorizationError
 from ader_stream.settings import Settings
 from ader_stream.stream.kafka.rights import Right
-from ader_stream.stream.rights import COMMANDS, WORKERS, connect, look_for_lacks, rights_of
+from ader_stream.stream.operations.needed_rights import (
+    COMMANDS,
+    WORKERS,
+    connect,
+    look_for_lacks,
+    rights_of,
+)
 from tests.integration.secured import SecuredKafka
 from tests.integration.simulated import expected_sessions, simulated_clicks
 from tests.integration.system import RawRecord, System, Worker

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ader_stream.stream.kafka.codec import decode
-from ader_stream.stream.sessions.rules_log import read_logged_rules
+from ader_stream.stream.avro.codec import decode
+from ader_stream.stream.control.rules_log import read_logged_rules
 from ader_stream.types import DAY_MS, MINUTE_MS, Click
 from tests.integration.simulated import expected_sessions, simulated_clicks
 from tests.integration.system import Kafka, System, Worker

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from ader_stream.metrics import CATALOGUE
+from ader_stream.stream.avro.codec import decode
 from ader_stream.stream.clicks.decoder import encode_click
-from ader_stream.stream.kafka.codec import decode
-from ader_stream.stream.models.model_log import ModelPublisher
+from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.types import Click
 from tests.integration.artifacts import FREQUENT, ITEMS, manifest_of, tiny_parts
 from tests.integration.system import Kafka, RawRecord, System, Worker

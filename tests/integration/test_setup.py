@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ader_stream.stream.kafka.codec import SCHEMA_HEADER, encode
+from ader_stream.stream.avro.codec import SCHEMA_HEADER, encode
 from tests.integration.system import Kafka, System
 from tests.integration.test_dead_letters import as_record, clicks_of
 

@@ -13,7 +13,7 @@ from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.records import written_at_of
 from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import HOUR_MS, Click
 from tests.integration.simulated import expected_sessions, simulated_clicks

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.avro.codec import decode
 from ader_stream.types import DAY_MS, HOUR_MS, MINUTE_MS, BlockRule, Click
 from tests.integration.simulated import expected_sessions
 from tests.integration.system import Kafka, RawRecord, System

@@ -13,6 +13,7 @@ from typing import Any
 import fastavro
 
 from ader_stream.errors import ClickError
+from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.decoder import (
     RECORD_KEY,
     RECORD_TIME,
@@ -22,11 +23,10 @@ from ader_stream.stream.clicks.decoder import (
     decode_heartbeat,
     encode_click,
 )
-from ader_stream.stream.clicks.schema_registry import RegistryAccess
-from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.partition_state import encode_keys
-from ader_stream.stream.sessions.sessionizing import dead_letter
+from ader_stream.stream.schema_registry.client import RegistryAccess
+from ader_stream.stream.sessions.open.session import OpenSession
+from ader_stream.stream.sessions.records.partition_state import encode_keys
+from ader_stream.stream.sessions.task import dead_letter
 from ader_stream.types import DEAD_LETTER_REASONS, Click
 from tests.fakes import FakeRecord
 from tests.registry import running_registry

@@ -17,26 +17,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from prometheus_client import CollectorRegistry
 
 from ader_stream.metrics import Metrics
+from ader_stream.stream.avro.codec import decode
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.refusals import RefusalRule
-from ader_stream.stream.erasures import Erasures
-from ader_stream.stream.kafka.codec import decode
-from ader_stream.stream.kafka.groups import Committed, Extent
+from ader_stream.stream.control.erasures import Erasures
+from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
-from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.operations.watermark_reset import reset_watermark
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.sessionizer_decisions import DECISIONS, LoggedDecision
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
-from ader_stream.stream.sessions.session_records import decode_sessions
-from ader_stream.stream.sessions.sessionizing import (
+from ader_stream.stream.sessions.records.session_records import decode_sessions
+from ader_stream.stream.sessions.task import (
     Idling,
     SessionizerRules,
     SessionizerTask,
     SessionizerTasks,
 )
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
-from ader_stream.stream.sessions.watermark_reset import reset_watermark
+from ader_stream.stream.topics.topics import Topics
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 from tests.property.plain_intake import PlainIntake, Written

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ader_stream.ader.exemplars import allocate_within
+from ader_stream.ader.exemplars.selection import allocate_within
 
 
 @given(

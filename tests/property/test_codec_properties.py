@@ -7,13 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ader_stream.errors import DecodeError
-from ader_stream.resources import resource
+from ader_stream.runtime.resources import resource
+from ader_stream.stream.avro.codec import decode, decode_as, encode, load_schema
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat, encode_click
-from ader_stream.stream.kafka.codec import decode, decode_as, encode, load_schema
 from ader_stream.stream.scores.score_log import Score, ScoreKey, decode_score, encode_score
-from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
-from ader_stream.stream.sessions.session_records import decode_sessions, encode_outputs
+from ader_stream.stream.sessions.records.session_records import decode_sessions, encode_outputs
 from ader_stream.types import Click, Counts, Session
 from tests.fakes import FakeRecord
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ader_stream.stream.sessions.columns import ColumnWriter, SessionColumns
+from ader_stream.stream.blocks.columns import ColumnWriter, SessionColumns
 from ader_stream.types import ROWS_AT_ONCE, Session
 
 Row = tuple[str, tuple[str, ...], int, int]

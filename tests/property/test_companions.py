@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ader_stream.ader.companions import COMPANIONS, Companions
-from ader_stream.ader.encoded_block import EncodedBlock
-from ader_stream.ader.evidence import Fading
+from ader_stream.ader.data.encoded_block import EncodedBlock
+from ader_stream.ader.data.evidence import Fading
+from ader_stream.ader.models.co_clicks import COMPANIONS, Companions
 
 MOST_ITEMS = 30
 

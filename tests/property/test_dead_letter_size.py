@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.kafka.codec import encode
+from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.kafka.limits import SMALLEST, RecordLimits
-from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.byte_bounds import ByteBounds
-from ader_stream.stream.sessions.dead_letter import (
+from ader_stream.stream.sessions.records.dead_letter import (
     KEY_BYTES,
     SMALLEST_LETTER,
     VALUE_BYTES,
     dead_letter,
     with_reason,
 )
+from ader_stream.stream.topics.topics import Topics
 from ader_stream.types import SessionRule
 from tests.fakes import FakeRecord
 

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from ader_stream.metrics import Metrics
+from ader_stream.stream.avro.codec import decode
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.refusals import RefusalRule
-from ader_stream.stream.control import Command
-from ader_stream.stream.erasures import Erasures, erasure_request
-from ader_stream.stream.kafka.codec import decode
-from ader_stream.stream.kafka.groups import Committed, Extent
+from ader_stream.stream.control.commands import Command
+from ader_stream.stream.control.erasures import Erasures, erasure_request
+from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
-from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.sessions import partition_erasures
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
-from ader_stream.stream.sessions.session_records import decode_sessions
-from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTasks
+from ader_stream.stream.sessions.records.session_records import decode_sessions
+from ader_stream.stream.sessions.task import SessionizerRules, SessionizerTasks
+from ader_stream.stream.topics.topics import Topics
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 

@@ -11,11 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ader_stream.ader.companions import COMPANIONS, Companions
-from ader_stream.ader.core import Core
-from ader_stream.ader.encoded_block import EncodedBlock
-from ader_stream.ader.evidence import Fading
-from ader_stream.ader.model import Architecture
+from ader_stream.ader.data.encoded_block import EncodedBlock
+from ader_stream.ader.data.evidence import Fading
+from ader_stream.ader.models.base import Architecture
+from ader_stream.ader.models.co_clicks import COMPANIONS, Companions
+from ader_stream.ader.models.core import Core
 
 ITEMS = COMPANIONS + 1
 """So few that nobody's company is cut short."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
-from ader_stream.stream.erasures import Erasures
+from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.sessionizer_decisions import Decision, LoggedDecision
 from ader_stream.stream.sessions.intake import Intake

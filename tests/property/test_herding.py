@@ -5,7 +5,7 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ader_stream.ader.herding import HERDING_SLACK, herd
+from ader_stream.ader.exemplars.herding import HERDING_SLACK, herd
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.sessions.avro_bytes import text_bytes
+from ader_stream.stream.avro.encoding import text_bytes
 from ader_stream.stream.sessions.event_ids import EventIds, Segment
 from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.outputs import BlockEnd, ClockRefusal, IdleAdvance, Output
 from ader_stream.stream.sessions.window import SessionWindow, WindowState
 from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ader_stream.errors import FencedError
-from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.models import model_log
-from ader_stream.stream.models.manifest import KINDS, Trust
-from ader_stream.stream.models.model_log import ModelPublisher, chunk_keys
-from ader_stream.stream.models.model_reader import ModelReader
-from ader_stream.stream.models.pruning import Pruner
-from ader_stream.stream.models.registry import Registry, read_registry
+from ader_stream.stream.topics.topics import Topics
+from ader_stream.stream.versions import model_log
+from ader_stream.stream.versions.manifest import KINDS, Trust
+from ader_stream.stream.versions.model_log import ModelPublisher, chunk_keys
+from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.versions.pruning import Pruner
+from ader_stream.stream.versions.registry import Registry, read_registry
 from tests.fakes import FakeKafka, example_manifest
 
 TOPICS = Topics("ader")

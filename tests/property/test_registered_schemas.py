@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.clicks import schema_registry
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, ClickFormat
-from ader_stream.stream.clicks.registry_http import RegistryAccess
+from ader_stream.stream.schema_registry import client as schema_registry
+from ader_stream.stream.schema_registry.http import RegistryAccess
 from ader_stream.types import DEAD_LETTER_REASONS, Click
 from tests.fakes import FakeRecord
 from tests.property.any_record import A_RICH_CLICK, avro

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.data.vocabulary import renumbered
 from ader_stream.ader.recipes import PAPER, PRODUCTION
-from ader_stream.ader.state import State
-from ader_stream.ader.vocabulary import renumbered
 
 ITEMS, GROUPS = 24, 6
 SMALL = {"hidden": 8, "maxlen": 4, "max_epochs": 1, "batch_size": 64, "exemplars": 20}

@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ader_stream.stream.kafka.codec import decode_as, encode
-from ader_stream.stream.sessions.open_columns import read_plain
-from ader_stream.stream.sessions.open_session import OpenSession
-from ader_stream.stream.sessions.partition_state import Changelog, encode_keys
-from ader_stream.stream.sessions.session_records import encode_batch
+from ader_stream.stream.avro.codec import decode_as, encode
+from ader_stream.stream.sessions.open.session import OpenSession
+from ader_stream.stream.sessions.records.open_columns import read_plain
+from ader_stream.stream.sessions.records.partition_state import Changelog, encode_keys
+from ader_stream.stream.sessions.records.session_records import encode_batch
 from tests.fakes import FakeRecord, as_bytes
 
 texts = st.text(max_size=4) | st.text("ab", min_size=60, max_size=140)

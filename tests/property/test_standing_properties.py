@@ -5,11 +5,11 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ader_stream.stream.control import Command, last_of_each
-from ader_stream.stream.models.manifest import Trust
-from ader_stream.stream.models.pruning import prunable
-from ader_stream.stream.models.registry import Registry
-from ader_stream.stream.models.standing import standing
+from ader_stream.stream.control.commands import Command, last_of_each
+from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.pruning import prunable
+from ader_stream.stream.versions.registry import Registry
+from ader_stream.stream.versions.standing import standing
 from tests.fakes import example_manifest
 
 ABOUT_ONE = ("pin", "fallback", "rollback")

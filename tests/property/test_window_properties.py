@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.outputs import BlockEnd
 from ader_stream.stream.sessions.window import SessionWindow, WindowState
 from ader_stream.types import BlockRule, Click, SessionRule

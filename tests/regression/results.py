@@ -19,21 +19,21 @@ import numpy as np
 import torch
 from prometheus_client import CollectorRegistry
 
-from ader_stream.ader.artifact import content_digest, encode_parts
+from ader_stream.ader.artifact.parts import content_digest, encode_parts
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.methods import METHODS, Method
 from ader_stream.ader.recipes import RECIPES, Recipe
-from ader_stream.ader.state import State
 from ader_stream.datasets import ShopSize, SimulatedShop
 from ader_stream.metrics import Metrics
-from ader_stream.resources import resource
+from ader_stream.runtime.resources import resource
+from ader_stream.stream.avro.codec import encode, load_schema
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
-from ader_stream.stream.erasures import Erasures
-from ader_stream.stream.kafka.codec import encode, load_schema
-from ader_stream.stream.kafka.groups import Committed, Extent
+from ader_stream.stream.control.erasures import Erasures
+from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
-from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTasks
+from ader_stream.stream.sessions.task import SessionizerRules, SessionizerTasks
+from ader_stream.stream.topics.topics import Topics
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 

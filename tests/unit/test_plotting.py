@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from ader_stream.paper_results import DIGINETICA
 from ader_stream.plotting import CURVES, DARK, LIGHT, Theme, score_plot
-from ader_stream.published import DIGINETICA
 
 SCORES = [(1, 49.0), (2, 51.0)]
 

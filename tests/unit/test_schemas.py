@@ -10,8 +10,8 @@ import fastavro
 import pytest
 from fastavro.schema import to_parsing_canonical_form
 
-from ader_stream.resources import resource
-from ader_stream.stream.kafka.codec import SCHEMA_HEADER, TYPE_HEADER, decode, encode
+from ader_stream.runtime.resources import resource
+from ader_stream.stream.avro.codec import SCHEMA_HEADER, TYPE_HEADER, decode, encode
 from ader_stream.types import DEAD_LETTER_REASONS
 from tests.fakes import example, smallest
 

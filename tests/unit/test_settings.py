@@ -13,7 +13,7 @@ from ader_stream.settings import (
     worker_environment,
 )
 from ader_stream.stream.clicks.decoder import ClickFormat
-from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.topics.topics import Topics
 from ader_stream.times import parse_duration, parse_instant
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 

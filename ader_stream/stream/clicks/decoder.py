@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ader_stream.errors import ClickError
+from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.avro_schema import without_needless_types
 from ader_stream.stream.clicks.fields import (
     MAX_TIME,
@@ -26,7 +27,6 @@ from ader_stream.stream.clicks.fields import (
     time_reader,
 )
 from ader_stream.stream.clicks.registered_schemas import RegisteredSchemas
-from ader_stream.stream.clicks.schema_registry import RegistryAccess, SchemaRegistry
 from ader_stream.stream.clicks.values import (
     ReadValue,
     ValueReaders,
@@ -35,8 +35,8 @@ from ader_stream.stream.clicks.values import (
     read_json,
     schema_from_file,
 )
-from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.schema_registry.client import RegistryAccess, SchemaRegistry
 from ader_stream.types import Click
 
 __all__ = [

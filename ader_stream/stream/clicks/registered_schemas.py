@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from ader_stream.errors import ClickError, NotYetError
-from ader_stream.stream.clicks.allowance import Allowance
-from ader_stream.stream.clicks.schema_registry import Place, SchemaRegistry
 from ader_stream.stream.clicks.values import HEADER_BYTES, schema_id_of
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.schema_registry.allowance import Allowance
+from ader_stream.stream.schema_registry.client import Place, SchemaRegistry
 
 Reader = TypeVar("Reader")
 

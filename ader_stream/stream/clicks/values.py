@@ -17,16 +17,16 @@ from fastavro.io.binary_decoder import BinaryDecoder
 from fastavro.read import LOGICAL_READERS
 
 from ader_stream.errors import ClickError, SettingsError
-from ader_stream.stream.clicks.avro_bounds import (
+from ader_stream.stream.avro.bounds import (
     is_recursive,
     repeats_nothing,
     require_few_values,
 )
+from ader_stream.stream.avro.codec import load_schema
 from ader_stream.stream.clicks.avro_columns import Columns, columns_reader
 from ader_stream.stream.clicks.avro_schema import has_field
 from ader_stream.stream.clicks.fields import Fields
-from ader_stream.stream.clicks.whole_schema import whole_schema
-from ader_stream.stream.kafka.codec import load_schema
+from ader_stream.stream.schema_registry.whole_schema import whole_schema
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

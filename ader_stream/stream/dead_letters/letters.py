@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ader_stream.errors import InputError
+from ader_stream.stream.avro.codec import TYPE_HEADER, Headers, decode
 from ader_stream.stream.kafka.changelog import offset_range, read_range, read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.codec import TYPE_HEADER, Headers, decode
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.topics import Topics, check_topics
+from ader_stream.stream.topics.topics import Topics, check_topics
 
 LETTER_TYPE = "DeadLetter"
 REPLAYED_TYPE = "Replayed"

@@ -13,11 +13,11 @@ from confluent_kafka import KafkaException
 
 from ader_stream.stream.dead_letters.letters import Letter, LetterFilter, read_letters
 from ader_stream.stream.dead_letters.sending_back import claim, commit_failure, produce_marks
+from ader_stream.stream.groups.groups import extents
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.groups import extents
 from ader_stream.stream.kafka.producing import retried, settle
-from ader_stream.stream.kafka.topics import Topics, partition_counts
+from ader_stream.stream.topics.topics import Topics, partition_counts
 
 MARKED_AT_ONCE = 10_000
 """Letters of one transaction: their offsets alone are written."""

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from confluent_kafka import KafkaException, Producer
 
 from ader_stream.errors import AderError, ClickError, FencedError
+from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.decoder import (
     RECORD_TIME,
     ClickDecoder,
     ClickFormat,
     decode_heartbeat,
 )
+from ader_stream.stream.control.erasures import read_erasures
 from ader_stream.stream.dead_letters.letters import (
     REPLAYED_TYPE,
     Letter,
@@ -23,13 +25,11 @@ from ader_stream.stream.dead_letters.letters import (
     read_letters,
 )
 from ader_stream.stream.dead_letters.originals import mended_letter, whole_letter
-from ader_stream.stream.erasures import read_erasures
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import MAX_RESPONSE_BYTES, KafkaClients
-from ader_stream.stream.kafka.codec import encode
 from ader_stream.stream.kafka.producing import is_fatal, produce, recover, retried
 from ader_stream.stream.kafka.rights import Right, named
-from ader_stream.stream.kafka.topics import Topics, check_topics, topic_id
+from ader_stream.stream.topics.topics import Topics, check_topics, topic_id
 from ader_stream.types import Click
 
 BATCH_LETTERS = 500

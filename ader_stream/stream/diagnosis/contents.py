@@ -11,8 +11,7 @@ from ader_stream.errors import ClickError
 from ader_stream.stream.clicks.decoder import RECORD_KEY, decode_heartbeat
 from ader_stream.stream.clicks.sampled_times import has_quoted_times, time_format_of
 from ader_stream.stream.diagnosis.dry_run import DryPartition
-from ader_stream.stream.diagnosis.finding import Finding
-from ader_stream.stream.diagnosis.spans import as_percent
+from ader_stream.stream.diagnosis.finding import Finding, as_percent
 from ader_stream.stream.diagnosis.subject import Subject
 from ader_stream.stream.kafka.sampling import SampledRecord
 

@@ -11,18 +11,18 @@ from prometheus_client import CollectorRegistry
 from ader_stream import metrics as m
 from ader_stream.errors import AderError
 from ader_stream.metrics import Metric, Metrics
+from ader_stream.stream.avro.codec import Headers, decode
 from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
+from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.diagnosis.subject import Subject
-from ader_stream.stream.erasures import Erasures
-from ader_stream.stream.kafka.codec import Headers, decode
-from ader_stream.stream.kafka.groups import Committed
+from ader_stream.stream.groups.groups import Committed
 from ader_stream.stream.kafka.producing import Key, Keyed, Transaction
 from ader_stream.stream.kafka.sampling import SampledRecord
-from ader_stream.stream.kafka.topics import TopicFacts
-from ader_stream.stream.sessions.partition_state import PartitionState
-from ader_stream.stream.sessions.sessionizing import Found, Idling, SessionizerTask
+from ader_stream.stream.sessions.records.partition_state import PartitionState
+from ader_stream.stream.sessions.task import Found, Idling, SessionizerTask
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.sessions.window import SessionWindow
+from ader_stream.stream.topics.topics import TopicFacts
 
 SILENT_SECONDS = 10.0**9
 """Longer than any time-out."""

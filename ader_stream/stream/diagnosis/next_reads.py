@@ -15,7 +15,7 @@ from ader_stream.stream.diagnosis.progress import has_topics
 from ader_stream.stream.diagnosis.subject import FEWEST, SAMPLE_OF_ALL, Subject
 from ader_stream.stream.diagnosis.visitors import describe_time_problem
 from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
-from ader_stream.stream.offsets import SESSIONIZER
+from ader_stream.stream.operations.offsets import SESSIONIZER
 
 MOST = 10_000
 """Records looked at in each partition, the first ones that are not read yet."""

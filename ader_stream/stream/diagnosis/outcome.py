@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from ader_stream import metrics as m
 from ader_stream.plausible_times import describe_time
 from ader_stream.stream.diagnosis.dry_run import DryPartition
-from ader_stream.stream.diagnosis.finding import Finding
-from ader_stream.stream.diagnosis.spans import as_duration
+from ader_stream.stream.diagnosis.finding import Finding, as_duration
 from ader_stream.stream.diagnosis.subject import Subject
-from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.open.session import OpenSession
 
 Runs = Sequence[DryPartition]
 

@@ -8,17 +8,17 @@ from prometheus_client import CollectorRegistry
 
 from ader_stream.errors import AderError
 from ader_stream.metrics import Metrics
+from ader_stream.stream.control.erasures import Erasures
+from ader_stream.stream.control.rules import as_text, blocks_as_written, differences
 from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.subject import Subject
-from ader_stream.stream.erasures import Erasures
+from ader_stream.stream.groups.groups import committed_by, extents, members_of
+from ader_stream.stream.groups.lost import require_held
 from ader_stream.stream.kafka.changelog import partitions_with_records
-from ader_stream.stream.kafka.groups import committed_by, extents, members_of
-from ader_stream.stream.kafka.lost import require_held
-from ader_stream.stream.kafka.topics import describe_topic
-from ader_stream.stream.offsets import WorkerPlace
-from ader_stream.stream.sessions.partition_state import PartitionState, read_states
-from ader_stream.stream.sessions.rules import as_text, blocks_as_written, differences
-from ader_stream.stream.sessions.sessionizing import Found, SessionizerTask
+from ader_stream.stream.operations.offsets import WorkerPlace
+from ader_stream.stream.sessions.records.partition_state import PartitionState, read_states
+from ader_stream.stream.sessions.task import Found, SessionizerTask
+from ader_stream.stream.topics.topics import describe_topic
 
 SHOWN = 3
 """Partitions that are named where many have the same trouble."""

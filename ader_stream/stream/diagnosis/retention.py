@@ -8,8 +8,7 @@ from itertools import groupby
 
 from ader_stream.plausible_times import EARLIEST_MS
 from ader_stream.stream.clicks.decoder import RECORD_TIME
-from ader_stream.stream.diagnosis.finding import Finding
-from ader_stream.stream.diagnosis.spans import as_duration
+from ader_stream.stream.diagnosis.finding import Finding, as_duration
 from ader_stream.stream.diagnosis.subject import Subject
 from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.types import MINUTE_MS

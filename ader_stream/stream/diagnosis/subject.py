@@ -13,14 +13,14 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from ader_stream.errors import AderError
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.sampled_times import readable
+from ader_stream.stream.control.rules_log import blocks_in_force
 from ader_stream.stream.diagnosis.checking import Once
 from ader_stream.stream.kafka.changelog import offset_ranges
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
-from ader_stream.stream.kafka.topics import ADMIN_TIMEOUT, Topics, partition_counts
-from ader_stream.stream.offsets import worker_places
-from ader_stream.stream.sessions.rules_log import blocks_in_force
-from ader_stream.stream.sessions.sessionizing import SessionizerRules
+from ader_stream.stream.operations.offsets import worker_places
+from ader_stream.stream.sessions.task import SessionizerRules
+from ader_stream.stream.topics.topics import ADMIN_TIMEOUT, Topics, partition_counts
 from ader_stream.types import BlockRule
 
 SAMPLE = 2_000

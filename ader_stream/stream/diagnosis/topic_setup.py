@@ -9,13 +9,13 @@ from itertools import islice
 from confluent_kafka import KafkaException
 
 from ader_stream.errors import AderError
+from ader_stream.stream.avro.codec import TYPE_HEADER
 from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.subject import Subject
 from ader_stream.stream.kafka.changelog import offset_ranges
-from ader_stream.stream.kafka.codec import TYPE_HEADER
 from ader_stream.stream.kafka.rights import Right, require_rights
-from ader_stream.stream.kafka.topic_safety import check_configs
-from ader_stream.stream.kafka.topics import NEAR_NAMES, check_topics, near_names
+from ader_stream.stream.topics.safety import check_configs
+from ader_stream.stream.topics.topics import NEAR_NAMES, check_topics, near_names
 
 
 def check_clicks_topic(subject: Subject) -> Iterator[Finding]:

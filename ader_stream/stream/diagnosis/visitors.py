@@ -11,8 +11,7 @@ from ader_stream.plausible_times import TimeSample, describe_time, find_time_pro
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, decode_heartbeat
 from ader_stream.stream.clicks.sampled_times import find_problem, remedy_for
 from ader_stream.stream.diagnosis.dry_run import DryPartition
-from ader_stream.stream.diagnosis.finding import Finding
-from ader_stream.stream.diagnosis.spans import as_percent
+from ader_stream.stream.diagnosis.finding import Finding, as_percent
 from ader_stream.stream.diagnosis.subject import Subject
 from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.types import Click

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from ader_stream.stream.avro.codec import Headers
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.codec import Headers
 from ader_stream.stream.kafka.producing import is_fatal, produce, settle
 from ader_stream.stream.kafka.rights import Right, named
 

@@ -12,8 +12,8 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ader_stream.errors import FencedError, TopicError
+from ader_stream.stream.avro.codec import Headers
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
-from ader_stream.stream.kafka.codec import Headers
 from ader_stream.stream.kafka.records import Record
 
 log = structlog.get_logger(__name__)

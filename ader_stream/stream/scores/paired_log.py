@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from confluent_kafka import TopicPartition
 
 from ader_stream.paired import Pair, PairedCounts, Sums
+from ader_stream.stream.avro.codec import Headers, decode, encode, type_of
 from ader_stream.stream.kafka.changelog import checked, read_to_end
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
-from ader_stream.stream.kafka.codec import Headers, decode, encode, type_of
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.tail import TailReader
 

@@ -14,7 +14,7 @@ from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
 from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
 from ader_stream.stream.scores.sessionizer_decisions import Decision, LoggedDecision
 from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.open_session import Jump, OpenSession
+from ader_stream.stream.sessions.open.session import Jump, OpenSession
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.sessions.window import SessionWindow, WindowState

@@ -17,13 +17,11 @@ from ader_stream import metrics as m
 from ader_stream.errors import TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.paired import NO_PAIRED_CLICKS, Pair, PairedCounts
-from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.kafka.groups import Committed, Extent
-from ader_stream.stream.kafka.identity import made_again
+from ader_stream.stream.avro.codec import encode
+from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.limits import DEFAULT_ROOM
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.scores.paired_log import PairedKey, encode_paired
 from ader_stream.stream.scores.prefixes import Joined, PrefixFollower
 from ader_stream.stream.scores.score_log import (
@@ -35,6 +33,8 @@ from ader_stream.stream.scores.score_log import (
     encode_score,
 )
 from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
+from ader_stream.stream.topics.identity import made_again
+from ader_stream.stream.topics.topics import Topics
 from ader_stream.types import Counts, Recommendation, Target
 
 log = structlog.get_logger(__name__)

@@ -23,16 +23,16 @@ from confluent_kafka import (
 )
 
 from ader_stream.errors import DecodeError, NotYetError
+from ader_stream.stream.avro.codec import decode, type_of
 from ader_stream.stream.kafka.changelog import checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
-from ader_stream.stream.kafka.codec import decode, type_of
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.rights import Right, refused
 from ader_stream.stream.kafka.tail import TailReader
-from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.clock_bound import ClockBound
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
 from ader_stream.stream.sessions.window import ENDLESS
+from ader_stream.stream.topics.topics import Topics
 
 log = structlog.get_logger(__name__)
 

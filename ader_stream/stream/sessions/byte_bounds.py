@@ -9,8 +9,8 @@ import structlog
 from ader_stream.stream.clicks.decoder import ClickFormat
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.limits import RecordLimits, record_limits
-from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.sessions.sessionizing import SessionizerRules
+from ader_stream.stream.sessions.task import SessionizerRules
+from ader_stream.stream.topics.topics import Topics
 from ader_stream.types import SessionRule
 
 log = structlog.get_logger(__name__)

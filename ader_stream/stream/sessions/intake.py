@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.event_ids import EventIds
-from ader_stream.stream.sessions.open_session import Jump, OpenSession, Place
+from ader_stream.stream.sessions.open.session import Jump, OpenSession, Place
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance
 from ader_stream.stream.sessions.window import ENDLESS, Covers, Erased, PlainClick, SessionWindow
 from ader_stream.types import Click, IntakeRule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.open.session import OpenSession
 
 
 @dataclass(slots=True)

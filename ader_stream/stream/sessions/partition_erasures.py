@@ -16,9 +16,9 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from ader_stream.stream.erasures import Erasures
+from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.open_session import OpenSession
+from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.window import Erased
 
 KEYS_AT_ONCE = 2_000

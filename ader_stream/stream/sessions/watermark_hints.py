@@ -13,13 +13,13 @@ from collections.abc import Callable
 from confluent_kafka import TopicPartition
 
 from ader_stream.errors import DecodeError
+from ader_stream.stream.avro.codec import decode, encode
 from ader_stream.stream.kafka.changelog import checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
-from ader_stream.stream.kafka.codec import decode, encode
 from ader_stream.stream.kafka.notices import NoticeWriter
 from ader_stream.stream.kafka.tail import TailReader
-from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.window import AT_ONCE
+from ader_stream.stream.topics.topics import Topics
 
 TELL_SECONDS = 1.0
 """A partition's stream time is told at most so often."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ader_stream.errors import ClickError, SettingsError
-from ader_stream.stream.sessions.avro_bytes import SHORT_BYTES, text_bytes
-from ader_stream.stream.sessions.capped_keys import CappedKeys
-from ader_stream.stream.sessions.open_session import (
+from ader_stream.stream.avro.encoding import SHORT_BYTES, text_bytes
+from ader_stream.stream.control.rules import BLOCKS_REMEDY, as_text, blocks_as_written
+from ader_stream.stream.sessions.open.capped_keys import CappedKeys
+from ader_stream.stream.sessions.open.session import (
     NO_TIMES,
     NONE,
     Jump,
@@ -23,7 +24,7 @@ from ader_stream.stream.sessions.open_session import (
     Place,
     fields_bytes,
 )
-from ader_stream.stream.sessions.open_sessions import KeySessions, OpenSessions
+from ader_stream.stream.sessions.open.sessions import KeySessions, OpenSessions
 from ader_stream.stream.sessions.outputs import (
     BlockCounts,
     BlockEnd,
@@ -31,7 +32,6 @@ from ader_stream.stream.sessions.outputs import (
     IdleAdvance,
     Output,
 )
-from ader_stream.stream.sessions.rules import BLOCKS_REMEDY, as_text, blocks_as_written
 from ader_stream.times import instant_text
 from ader_stream.types import CLICK_BYTES, BlockRule, Click, SessionRule
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from ader_stream.ader.artifact.state import untrained
+from ader_stream.ader.models.sasrec import SASRec
 from ader_stream.ader.recipes import PAPER, Recipe
-from ader_stream.ader.sasrec import SASRec
-from ader_stream.ader.state import untrained
 
 Block = list[tuple[str, ...]]
 

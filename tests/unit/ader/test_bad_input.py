@@ -15,7 +15,7 @@ from ader_stream.ader.evaluate import as_json
 from ader_stream.ader.evaluate import evaluate as run_cycles
 from ader_stream.ader.methods import METHODS, method
 from ader_stream.ader.recipes import Recipe
-from ader_stream.cli.evaluate import evaluate
+from ader_stream.cli.evaluation.evaluate import evaluate
 from ader_stream.errors import DatasetError, TrainingError
 
 Block = list[tuple[str, ...]]

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ader_stream.ader import calibration, ranking
+from ader_stream.ader import calibration
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import train_cycle
-from ader_stream.ader.encoded_block import EncodedBlock
-from ader_stream.ader.pace import STAGES, Progress
+from ader_stream.ader.data.encoded_block import EncodedBlock
+from ader_stream.ader.models import ranking
+from ader_stream.ader.progress import STAGES, Progress
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
-from ader_stream.ader.state import State
-from ader_stream.registry.gate import measure, validation_samples
+from ader_stream.versions.gate.verdict import measure, validation_samples
 
 Block = list[tuple[str, ...]]
 
@@ -123,7 +124,7 @@ def test_the_gate_is_not_silent_either(recipe: Recipe, parent: State) -> None:
 
 
 def test_encoding_is_told_of_now_and_then(monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> None:
-    monkeypatch.setattr("ader_stream.ader.pace.ITEMS_BETWEEN", 10)
+    monkeypatch.setattr("ader_stream.ader.progress.ITEMS_BETWEEN", 10)
     told: Counter[str] = Counter()
     train_cycle(walks(1, 200), None, recipe, 0, lambda p: told.update([p.stage]))
     assert told["encode"] >= 2 * 200 / 10

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from ader_stream.ader import calibration
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.calibration import calibrate_first
-from ader_stream.ader.core import Core
 from ader_stream.ader.cycle import train_cycle
-from ader_stream.ader.encoded_block import EncodedBlock
+from ader_stream.ader.data.encoded_block import EncodedBlock
 from ader_stream.ader.evaluate import score_sessions
-from ader_stream.ader.model import Architecture, SessionModel
+from ader_stream.ader.models.base import Architecture, SessionModel
+from ader_stream.ader.models.core import Core
+from ader_stream.ader.models.repeat_clicks import FIRST_GAINS
 from ader_stream.ader.recipes import PRODUCTION
-from ader_stream.ader.returns import FIRST_GAINS
-from ader_stream.ader.state import State
 
 RECIPE = replace(PRODUCTION, hidden=16, maxlen=6, batch_size=128, exemplars=0, max_epochs=3)
 

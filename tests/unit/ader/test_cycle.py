@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from ader_stream.ader.artifact import content_digest, decode_state, encode_parts
+from ader_stream.ader.artifact.parts import content_digest, decode_state, encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.evaluate import score_sessions
-from ader_stream.ader.pace import Progress
+from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import PRODUCTION, Recipe
 from ader_stream.errors import TrainingError
 

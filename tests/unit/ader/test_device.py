@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from ader_stream.ader.checkpoint import FILE, NOWHERE, Checkpoint, CheckpointFile
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import train_cycle
-from ader_stream.ader.dataset import split_sessions
+from ader_stream.ader.data.dataset import split_sessions
 from ader_stream.ader.device import (
     CHOICES,
     CPU,
@@ -22,16 +22,16 @@ from ader_stream.ader.device import (
     multiplies_bfloat16,
     use_threads,
 )
+from ader_stream.ader.distributed import Workers
 from ader_stream.ader.evaluate import details
 from ader_stream.ader.methods import METHODS, method
-from ader_stream.ader.pace import Progress
-from ader_stream.ader.ranking import rank_targets, ranks_of, top_k
+from ader_stream.ader.models.ranking import rank_targets, ranks_of, top_k
+from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
-from ader_stream.ader.state import State
-from ader_stream.ader.workers import Workers
+from ader_stream.ader.training.checkpoint import FILE, NOWHERE, Checkpoint, CheckpointFile
 from ader_stream.errors import SettingsError
-from ader_stream.registry.gate import measure
 from ader_stream.settings.groups import TrainerSettings
+from ader_stream.versions.gate.verdict import measure
 from tests.fake_device import FAKE
 
 Block = list[tuple[str, ...]]

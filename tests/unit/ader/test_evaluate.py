@@ -6,7 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ader_stream.ader.artifact import content_digest, encode_parts
+from ader_stream.ader.artifact.parts import content_digest, encode_parts
+from ader_stream.ader.artifact.state import State
+from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.evaluate import (
     as_json,
     counts_of,
@@ -15,11 +17,9 @@ from ader_stream.ader.evaluate import (
     score_sessions,
 )
 from ader_stream.ader.methods import method
-from ader_stream.ader.ranking import rank_targets
+from ader_stream.ader.models.ranking import rank_targets
+from ader_stream.ader.models.sasrec import SASRec
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.sasrec import SASRec
-from ader_stream.ader.state import State
-from ader_stream.ader.vocabulary import Vocabulary
 from ader_stream.errors import DatasetError
 from ader_stream.types import RECIPROCAL_UNIT, Counts
 

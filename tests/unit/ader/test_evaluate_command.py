@@ -15,10 +15,10 @@ import torch
 from click.testing import CliRunner
 
 from ader_stream.ader.recipes import PAPER
-from ader_stream.cli.evaluate import evaluate
-from ader_stream.cli.evaluate_progress import seconds_left
-from ader_stream.code_version import code_version
+from ader_stream.cli.evaluation.evaluate import evaluate
+from ader_stream.cli.evaluation.progress import seconds_left
 from ader_stream.errors import DatasetError, InputError, SettingsError
+from ader_stream.runtime.code_version import code_version
 
 Blocks = Callable[[int, int], list[tuple[str, ...]]]
 Run = Callable[..., dict[str, Any]]
@@ -132,7 +132,7 @@ def test_a_killed_run_goes_on_to_the_same_result(
     script = f"""
 import os, signal
 from ader_stream.cli import evaluate_progress as progress, evaluate_result as file
-from ader_stream.cli.evaluate import evaluate
+from ader_stream.cli.evaluation.evaluate import evaluate
 write, die = file.ResultFile.write, lambda: os.kill(os.getpid(), signal.SIGKILL)
 {killed}
 evaluate()

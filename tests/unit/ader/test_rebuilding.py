@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from ader_stream.ader.artifact import decode_state, encode_parts
+from ader_stream.ader.artifact.parts import decode_state, encode_parts
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.evaluate import score_sessions
 from ader_stream.ader.methods import ADER, Sessions
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
 from ader_stream.ader.retention import Retention
-from ader_stream.ader.state import State
-from ader_stream.registry.attempt import Watch, attempt_cycle
-from ader_stream.registry.gate import GateRule, WhenUndecided
+from ader_stream.versions.attempt import Watch, attempt_cycle
+from ader_stream.versions.gate.verdict import GateRule, WhenUndecided
 
 Block = list[tuple[str, ...]]
 

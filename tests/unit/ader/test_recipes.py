@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ader_stream.ader.device import CPU
-from ader_stream.ader.encoders import model_of
+from ader_stream.ader.models.encoders import model_of
 from ader_stream.ader.recipes import PAPER, PRODUCTION, RECIPES, overridden, recipe
 from ader_stream.errors import SettingsError
 

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from ader_stream.ader.arrays import Bools, Int32
-from ader_stream.ader.artifact import encode_parts
-from ader_stream.ader.companions import Companions
+from ader_stream.ader.artifact.parts import encode_parts
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import CycleReport, held_out_samples, train_cycle
-from ader_stream.ader.exemplars import Exemplars
+from ader_stream.ader.data.arrays import Bools, Int32
+from ader_stream.ader.data.string_table import Texts
+from ader_stream.ader.data.vocabulary import Vocabulary
+from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.methods import ADER
+from ader_stream.ader.models.co_clicks import Companions
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
 from ader_stream.ader.retention import FOREVER, Retention
-from ader_stream.ader.state import State
-from ader_stream.ader.texts import Texts
-from ader_stream.ader.vocabulary import Vocabulary
 
 Block = list[tuple[str, ...]]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.evaluate import score_sessions
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
-from ader_stream.ader.state import State
 
 RECIPE = replace(PRODUCTION, hidden=16, maxlen=6, batch_size=128, exemplars=500, max_epochs=4)
 

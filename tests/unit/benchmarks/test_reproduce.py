@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from ader_stream.ader.methods import METHODS
-from ader_stream.cli.evaluate import evaluate
+from ader_stream.cli.evaluation.evaluate import evaluate
 from tests.benchmarks.reproduce import QUEUE, Run, command_of, cycles_done, publish, work_off
 
 

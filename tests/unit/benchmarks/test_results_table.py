@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ader_stream.code_version import code_version
-from ader_stream.published import DIGINETICA, published_results
+from ader_stream.paper_results import DIGINETICA, published_results
+from ader_stream.runtime.code_version import code_version
 from tests.benchmarks.results_table import (
     HEAD,
     SHORT_HEAD,

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from ader_stream.errors import FencedError
 from ader_stream.metrics import LEADER, Metrics
 from ader_stream.settings import load_settings
-from ader_stream.stream.kafka.commit_health import CommitHealth
+from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from consumers import trainer
 
 FENCED = KafkaError(KafkaError._FENCED, "fenced by another", fatal=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ader_stream.demo.page import render_page, write_report
 from ader_stream.demo.report import DemoReport
-from ader_stream.published import DIGINETICA
+from ader_stream.paper_results import DIGINETICA
 
 
 class Page(HTMLParser):

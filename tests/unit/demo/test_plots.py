@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from ader_stream.demo.plots import draw_plots
 from ader_stream.demo.report import DemoReport
+from ader_stream.paper_results import DIGINETICA
 from ader_stream.plotting import as_png, as_svg
-from ader_stream.published import DIGINETICA
 
 NAMES = {"recall_at_20", "mrr_at_20", "new_item_share", "training_time", "publish_to_live"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ader_stream.demo.trying import PROMPT, Running, what_to_try
-from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.topics.topics import Topics
 
 WORKERS = {name: f"127.0.0.1:{port}" for port, name in enumerate(("sessionizer", "inference"), 1)}
 

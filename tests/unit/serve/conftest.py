@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ader_stream.ader.model import Architecture
-from ader_stream.ader.state import untrained
-from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.ader.artifact.state import untrained
+from ader_stream.ader.data.vocabulary import Vocabulary
+from ader_stream.ader.models.base import Architecture
 from ader_stream.serve.versions import Version
 
 ITEMS = tuple(f"item-{number}" for number in range(30))

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
 from ader_stream.metrics import Metrics
-from ader_stream.serve.http import make_app
+from ader_stream.runtime.http import make_app
 from ader_stream.serve.recommending import recommend
 from ader_stream.serve.routes import MAX_BODY, MAX_ITEMS, MAX_K, RecommendRoutes
 from ader_stream.serve.versions import Version, Versions

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ader_stream.ader.encoders import model_of
-from ader_stream.ader.model import Architecture
-from ader_stream.ader.vocabulary import Vocabulary
+from ader_stream.ader.data.vocabulary import Vocabulary
+from ader_stream.ader.models.base import Architecture
+from ader_stream.ader.models.encoders import model_of
 from ader_stream.errors import ArtifactError
 from ader_stream.paired import Pair
 from ader_stream.serve.versions import Version, Versions

@@ -7,16 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from ader_stream.cli import sessions as sessions_command
-from ader_stream.stream.forget_report import Held, look_for
-from ader_stream.stream.kafka.codec import SCHEMA_HEADER, TYPE_HEADER
-from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.models.manifest import Trust
-from ader_stream.stream.models.registry import Registry
+from ader_stream.cli.operate import sessions as sessions_command
+from ader_stream.stream.avro.codec import SCHEMA_HEADER, TYPE_HEADER
+from ader_stream.stream.blocks.feed import BlockFeed
+from ader_stream.stream.operations.erasure_report import Held, look_for
+from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.scores.score_log import read_scores
-from ader_stream.stream.sessions.block_feed import BlockFeed
-from ader_stream.stream.system_view import SystemView
+from ader_stream.stream.topics.topics import Topics
+from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.registry import Registry
 from tests.fakes import FakeKafka
 
 TOPICS = Topics("ader")

@@ -8,8 +8,10 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from ader_stream.errors import AderError, ClickError, FencedError, InputError
+from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.decoder import RECORD_TIME, WATERMARK_HEADER, ClickFormat
-from ader_stream.stream.control import ask
+from ader_stream.stream.control.commands import ask
+from ader_stream.stream.control.erasures import Erasures, erasure_request
 from ader_stream.stream.dead_letters.letters import LetterFilter, Place, find_letter, read_letters
 from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_mended
 from ader_stream.stream.dead_letters.sending_back import (
@@ -17,10 +19,8 @@ from ader_stream.stream.dead_letters.sending_back import (
     DeadLetterReplay,
     ReplayReport,
 )
-from ader_stream.stream.erasures import Erasures, erasure_request
-from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.sessions.dead_letter import dead_letter, with_reason
+from ader_stream.stream.sessions.records.dead_letter import dead_letter, with_reason
+from ader_stream.stream.topics.topics import Topics
 from tests.fakes import FakeKafka, FakeProducer
 
 TOPICS = Topics("ader")

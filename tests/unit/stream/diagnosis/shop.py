@@ -9,8 +9,8 @@ from typing import Any
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickFormat
 from ader_stream.stream.clicks.refusals import RefusalRule
 from ader_stream.stream.diagnosis import Finding, Subject, diagnose
-from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.sessions.sessionizing import SessionizerRules
+from ader_stream.stream.sessions.task import SessionizerRules
+from ader_stream.stream.topics.topics import Topics
 from ader_stream.times import duration_text, instant_text
 from ader_stream.types import DAY_MS, HOUR_MS, MINUTE_MS, BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeKafka

@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry
 
 from ader_stream.metrics import Metrics
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
-from ader_stream.stream.control import Command, ask
+from ader_stream.stream.control.commands import Command, ask
+from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.diagnosis import Finding, progress
-from ader_stream.stream.erasures import Erasures
-from ader_stream.stream.kafka.groups import Committed
+from ader_stream.stream.groups.groups import Committed
 from ader_stream.stream.kafka.producing import Transaction
-from ader_stream.stream.sessions.sessionizing import SessionizerRules, SessionizerTasks
+from ader_stream.stream.sessions.task import SessionizerRules, SessionizerTasks
 from ader_stream.types import DAY_MS, BlockRule
 from tests.fakes import FakeAdmin, FakeKafka, FakeProducer
 from tests.unit.stream.diagnosis.shop import (

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.decoder import RECORD_TIME
-from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.topics.topics import Topics
 from ader_stream.types import DAY_MS, HOUR_MS
 from tests.fakes import FakeAdmin, FakeKafka, FakeReader, example
 from tests.unit.stream.diagnosis.shop import (

@@ -14,23 +14,24 @@ from prometheus_client import CollectorRegistry
 
 from ader_stream.errors import AderError, FencedError, TopicError
 from ader_stream.metrics import Metrics
-from ader_stream.stream.control import Command, ask
+from ader_stream.stream.control.commands import Command, ask
 from ader_stream.stream.dead_letters.letters import LetterFilter
 from ader_stream.stream.dead_letters.sending_back import DeadLetterReplay
-from ader_stream.stream.kafka import exactly_once, producing
-from ader_stream.stream.kafka.exactly_once import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.kafka.groups import Committed, Extent
-from ader_stream.stream.kafka.leadership import Leadership
+from ader_stream.stream.exactly_once import loop as exactly_once
+from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
+from ader_stream.stream.groups.groups import Committed, Extent
+from ader_stream.stream.groups.leadership import Leadership
+from ader_stream.stream.kafka import producing
 from ader_stream.stream.kafka.producing import Transaction, send_and_wait
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.tail import TailReader
-from ader_stream.stream.kafka.topics import Topics
-from ader_stream.stream.models import model_log, registry
-from ader_stream.stream.models.manifest import KINDS, Trust
-from ader_stream.stream.models.model_log import ModelPublisher
-from ader_stream.stream.models.registry import Registry, RegistryFollower, read_registry
-from ader_stream.stream.models.serving_log import ServingLog
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
+from ader_stream.stream.topics.topics import Topics
+from ader_stream.stream.versions import model_log, registry
+from ader_stream.stream.versions.manifest import KINDS, Trust
+from ader_stream.stream.versions.model_log import ModelPublisher
+from ader_stream.stream.versions.registry import Registry, RegistryFollower, read_registry
+from ader_stream.stream.versions.serving_log import ServingLog
 from tests.dying_clients import FENCED, ON_THE_WAY_OUT, TRANSACTIONAL, Death, DyingKafka
 from tests.fakes import complete_manifest, example_manifest
 from tests.unit.stream.dead_letters.test_dead_letters import GOOD, JSON, refuse

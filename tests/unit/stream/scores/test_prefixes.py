@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
-from ader_stream.stream.erasures import Erasures, erasure_request
+from ader_stream.stream.control.erasures import Erasures, erasure_request
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.sessionizer_decisions import LoggedDecision
 from ader_stream.stream.sessions.outputs import IdleAdvance

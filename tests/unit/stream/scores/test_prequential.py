@@ -10,13 +10,12 @@ from prometheus_client import CollectorRegistry
 from ader_stream.errors import TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.paired import GROUPS, NOTHING, Pair, PairedCounts, Sums, group_of
+from ader_stream.stream.avro.codec import decode, encode
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
-from ader_stream.stream.erasures import Erasures, erasure_request
-from ader_stream.stream.kafka.codec import decode, encode
-from ader_stream.stream.kafka.groups import Committed, Extent
+from ader_stream.stream.control.erasures import Erasures, erasure_request
+from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.limits import DEFAULT_ROOM
 from ader_stream.stream.kafka.producing import Transaction
-from ader_stream.stream.kafka.topics import Topics, topic_id
 from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import Answers, PrequentialTask, Scored, fitting_items
@@ -29,6 +28,7 @@ from ader_stream.stream.scores.score_log import (
 )
 from ader_stream.stream.scores.sessionizer_decisions import SessionizerDecisions
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
+from ader_stream.stream.topics.topics import Topics, topic_id
 from ader_stream.types import (
     RECIPROCAL_UNIT,
     BlockRule,

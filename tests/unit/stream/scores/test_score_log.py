@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ader_stream.stream.kafka.codec import decode
+from ader_stream.stream.avro.codec import decode
 from ader_stream.stream.scores.score_log import (
     Score,
     ScoreKey,

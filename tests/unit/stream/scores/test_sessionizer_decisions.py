@@ -4,10 +4,10 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from ader_stream.errors import NotYetError
-from ader_stream.stream.kafka.codec import encode
-from ader_stream.stream.kafka.topics import Topics
+from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.scores.sessionizer_decisions import PATIENCE_SECONDS, SessionizerDecisions
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
+from ader_stream.stream.topics.topics import Topics
 from tests.fakes import Clock, FakeKafka, FakeRecord
 
 TOPICS = Topics("ader")

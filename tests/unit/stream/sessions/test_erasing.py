@@ -8,12 +8,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from ader_stream.stream.erasures import Erasures, erasure_request
-from ader_stream.stream.kafka.codec import decode, encode
+from ader_stream.stream.avro.codec import decode, encode
+from ader_stream.stream.control.erasures import Erasures, erasure_request
 from ader_stream.stream.sessions import partition_erasures
-from ader_stream.stream.sessions.partition_state import PARTITION_KEY
+from ader_stream.stream.sessions.records.partition_state import PARTITION_KEY
 from tests.fakes import FakeKafka, FakeRecord
-from tests.unit.stream.sessions.test_sessionizing import (
+from tests.unit.stream.sessions.test_task import (
     FAR,
     PARTITION,
     TOPICS,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.open_session import OpenSession, Place
+from ader_stream.stream.sessions.open.session import OpenSession, Place
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance
 from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import DAY_MS, BlockRule, Click, IntakeRule, SessionRule

@@ -10,11 +10,11 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ader_stream.stream.kafka.codec import decode
-from ader_stream.stream.sessions.sessionizing import Idling
+from ader_stream.stream.avro.codec import decode
+from ader_stream.stream.sessions.task import Idling
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from tests.fakes import Clock, FakeKafka, FakeRecord
-from tests.unit.stream.sessions.test_sessionizing import (
+from tests.unit.stream.sessions.test_task import (
     PARTITION,
     TOPICS,
     Sessionizer,

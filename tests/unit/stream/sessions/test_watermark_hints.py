@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from ader_stream.stream.kafka.topics import Topics
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
+from ader_stream.stream.topics.topics import Topics
 from tests.fakes import FakeKafka
 
 TOPICS = Topics("ader")

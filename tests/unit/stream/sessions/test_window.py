@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.sessions.open_session import OpenSession, Place
+from ader_stream.stream.sessions.open.session import OpenSession, Place
 from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
 from ader_stream.stream.sessions.window import SessionWindow, WindowState
 from ader_stream.types import BlockRule, Click, SessionRule

@@ -1,0 +1,1 @@
+"""What one version is, and its forms: safetensors parts, folders, ONNX."""

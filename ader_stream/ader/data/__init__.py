@@ -1,0 +1,1 @@
+"""Item ids to indices, sessions to samples and batches."""

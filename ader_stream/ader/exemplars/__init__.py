@@ -1,0 +1,1 @@
+"""Exemplars: how many each item has, and which ones (paper, section 3.1)."""

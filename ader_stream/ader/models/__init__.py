@@ -1,0 +1,1 @@
+"""Session models, and the ranking of items by them."""

@@ -1,0 +1,337 @@
+"""A session that stays in the space of its items: the model of recipe `production`.
+
+After CORE (Hou, Hu, Zhang, Zhao: Simple and Effective Session-based Recommendation within
+Consistent Representation Space, SIGIR 2022, arXiv 2204.11067): a session is a weighted sum of its
+own items, and scores are cosines over a temperature. There the weights come from a transformer,
+which overfits blocks of a week; here they are learnt from no more than each click's age and its
+likeness to the last one. A cosine of sums is as large from b to a as from a to b: one linear map,
+the same for all sessions, lets the model tell which way people go. When it ranks, an item answers
+for those that people clicked next to it as well: their counts remember what the table has lost, and
+lend rare items the places of their company (as label propagation does, and graph convolutions that
+learn nothing: SGC, Wu et al., ICML 2019, arXiv 1902.07153). Of several members (`members`), each is
+such a model in its part of the width.
+
+B sessions, N positions, D width, I items, K companions, M members.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ader_stream.ader.data.arrays import Bools
+from ader_stream.ader.data.dataset import Batch
+from ader_stream.ader.data.encoded_block import EncodedBlock
+from ader_stream.ader.data.evidence import Fading, Ranked, best_candidate
+from ader_stream.ader.data.packed_batch import Pieces
+from ader_stream.ader.data.vocabulary import PADDING
+from ader_stream.ader.models.base import NOTHING, Architecture, Dropped, SessionModel
+from ader_stream.ader.models.co_clicks import COMPANIONS, Companions, company
+from ader_stream.ader.models.layers import Dropout, random_mask
+from ader_stream.ader.models.ranking import ranks_of
+from ader_stream.ader.models.repeat_clicks import (
+    AGES,
+    CANDIDATES,
+    FIRST_GAINS,
+    KINDS,
+    Returns,
+    add_gains,
+    best_gains,
+    by_kind,
+    first_gains,
+    hits,
+    observe_returns,
+    reciprocal_ranks,
+)
+from ader_stream.ader.progress import nothing
+
+RECENCY = 0.7
+"""Weight of a click against the next one's, where training starts."""
+
+AGE_RATE, LIKENESS_RATE = 3.0, 5.0
+"""How much faster than an item's coordinate the weights of age and likeness learn."""
+
+TURN_RATE = 0.1
+"""How much slower than an item's coordinate the map's learn: all sessions move each of them."""
+
+PULLS = (0.0, 0.1, 0.2, 0.3, 0.4)
+"""Weights of the logarithm of an item's clicks that are tried."""
+
+NEVER_CLICKED = 0.05
+"""Clicks that an item is taken to have beside its own: so few that one falls behind ever further
+while nobody clicks it."""
+
+FITTED = Fading(2.0**15)
+"""How targets that blend, pull and gains were fitted to lose weight."""
+
+EVIDENCE = ("blend_evidence", "pull_evidence", "gain_evidence")
+"""What speaks for each of their candidates, in targets ranked first."""
+
+FIRST_PULL = 0.1
+"""Where nothing was ever ranked: about the best on DIGINETICA's first cycles."""
+
+BLENDS = (0.0, 0.4, 0.8)
+"""Weights of an item's companions in its direction that are tried; at first there are none."""
+
+BLENDED_ROWS = 2**14
+"""Items that are blended at a time: what that takes does not grow with the table."""
+
+
+class Core(SessionModel):
+    """A session is the direction of the weighted sum of its items' directions, turned onward.
+
+    Parameters
+    ----------
+    architecture, n_items, dropped
+        See `SessionModel`.
+    """
+
+    later_additions = ("companions", "together", "blend", *EVIDENCE)
+    counted = ("clicks", "companions", "together")
+    most_members = 16
+    fitted = ("blend", "pull", "gains", *EVIDENCE)
+
+    def __init__(
+        self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
+    ) -> None:
+        super().__init__(architecture, n_items, dropped)
+        self.dropout = Dropout(dropped.activations)
+        members, width = architecture.members, architecture.hidden // architecture.members
+        each = () if members == 1 else (members,)  # one alone is stored as before there were more
+        self.age = nn.Parameter(torch.zeros(*each, architecture.maxlen))
+        self.likeness = nn.Parameter(torch.zeros(each))
+        self.turn = nn.Parameter(torch.zeros(*each, width, width))
+        self.gains: Tensor
+        self.register_buffer("gains", by_kind(FIRST_GAINS))
+        self.pull: Tensor
+        self.register_buffer("pull", torch.tensor(FIRST_PULL))
+        self.companions: Tensor
+        self.register_buffer("companions", torch.zeros(n_items, COMPANIONS, dtype=torch.int32))
+        self.together: Tensor
+        self.register_buffer("together", torch.zeros(n_items, COMPANIONS))
+        self.blend: Tensor
+        self.register_buffer("blend", torch.zeros(()))
+        self.blend_evidence: Tensor
+        self.register_buffer("blend_evidence", torch.zeros(len(BLENDS)))
+        self.pull_evidence: Tensor
+        self.register_buffer("pull_evidence", torch.zeros(len(PULLS)))
+        self.gain_evidence: Tensor
+        self.register_buffer("gain_evidence", torch.zeros(KINDS, len(CANDIDATES)))
+
+    @classmethod
+    def upgrade(cls, tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+        """Let gains that were found by age alone be those of each kind (`SessionModel.upgrade`)."""
+        super().upgrade(tensors, expected)
+        for name in ("gains", "gain_evidence"):
+            if name in tensors and tensors[name].shape[:1] == (AGES,):
+                tensors[name] = by_kind(tensors[name])
+
+    def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
+        """Represent sessions, 1 / temperature long (`SessionModel.represent`).
+
+        With M members, each part is an M-th of that: a product with the whole is their mean.
+        """
+        members = self.architecture.members
+        age, likeness = self.age.view(members, -1), self.likeness.view(members)
+        turn = self.turn.view(members, -1, self.turn.shape[-1])
+        directions = [
+            self._direction(*own, pieces)
+            for own in zip(embedded.chunk(members, 1), age, likeness, turn, strict=True)
+        ]
+        return torch.cat(directions, 1) / (members * self.architecture.temperature)
+
+    def _direction(
+        self, embedded: Tensor, age: Tensor, likeness: Tensor, turn: Tensor, pieces: Pieces
+    ) -> Tensor:
+        """Where one member sees the sessions go (B, D / M)."""
+        units = functional.normalize(embedded, dim=-1)  # (N, D / M)
+        kept = self.dropout(units)
+        by_age = AGE_RATE * age.index_select(0, pieces.ages)  # (N,)
+        sizes = [piece.numel() for piece in pieces.inputs]
+        cut = (torch.split(whole, sizes) for whole in (units, kept, by_age))
+        summed = [
+            _sum(LIKENESS_RATE * likeness, *piece)
+            for piece in zip(pieces.inputs, *cut, strict=True)
+        ]
+        seen = functional.normalize(torch.cat(summed), dim=-1)  # (B, D / M)
+        return functional.normalize(seen + TURN_RATE * (seen @ turn), dim=-1)
+
+    def output_layer(self, table: Tensor) -> Tensor:
+        """Score with the directions of the items, some of their coordinates dropped."""
+        dropped = self.dropped.items if self.training else 0.0
+        width = self.architecture.hidden // self.architecture.members
+        directions: Tensor = _Directions.apply(table.reshape(-1, width), dropped)
+        return directions.view_as(table)
+
+    @torch.no_grad()
+    def ranked_table(self, precision: torch.dtype = torch.float32) -> Tensor:
+        """Blend each item's direction with its companions' (`SessionModel.ranked_table`)."""
+        members, sums = self.architecture.members, self.together.sum(1)
+        layer = torch.empty_like(self.items.weight, dtype=precision)
+        for own, blended in zip(
+            self.items.weight.chunk(members, 1), layer.chunk(members, 1), strict=True
+        ):
+            table, scales = own.contiguous(), _scales(own)
+            for first in range(0, self.n_items, BLENDED_ROWS):
+                rows = slice(first, first + BLENDED_ROWS)
+                companions = (self.companions[rows].long() - 1).clamp_(min=0)  # padding: no share
+                shares = self.blend * company(companions, self.together[rows], sums[rows], sums)
+                shares *= scales[:, 0][companions]
+                summed = functional.embedding_bag(
+                    companions, table, per_sample_weights=shares, mode="sum"
+                )
+                summed.addcmul_(table[rows], scales[rows])
+                blended[rows] = summed.mul_(_scales(summed))
+        return layer
+
+    def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
+        """Score sessions (`SessionModel.scores`).
+
+        Items gain by how often sessions clicked them, of late above all, and a session's
+        own items by how readily people return.
+        """
+        return add_gains(self._without_gains(inputs, layer, self.pull), inputs, self.gains)
+
+    def meet(self, block: EncodedBlock) -> None:
+        """Keep each item's clicks, and its companions (`SessionModel.meet`)."""
+        super().meet(block)
+        self._hold(self._company().after(block, self.n_items))
+
+    def _company(self) -> Companions:
+        return Companions(self.companions.numpy(force=True), self.together.numpy(force=True))
+
+    def _hold(self, found: Companions) -> None:
+        self.companions = torch.from_numpy(found.items).to(self.companions)
+        self.together = torch.from_numpy(found.counts).to(self.together)
+
+    @torch.no_grad()
+    def calibrate(
+        self, unseen: Iterable[Batch], targets: int, between: Callable[[], None] = nothing
+    ) -> None:
+        """Find blend, pull and gains that rank clicks best, these and those before.
+
+        See `SessionModel.calibrate`. What ranked earlier clicks well keeps its weight as they do.
+        """
+        batches = list(unseen)
+        ranked = Ranked.of(sum(len(batch.targets) for batch in batches), targets, FITTED)
+        if batches:
+            self._choose_blend(batches, ranked, between)
+            self._choose_pull(batches, ranked, between)
+            observed = self._observed(batches, between)
+            gains, evidence = best_gains(observed, self.gains, self.gain_evidence, ranked)
+            self.gains.copy_(gains)
+            self.gain_evidence.copy_(evidence)
+
+    def _choose_blend(
+        self, batches: Sequence[Batch], ranked: Ranked, between: Callable[[], None]
+    ) -> None:
+        held, merits = self.blend.item(), []
+        for blend in BLENDS:
+            self.blend.fill_(blend)
+            [ranks] = self._ranks(batches, [self.pull.item()], between)
+            merits.append(hits(ranks) + reciprocal_ranks(ranks))
+        self.blend_evidence = ranked.add(self.blend_evidence, torch.tensor(merits))
+        self.blend.copy_(best_candidate(torch.tensor(BLENDS), self.blend_evidence.cpu(), held))
+
+    def _choose_pull(
+        self, batches: Sequence[Batch], ranked: Ranked, between: Callable[[], None]
+    ) -> None:
+        merits = [reciprocal_ranks(ranks) for ranks in self._ranks(batches, PULLS, between)]
+        self.pull_evidence = ranked.add(self.pull_evidence, torch.tensor(merits))
+        held = self.pull.item()
+        self.pull.copy_(best_candidate(torch.tensor(PULLS), self.pull_evidence.cpu(), held))
+
+    def _ranks(
+        self, batches: Sequence[Batch], pulls: Sequence[float], between: Callable[[], None]
+    ) -> Tensor:
+        """Zero-based ranks of all the batches' targets (S,), with each of the pulls."""
+        layer, popularity, ranks = self.ranked_table(), self._popularity(), []
+        for batch in batches:
+            plain = super().scores(batch.inputs, layer)
+            pulled = (plain + pull * popularity for pull in pulls)
+            gained = (add_gains(scores, batch.inputs, self.gains) for scores in pulled)
+            ranks.append(torch.stack([ranks_of(scores, batch.targets) for scores in gained]))
+            between()
+        return torch.cat(ranks, 1)
+
+    def _observed(self, batches: Sequence[Batch], between: Callable[[], None]) -> Iterator[Returns]:
+        """Observe what gains can change, with the pull found before."""
+        layer = self.ranked_table()
+        for batch in batches:
+            scores = self._without_gains(batch.inputs, layer, self.pull.item())
+            yield observe_returns(scores, batch.inputs, batch.targets)
+            between()
+
+    def _without_gains(self, inputs: Tensor, layer: Tensor, pull: Tensor | float) -> Tensor:
+        """Scores of sessions (B, I), as if nobody returned."""
+        return super().scores(inputs, layer).add_(pull * self._popularity())
+
+    def _popularity(self) -> Tensor:
+        """Return the logarithm of each item's clicks (I,), older ones faded."""
+        return (self.clicks + NEVER_CLICKED).log()
+
+    @torch.no_grad()
+    def grow(self, n_items: int, generator: torch.Generator, item_bound: float) -> None:
+        """Append rows for new items (`SessionModel.grow`); none of them had company yet."""
+        new = n_items - self.n_items
+        super().grow(n_items, generator, item_bound)
+        self.companions = functional.pad(self.companions, (0, 0, 0, new))
+        self.together = functional.pad(self.together, (0, 0, 0, new))
+
+    @torch.no_grad()
+    def keep(self, kept: Bools) -> None:
+        """Drop the rows of all other items (`SessionModel.keep`), and their company."""
+        super().keep(kept)
+        self._hold(self._company().keep(kept))
+
+    def anticipate(self, block: Iterable[Batch]) -> None:
+        """Guess the gains of a first model (`SessionModel.anticipate`)."""
+        self.gains.copy_(first_gains((batch.inputs, batch.targets) for batch in block))
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:  # noqa: ARG002
+        """Start from weights that fall with age alone."""
+        self.age.copy_(torch.arange(self.age.shape[-1]) * (math.log(RECENCY) / AGE_RATE))
+
+
+class _Directions(torch.autograd.Function):
+    """Rows scaled to length 1 after dropout, and the gradient through both, in few passes."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, dropped: float) -> Tensor:
+        kept = random_mask(table, dropped) if dropped else None
+        rows = table if kept is None else table * kept  # (I, D)
+        scale = _scales(rows)
+        directions: Tensor = rows * scale
+        ctx.save_for_backward(directions, scale)
+        ctx.kept = kept
+        return directions
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        directions, scale = ctx.saved_tensors  # (I, D), (I, 1)
+        along = torch.linalg.vecdot(upstream[0], directions)[:, None]
+        gradient: Tensor = torch.addcmul(upstream[0], directions, along, value=-1).mul_(scale)
+        return gradient if ctx.kept is None else gradient.mul_(ctx.kept), None
+
+
+def _sum(likeness: Tensor, inputs: Tensor, units: Tensor, kept: Tensor, by_age: Tensor) -> Tensor:
+    """Add the items of sessions (b, t) up, each by its weight: (b, D / M)."""
+    b, t = inputs.shape
+    units = units.view(b, t, -1)
+    logits = by_age.view(b, t) + likeness * (units * units[:, -1:]).sum(-1)  # (b, t)
+    lowest = torch.finfo(logits.dtype).min
+    weights = logits.masked_fill(inputs == PADDING, lowest).softmax(-1)  # (b, t)
+    summed: Tensor = (weights[:, None] @ kept.view(b, t, -1))[:, 0]
+    return summed
+
+
+def _scales(rows: Tensor) -> Tensor:
+    """By what rows (I, D) are multiplied to have length 1: (I, 1)."""
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return lengths.clamp_min_(1e-12).reciprocal_()

@@ -1,0 +1,220 @@
+"""How readily people return to what they saw, which a softmax over their clicks learns badly.
+
+A model that has fitted a block takes the pairs it saw there for the rule, and ranks a session's own
+items accordingly: too low where people often return, too high where they never do. A gain on their
+scores mends it, one for each kind of return. Before a block is trained on, its clicks tell which
+gains would have ranked them best: nothing is held out, and nothing is told that is not yet known.
+
+B sessions, S samples, T length, I items, K kinds, C candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ader_stream.ader.data.evidence import Ranked, best_candidate
+from ader_stream.ader.data.vocabulary import PADDING
+from ader_stream.ader.models.ranking import UNRANKED
+
+AGES = 3
+"""Of what is returned to: the last click, the one before it, an older one."""
+
+KINDS = 1 + 2 * AGES
+"""To the only click of a session; by age, in a session that has not returned to anything before;
+by age, in one that has: some sessions go back and forth, and the others hardly ever do."""
+
+CANDIDATES = torch.tensor([-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0])
+"""Gains that are tried; the lowest takes an item out of every list."""
+
+FIRST_GAINS = torch.tensor([0.0, 4.0, 2.5])
+"""By age, where nothing was ever ranked; where there is enough to rank, they are found."""
+
+RARE = 0.005
+"""A kind of return that fewer clicks of the first block are is taken out of the lists."""
+
+EXPECTED, EXPECTED_OF = 5, 200
+"""Returns of each kind that are expected of so many clicks before any are seen: without one, it
+takes 800 clicks until a kind is rare."""
+
+SWEEPS = 2
+"""Times that every kind's gain is looked for, the others being as they are."""
+
+LIST = 20
+"""The gains are those of the best MRR@20."""
+
+
+def add_gains(scores: Tensor, inputs: Tensor, gains: Tensor) -> Tensor:
+    """Add the gains of a session's own items to its scores, in place.
+
+    Parameters
+    ----------
+    scores
+        (B, I).
+    inputs
+        Left-padded item indices (B, T).
+    gains
+        By kind (K,). An item that was clicked more than once counts by its last click, and gains
+        once.
+
+    >>> inputs = torch.tensor([[0, 4, 3, 4, 1], [0, 0, 2, 3, 1]])
+    >>> gains = torch.tensor([9.0, 0.1, 0.2, 0.3, 1.0, 2.0, 3.0])
+    >>> add_gains(torch.zeros(2, 4), inputs, gains)
+    tensor([[1.0000, 0.0000, 3.0000, 2.0000],
+            [0.1000, 0.3000, 0.2000, 0.0000]])
+    """
+    padded = torch.cat([gains, gains.new_zeros(1)]).to(scores)
+    return scores.scatter_add_(1, _columns(inputs), padded[_session_kinds(inputs)])
+
+
+@dataclass(frozen=True, eq=False)
+class Returns:
+    """What gains can change about the ranks of S targets.
+
+    Parameters
+    ----------
+    kinds
+        Of the targets (S,): 0 … K − 1, or K where a target is no return.
+    own
+        Scores of the targets (S,).
+    others
+        How many items that are not the session's own beat the target, were it raised by each
+        candidate (S, C).
+    session_scores, session_kinds
+        Of the session's own items (S, T); −inf and K where there is none.
+    """
+
+    kinds: Tensor
+    own: Tensor
+    others: Tensor
+    session_scores: Tensor
+    session_kinds: Tensor
+
+    def ranks(self, gains: Tensor) -> Tensor:
+        """Zero-based ranks of the targets (S,) with gains (K,), each of them a candidate."""
+        gain = torch.cat([gains, gains.new_zeros(1)])  # no return gains nothing
+        own = self.own + gain[self.kinds]
+        choice = torch.searchsorted(CANDIDATES.to(gain), gain)[self.kinds, None]  # (S, 1)
+        beaten_by = (self.session_scores + gain[self.session_kinds] > own[:, None]).sum(1)
+        ranks = self.others.gather(1, choice)[:, 0] + beaten_by
+        return ranks.masked_fill_(own.isnan(), UNRANKED)
+
+
+def observe_returns(scores: Tensor, inputs: Tensor, targets: Tensor) -> Returns:
+    """Observe a batch of rankings.
+
+    Parameters
+    ----------
+    scores
+        (B, I), without gains.
+    inputs, targets
+        Item indices (B, T) and (B,).
+    """
+    session_kinds = _session_kinds(inputs)  # (B, T)
+    session_scores = scores.gather(1, _columns(inputs)).masked_fill(
+        session_kinds == KINDS, -torch.inf
+    )
+    own = scores.gather(1, (targets - 1)[:, None])  # (B, 1)
+    own_kind = session_kinds.masked_fill(inputs != targets[:, None], KINDS).amin(1)
+    back = (own_kind != KINDS).nonzero()[:, 0]  # only these gain anything
+    others = _foreign_above(scores, session_scores, own).repeat(1, len(CANDIDATES))  # (B, C)
+    raised = own[back] + CANDIDATES.to(scores)  # (b, C)
+    others[back] = _foreign_above(scores[back], session_scores[back], raised)
+    return Returns(own_kind, own[:, 0], others, session_scores, session_kinds)
+
+
+def _session_kinds(inputs: Tensor) -> Tensor:
+    """Say what a return to each click would be (B, T); K where there is none.
+
+    An item that was clicked more than once is one item of a list: its last click stands for it.
+    """
+    clicks = inputs != PADDING
+    same = inputs[:, :, None] == inputs[:, None, :]  # (B, T, T)
+    gone = (same & torch.ones_like(same[0]).triu(1)).any(2)  # (B, T)
+    has_returned = (gone & clicks).any(1, keepdim=True)  # (B, 1)
+    ages = torch.arange(inputs.shape[1] - 1, -1, -1, device=inputs.device).clamp(max=AGES - 1)
+    kinds = 1 + ages + AGES * has_returned  # (B, T)
+    kinds = kinds.masked_fill(clicks.sum(1, keepdim=True) == 1, 0)
+    return kinds.masked_fill(gone | ~clicks, KINDS)
+
+
+def _foreign_above(scores: Tensor, session_scores: Tensor, bars: Tensor) -> Tensor:
+    """Count the items above each of some bars (B, C) that are not the session's own (B, C)."""
+    counts = [
+        (scores > bar[:, None]).sum(1) - (session_scores > bar[:, None]).sum(1)
+        for bar in bars.unbind(1)
+    ]
+    return torch.stack(counts, 1)
+
+
+def best_gains(
+    observed: Iterable[Returns], gains: Tensor, evidence: Tensor, ranked: Ranked
+) -> tuple[Tensor, Tensor]:
+    """Find the gains of the best MRR, one kind after the other.
+
+    Parameters
+    ----------
+    observed
+        Rankings of a block.
+    gains
+        The gains now (K,).
+    evidence
+        What spoke for each candidate of a kind before (K, C).
+    ranked
+        How much what was observed tells beside that.
+
+    Returns
+    -------
+    gains, evidence
+        The gains from now on, and what speaks for the candidates.
+    """
+    batches, gains, added = list(observed), gains.clone(), evidence.clone()
+    for kind in list(range(KINDS)) * SWEEPS:
+        tried = gains.repeat(len(CANDIDATES), 1)
+        tried[:, kind] = CANDIDATES.to(tried)
+        merits = torch.tensor(
+            [sum(reciprocal_ranks(batch.ranks(g)) for batch in batches) for g in tried]
+        )
+        added[kind] = ranked.add(evidence[kind], merits)
+        gains[kind] = best_candidate(CANDIDATES, added[kind].cpu(), gains[kind].item())
+    return gains, added
+
+
+def first_gains(inputs_and_targets: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Guess the gains (K,) for a first model: what is rare in its block is taken out."""
+    returned, samples = torch.zeros(AGES), 0
+    for inputs, targets in inputs_and_targets:
+        hits = (inputs == targets[:, None]).flip(1)  # (B, T) from the last click on
+        has, age = hits.max(1)
+        returned += torch.bincount(age[has].clamp(max=AGES - 1), minlength=AGES).cpu()
+        samples += len(targets)
+    is_rare = returned + EXPECTED < RARE * (samples + EXPECTED_OF)
+    return by_kind(torch.where(is_rare, CANDIDATES[0], FIRST_GAINS))
+
+
+def by_kind(by_age: Tensor) -> Tensor:
+    """Let each kind (K, …) have what its age has (AGES, …).
+
+    >>> by_kind(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([1., 1., 2., 3., 1., 2., 3.])
+    """
+    return torch.cat([by_age[:1], by_age, by_age])
+
+
+def hits(ranks: Tensor) -> int:
+    """Count zero-based ranks within the list."""
+    return int((ranks < LIST).sum())
+
+
+def reciprocal_ranks(ranks: Tensor) -> float:
+    """Add up 1 / (rank + 1) of zero-based ranks within the list."""
+    listed = ranks[ranks < LIST]
+    return float((1 / (listed + 1)).sum())
+
+
+def _columns(inputs: Tensor) -> Tensor:
+    """Return the columns of the scores of these items (B, T); padding stands for any."""
+    return (inputs - 1).clamp(min=0)

@@ -1,0 +1,1 @@
+"""Epochs, losses, replay, checkpoints."""

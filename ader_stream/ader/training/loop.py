@@ -1,0 +1,126 @@
+"""The epochs of a cycle: batches, validation, early stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import structlog
+
+from ader_stream.ader.artifact.state import not_finite
+from ader_stream.ader.data.dataset import Samples, shuffled_batches
+from ader_stream.ader.models.base import SessionModel
+from ader_stream.ader.models.ranking import rank_samples
+from ader_stream.ader.progress import Pace
+from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.training.checkpoint import NOWHERE, Checkpoint
+from ader_stream.ader.training.learner import Fit, Learner
+from ader_stream.ader.training.snapshot import restore_snapshot, take_snapshot
+from ader_stream.errors import TrainingError
+
+log = structlog.get_logger(__name__)
+
+
+def fit(
+    learner: Learner,
+    training: Samples,
+    validation: Samples,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    pace: Pace,
+    checkpoint: Checkpoint = NOWHERE,
+) -> Fit:
+    """Train for `max_epochs`, or until validation Recall@20 has not improved for `patience` epochs.
+
+    Parameters
+    ----------
+    learner
+        Changed in place; the best epoch's values come back in the result.
+    training, validation
+        New sub-sequences. Where none is held out, or they decide nothing (`Recipe.stops_early`),
+        `Recipe.epochs_unwatched` epochs are trained and the last one counts.
+    recipe
+        Batch size, epochs, patience.
+    rng
+        Source of the order.
+    pace
+        Told after every batch and every chunk of validation.
+    checkpoint
+        Where to go on from, and what every epoch is left in.
+
+    Raises
+    ------
+    TrainingError
+        The loss, a weight or one of Adam's moments is no longer finite.
+    """
+    result, is_watched = Fit(), len(validation) > 0 and recipe.stops_early
+    if snapshot := checkpoint.load():
+        restore_snapshot(snapshot, learner, result, rng, pace)
+        log.info("cycle goes on", epochs_done=len(result.losses))
+    while not _is_over(result, recipe, is_watched=is_watched):
+        _train_epoch(learner, training, recipe, rng, pace, result)
+        if len(validation):
+            pace.enter("validate")
+            result.validation.append(_recall20(learner.model, validation, pace))
+        if is_watched and result.validation[-1] > result.best_recall20:
+            result.keep(learner, recipe)
+        checkpoint.save(take_snapshot(learner, result, rng, pace))
+        pace.validated(result.validation[-1] if len(validation) else None)
+    if not is_watched:
+        result.keep(learner, recipe)
+    _require_finite_values(result, recipe)
+    return result
+
+
+def _is_over(result: Fit, recipe: Recipe, *, is_watched: bool) -> bool:
+    epochs = len(result.losses)
+    if not is_watched:
+        return epochs >= recipe.epochs_unwatched
+    has_run_dry = epochs > 0 and epochs - result.best_epoch >= max(1, recipe.patience)
+    return has_run_dry or epochs >= recipe.max_epochs
+
+
+def _train_epoch(
+    learner: Learner,
+    training: Samples,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    pace: Pace,
+    result: Fit,
+) -> None:
+    learner.model.train()
+    epoch = len(result.losses) + 1
+    batches = shuffled_batches(training.lengths, recipe.batch_size, rng)
+    losses: list[float] = []
+    for step, rows in enumerate(batches, start=1):
+        began = time.perf_counter()
+        loss = learner.step(training, rows)
+        _require_finite(loss, epoch, step, recipe)
+        losses.append(loss)
+        pace.count(len(rows) + learner.replay.batch_size, time.perf_counter() - began)
+        pace.trained(epoch, step, len(batches), loss)
+    result.losses.append(float(np.mean(losses)))
+
+
+def _recall20(model: SessionModel, validation: Samples, pace: Pace) -> float:
+    model.eval()
+    ranks = rank_samples(model, validation, pace.tell)
+    return 100 * float(np.mean(ranks < 20))
+
+
+def _require_finite_values(result: Fit, recipe: Recipe) -> None:
+    """Look at what the last step has left, too, which no loss has shown."""
+    if broken := not_finite({**result.weights, **result.moments}):
+        raise TrainingError(
+            f"not finite after epoch {result.best_epoch}: {', '.join(broken)}; lower the learning "
+            f"rate ({recipe.learning_rate}) or start from an older version"
+        )
+
+
+def _require_finite(loss: float, epoch: int, step: int, recipe: Recipe) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"loss is {loss} at epoch {epoch}, step {step}; lower the learning rate "
+            f"({recipe.learning_rate}) or start from an older version"
+        )

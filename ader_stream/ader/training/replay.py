@@ -1,0 +1,221 @@
+"""What joins every step, so that the model keeps what it knows (paper, section 3.2)."""
+
+from __future__ import annotations
+
+import sys
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ader_stream.ader.data.arrays import Int64
+from ader_stream.ader.data.dataset import Samples, pack_by_length, shuffled_batches
+from ader_stream.ader.data.packed_batch import Pieces
+from ader_stream.ader.device import CPU
+from ader_stream.ader.distributed import ALONE, Workers
+from ader_stream.ader.exemplars.selection import represent_samples
+from ader_stream.ader.models.base import SessionModel
+from ader_stream.ader.progress import nothing
+from ader_stream.ader.training.losses import Labels, Target, Taught
+from ader_stream.ader.training.scratch import Scratch
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a step reads, and what it should say of it.
+
+    Parameters
+    ----------
+    inputs
+        Sessions.
+    target
+        Of the sessions, in their order.
+    """
+
+    inputs: Pieces
+    target: Target
+
+
+def labelled(
+    samples: Samples, rows: Int64, weight: float = 1.0, device: torch.device = CPU
+) -> Lesson:
+    """Return the samples at `rows`, the shortest first, with their own labels."""
+    pieces = pack_by_length(samples, rows, device)
+    labels = torch.cat([piece.targets for piece in pieces])
+    return Lesson(Pieces([piece.inputs for piece in pieces]), Labels(labels, weight))
+
+
+class Replay:
+    """What joins every batch of new sub-sequences; this one: nothing.
+
+    Attributes
+    ----------
+    batch_size
+        Exemplars a step.
+    """
+
+    batch_size = 0
+
+    def draw(self) -> list[Lesson]:
+        """Draw what the step should learn of the past: a few lessons, each small enough at once."""
+        return []
+
+    def penalty(self, student: SessionModel) -> Tensor | float:  # noqa: ARG002
+        """Return what the student's weights themselves add to the loss."""
+        return 0.0
+
+    def rest(self) -> Int64:
+        """Return what is still to come of this pass over the exemplars: rows, in their order."""
+        return np.zeros(0, np.int64)
+
+    def resume(self, rest: Int64) -> None:
+        """Go on with the rest of a pass."""
+
+
+class ExemplarBatches:
+    """Exemplars in batches, pass after pass over all of them.
+
+    Parameters
+    ----------
+    exemplars
+        At least one.
+    steps
+        Batches of new sub-sequences an epoch; each takes int(|E| / steps) exemplars with it, at
+        least one.
+    rng
+        Source of the order.
+    workers
+        Among whom batches are shared.
+    at_once
+        Exemplars that may be learnt together.
+    """
+
+    def __init__(
+        self,
+        exemplars: Samples,
+        steps: int,
+        rng: np.random.Generator,
+        workers: Workers = ALONE,
+        at_once: int = sys.maxsize,
+    ) -> None:
+        self.batch_size = max(1, len(exemplars) // steps)
+        self.exemplars = exemplars
+        self.workers = workers
+        self.at_once = at_once
+        self._rng = rng
+        self._rest: deque[Int64] = deque()
+
+    def draw(self) -> tuple[Int64, float]:
+        """Return this worker's rows of the next batch, and their weight in its mean."""
+        if not self._rest:
+            lengths = self.exemplars.lengths
+            self._rest.extend(shuffled_batches(lengths, self.batch_size, self._rng))
+        return self.workers.share(self._rest.popleft())
+
+    def pieces(self) -> Iterator[tuple[Int64, float]]:
+        """Yield the rows of the next batch, `at_once` at a time, and their weight in its mean."""
+        rows, part = self.draw()
+        for start in range(0, len(rows), self.at_once):
+            piece = rows[start : start + self.at_once]
+            yield piece, part * len(piece) / len(rows)
+
+    def rest(self) -> Int64:
+        """Return the rows that are still to come in this pass, in their order."""
+        return np.concatenate([np.zeros(0, np.int64), *self._rest])
+
+    def resume(self, rest: Int64) -> None:
+        """Go on with the rest of a pass."""
+        cuts = range(0, len(rest), self.batch_size)
+        self._rest = deque(rest[start : start + self.batch_size] for start in cuts)
+
+
+class ExemplarReplay(Replay):
+    """A batch of exemplars joins every step.
+
+    Parameters
+    ----------
+    batches
+        The previous model's exemplars.
+    weight
+        λ_t.
+    """
+
+    def __init__(self, batches: ExemplarBatches, weight: float) -> None:
+        self.batches = batches
+        self.batch_size = batches.batch_size
+        self.weight = weight
+
+    def draw(self) -> list[Lesson]:
+        """Draw the next exemplars, as many lessons as it takes (`Replay.draw`)."""
+        return [self.lesson(rows, self.weight * part) for rows, part in self.batches.pieces()]
+
+    @abstractmethod
+    def lesson(self, rows: Int64, weight: float) -> Lesson:
+        """Return what is to be learnt of these exemplars."""
+
+    def rest(self) -> Int64:
+        """Return the rows that are still to come in this pass (`Replay.rest`)."""
+        return self.batches.rest()
+
+    def resume(self, rest: Int64) -> None:
+        """Go on with the rest of a pass."""
+        self.batches.resume(rest)
+
+
+class DistilledReplay(ExemplarReplay):
+    """λ_t times the distillation from the previous model, on a batch of exemplars: ADER.
+
+    The teacher's representations are kept, its distribution is computed when it is needed: no
+    logits are stored.
+
+    Parameters
+    ----------
+    batches
+        The previous model's exemplars.
+    weight
+        λ_t.
+    teacher
+        The previous model, in eval mode; it reads no session afterwards.
+    precision
+        Of the teacher's item scores.
+    between
+        Called after every chunk of exemplars that the teacher has read.
+    """
+
+    def __init__(
+        self,
+        batches: ExemplarBatches,
+        weight: float,
+        teacher: SessionModel,
+        precision: torch.dtype,
+        between: Callable[[], None] = nothing,
+    ) -> None:
+        super().__init__(batches, weight)
+        # It reads raw items and teaches blended ones: from sessions of blended ones, the student
+        # would learn items that fade into one another, cycle by cycle.
+        represented = represent_samples(teacher, batches.exemplars, between)
+        self.represented = torch.from_numpy(represented).to(teacher.device, precision)  # (|E|, D)
+        self.table = teacher.ranked_table(precision)  # (I', D)
+        self.scratch = Scratch(precision)
+
+    def lesson(self, rows: Int64, weight: float) -> Lesson:
+        """Return what the teacher says of these exemplars."""
+        lesson = labelled(self.batches.exemplars, rows, device=self.table.device)
+        represented, labels = self.represented[rows], lesson.target.labels
+        taught = Taught(represented, self.table, labels, self.scratch, weight)
+        return Lesson(lesson.inputs, taught)
+
+
+class LabelReplay(ExemplarReplay):
+    """λ_t times the cross-entropy of a batch of exemplars with their own labels: ER.
+
+    Over all items known now, as in the authors' code (``disable_distillation``).
+    """
+
+    def lesson(self, rows: Int64, weight: float) -> Lesson:
+        """Return these exemplars with their labels."""
+        return labelled(self.batches.exemplars, rows, weight, self.batches.workers.device)

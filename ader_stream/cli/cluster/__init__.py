@@ -1,0 +1,1 @@
+"""Commands about the cluster: broker, topics, rights, record schemas, diagnosis."""

@@ -1,0 +1,67 @@
+"""``ader-stream doctor``: what is wrong with connection, topics, settings, clicks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+
+from ader_stream.cli.options import json_option, kafka_options
+from ader_stream.runtime.exit_codes import FAILED
+from ader_stream.settings import Settings
+from ader_stream.stream.diagnosis import Check, Finding, Subject, diagnose
+from ader_stream.stream.operations.needed_rights import WORKERS, look_for_lacks
+
+MARKS = {"ok": "ok     ", "warning": "warning", "waiting": "waiting", "error": "ERROR  "}
+
+WAITING = 3
+"""Exit code: nothing is wrong, and no session would come of what is in the topic now."""
+
+
+@click.command()
+@click.option(
+    "--as",
+    "worker",
+    type=click.Choice([*WORKERS]),
+    help="Also look whether the user has the rights of this worker.",
+)
+@json_option
+@kafka_options
+@click.pass_context
+def doctor(context: click.Context, worker: str | None, as_json: bool, settings: Settings) -> None:
+    """Say what would become of your clicks, what is wrong, and how to mend it.
+
+    A sample of the clicks goes through the sessionizer's own work; nothing is written. Exit code 0
+    if sessions would come of it, 1 if something must be mended, 3 if nothing is wrong, but the
+    topic holds too few clicks for a session to close.
+    """
+    subject = Subject(
+        settings.clients,
+        settings.topics,
+        settings.click_format,
+        settings.sessionizer_rules,
+        settings.sessionizer.idle,
+        checks_times=settings.clicks.check_times,
+        start=settings.clicks.start,
+    )
+    levels = set()
+    for finding in diagnose(subject, [_rights_of(worker, settings)] if worker else []):
+        levels.add(finding.level)
+        click.echo(json.dumps(asdict(finding)) if as_json else _as_text(finding))
+    context.exit(FAILED if "error" in levels else WAITING if "waiting" in levels else 0)
+
+
+def _rights_of(worker: str, settings: Settings) -> Check[Subject]:
+    def check(subject: Subject) -> Iterator[Finding]:
+        topics, uses = subject.topics, settings.uses
+        for level, text, remedy in look_for_lacks(subject.clients, worker, topics, uses):
+            yield Finding(level, text, remedy)
+
+    return Check("rights", check)
+
+
+def _as_text(finding: Finding) -> str:
+    remedy = f"\n         → {finding.remedy}" if finding.remedy else ""
+    return f"{MARKS[finding.level]}  {finding.text}{remedy}"

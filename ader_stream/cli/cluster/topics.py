@@ -1,0 +1,103 @@
+"""``ader-stream topics``: create what is missing, check what is there, change what is not safe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ader_stream.cli.options import connect, kafka_options
+from ader_stream.errors import TopicError
+from ader_stream.paths import write_new_text
+from ader_stream.settings import Settings
+from ader_stream.stream.topics.differences import alter as alter_configs
+from ader_stream.stream.topics.differences import reassignment as plan_of
+from ader_stream.stream.topics.differences import replicas_text
+from ader_stream.stream.topics.safety import (
+    Unsafe,
+    check_clicks_are_kept,
+    check_configs,
+    find_unsafe,
+)
+from ader_stream.stream.topics.topics import check_topics, create_topics, grow_topics
+
+
+@click.group()
+def topics() -> None:
+    """Set up the topics."""
+
+
+@topics.command()
+@click.option(
+    "--partitions",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Partitions of the clicks topic; one that exists decides.",
+)
+@click.option(
+    "--with-clicks",
+    is_flag=True,
+    help="Also create the clicks topic that clicks.topic names, if it is not there.",
+)
+@kafka_options
+def create(partitions: int, with_clicks: bool, settings: Settings) -> None:
+    """Create every topic that is missing, and partitions that ours lack beside the clicks."""
+    clients = settings.clients
+    connect(settings, "topics create")
+    created = create_topics(clients.admin(), settings.topics, partitions, with_clicks=with_clicks)
+    grow_topics(clients.admin(), settings.topics)
+    click.echo("\n".join(f"created {name}" for name in created) or "every topic is there")
+
+
+@topics.command()
+@kafka_options
+def check(settings: Settings) -> None:
+    """Say whether every topic is there with the partitions, replicas and properties it needs."""
+    clients = settings.clients
+    connect(settings, "topics check")
+    partitions = check_topics(clients.admin(), settings.topics)
+    check_configs(clients.admin(), settings.topics)
+    check_clicks_are_kept(clients.admin(), settings.topics.clicks)
+    click.echo(f"every topic is there; {settings.topics.clicks} has {partitions} partitions")
+
+
+@topics.command()
+@click.option(
+    "--reassignment",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what gives partitions more replicas to this file; Kafka's own tool takes it.",
+)
+@kafka_options
+def alter(reassignment: Path | None, settings: Settings) -> None:
+    """Set the properties of our topics in which `check` finds a difference.
+
+    Replicas are added by Kafka's own tool: the plan for it is written to a file. Exits with 1 while
+    replicas are missing.
+    """
+    clients = settings.clients
+    connect(settings, "topics alter")
+    check_topics(clients.admin(), settings.topics)
+    unsafe = find_unsafe(clients.admin(), settings.topics)
+    alter_configs(clients.admin(), unsafe.configs)
+    for difference in unsafe.configs:
+        click.echo(f"{difference.topic}: {difference.name}={difference.expected}")
+    if unsafe.few:
+        raise TopicError(
+            f"{replicas_text(unsafe.few)}: run {_how_to_add(unsafe, reassignment, settings)}"
+        )
+    if not unsafe.configs:
+        click.echo("every topic of ours keeps what it must")
+
+
+def _how_to_add(unsafe: Unsafe, file: Path | None, settings: Settings) -> str:
+    """Write the plan that adds replicas, where a file is named for it; say what carries it out."""
+    if file is None:
+        return "`ader-stream topics alter --reassignment FILE` for a plan that adds them"
+    plan = json.dumps(plan_of(unsafe.few, unsafe.brokers))
+    write_new_text(file, plan, "--reassignment")
+    return (
+        f"`kafka-reassign-partitions.sh --bootstrap-server {settings.kafka.bootstrap_servers} "
+        f"--reassignment-json-file {file} --execute`, and this command again once it is done"
+    )

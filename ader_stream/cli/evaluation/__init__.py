@@ -1,0 +1,1 @@
+"""``ader-stream evaluate``: the command, its progress, its result file and its plots."""

@@ -1,0 +1,1 @@
+"""Commands that read or change what the workers keep: blocks, sessions, offsets, erasure, reset."""

@@ -1,0 +1,88 @@
+"""``ader-stream blocks``: how event time is cut into blocks, and from where on in another way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from ader_stream.cli.options import connect, json_option, kafka_options, yes_option
+from ader_stream.settings import Settings
+from ader_stream.stream.control.rules_log import describe_blocks, read_logged_rules
+from ader_stream.stream.operations.block_change import BlockChangePlan, change_blocks, plan_change
+from ader_stream.stream.topics.topics import check_topics
+from ader_stream.stream.versions.registry import read_registry
+from ader_stream.times import duration_text, instant_text
+
+
+@click.group()
+def blocks() -> None:
+    """Look at how blocks are cut, and change it."""
+
+
+@blocks.command()
+@json_option
+@kafka_options
+def show(as_json: bool, settings: Settings) -> None:
+    """Print how blocks are cut, each grid a line; what workers have noted, not the settings."""
+    _partitions(settings, "blocks show")
+    rule = read_logged_rules(settings.clients, settings.topics).blocks
+    if as_json:
+        click.echo(json.dumps(asdict(rule) if rule else None))
+    else:
+        click.echo("\n".join(describe_blocks(rule)) if rule else "no block has been cut yet")
+
+
+@blocks.command()
+@yes_option
+@json_option
+@kafka_options
+def change(yes: bool, as_json: bool, settings: Settings) -> None:
+    """Cut blocks as the settings now say, from the end of the last block that is known.
+
+    Blocks up to there stay as they are. The first one after it lasts until the new grid has a line;
+    numbers go on. Sessionizers and inference workers have to be stopped.
+    """
+    clients, topics = settings.clients, settings.topics
+    partitions = _partitions(settings, "blocks change")
+    registry = read_registry(clients, topics, settings.trust)
+    plan = plan_change(clients, topics, partitions, registry, settings.block_rule)
+    does = yes and plan.before not in (None, plan.after)
+    if does:
+        change_blocks(clients, topics, plan)
+    click.echo(_as_json(plan, does=does) if as_json else _as_text(plan, does=does))
+
+
+def _partitions(settings: Settings, command: str) -> int:
+    connect(settings, command)
+    return check_topics(settings.clients.admin(), settings.topics)
+
+
+def _as_json(plan: BlockChangePlan, *, does: bool) -> str:
+    return json.dumps(
+        {
+            "done": does,
+            "before": asdict(plan.before) if plan.before else None,
+            "after": asdict(plan.after),
+            "last_block": plan.last.block if plan.last else None,
+        }
+    )
+
+
+def _as_text(plan: BlockChangePlan, *, does: bool) -> str:
+    if plan.before in (None, plan.after):
+        return "\n".join([*describe_blocks(plan.after), "nothing to change"])
+    end = "done" if does else "nothing was changed: add --yes to do it"
+    return "\n".join([*_first_lines(plan), *describe_blocks(plan.after), end])
+
+
+def _first_lines(plan: BlockChangePlan) -> list[str]:
+    if plan.last is None:
+        return ["nothing is known of any block: all of them are cut as the settings say"]
+    rule, last = plan.after, plan.last.block
+    begins, length = instant_text(rule.start(last + 1)), duration_text(rule.length_of(last + 1))
+    return [
+        f"block {last} ({plan.last.of}) is the last one as before; it ends at {begins}",
+        f"block {last + 1} begins there and lasts {length}",
+    ]

@@ -1,0 +1,127 @@
+"""``ader-stream offsets``: where workers stand in the clicks, and past what is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from ader_stream.cli.options import json_option, kafka_options, yes_option
+from ader_stream.errors import InputError
+from ader_stream.settings import Settings
+from ader_stream.stream.operations.offsets import (
+    WorkerPlace,
+    is_moved,
+    restore_group,
+    skip_lost,
+    worker_places,
+)
+
+UNCHANGED = "nothing was changed; --yes does it"
+
+
+@click.group()
+def offsets() -> None:
+    """Show where workers stand in the clicks, and correct it."""
+
+
+def partition_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--partition``, several times; the command gets `chosen`."""
+    return click.option(
+        "--partition",
+        "chosen",
+        type=click.IntRange(0),
+        multiple=True,
+        help="Only this one; may be given again. Without it: all that need it.",
+    )(command)
+
+
+@offsets.command()
+@json_option
+@kafka_options
+def show(as_json: bool, settings: Settings) -> None:
+    """Print of each partition what the log holds, and where each worker goes on."""
+    settings.clients.check_reachable()
+    for place in worker_places(settings.clients, settings.topics):
+        click.echo(json.dumps(_fields(place)) if as_json else _line(place, settings))
+
+
+@offsets.command()
+@partition_option
+@yes_option
+@kafka_options
+def skip(chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
+    """Move workers on past records that were deleted before they were read.
+
+    Open sessions and scores stay. What was skipped is logged in `sessions`, counted, and shown as
+    ader_skipped_records_total. A worker that is running joins its group again.
+    """
+    for place in _chosen(settings, chosen):
+        if place.target == place.place:
+            continue
+        click.echo(f"{_name(place, settings)}: {_loss(place)}; continues at {place.target}")
+        if yes:
+            skip_lost(settings.clients, settings.topics, place)
+    _end(yes=yes)
+
+
+@offsets.command()
+@partition_option
+@yes_option
+@kafka_options
+def restore(chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
+    """Set groups' offsets, which somebody has moved, to where the workers' own records stand."""
+    for place in _chosen(settings, chosen):
+        if is_moved(place):
+            click.echo(f"{_line(place, settings)} -> {place.place}")
+            if yes:
+                restore_group(settings.clients, settings.topics, place)
+    _end(yes=yes)
+
+
+def _chosen(settings: Settings, chosen: tuple[int, ...]) -> Iterator[WorkerPlace]:
+    settings.clients.check_reachable()
+    places = list(worker_places(settings.clients, settings.topics))
+    if unknown := {*chosen} - {place.partition for place in places}:
+        raise InputError(
+            f"--partition {min(unknown)}: no worker has begun to read "
+            f"{settings.topics.clicks}/{min(unknown)}; `ader-stream offsets show` lists those"
+        )
+    return (place for place in places if not chosen or place.partition in chosen)
+
+
+def _end(*, yes: bool) -> None:
+    if not yes:
+        click.echo(UNCHANGED)
+
+
+def _loss(place: WorkerPlace) -> str:
+    if place.lost:
+        return f"{place.lost} records are lost, offsets {place.place} to {place.log.first - 1}"
+    return f"the log has lost its end, offsets {place.log.end} to {place.place - 1}"
+
+
+def _name(place: WorkerPlace, settings: Settings) -> str:
+    return f"{settings.topics.clicks}/{place.partition} {place.worker}"
+
+
+def _line(place: WorkerPlace, settings: Settings) -> str:
+    group = "expired" if place.group is None else str(place.group.offset)
+    return (
+        f"{_name(place, settings)}: at {place.place}, group {group}, log {place.log.first} to "
+        f"{place.log.end}"
+    )
+
+
+def _fields(place: WorkerPlace) -> dict[str, object]:
+    return {
+        "worker": place.worker,
+        "partition": place.partition,
+        "next_offset": place.place,
+        "group_offset": place.group.offset if place.group else None,
+        "first_offset": place.log.first,
+        "end_offset": place.log.end,
+        "lost": place.lost,
+    }

@@ -1,0 +1,103 @@
+"""``ader-stream watermark``: where event time stands, and how to correct it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import click
+
+from ader_stream.cli.options import connect, json_option, kafka_options
+from ader_stream.errors import SettingsError
+from ader_stream.settings import Settings
+from ader_stream.stream.control.rules_log import blocks_in_force
+from ader_stream.stream.operations.watermark_reset import EventTime, event_times, reset_watermark
+from ader_stream.stream.topics.topics import check_topics
+from ader_stream.times import parse_instant
+
+
+@click.group()
+def watermark() -> None:
+    """Show how far event time has come on each partition, and correct a wrong one."""
+
+
+@watermark.command()
+@json_option
+@kafka_options
+def show(as_json: bool, settings: Settings) -> None:
+    """Print each partition's watermark, open block and next offset, as committed."""
+    for place in event_times(
+        settings.clients, settings.topics, _partitions(settings, "watermark show")
+    ):
+        click.echo(json.dumps(place._asdict()) if as_json else _line(place))
+
+
+@watermark.command()
+@click.option(
+    "--to", "time", required=True, help="Event time to stand at: ISO 8601, or ms since 1970."
+)
+@click.option(
+    "--partition",
+    "chosen",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Partition to correct; without it, all that stand after the time.",
+)
+@click.option("--yes", is_flag=True, help="Do it; without it, only say what would be done.")
+@kafka_options
+def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
+    """Move watermarks back to where event time really is.
+
+    Open sessions stay; those that lie ahead close when event time comes to them. Blocks that had
+    ended too early are written again, with what belongs to them.
+    """
+    watermark = _time(time)
+    clients, topics = settings.clients, settings.topics
+    command = "watermark reset" if yes else "watermark show"
+    places = [*event_times(clients, topics, _partitions(settings, command))]
+    blocks = blocks_in_force(clients, topics, settings.block_rule)
+    if unknown := {*chosen} - {place.partition for place in places}:
+        raise SettingsError(
+            f"--partition {min(unknown)}: {topics.clicks} has partitions 0 to {len(places) - 1}"
+        )
+    meant = [place for place in places if _is_meant(place, chosen, watermark)]
+    if not meant:
+        stands = "\n".join(map(_line, places))
+        raise SettingsError(
+            f"--to {time}: no partition stands after it, so none moves back\n{stands}"
+        )
+    for place in meant:
+        click.echo(f"{_line(place)} -> {_text(watermark)}")
+        if yes:
+            rule = blocks, settings.sessions.lateness
+            reset_watermark(clients, topics, *rule, place.partition, watermark)
+    if not yes:
+        click.echo("nothing was changed: add --yes to do it")
+
+
+def _is_meant(place: EventTime, chosen: tuple[int, ...], watermark: int) -> bool:
+    if chosen:
+        return place.partition in chosen
+    return place.watermark is not None and place.watermark > watermark
+
+
+def _partitions(settings: Settings, command: str) -> int:
+    connect(settings, command)
+    return check_topics(settings.clients.admin(), settings.topics)
+
+
+def _time(text: str) -> int:
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise SettingsError(f"--to {text}: {error}") from None
+
+
+def _line(place: EventTime) -> str:
+    at = "no click yet" if place.watermark is None else _text(place.watermark)
+    block, offset = place.open_block, place.next_offset
+    return f"partition {place.partition}: {at}  (block {block}, next offset {offset})"
+
+
+def _text(time: int) -> str:
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,1 @@
+"""The process around the work: HTTP, logs, exit codes, cores, memory, disk."""

@@ -1,0 +1,32 @@
+"""The code that made something: the version, and the hash of the method's source."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from ader_stream.runtime.resources import resource
+
+HASH_DIGITS = 12
+"""Of the source's SHA-256: enough to tell two states of it apart."""
+
+
+@functools.cache
+def code_version() -> str:
+    """Return the version of ader-stream, and the hash of the method's source.
+
+    >>> code_version() == code_version()
+    True
+    """
+    return f"{installed('ader-stream')}+{source_hash(resource('ader'))}"
+
+
+def source_hash(folder: Path) -> str:
+    """Hash every Python file below a folder, with its path relative to the folder."""
+    digest = hashlib.sha256()
+    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*.py")}
+    for place, file in sorted(files.items()):
+        digest.update(f"{place} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:HASH_DIGITS]

@@ -1,0 +1,1 @@
+"""Avro values: our record types, and the encoding of single values."""

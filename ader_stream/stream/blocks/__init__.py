@@ -1,0 +1,1 @@
+"""From the sessions topic to complete blocks."""

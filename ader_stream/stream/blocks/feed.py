@@ -1,0 +1,355 @@
+"""Sessions in, complete blocks out: what the trainer waits for.
+
+While blocks grow, only their ends are kept. The sessions of a complete block are then read from
+the log once more, into columns on disk: a block takes no memory, however many of them wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from confluent_kafka import KafkaError, Message, TopicPartition
+
+from ader_stream.errors import OffsetError, TopicError
+from ader_stream.stream.avro.codec import decode, type_of
+from ader_stream.stream.blocks.columns import ColumnWriter, SessionColumns
+from ader_stream.stream.blocks.hashed_keys import HashedKeys
+from ader_stream.stream.control.erasures import Erasures
+from ader_stream.stream.kafka.changelog import (
+    REQUEST_TIMEOUT,
+    checked,
+    offset_range,
+    offset_ranges,
+    read_range,
+)
+from ader_stream.stream.kafka.clients import KafkaClients, close
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.sessions.records.session_records import decode_sessions
+from ader_stream.stream.topics.topics import topic_id as id_of_topic
+from ader_stream.types import Session
+
+GROWTH_SECONDS = 10.0
+"""How often the topic is asked for partitions that are new."""
+
+BATCHES_AT_ONCE = 100
+"""Records that one `consume` call asks for: session batches of some 100 kB each."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingBlock:
+    """D_t: complete blocks, joined where they were short.
+
+    Parameters
+    ----------
+    blocks
+        Numbers of those that have sessions.
+    sessions
+        By (last time, first time, key): the order does not depend on partitions.
+    first_offsets, next_offsets
+        Partition of the sessions topic → where reading has begun, and where it goes on after
+        these blocks.
+    skipped
+        Sessions that were left out because they are erased.
+    topic_id
+        Kafka's id of the topic that the offsets belong to; empty where there are none.
+    trained_before
+        Block → sessions that were left out because a version was trained on them.
+    hashed
+        The sessions' keys, by which requests to erase one are found.
+    earlier
+        Blocks that versions were trained on, to be trained again with this one; None: none.
+    """
+
+    blocks: tuple[int, ...]
+    sessions: SessionColumns
+    first_offsets: Mapping[int, int]
+    next_offsets: Mapping[int, int]
+    skipped: int = 0
+    topic_id: str = ""
+    trained_before: Mapping[int, int] = field(default_factory=dict)
+    hashed: HashedKeys = field(default_factory=HashedKeys)
+    earlier: TrainingBlock | None = None
+
+    def without(self, erasures: Erasures, since: int = 0) -> TrainingBlock:
+        """Return this block without what requests from an offset of `control` on erase.
+
+        It is this block where that is nothing. The keys are hashed once, however many requests
+        come one after another.
+        """
+        rows = self.hashed.rows_of(self.sessions, erasures.since(since))
+        gone = [row for row in rows if self._is_erased(row, erasures)]
+        earlier = self.earlier.without(erasures, since) if self.earlier else None
+        if not gone:
+            return self if earlier is self.earlier else replace(self, earlier=earlier)
+        kept = np.delete(np.arange(len(self.sessions)), gone)
+        skipped = self.skipped + len(gone)
+        sessions, hashed = self.sessions.take(kept), self.hashed.take(kept)
+        return replace(self, sessions=sessions, hashed=hashed, skipped=skipped, earlier=earlier)
+
+    @property
+    def erased(self) -> int:
+        """Sessions that were left out because they are erased, of the earlier blocks as well."""
+        return self.skipped + (self.earlier.erased if self.earlier else 0)
+
+    def unread(self) -> TrainingBlock:
+        """Return this block as one whose sessions are to be read again: reading goes on before it.
+
+        It is no block of the topic then that a version was trained on (`is_unread`).
+        """
+        return replace(self, next_offsets=self.first_offsets)
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether its sessions are to be read again."""
+        return bool(self.first_offsets) and self.next_offsets == self.first_offsets
+
+    def _is_erased(self, row: int, erasures: Erasures) -> bool:
+        sessions = self.sessions
+        erasure = erasures.of(sessions.key(row))
+        erased_to, began = int(sessions.erased_to[row]), int(sessions.began[row])
+        return erasure is not None and erasure.covers_closed(erased_to, began)
+
+
+@dataclass
+class _PartitionProgress:
+    """What was read of one partition of the sessions topic."""
+
+    next_offset: int
+    is_at_end: bool = False
+    reached: int | None = None
+    ends: dict[int, int] = field(default_factory=dict)  # block → offset behind its BlockEnd
+
+    def reset(self, open_block: int) -> None:
+        """Take note that this block and those after it end again."""
+        self.reached = open_block - 1
+        self.ends = {block: at for block, at in self.ends.items() if block < open_block}
+
+
+class BlockFeed:
+    """Reads the sessions topic and gives out complete blocks, in order.
+
+    A block is complete when every partition has ended it, or one after it. Partitions that the
+    topic is given later are read too.
+
+    Parameters
+    ----------
+    partitions
+        Number of partitions of the topic.
+    start
+        Partition → offset to read from; a partition that is not there is read from its beginning.
+    topic_id
+        Kafka's id of the topic that the offsets belong to; empty for whatever is there.
+    is_trained
+        Says whether a version was trained on a session, which is left out then.
+
+    Raises
+    ------
+    OffsetError
+        If sessions were deleted that no version was trained on.
+    """
+
+    def __init__(
+        self,
+        clients: KafkaClients,
+        topic: str,
+        partitions: int,
+        start: Mapping[int, int],
+        *,
+        topic_id: str = "",
+        is_trained: Callable[[Session], bool] | None = None,
+    ) -> None:
+        self._clients = clients
+        self._topic_id = topic_id
+        self._is_trained = is_trained
+        self._sessions: Counter[int] = Counter()  # by block, of those that were not given out
+        self._progress = {
+            partition: _PartitionProgress(
+                _held_from(clients, topic, partition, start.get(partition))
+            )
+            for partition in range(partitions)
+        }
+        self._topic = topic
+        self._looks_again_at = time.monotonic() + GROWTH_SECONDS
+        self._consumer = clients.reader()
+        self._consumer.assign(
+            [TopicPartition(topic, p, at.next_offset) for p, at in self._progress.items()]
+        )
+
+    def poll(self, timeout: float) -> None:
+        """Read what is there, waiting up to `timeout` seconds for the first record."""
+        if time.monotonic() >= self._looks_again_at:
+            self.grow()
+        self.read(timeout)
+
+    def read(self, timeout: float = 0.0) -> None:
+        """Read as `poll` does, and ask the broker for nothing else."""
+        messages = self._consumer.consume(BATCHES_AT_ONCE, timeout)
+        for message in messages:
+            self._note_end(message)
+        for record in checked(messages):
+            self._take(record)
+
+    def grow(self) -> None:
+        """Read the partitions that the topic has been given since; `poll` does it now and then."""
+        self._looks_again_at = time.monotonic() + GROWTH_SECONDS
+        known = self._consumer.list_topics(self._topic, timeout=REQUEST_TIMEOUT).topics[self._topic]
+        new = [partition for partition in known.partitions if partition not in self._progress]
+        for partition in new:
+            self._progress[partition] = _PartitionProgress(0)
+        if new:
+            self._consumer.incremental_assign([TopicPartition(self._topic, p, 0) for p in new])
+
+    def waiting(self) -> list[int]:
+        """Complete blocks that have sessions and were not given out yet."""
+        end = self._complete()
+        waiting = (block for block, count in self._sessions.items() if count)
+        return sorted(block for block in waiting if end is not None and block <= end)
+
+    def next_block(
+        self, min_sessions: int, *, all_waiting: bool = False, joined_to: int | None = None
+    ) -> TrainingBlock | None:
+        """Give out the next complete block, joined with those after it up to `min_sessions`.
+
+        `all_waiting` joins every block that waits, once the log was read to its end. Where blocks
+        up to `joined_to` were too few to judge a version by, one more is joined at least. A block
+        has no sessions where versions were trained on all of them.
+
+        Raises
+        ------
+        TopicError
+            If the topic is another one than the one whose offsets are known.
+        """
+        if all_waiting and not all(progress.is_at_end for progress in self._progress.values()):
+            return None
+        count, blocks = 0, list[int]()
+        for block in self.waiting():
+            if count >= min_sessions and not all_waiting and _goes_beyond(joined_to, blocks):
+                break
+            blocks.append(block)
+            count += self._sessions[block]
+        if count < min_sessions or not blocks or not _goes_beyond(joined_to, blocks):
+            return None
+        first = {partition: at.next_offset for partition, at in self._progress.items()}
+        last = blocks[-1]
+        ends = {
+            partition: at.ends.get(last, first[partition])
+            for partition, at in self._progress.items()
+        }
+        self._require_same_topic()
+        writer, new, trained = self._read(first, ends)
+        for partition, progress in self._progress.items():
+            progress.next_offset = ends[partition]
+            progress.ends = {block: at for block, at in progress.ends.items() if block > last}
+        for block in [block for block in self._sessions if block <= last]:
+            del self._sessions[block]
+        return TrainingBlock(
+            tuple(block for block in blocks if new[block]),
+            writer.columns().sorted(),
+            first,
+            ends,
+            topic_id=self._topic_id,
+            trained_before=trained,
+        )
+
+    def read_again(self, spans: Iterable[Mapping[int, tuple[int, int]]]) -> TrainingBlock:
+        """Read sessions that were given out before, as far as the topic still has them.
+
+        Parameters
+        ----------
+        spans
+            Partition → first offset and the one behind the last, for each of some versions.
+        """
+        writer, blocks = ColumnWriter(), set[int]()
+        for span in spans:
+            if self._holds(span):
+                for batch in self._batches(span):
+                    writer.extend(list(decode_sessions(batch)))
+                    blocks.add(batch["block"])
+        return TrainingBlock(tuple(sorted(blocks)), writer.columns().sorted(), {}, {})
+
+    def close(self) -> None:
+        """Stop reading."""
+        close(self._consumer)
+
+    def _note_end(self, message: Message) -> None:
+        """Take note whether a partition was read to its end, for now."""
+        error = message.error()
+        if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            self._progress[message.partition() or 0].is_at_end = error is not None
+
+    def _take(self, record: Record) -> None:
+        kind, progress = type_of(record.headers()), self._progress[record.partition()]
+        if kind == "BlockEnd":
+            _, end = decode(record.value(), record.headers())
+            progress.reached = end["block"]
+            progress.ends[end["block"]] = record.offset() + 1
+            self._sessions[end["block"]] += end["sessions"]
+        elif kind == "WatermarkReset":
+            _, reset = decode(record.value(), record.headers())
+            progress.reset(reset["open_block"])
+
+    def _require_same_topic(self) -> None:
+        if self._topic_id and id_of_topic(self._clients.admin(), self._topic) != self._topic_id:
+            raise TopicError(
+                f"{self._topic} was deleted and made again while it was read; start this worker "
+                "again: it reads the new one from its beginning"
+            )
+
+    def _read(
+        self, first: Mapping[int, int], ends: Mapping[int, int]
+    ) -> tuple[ColumnWriter, Counter[int], Counter[int]]:
+        """Read the sessions between offsets; count by block the new ones, and the trained ones."""
+        writer, new, trained = ColumnWriter(), Counter[int](), Counter[int]()
+        for batch in self._batches({p: (start, ends[p]) for p, start in first.items()}):
+            sessions = list(decode_sessions(batch))
+            kept = self._without_trained(sessions)
+            writer.extend(kept)
+            new[batch["block"]] += len(kept)
+            trained[batch["block"]] += len(sessions) - len(kept)
+        return writer, new, +trained
+
+    def _batches(self, span: Mapping[int, tuple[int, int]]) -> Iterator[dict[str, Any]]:
+        """Yield the session batches between offsets of each partition."""
+        for partition, (start, end) in span.items():
+            place = self._topic, partition, start, end
+            for record in read_range(self._clients, *place, at_once=BATCHES_AT_ONCE):
+                if type_of(record.headers()) == "SessionBatch":
+                    yield decode(record.value(), record.headers())[1]
+
+    def _holds(self, span: Mapping[int, tuple[int, int]]) -> bool:
+        """Whether all between offsets of each partition is still there."""
+        held = offset_ranges(self._clients, self._topic, span)
+        return all(held[p][0] <= start for p, (start, end) in span.items() if start < end)
+
+    def _without_trained(self, sessions: list[Session]) -> list[Session]:
+        if self._is_trained is None:
+            return sessions
+        return [session for session in sessions if not self._is_trained(session)]
+
+    def _complete(self) -> int | None:
+        """The last block that every partition has reached."""
+        reached = [progress.reached for progress in self._progress.values()]
+        known = [block for block in reached if block is not None]
+        return min(known) if len(known) == len(reached) else None
+
+
+def _goes_beyond(joined_to: int | None, blocks: Sequence[int]) -> bool:
+    return joined_to is None or any(block > joined_to for block in blocks)
+
+
+def _held_from(clients: KafkaClients, topic: str, partition: int, wanted: int | None) -> int:
+    """Return the offset to read from; None is wanted where no version was trained on any."""
+    first, _ = offset_range(clients, topic, partition)
+    if wanted is None or wanted >= first:
+        return first if wanted is None else wanted
+    raise OffsetError(
+        f"{topic}/{partition}: {first - wanted} records, offsets {wanted} to {first - 1}, were "
+        "deleted before a version was trained on them; the topic must keep them (retention.ms=-1). "
+        "Stop all workers, and `ader-stream reset --yes` makes the sessions again from the clicks; "
+        "those that versions have learnt are left out"
+    )

@@ -1,0 +1,1 @@
+"""What the control topic says: commands, erasure requests, the rules in force."""

@@ -1,0 +1,156 @@
+"""What `control` says of the rules that hold: how blocks are cut, and how sessions are made.
+
+The sessionizer notes both there, so that others can compare theirs. The block rule changes by
+`ader-stream blocks change` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from ader_stream import metrics as m
+from ader_stream.errors import SettingsError
+from ader_stream.metrics import Metrics
+from ader_stream.stream.control.commands import Command, ask, decode_command
+from ader_stream.stream.control.rules import (
+    BLOCKS_REMEDY,
+    Rules,
+    as_text,
+    blocks_as_written,
+    differences,
+)
+from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.topics.topics import Topics
+from ader_stream.times import instant_text
+from ader_stream.types import BlockRule
+
+log = structlog.get_logger(__name__)
+
+BLOCKS, RULES = "blocks", "rules"
+"""Commands of `control` that say what holds."""
+
+
+@dataclass(frozen=True)
+class LoggedRules:
+    """What was noted last.
+
+    Parameters
+    ----------
+    blocks
+        How blocks are cut, from the first one on; None before any was.
+    rules
+        By which the sessionizer that was started last makes sessions; empty before the first.
+    """
+
+    blocks: BlockRule | None = None
+    rules: Rules = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, commands: Iterable[Command]) -> LoggedRules:
+        """Gather what holds from commands, in the order of the log."""
+        last = {command.command: command for command in commands}
+        blocks, rules = last.get(BLOCKS), last.get(RULES)
+        return cls(blocks.block_rule if blocks else None, rules.rules if rules else {})
+
+    def blocks_for(self, own: BlockRule) -> BlockRule:
+        """Return the block rule with its changes, where its newest grid is a worker's own.
+
+        Raises
+        ------
+        SettingsError
+            If it is another one.
+        """
+        if self.blocks is None or self.blocks.grid == own:
+            return self.blocks or own
+        changed = differences(blocks_as_written(self.blocks), blocks_as_written(own))
+        now = as_text({change.name: change.now for change in changed})
+        logged = as_text({change.name: change.then for change in changed})
+        since = self.blocks.changes[-1:]
+        from_ = f" from block {since[0].first_block} on" if since else ""
+        raise SettingsError(
+            f"{now}: blocks are cut with {logged}{from_}; set it back, or {BLOCKS_REMEDY}"
+        )
+
+
+def read_logged_rules(clients: KafkaClients, topics: Topics) -> LoggedRules:
+    """Read what holds now; raises DecodeError where only a newer version of this can read it."""
+    last = {record.key(): record for record in read_to_end(clients, topics.control)}
+    found = [last[key] for key in (BLOCKS.encode(), RULES.encode()) if key in last]
+    return LoggedRules.of(decode_command(one) for one in found if one.value() is not None)
+
+
+def blocks_in_force(clients: KafkaClients, topics: Topics, own: BlockRule) -> BlockRule:
+    """Return how blocks are cut, where a worker's settings agree with the log.
+
+    Raises
+    ------
+    SettingsError
+        If they do not.
+    """
+    return read_logged_rules(clients, topics).blocks_for(own)
+
+
+def note_rules(
+    clients: KafkaClients, topics: Topics, logged: LoggedRules, blocks: BlockRule, rules: Rules
+) -> None:
+    """Note the rules of a sessionizer where the log has none, or others.
+
+    Raises
+    ------
+    SettingsError
+        If blocks are cut in another way: they have been changed since it was started.
+    """
+    logged.blocks_for(blocks.grid)
+    if logged.blocks is None:
+        ask(clients, topics, Command(BLOCKS, block_rule=blocks))
+    if logged.rules != rules:
+        ask(clients, topics, Command(RULES, rules=rules))
+
+
+class RulesComparison:
+    """Says where a worker's own settings differ from those by which sessions are made.
+
+    Parameters
+    ----------
+    rules
+        The worker's own.
+    """
+
+    def __init__(self, rules: Rules, metrics: Metrics) -> None:
+        self._rules = rules
+        self._gauge = metrics[m.SETTINGS_DIFFERING]
+        self._said: Sequence[str] = ()
+
+    def compare(self, logged: LoggedRules) -> None:
+        """Show how many settings differ; the log names them once."""
+        found = [str(one) for one in differences(logged.rules, self._rules)]
+        self._gauge.set(len(found))
+        if found and found != self._said:
+            log.warning(
+                "settings differ from the sessionizer's (its value → this worker's): what is "
+                "followed here are other sessions",
+                settings=found,
+            )
+        self._said = found
+
+
+def describe_blocks(blocks: BlockRule) -> list[str]:
+    """Return a line for each grid of a block rule.
+
+    >>> describe_blocks(BlockRule(0, 86_400_000).changed(2, 0, 604_800_000))[1]
+    'from block 2 (1970-01-03T00:00:00Z) on: 7d, counted from 1970-01-01T00:00:00Z'
+    """
+    starts = [
+        "",
+        *(f"from block {c.first_block} ({instant_text(c.start)}) on: " for c in blocks.changes),
+    ]
+    return [start + _grid_text(grid) for start, grid in zip(starts, blocks.grids, strict=True)]
+
+
+def _grid_text(grid: BlockRule) -> str:
+    written = blocks_as_written(grid)
+    return f"{written['blocks.length']}, counted from {written['blocks.origin']}"

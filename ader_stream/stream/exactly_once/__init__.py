@@ -1,0 +1,1 @@
+"""One input partition = one state = one producer = one transaction."""

@@ -1,0 +1,128 @@
+"""One transaction for each partition: outputs, changelog and next offset, or none of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException, TopicPartition
+
+from ader_stream.errors import FencedError, TopicError
+from ader_stream.stream.exactly_once.partition_task import Held
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.producing import Transaction, recover, side_by_side
+
+log = structlog.get_logger(__name__)
+
+MOST_ABORTS = 10
+"""After so many aborts in a row a partition's worker ends: about half a minute of trying."""
+
+OFFSETS_TIMEOUT = 10.0
+"""Seconds that adding offsets may take: the broker aborts a transaction after about as long."""
+
+
+def commit_side_by_side(
+    topic: str,
+    held: Mapping[int, Held],
+    partitions: Iterable[int],
+    group: Callable[[], Any],
+    ask_identity: Callable[[], Callable[[], None]],
+) -> dict[int, KafkaException]:
+    """Commit what partitions have done, of those `held`; return why those failed that did.
+
+    What is returned keeps no partition's memory: it is looked up in `held` each time.
+
+    Parameters
+    ----------
+    topic
+        Their topic, the input.
+    group
+        Returns the metadata of the consumer group that their offsets belong to.
+    ask_identity
+        Asks whether the topic is the one that was read; returns what waits for the answer.
+
+    Raises
+    ------
+    FencedError
+        If a request does not return.
+    TopicError
+        If the topic was deleted and made again: nothing of it is committed.
+    """
+    to_commit = [partition for partition in partitions if held[partition].has_work()]
+    if not to_commit:
+        return {}
+    require_same = ask_identity()
+    offsets, failed = _begin_all(topic, held, to_commit)
+    try:
+        require_same()
+    except KafkaException as exception:  # nobody knows what was read
+        return failed | dict.fromkeys(offsets, exception)
+    metadata_of_group = group()
+    seconds = max([REQUEST_TIMEOUT, *(held[p].transaction_ms / 1000 for p in offsets)])
+
+    def send_offset(partition: int) -> None:
+        held[partition].producer.send_offsets_to_transaction(
+            [offsets[partition]], metadata_of_group, OFFSETS_TIMEOUT
+        )
+
+    def commit(partition: int) -> None:
+        held[partition].producer.commit_transaction(seconds)
+
+    failed |= side_by_side(send_offset, offsets.keys(), OFFSETS_TIMEOUT)
+    failed |= side_by_side(commit, offsets.keys() - failed.keys(), seconds)
+    for partition in offsets.keys() - failed.keys():
+        held[partition].note_commit()
+    return failed
+
+
+def _begin_all(
+    topic: str, held: Mapping[int, Held], partitions: Iterable[int]
+) -> tuple[dict[int, TopicPartition], dict[int, KafkaException]]:
+    """Open and fill a transaction for each partition; return offsets, and why those failed."""
+    offsets: dict[int, TopicPartition] = {}
+    failed: dict[int, KafkaException] = {}
+    for partition in partitions:
+        next_offset = held[partition].next_offset
+        try:
+            metadata = _begin(held[partition])
+        except KafkaException as exception:
+            failed[partition] = exception
+        else:
+            offsets[partition] = TopicPartition(topic, partition, next_offset, metadata=metadata)
+    return offsets, failed
+
+
+def _begin(held: Held) -> str:
+    """Open a transaction and fill it; return the offset's metadata."""
+    transaction = Transaction()
+    metadata = held.task.write(transaction, held.next_offset)
+    held.opened_at = time.monotonic()
+    held.producer.begin_transaction()
+    transaction.send(held.producer)
+    return metadata
+
+
+def abort_failed(topic: str, partition: int, held: Held, exception: KafkaException) -> None:
+    """Abort a transaction that has failed.
+
+    Raises
+    ------
+    FencedError
+        If the producer is lost.
+    TopicError
+        If too many in a row have failed: waiting does not seem to help.
+    """
+    error = exception.args[0]
+    held.aborts += 1
+    log.warning("transaction failed", partition=partition, aborts=held.aborts, error=error.str())
+    if not recover(held.producer, error):
+        raise FencedError(f"the producer of partition {partition} is lost: {error.str()}")
+    if held.aborts > MOST_ABORTS:
+        raise TopicError(
+            f"{topic}/{partition}: {held.aborts} transactions in a row were "
+            f"aborted, the last one because of {error.name()}: {error.str()}; nothing of them "
+            "is committed. Look at the brokers' logs, and at their quotas; then start "
+            "this worker again"
+        )

@@ -1,0 +1,440 @@
+"""One input partition = one state = one producer = one transaction.
+
+`ExactlyOnceLoop` reads a topic as a member of a group. Each partition that it is given has a task
+(state and what is made of the records) and a transactional producer of its own. Outputs, changelog
+and the input's next offset go out in one transaction, so a task's state is never ahead of a
+transaction that can still fail: after any abort the task is dropped, restored as after a takeover,
+and reading goes back to the committed offset. Partitions are taken and restored in a thread of
+their own (`Takeovers`): those that are held already do not wait for them.
+
+The consumer is assigned a partition for as long as it is held, from a known offset on. To assign it
+when the group gives it, at the log's end, and to seek later loses records: librdkafka (2.16) asks
+for the end, and the answer that comes after the seek undoes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from operator import methodcaller
+from typing import cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from ader_stream import metrics as m
+from ader_stream.errors import AuthorizationError, FencedError, NameInUseError, NotYetError
+from ader_stream.metrics import Metrics
+from ader_stream.stream.exactly_once.commit import abort_failed, commit_side_by_side
+from ader_stream.stream.exactly_once.commit_health import CommitHealth
+from ader_stream.stream.exactly_once.commit_pace import CommitPace
+from ader_stream.stream.exactly_once.partition_task import Held, PartitionTask
+from ader_stream.stream.exactly_once.permission import Permission, error_name, is_refused
+from ader_stream.stream.exactly_once.takeover import KeptProducer, OpenTasks, Taking
+from ader_stream.stream.exactly_once.takeover_thread import Takeovers
+from ader_stream.stream.exactly_once.transaction_time import TransactionTime
+from ader_stream.stream.exactly_once.waiting import WaitingPartitions
+from ader_stream.stream.groups.groups import extents
+from ader_stream.stream.groups.membership import NameClaim, subscribe
+from ader_stream.stream.kafka.changelog import checked
+from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
+from ader_stream.stream.kafka.producing import back_off, recover, settle
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.rights import is_refusal
+from ader_stream.stream.topics.identity import TopicIdentity
+from ader_stream.stream.topics.topics import partition_counts
+
+log = structlog.get_logger(__name__)
+
+PARTITION = methodcaller("partition")
+
+OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION)  # noqa: SLF001
+"""What a partition says whose log begins behind the next offset, or ends before it."""
+
+POLL_SECONDS = 0.1
+REJOIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """What an `ExactlyOnceLoop` reads, and how.
+
+    Parameters
+    ----------
+    topic
+        Input topic.
+    group
+        Consumer group; with the partition's number it is the transactional id.
+    start
+        ``earliest`` or ``latest``, where the group has never read the topic. A partition that is
+        added later is read from its first record.
+    commit_interval
+        ms between two transactions of a partition; longer while there is more to be read.
+    state_topic
+        Topic of ours in which the group has left records if it has ever read the input.
+    """
+
+    topic: str
+    group: str
+    start: str = "earliest"
+    commit_interval: int = 200
+    state_topic: str = ""
+
+
+class ExactlyOnceLoop:
+    """Runs one task for each partition that the group gives to this process.
+
+    `has_joined` turns true with the first assignment, be it an empty one.
+
+    Parameters
+    ----------
+    clients
+        Makes consumer and producers.
+    config
+        What is read.
+    open_tasks
+        Makes the tasks of partitions.
+    metrics
+        Show what is held, waits and is restored; of partitions given up, no gauge stays.
+    check_readable
+        Raises `NotYetError` where a record needs what does not answer; the records from there on
+        come again.
+    permission
+        The worker's rights, and the health of its commits; without it, none are looked at.
+    """
+
+    def __init__(
+        self,
+        clients: KafkaClients,
+        config: LoopConfig,
+        open_tasks: OpenTasks,
+        metrics: Metrics,
+        check_readable: Callable[[list[Record]], None],
+        permission: Permission | None = None,
+    ) -> None:
+        self._clients = clients
+        self._config = config
+        self._time = TransactionTime(clients.transaction_timeout)
+        self._taking = Taking(
+            clients,
+            config.topic,
+            config.group,
+            config.start,
+            open_tasks,
+            self._time,
+            self._has_started,
+        )
+        self._metrics = metrics
+        self._check_readable = check_readable
+        self._held: dict[int, Held] = {}
+        self._consumer: Consumer
+        self._waiting: WaitingPartitions
+        self._identity: TopicIdentity
+        self._takeovers = Takeovers(self._taking)
+        self._is_leaving = False
+        self._name = NameClaim()
+        self._permission = permission or Permission(clients, config.group, (), CommitHealth())
+        self._commits = self._permission.commits
+        self._has_begun = False
+        self.has_joined = False
+
+    @property
+    def partitions(self) -> list[int]:
+        """Partitions held now."""
+        return sorted(self._held)
+
+    @property
+    def tasks(self) -> dict[int, PartitionTask]:
+        """Their tasks."""
+        return {partition: held.task for partition, held in self._held.items()}
+
+    @property
+    def restoring(self) -> int:
+        """How many partitions were given to this process that it does not hold yet."""
+        return len(self._takeovers)
+
+    def not_ready(self) -> str:
+        """Say why the last commit did not happen, or what is waited for before; else empty."""
+        if self._commits.obstacle or self._has_begun:
+            return self._commits.not_ready()
+        return "restoring partitions" if self.has_joined else "waiting for the group"
+
+    def run(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
+        """Read, process and commit until `should_stop`, then commit and leave the group.
+
+        `on_round` is called after each round of reading. A producer that was fenced ends the
+        membership, not the process: the group alone says who owns a partition, so a worker that
+        was away for too long must ask again instead of taking its old partitions back. So does a
+        request that failed while partitions were taken: brokers come back. So does a group that
+        has this worker's name for another one, as far as `NameClaim` goes. So does a right that is
+        taken away: the worker waits for it outside of the group.
+
+        Raises
+        ------
+        AuthorizationError
+            If a right lacks that the worker has not had before.
+        NameInUseError
+            If another worker has this one's ``group.instance.id``.
+        OffsetError
+            If records were deleted before they were read.
+        TopicError
+            If the topic was deleted and made again meanwhile.
+        """
+        self._identity = TopicIdentity(self._clients.admin(), self._config.topic)
+        while not should_stop():
+            self._consumer = self._clients.group_consumer(self._config.group)
+            self._waiting = WaitingPartitions(self._consumer, self._config.topic)
+            self._takeovers = Takeovers(self._taking)
+            self._is_leaving = False
+            failure: Exception | None = None
+            self._commits.note_due()  # until it has joined, nothing can be committed
+            try:
+                self._run_as_member(should_stop, on_round)
+            except (NameInUseError, FencedError, AuthorizationError, KafkaException) as error:
+                failure = error
+            finally:
+                self._leave()
+            if failure:
+                self._stand_by(failure, should_stop)
+
+    def _stand_by(self, failure: Exception, should_stop: Callable[[], bool]) -> None:
+        """Wait until the group may be joined again; raises what no waiting helps against."""
+        if isinstance(failure, NameInUseError):
+            self._name.note_refusal(failure)
+        elif is_refused(failure):
+            self._permission.wait_after(failure, should_stop)
+            return
+        else:
+            log.warning("has left the group and joins again", reason=str(failure))
+            self._commits.note_failure(error_name(failure), str(failure))
+        time.sleep(REJOIN_SECONDS)
+
+    def _run_as_member(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
+        subscribe(
+            self._consumer,
+            self._config.topic,
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+        pace = CommitPace(self._config.commit_interval, READ_MESSAGES)
+        while not should_stop():
+            self._hold_taken()
+            for partition in self._waiting.due():
+                self._waiting.resume(partition, self._held[partition].next_offset)
+            messages = self._consumer.consume(READ_MESSAGES, _poll_seconds(pace))
+            records = checked(messages, self._config.group, passed=OUT_OF_RANGE)
+            self._process(records)
+            if len(records) < len(messages):
+                self._note_ends(messages)
+                self._return_into_range(messages)
+            self._tick_all()
+            self._metrics[m.WAITING].set(len(self._waiting))
+            self._metrics[m.RESTORING].set(len(self._takeovers))
+            on_round()
+            if pace.seconds_to_next() <= 0 and pace.is_due(self._left()):
+                self._commit_all()
+                pace.note_commit()
+        self._commit_all()
+
+    def _leave(self) -> None:
+        """End the membership, whatever the clients say on their way out."""
+        self._takeovers.close()
+        settle([held.producer for held in self._held.values()])
+        self._held.clear()  # nothing left to commit: leaving must not try again
+        self._is_leaving = True
+        close(self._consumer)  # gives up what it has, by the callbacks
+        self.has_joined = self._has_begun = False
+
+    def _hold_taken(self) -> None:
+        """Begin to read partitions that have been taken."""
+        taken = []
+        for partition, held in self._takeovers.done():
+            self._held[partition] = held
+            held.task.begin()
+            where = TopicPartition(self._config.topic, partition, held.next_offset)
+            self._consumer.incremental_assign([where])
+            taken.append(partition)
+        if self.has_joined and not self._takeovers and not self._has_begun:
+            self._has_begun = True
+            self._permission.note_granted()
+        if taken and not self._takeovers:
+            log.info("partitions taken", topic=self._config.topic, partitions=self.partitions)
+
+    def _process(self, records: Iterable[Record]) -> None:
+        for partition, group in groupby(records, PARTITION):
+            held = self._held.get(partition)
+            if held is None or partition in self._waiting:  # fetched just before
+                continue
+            if batch := self._readable(partition, list(group)):
+                held.task.process(batch)
+                held.next_offset = max(held.next_offset, batch[-1].offset() + 1)
+                held.ended_at = None
+                self._waiting.passed(partition)
+
+    def _readable(self, partition: int, batch: list[Record]) -> list[Record]:
+        """Return the records before the first one that cannot be read yet, and wait for it."""
+        try:
+            self._check_readable(batch)
+        except NotYetError as error:
+            self._waiting.wait(partition, error)
+            self._held[partition].ended_at = None
+            return [record for record in batch if record.offset() < error.offset]
+        return batch
+
+    def _note_ends(self, messages: list[Message]) -> None:
+        """Note where logs end for now: it may be with a marker, no record.
+
+        An end that lies before what was read says nothing.
+        """
+        for message in messages:
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                partition = cast("int", message.partition())
+                held, at = self._held.get(partition), message.offset() or 0
+                if held and partition not in self._waiting and at >= held.next_offset:
+                    held.ended_at = at
+
+    def _is_at_end(self, partition: int) -> bool:
+        """Whether all of a partition is read.
+
+        Before an open transaction, a reader is told once that the log ends there, whether the
+        transaction was there then or has begun since.
+        """
+        ended_at = self._held[partition].ended_at
+        return ended_at is not None and ended_at >= self._end_of(partition)
+
+    def _return_into_range(self, messages: list[Message]) -> None:
+        """Restore partitions whose log no longer holds what comes next, with what it still holds.
+
+        Where records are lost that were not read yet, that raises OffsetError.
+        """
+        gone = {
+            cast("int", message.partition())
+            for message in messages
+            if (error := message.error()) is not None and error.code() in OUT_OF_RANGE
+        }
+        if gone & self._held.keys():
+            self._commit_all()  # what was read before counts
+        for partition in sorted(gone & self._held.keys()):
+            log.warning("offset out of range", partition=partition, topic=self._config.topic)
+            self._begin_again(partition)
+
+    def _has_started(self) -> bool:
+        topic, admin = self._config.state_topic, self._clients.admin()
+        if not topic:
+            return False
+        partitions = range(partition_counts(admin)[topic])
+        return any(extent.end for extent in extents(admin, topic, partitions).values())
+
+    def _tick_all(self) -> None:
+        for partition, held in self._held.items():
+            held.task.tick(is_at_end=self._is_at_end(partition))
+
+    def _left(self) -> int:
+        """Records that are left to be read, but for those that wait; tells each partition's."""
+        left = 0
+        for partition, held in self._held.items():
+            end = self._end_of(partition)
+            lag = max(0, end - held.next_offset)
+            self._metrics[m.LAG].labels(partition=partition).set(lag)
+            left += 0 if partition in self._waiting else lag
+        return left
+
+    def _end_of(self, partition: int) -> int:
+        """The offset behind the last record of a log, committed or not, as far as is known."""
+        where = TopicPartition(self._config.topic, partition)
+        _, end = self._consumer.get_watermark_offsets(where, cached=True)
+        return end
+
+    def _commit_all(self) -> None:
+        """Commit what the partitions have done; restore those whose transaction failed."""
+        failed = self._commit(self.partitions)
+        for partition, exception in failed.items():
+            held, error = self._held[partition], exception.args[0]
+            if is_refusal(error):
+                raise exception
+            self._commits.note_failure(error.name(), f"partition {partition}: {error.str()}")
+            self._time.note_failure(partition, time.monotonic() - held.opened_at)
+            abort_failed(self._config.topic, partition, held, exception)
+        if failed:
+            time.sleep(max(back_off(self._held[partition].aborts) for partition in failed))
+        for partition in failed:
+            self._begin_again(partition)
+
+    def _begin_again(self, partition: int) -> None:
+        """Drop a partition's memory, to be restored and read from its committed offset again."""
+        held = self._held.pop(partition)
+        self._waiting.forget(partition)
+        self._consumer.incremental_unassign([TopicPartition(self._config.topic, partition)])
+        kept = KeptProducer(held.producer, held.transaction_ms)
+        self._takeovers.begin_again(partition, kept, held.aborts)
+
+    def _commit(self, partitions: Collection[int]) -> dict[int, KafkaException]:
+        """Commit what partitions have done; return why those failed that did."""
+        group, ask = self._consumer.consumer_group_metadata, self._identity.ask
+        is_due = any(self._held[partition].has_work() for partition in partitions)
+        if is_due:
+            self._commits.note_due()
+        failed = commit_side_by_side(self._config.topic, self._held, partitions, group, ask)
+        if not failed:
+            self._note_committed(is_due=is_due)
+        return failed
+
+    def _note_committed(self, *, is_due: bool) -> None:
+        """Note that nothing is left to commit, unless a partition recovers from a failure."""
+        is_restoring = bool(self._takeovers) or not self._has_begun
+        if self._commits.obstacle and (is_restoring or self._is_recovering()):
+            return
+        if is_due:
+            self._commits.note_commit()
+        elif not is_restoring:
+            self._commits.note_nothing_due()
+
+    def _is_recovering(self) -> bool:
+        """Whether what could not be committed is still to be done again."""
+        return any(
+            held.aborts > 0 and not self._is_at_end(partition)
+            for partition, held in self._held.items()
+        )
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.has_joined = True
+        self._name.note_joined()
+        consumer.incremental_assign([])  # they are given; each is read once it is known from where
+        if self._is_leaving:
+            # The rebalance was under way when `close` began. What it brings goes back at once:
+            # a consumer that closes answers no request, and taking a partition would wait for one.
+            return
+        if partitions:
+            self._takeovers.begin(sorted(given.partition for given in partitions))
+        else:
+            log.info("partitions taken", topic=self._config.topic, partitions=self.partitions)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._takeovers.give_up([given.partition for given in partitions])
+        leaving = [given.partition for given in partitions if given.partition in self._held]
+        for partition, exception in self._commit(leaving).items():
+            # What fails here, the next owner does again.
+            error = exception.args[0]
+            log.warning("last commit failed", partition=partition, error=error.str())
+            recover(self._held[partition].producer, error)
+        self._on_lost(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._takeovers.give_up([given.partition for given in partitions])
+        for given in partitions:
+            self._held.pop(given.partition, None)
+            self._waiting.forget(given.partition)
+            self._metrics.drop_gauges(partition=given.partition)
+        read = {assigned.partition for assigned in consumer.assignment()}
+        consumer.incremental_unassign([given for given in partitions if given.partition in read])
+        log.info("partitions given up", topic=self._config.topic, left=self.partitions)
+
+
+def _poll_seconds(pace: CommitPace) -> float:
+    """How long to wait for records: not beyond the next commit, unless that is put off."""
+    to_next = pace.seconds_to_next()
+    return min(POLL_SECONDS, to_next) if to_next > 0 else POLL_SECONDS

@@ -1,0 +1,178 @@
+"""Taking partitions over: earlier owners are fenced, then their state is restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from ader_stream.stream.exactly_once.partition_task import Held, PartitionTask
+from ader_stream.stream.exactly_once.transaction_time import TransactionTime
+from ader_stream.stream.groups.first_start import start_at_ends
+from ader_stream.stream.groups.groups import Committed, Extent, committed_by
+from ader_stream.stream.groups.lost import require_held
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, offset_ranges
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.producing import settle, side_by_side
+
+LINGER_MS = 50
+"""Records wait so long for others to go with: a commit sends what waits at once."""
+
+MOST_RECORDS = 1_000_000
+"""Room in a producer's queue. A transaction's records are in memory anyway, and to make room for
+one after the other costs more than to hand them over."""
+
+
+class OpenTasks(Protocol):
+    """Makes the tasks of partitions, with the state that their earlier owners have left.
+
+    Called in a thread of its own, after those were fenced, while the loop goes on with other
+    partitions. One call for many: what they share is asked for once.
+    """
+
+    def __call__(
+        self, partitions: Collection[int], stay: Callable[[], None]
+    ) -> Mapping[int, PartitionTask]:
+        """Return partition → task; `stay` is called now and then, and what it raises let through.
+
+        It does where nobody wants these partitions any more.
+        """
+
+
+class KeptProducer(NamedTuple):
+    """A producer that a process has already, and ms that it has for a transaction."""
+
+    producer: Producer
+    transaction_ms: int
+
+
+@dataclass(frozen=True)
+class Taking:
+    """How partitions of a topic are taken.
+
+    Parameters
+    ----------
+    clients
+        Makes producers.
+    topic, group
+        Whose partitions, and the consumer group; with the partition's number it is the
+        transactional id.
+    start
+        ``earliest`` or ``latest``, where the group has never read the topic.
+    open_tasks
+        Makes the tasks of partitions.
+    time
+        How long transactions may take.
+    has_started
+        Says whether the group has read the topic, where none of its offsets is known.
+    """
+
+    clients: KafkaClients
+    topic: str
+    group: str
+    start: str
+    open_tasks: OpenTasks
+    time: TransactionTime
+    has_started: Callable[[], bool] = lambda: False
+
+    def producers(
+        self, partitions: Collection[int], kept: Mapping[int, KeptProducer]
+    ) -> dict[int, Producer]:
+        """Return the sole producers of partitions: new ones, unless one that is kept has the time.
+
+        Earlier owners are fenced, and their transactions aborted.
+
+        Raises
+        ------
+        KafkaException, FencedError
+            If a request fails or hangs.
+        """
+        found = {
+            partition: producer
+            for partition, (producer, had_ms) in kept.items()
+            if had_ms == self.time.of(partition)
+        }
+        settle([producer for partition, (producer, _) in kept.items() if partition not in found])
+        while left := partitions - found.keys():
+            found |= self._fencing(left)
+        return found
+
+    def _fencing(self, partitions: Collection[int]) -> dict[int, Producer]:
+        """Return new producers, but for those that may only have less time."""
+        made = {partition: self._producer(partition) for partition in partitions}
+        failed = side_by_side(
+            lambda partition: made[partition].init_transactions(REQUEST_TIMEOUT),
+            partitions,
+            REQUEST_TIMEOUT,
+        )
+        settle([made.pop(partition) for partition in failed])
+        for partition, exception in failed.items():
+            if not self._may_have_less(partition, exception):
+                settle(made.values())
+                raise exception
+        return made
+
+    def _may_have_less(self, partition: int, exception: KafkaException) -> bool:
+        is_too_long = exception.args[0].code() == KafkaError.INVALID_TRANSACTION_TIMEOUT
+        return is_too_long and self.time.note_refusal(partition)
+
+    def restore(
+        self, producers: Mapping[int, Producer], stay: Callable[[], None]
+    ) -> dict[int, Held]:
+        """Restore the tasks of partitions at the places where they go on.
+
+        Raises
+        ------
+        OffsetError
+            If a log no longer holds records that come from there on.
+        """
+        ranges = offset_ranges(self.clients, self.topic, producers)
+        extents = {partition: Extent(*range_) for partition, range_ in ranges.items()}
+        # Asked for by a client of its own: the loop's may be closed at any time.
+        committed = committed_by(self.clients, self.group, self.topic, [*producers])
+        tasks = self.open_tasks(producers.keys(), stay)
+        known = {p: tasks[p].place(committed.get(p), extent) for p, extent in extents.items()}
+        places = self._first_places([p for p, at in known.items() if at is None], extents)
+        places |= {partition: place for partition, place in known.items() if place}
+        return {
+            partition: self._held(partition, tasks[partition], producer, places, extents)
+            for partition, producer in producers.items()
+        }
+
+    def _held(
+        self,
+        partition: int,
+        task: PartitionTask,
+        producer: Producer,
+        places: Mapping[int, Committed],
+        extents: Mapping[int, Extent],
+    ) -> Held:
+        place, extent = places[partition], extents[partition]
+        require_held(self.topic, partition, place.offset, extent)
+        read_from = task.restore(place, extent.first)
+        time = self.time.of(partition)
+        return Held(task, producer, read_from, place.offset, transaction_ms=time)
+
+    def _first_places(
+        self, partitions: Collection[int], extents: Mapping[int, Extent]
+    ) -> dict[int, Committed]:
+        """Return where partitions begin that were never read: at their first records.
+
+        With ``latest`` that is the end, unless the group has begun to read the topic before.
+        """
+        started = dict[int, Committed]()
+        if partitions and self.start == "latest":
+            start_at_ends(self.clients, self.group, self.topic, self.has_started)
+            started = committed_by(self.clients, self.group, self.topic, partitions)
+        return {p: started.get(p, Committed(extents[p].first)) for p in partitions}
+
+    def _producer(self, partition: int) -> Producer:
+        return self.clients.producer(
+            f"{self.group}.{partition}",
+            linger_ms=LINGER_MS,
+            queue_buffering_max_messages=MOST_RECORDS,
+            delivery_report_only_error=True,  # a transaction's commit tells of all of them
+            transaction_timeout_ms=self.time.of(partition),
+        )

@@ -1,0 +1,146 @@
+"""Partitions that are being taken over, in a thread beside the loop that reads the others."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import islice
+from queue import SimpleQueue
+
+from ader_stream.stream.exactly_once.partition_task import Held
+from ader_stream.stream.exactly_once.takeover import KeptProducer, Taking
+
+AT_ONCE = 50
+"""Partitions that are taken together: their requests go out side by side, a thread for each, their
+changelogs are read by one client, and are in memory together with what is made of them."""
+
+FENCE_SECONDS = 5.0
+"""How long a revocation waits for requests that would fence the next owner."""
+
+CLOSE_SECONDS = 2.0
+"""How long leaving the group waits for the thread to end."""
+
+
+@dataclass
+class _Batch:
+    """Partitions that are taken together.
+
+    Parameters
+    ----------
+    wanted
+        Those that were not given up since.
+    kept
+        Producers from before.
+    aborts
+        Of their transactions, in a row.
+    """
+
+    wanted: set[int]
+    kept: Mapping[int, KeptProducer] = field(default_factory=dict)
+    aborts: int = 0
+    outcome: Future[dict[int, Held]] = field(default_factory=Future)
+
+
+class _GivenUpError(Exception):
+    """All partitions of a batch were given up."""
+
+
+class Takeovers:
+    """Takes partitions over while the loop reads and commits others.
+
+    To restore a large state takes many seconds, in which the group must be answered and the
+    partitions that are held already must not wait.
+
+    Parameters
+    ----------
+    taking
+        How they are taken.
+    """
+
+    def __init__(self, taking: Taking) -> None:
+        self._taking = taking
+        self._batches: deque[_Batch] = deque()
+        self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._fencing = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="takeovers", daemon=True)
+
+    def __len__(self) -> int:
+        """Partitions that are being taken, or wait for it."""
+        return sum(len(batch.wanted) for batch in self._batches)
+
+    def begin(self, partitions: Iterable[int]) -> None:
+        """Take partitions over, one batch after the other."""
+        left = iter(partitions)
+        while some := set(islice(left, AT_ONCE)):
+            self._append(_Batch(some))
+
+    def begin_again(self, partition: int, kept: KeptProducer, aborts: int) -> None:
+        """Restore a partition that this process has had, after so many `aborts` in a row."""
+        self._append(_Batch({partition}, {partition: kept}, aborts))
+
+    def done(self) -> Iterator[tuple[int, Held]]:
+        """Yield the partitions that were taken since the last call.
+
+        Raises
+        ------
+        AderError, KafkaException
+            If one could not be taken.
+        """
+        while self._batches and self._batches[0].outcome.done():
+            batch = self._batches.popleft()
+            if not batch.wanted:
+                continue
+            for partition, held in batch.outcome.result().items():
+                if partition in batch.wanted:
+                    held.aborts = batch.aborts
+                    yield partition, held
+
+    def give_up(self, partitions: Collection[int]) -> None:
+        """Take these no more. On return, nobody will be fenced for them, unless that hangs."""
+        for batch in self._batches:
+            batch.wanted.difference_update(partitions)
+        if self._fencing.acquire(timeout=FENCE_SECONDS):
+            self._fencing.release()
+
+    def close(self) -> None:
+        """Give up all, and wait a while for the thread to end."""
+        for batch in self._batches:
+            batch.wanted.clear()
+        self._queue.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(CLOSE_SECONDS)
+
+    def _append(self, batch: _Batch) -> None:
+        if self._thread.ident is None:
+            self._thread.start()
+        self._batches.append(batch)
+        self._queue.put(batch)
+
+    def _run(self) -> None:
+        while self._take_next():
+            pass
+
+    def _take_next(self) -> bool:
+        """Wait for a batch and take it; False at the end. No variable outlives it: states do."""
+        batch = self._queue.get()
+        if batch is None:
+            return False
+        try:
+            batch.outcome.set_result(self._take(batch))
+        except BaseException as error:
+            batch.outcome.set_exception(error)
+        return True
+
+    def _take(self, batch: _Batch) -> dict[int, Held]:
+        def stay() -> None:
+            if not batch.wanted:
+                raise _GivenUpError
+
+        with self._fencing:  # whoever gives one of them up meanwhile waits
+            stay()
+            producers = self._taking.producers(set(batch.wanted), batch.kept)
+        left = {p: producer for p, producer in producers.items() if p in batch.wanted}
+        return self._taking.restore(left, stay) if left else {}

@@ -1,0 +1,1 @@
+"""Consumer groups: joining them, leading one, and reading their offsets."""

@@ -1,0 +1,54 @@
+"""One of several processes leads: the one that a one-partition group gives its partition to."""
+
+from __future__ import annotations
+
+from confluent_kafka import Consumer, TopicPartition
+
+from ader_stream.errors import FencedError
+from ader_stream.stream.groups.membership import subscribe
+from ader_stream.stream.kafka.changelog import checked
+from ader_stream.stream.kafka.clients import KafkaClients, close
+
+
+class Leadership:
+    """Membership in a group on a topic of one partition; whoever holds it leads.
+
+    `poll` must be called at least once in `max.poll.interval.ms` (5 minutes), while working too.
+    """
+
+    def __init__(self, clients: KafkaClients, topic: str, group: str) -> None:
+        self.holds = False
+        self.has_joined = False
+        self._group = group
+        self._consumer = clients.group_consumer(group)
+        subscribe(self._consumer, topic, on_assign=self._on_assign, on_revoke=self._on_revoke)
+
+    def poll(self, timeout: float = 0.0) -> None:
+        """Stay a member, and learn of changes."""
+        for _ in checked(self._consumer.consume(1, timeout), self._group):
+            pass  # nothing is assigned: the partition is held for leadership, not for its records
+
+    def require(self) -> None:
+        """Stay a member.
+
+        Raises
+        ------
+        FencedError
+            If another process leads now.
+        """
+        self.poll()
+        if not self.holds:
+            raise FencedError("leadership has gone to another trainer; standing by")
+
+    def close(self) -> None:
+        """Leave the group: a standby takes over at once."""
+        close(self._consumer)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.has_joined = True
+        consumer.incremental_assign([])
+        self.holds = self.holds or bool(partitions)
+
+    def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        consumer.incremental_unassign([])
+        self.holds = False

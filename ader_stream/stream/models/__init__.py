@@ -1,1 +1,0 @@
-"""The model log: versions published, signed, read, counted and deleted."""

@@ -1,0 +1,1 @@
+"""What operators do with the topics: replay, reset, skip, erase, look."""

@@ -1,0 +1,124 @@
+"""Feeding recorded clicks into the clicks topic, block by block."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import KafkaError, Message
+
+from ader_stream.errors import AderError, SettingsError, TopicError
+from ader_stream.stream.avro.codec import Headers
+from ader_stream.stream.clicks.decoder import (
+    RECORD_TIME,
+    WATERMARK_HEADER,
+    ClickFormat,
+    encode_click,
+)
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.operations.system_view import SystemView
+from ader_stream.stream.topics.topics import Topics, check_topics
+from ader_stream.types import BlockRule, Click
+
+RATE_BATCH = 100
+"""Clicks between two looks at the clock."""
+
+
+class Replayer:
+    """Writes clicks and heartbeats.
+
+    Parameters
+    ----------
+    format
+        The clicks' encoding and field names; our own Click where it is Avro.
+    rate
+        Clicks a second; None for as fast as it goes.
+
+    Raises
+    ------
+    SettingsError
+        If the format is one that only its owner can write.
+    """
+
+    def __init__(
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        blocks: BlockRule,
+        format: ClickFormat,  # noqa: A002 - the setting's own word
+        rate: float | None,
+    ) -> None:
+        if format.avro_schema or format.encoding == "avro-registry":
+            raise SettingsError(
+                f"clicks.format = {format.encoding} with a schema of your own: replay writes json, "
+                "or avro with our own Click; set clicks.format for this run"
+            )
+        self._clients = clients
+        self._topics = topics
+        self._blocks = blocks
+        self._format = format
+        self._rate = rate
+        self._partitions = check_topics(clients.admin(), topics)
+        self._producer = clients.producer(partitioner="murmur2_random")
+        self._refusal: KafkaError | None = None
+        self.clicks_sent = 0
+
+    def send(self, clicks: Sequence[Click]) -> None:
+        """Write clicks, each to its key's partition, at the rate that was asked for."""
+        started = time.monotonic()
+        for number, click in enumerate(clicks):
+            if self._rate and number % RATE_BATCH == 0:
+                self._producer.poll(max(0.0, started + number / self._rate - time.monotonic()))
+                time.sleep(max(0.0, started + number / self._rate - time.monotonic()))
+            self._produce(
+                click.key,
+                encode_click(click, self._format),
+                timestamp=click.time if self._format.time == RECORD_TIME else 0,
+            )
+        self._flush()
+        self.clicks_sent += len(clicks)
+
+    def end_block(self, block: int) -> None:
+        """Send a heartbeat to every partition: event time has reached the end of the block."""
+        end = str(self._blocks.start(block + 1)).encode()
+        for partition in range(self._partitions):
+            self._produce(None, None, [(WATERMARK_HEADER, end)], partition)
+        self._flush()
+
+    def _produce(
+        self,
+        key: str | None,
+        value: bytes | None,
+        headers: Headers | None = None,
+        partition: int = -1,
+        timestamp: int = 0,
+    ) -> None:
+        topic, note = self._topics.clicks, self._note_delivery
+        produce(self._producer, topic, key, value, headers, partition, note, timestamp)
+
+    def _note_delivery(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._refusal = error
+
+    def _flush(self) -> None:
+        left = self._producer.flush(REQUEST_TIMEOUT)
+        if self._refusal:
+            raise TopicError(f"{self._topics.clicks}: not written: {self._refusal.str()}")
+        if left:
+            raise AderError(
+                f"{left} clicks were not acknowledged within {REQUEST_TIMEOUT:g} s; is the broker "
+                f"at {self._clients.bootstrap_servers} up?"
+            )
+
+
+def wait_until_served(
+    view: SystemView, block: int, on_wait: Callable[[], None], poll_seconds: float = 0.1
+) -> None:
+    """Wait until a version that covers the block serves on every partition."""
+    served = view.served_block()
+    while served is None or served < block:
+        on_wait()
+        view.poll(poll_seconds)
+        served = view.served_block()

@@ -1,0 +1,191 @@
+"""Beginning again: all that workers have made of the clicks is deleted, and their places with it.
+
+What is deleted last is what a worker would need to go on: whoever is killed in the midst leaves
+nothing by which a session could come twice, and may be started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+
+import structlog
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+from ader_stream.errors import AderError, TopicError
+from ader_stream.stream.control.commands import commands_in, withdraw
+from ader_stream.stream.dead_letters.read_again import (
+    LettersReadAgain,
+    count_read_again,
+    mark_read_again,
+)
+from ader_stream.stream.groups.groups import delete_groups, extents, members_of, place_groups
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.producing import settle, side_by_side
+from ader_stream.stream.topics.shapes import TopicShape, delete_topics, make_topics, shapes_of
+from ader_stream.stream.topics.topics import Topics, create_topics, partition_counts
+
+log = structlog.get_logger(__name__)
+
+READERS = ("sessionizer", "inference")
+"""Workers whose groups have a place in the clicks."""
+
+FENCED_AT_ONCE = 20
+"""Producers that are made side by side."""
+
+
+@dataclass(frozen=True)
+class ResetPlan:
+    """What a reset deletes.
+
+    Parameters
+    ----------
+    shapes
+        Topics, as they are now.
+    records
+        Topic → offsets that it holds.
+    groups
+        Consumer groups.
+    commands
+        Keys of commands. Requests to erase keys stay: the clicks that they cover are read again.
+    kept
+        Topics of ours, and the clicks, that stay.
+    partitions
+        Of the clicks topic: our topics get as many.
+    letters
+        Refused clicks that are kept, and are read again; None where none are kept.
+    """
+
+    shapes: tuple[TopicShape, ...]
+    records: dict[str, int]
+    groups: tuple[str, ...]
+    kept: tuple[str, ...]
+    partitions: int
+    commands: tuple[str, ...] = ()
+    letters: LettersReadAgain | None = None
+
+
+def plan_reset(
+    clients: KafkaClients, topics: Topics, *, models: bool = False, dead_letters: bool = False
+) -> ResetPlan:
+    """Say what a reset would delete; nothing is changed.
+
+    Parameters
+    ----------
+    models, dead_letters
+        Also delete versions with the commands about them; refused clicks.
+
+    Raises
+    ------
+    TopicError
+        If the clicks topic is not there: its partitions decide those of the others.
+    """
+    admin = clients.admin()
+    existing = partition_counts(admin)
+    if topics.clicks not in existing:
+        raise TopicError(f"{topics.clicks}: no such topic; make it before the others are reset")
+    shapes = shapes_of(admin, _doomed(topics, models=models, dead_letters=dead_letters))
+    names = {shape.name for shape in shapes}
+    ours = [name for name, *_ in topics.specifications(1)]
+    keeps_letters = topics.dead_letters in existing and topics.dead_letters not in names
+    return ResetPlan(
+        tuple(shapes),
+        {shape.name: _held_by(admin, shape) for shape in shapes},
+        tuple(topics.group(reader) for reader in READERS),
+        tuple(name for name in ours if name in existing and name not in names),
+        existing[topics.clicks],
+        tuple(commands_in(clients, topics)) if models and topics.control in existing else (),
+        count_read_again(clients, topics) if keeps_letters else None,
+    )
+
+
+def reset(
+    clients: KafkaClients, topics: Topics, plan: ResetPlan, *, would_skip: bool = False
+) -> None:
+    """Delete what a plan says, and make the topics again as they were.
+
+    Parameters
+    ----------
+    would_skip
+        Groups that know no place would begin at the ends of the clicks: they are given one.
+
+    Raises
+    ------
+    AderError
+        If a worker is a member of its group.
+    TopicError
+        If the broker refuses; run it again.
+    """
+    admin = clients.admin()
+    if running := running_workers(admin, topics):
+        raise AderError(
+            f"workers are running ({running}); stop all of them first. One that was killed counts "
+            "as running until kafka.session_timeout has passed"
+        )
+    fenced = _fence(clients, plan)
+    if plan.letters and plan.letters.waiting:
+        mark_read_again(clients, topics)
+    withdraw(clients, topics, plan.commands)
+    names = [shape.name for shape in plan.shapes]
+    delete_topics(admin, [name for name in names if name != topics.sessionizer_state])
+    delete_groups(admin, plan.groups)
+    delete_topics(admin, names)
+    make_topics(admin, _fitting(topics, plan))
+    create_topics(admin, topics, plan.partitions)
+    if would_skip:
+        logs = extents(admin, topics.clicks, range(plan.partitions))
+        firsts = {partition: log.first for partition, log in logs.items()}
+        place_groups(admin, plan.groups, topics.clicks, firsts)
+    settle(fenced)
+    log.info("reset", topics=names, groups=plan.groups)
+
+
+def running_workers(admin: AdminClient, topics: Topics) -> str:
+    """Return groups with their members; empty where no worker is running."""
+    groups = [topics.group(worker) for worker in (*READERS, "trainer")]
+    members = members_of(admin, groups).items()
+    return "; ".join(f"{group}: {', '.join(who)}" for group, who in members)
+
+
+def _doomed(topics: Topics, *, models: bool, dead_letters: bool) -> Iterator[str]:
+    yield from (topics.sessions, topics.scores, topics.recommendations, topics.serving)
+    yield topics.watermarks
+    if models:
+        yield from (topics.models, topics.model_chunks)
+    if dead_letters:
+        yield topics.dead_letters
+    yield topics.sessionizer_state
+
+
+def _held_by(admin: AdminClient, shape: TopicShape) -> int:
+    ranges = extents(admin, shape.name, range(shape.partitions)).values()
+    return sum(extent.end - extent.first for extent in ranges)
+
+
+def _fence(clients: KafkaClients, plan: ResetPlan) -> list[Producer]:
+    """Fence workers that were away for too long to be members: none of them commits any more."""
+    ids = [f"{group}.{p}" for group in plan.groups for p in range(plan.partitions)]
+    fenced = list[Producer]()
+    for begin in range(0, len(ids), FENCED_AT_ONCE):
+        fenced += _fenced(clients, ids[begin : begin + FENCED_AT_ONCE])
+    return fenced
+
+
+def _fenced(clients: KafkaClients, transactional_ids: Collection[str]) -> list[Producer]:
+    producers = [clients.producer(name) for name in transactional_ids]
+    failed = side_by_side(
+        lambda number: producers[number].init_transactions(REQUEST_TIMEOUT),
+        range(len(producers)),
+        REQUEST_TIMEOUT,
+    )
+    for exception in failed.values():
+        raise exception
+    return producers
+
+
+def _fitting(topics: Topics, plan: ResetPlan) -> list[TopicShape]:
+    """Return the shapes with as many partitions as the clicks topic has now."""
+    counts = {name: count for name, count, _ in topics.specifications(plan.partitions)}
+    return [replace(shape, partitions=counts[shape.name]) for shape in plan.shapes]

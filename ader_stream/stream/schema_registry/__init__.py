@@ -1,0 +1,1 @@
+"""Schemas from a registry: its HTTP interface, a cache, an allowance of requests."""

@@ -1,0 +1,117 @@
+"""A schema of a registry with those that it refers to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ader_stream.stream.schema_registry.http import (
+    ForbiddenError,
+    NoAnswerError,
+    NotFoundError,
+    RegistryHttp,
+)
+from ader_stream.stream.schema_registry.whole_schema import whole_schema
+
+MOST_REFERENCES = 500
+"""Of a schema, all together, and of which none leads more than `DEEPEST` steps away."""
+
+DEEPEST = 100
+MOST_KEPT = 2_000
+MOST_CHARACTERS = 4 * 2**20
+
+Answer = dict[str, Any]
+Version = tuple[str, int]
+
+
+FORBIDDEN = "may not be read by this user; allow it at the registry"
+
+
+class RefusedSchemaError(Exception):
+    """No value can be read by what the registry has; says why."""
+
+
+class ReferredSchemas:
+    """Versions of subjects that schemas have referred to: they never change."""
+
+    def __init__(self) -> None:
+        self._found: dict[Version, Answer] = {}
+
+    def fetch(self, http: RegistryHttp, schema_id: int) -> Any:
+        """Return the Avro schema of an id, whole.
+
+        Raises
+        ------
+        RefusedSchemaError
+            If there is none of this id, it is no Avro schema, or lacks what it refers to.
+        NoAnswerError, SettingsError
+            As `RegistryHttp`.
+        """
+        try:
+            answer = http.schema(schema_id)
+        except NotFoundError:
+            raise RefusedSchemaError("is not registered") from None
+        except ForbiddenError as error:
+            raise RefusedSchemaError(f"{FORBIDDEN} ({error})") from None
+        own = _text_of(answer)
+        others = list(self._references(http, answer, [], set()))
+        try:
+            return whole_schema([json.loads(text) for text in (*others, own)])
+        except Exception as error:  # whatever a parser makes of it, it reads no value
+            raise RefusedSchemaError(f"is no Avro schema: {error!r:.300}") from None
+
+    def _references(
+        self, http: RegistryHttp, answer: Answer, path: list[Version], done: set[Version]
+    ) -> Iterator[str]:
+        """Yield what a schema refers to, each behind those that it refers to itself, once."""
+        for version in _versions_in(answer):
+            if version in path or len(path) >= DEEPEST or len(done) >= MOST_REFERENCES:
+                raise RefusedSchemaError(
+                    f"refers to {_told(version)} in a circle, or to more than {MOST_REFERENCES} "
+                    "others"
+                )
+            if version not in done:
+                referred = self._version(http, version)
+                yield from self._references(http, referred, [*path, version], done)
+                done.add(version)
+                yield _text_of(referred)
+
+    def _version(self, http: RegistryHttp, version: Version) -> Answer:
+        if version not in self._found:
+            try:
+                found = http.version(*version)
+            except NotFoundError:
+                raise RefusedSchemaError(
+                    f"refers to {_told(version)}, which is not registered any more"
+                ) from None
+            except ForbiddenError as error:
+                raise RefusedSchemaError(
+                    f"refers to {_told(version)}, which {FORBIDDEN} ({error})"
+                ) from None
+            if len(self._found) >= MOST_KEPT:
+                self._found.clear()
+            self._found[version] = found
+        return self._found[version]
+
+
+def _text_of(answer: Answer) -> str:
+    kind, text = answer.get("schemaType") or "AVRO", answer.get("schema")
+    if kind != "AVRO":
+        raise RefusedSchemaError(f"is no Avro schema but {kind!r:.40}")
+    if not isinstance(text, str):
+        raise NoAnswerError(f"an answer without a schema: {answer!r:.100}")
+    if len(text) > MOST_CHARACTERS:
+        raise RefusedSchemaError(f"has {len(text)} characters; at most {MOST_CHARACTERS} are read")
+    return text
+
+
+def _versions_in(answer: Answer) -> list[Version]:
+    try:
+        return [(str(r["subject"]), int(r["version"])) for r in answer.get("references") or ()]
+    except (TypeError, KeyError, ValueError):
+        raise NoAnswerError(f"references that are none: {answer['references']!r:.100}") from None
+
+
+def _told(version: Version) -> str:
+    return f"version {version[1]} of {version[0]!r:.100}"

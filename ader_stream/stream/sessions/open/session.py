@@ -1,0 +1,203 @@
+"""A session that may still grow: its clicks in order, and where the log tells of them."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
+
+from ader_stream.stream.avro.encoding import text_bytes, texts_in
+from ader_stream.types import CLICK_BYTES
+
+T = TypeVar("T")
+
+
+class Jump(NamedTuple):
+    """The stream time has moved on by `lead` ms at once, at the record of an offset."""
+
+    offset: int
+    lead: int
+
+
+class Place(NamedTuple):
+    """An offset of the log, and what the window's state says there (see `WindowState`)."""
+
+    offset: int
+    watermark: int | None
+    open_block: int | None
+    jumps: tuple[Jump, ...] = ()
+    sole_key: str | None = None
+
+
+FIELD_BYTES = 8
+"""Lengths of a field's name and value, at most: a click is far smaller than the 128 MiB that would
+need longer ones."""
+
+NOWHERE = Place(0, None, None)
+
+NO_TIMES = array("q")
+"""To be copied: an array of one time takes five times as long to be made from a list."""
+
+NONE: dict[int, Any] = {}
+"""Of every session without such clicks, never written to: two of its own take 128 bytes."""
+
+
+@dataclass(slots=True, eq=False)
+class OpenSession:
+    """The clicks of one key in one block, so far, in the order (effective time, offset).
+
+    Columns, not an object for each click, and item ids as the bytes that are written: of a million
+    sessions hardly any lies in the processor's caches, and each object of one would have to be
+    fetched at each click and again at each commit.
+
+    Parameters
+    ----------
+    times
+        Effective times (ms).
+    texts
+        Item ids as Avro writes them, one after the other.
+    carried
+        Position → original event time (ms) of the late clicks among them.
+    extra
+        Position → the click's fields that pass through untouched.
+    reads_from
+        Where the log must be read from to see the session again: its first click, or an older
+        record that decided which clicks are this one's.
+    ends_at
+        From this event time (ms) on, a click begins another session, or this one is too old: its
+        block's end, or its greatest age. 0 where that has still to be worked out, or where each
+        click has to be looked at: it may be too large.
+    extra_bytes
+        What the fields that pass through take as they are written, at most.
+    is_full
+        It takes no click any more and waits for its block to open, to be written then.
+    is_closed
+        It has been put out, or has become a part of another one.
+    has_changed
+        Since its window has told of it.
+    is_known
+        Its window has told of it before, or was given it.
+    """
+
+    key: str
+    block: int
+    times: array[int]
+    texts: bytes
+    carried: dict[int, int] = field(default_factory=lambda: NONE)
+    extra: dict[int, Mapping[str, str]] = field(default_factory=lambda: NONE)
+    reads_from: Place = NOWHERE
+    ends_at: int = 0
+    extra_bytes: int = 0
+    is_full: bool = False
+    is_closed: bool = False
+    has_changed: bool = False
+    is_known: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        key: str,
+        block: int,
+        times: Iterable[int],
+        items: Iterable[str],
+        carried: dict[int, int] = NONE,
+        extra: dict[int, Mapping[str, str]] = NONE,
+    ) -> OpenSession:
+        """Return a session of times and item ids.
+
+        >>> OpenSession.of("a", 0, [10, 20], ["shoe", "hat"]).items
+        ['shoe', 'hat']
+        """
+        texts = b"".join(map(text_bytes, items))
+        extra_bytes = sum(map(fields_bytes, extra.values()))
+        clicks = array("q", times), texts, carried or NONE, extra or NONE
+        return cls(key, block, *clicks, extra_bytes=extra_bytes)
+
+    @property
+    def items(self) -> list[str]:
+        """Item ids of the clicks."""
+        return texts_in(self.texts)
+
+    @property
+    def first(self) -> int:
+        """Effective time (ms) of the first click."""
+        return self.times[0]
+
+    @property
+    def began(self) -> int:
+        """When the earliest click happened (ms): before `first`, where it came late."""
+        return min(self.times[0], *self.carried.values()) if self.carried else self.times[0]
+
+    @property
+    def last(self) -> int:
+        """Effective time (ms) of the last click."""
+        return self.times[-1]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes as it is written, without its key, at most."""
+        return len(self.texts) + CLICK_BYTES * len(self.times) + self.extra_bytes
+
+    def insert(self, time: int, item: str, original: int | None, extra: Mapping[str, str]) -> int:
+        """Insert a click behind those of the same time, and return its position.
+
+        `original` is the event time (ms) of a late one.
+        """
+        position = bisect_right(self.times, time)
+        if position == len(self.times):
+            self.texts += text_bytes(item)
+        else:
+            self.texts = b"".join(map(text_bytes, _with(self.items, position, item)))
+            self.carried = _shifted(self.carried, position, 1)
+            self.extra = _shifted(self.extra, position, 1)
+        self.times.insert(position, time)
+        if original is not None:
+            self.carried = self.carried or {}
+            self.carried[position] = original
+        if extra:
+            self.add_extra(position, extra, fields_bytes(extra))
+        return position
+
+    def add_extra(self, position: int, extra: Mapping[str, str], size: int) -> None:
+        """Keep fields that pass through, of so many bytes, with the click at a position."""
+        self.extra = self.extra or {}
+        self.extra[position] = extra
+        self.extra_bytes += size
+
+    def append(self, later: OpenSession) -> None:
+        """Take in the clicks of a session that begins behind this one's end."""
+        self.carried = self.carried | _shifted(later.carried, 0, len(self.times))
+        self.extra = self.extra | _shifted(later.extra, 0, len(self.times))
+        self.extra_bytes += later.extra_bytes
+        self.times += later.times
+        self.texts += later.texts
+        self.read_from(later.reads_from)
+
+    def read_from(self, place: Place) -> None:
+        """Remember that the log is needed from this place on, if that lies further back."""
+        if place.offset < self.reads_from.offset:
+            self.reads_from = place
+
+
+def fields_bytes(fields: Mapping[str, str]) -> int:
+    """Return how many bytes fields that pass through take as they are written, at most.
+
+    >>> fields_bytes({"price": "1"})
+    14
+    """
+    characters = "".join(chain.from_iterable(fields.items()))
+    size = len(characters) if characters.isascii() else len(characters.encode())
+    return size + FIELD_BYTES * len(fields)
+
+
+def _with(items: list[str], position: int, item: str) -> list[str]:
+    items.insert(position, item)
+    return items
+
+
+def _shifted(by_position: dict[int, T], start: int, by: int) -> dict[int, T]:
+    """Move the positions from `start` on."""
+    return {at + by if at >= start else at: value for at, value in by_position.items()}

@@ -1,0 +1,1 @@
+"""The records of sessions and of a partition's state."""

@@ -1,0 +1,711 @@
+"""What the sessionizer makes of one input partition: sessions, changelog, dead letters."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from operator import length_hint
+from typing import NamedTuple
+
+import structlog
+
+from ader_stream import metrics as m
+from ader_stream.errors import AderError, ClickError, OffsetError, TopicError
+from ader_stream.metrics import Metrics
+from ader_stream.stream.avro.codec import Headers, encode
+from ader_stream.stream.avro.encoding import each_text_bytes
+from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, decode_heartbeat
+from ader_stream.stream.clicks.refusals import RefusalRule, Refusals, remedy_for
+from ader_stream.stream.control.erasures import Erasures
+from ader_stream.stream.control.rules import (
+    CLOSING,
+    PARTITIONS,
+    Rules,
+    differences,
+    require_compatible,
+)
+from ader_stream.stream.control.rules_log import blocks_in_force
+from ader_stream.stream.groups.groups import Committed, Extent
+from ader_stream.stream.groups.lost import require_held
+from ader_stream.stream.kafka.changelog import partitions_with_records
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
+from ader_stream.stream.sessions.clock_bound import ClockBound
+from ader_stream.stream.sessions.event_ids import EventIds
+from ader_stream.stream.sessions.intake import Intake
+from ader_stream.stream.sessions.open.session import OpenSession
+from ader_stream.stream.sessions.outputs import BlockEnd, IdleAdvance, Output
+from ader_stream.stream.sessions.partition_erasures import Applied, PartitionErasures
+from ader_stream.stream.sessions.records.dead_letter import (
+    SMALLEST_LETTER,
+    DeadLetter,
+    dead_letter,
+    with_reason,
+)
+from ader_stream.stream.sessions.records.partition_state import (
+    RULES_KEY,
+    UNCOUNTED,
+    Change,
+    PartitionState,
+    encode_full,
+    encode_held,
+    encode_keys,
+    encode_partition,
+    encode_rules,
+    encode_segments,
+    full_key,
+    full_tombstone,
+    held_tombstone,
+    read_states,
+)
+from ader_stream.stream.sessions.records.session_records import encode_outputs
+from ader_stream.stream.sessions.share_watch import ShareWatch
+from ader_stream.stream.sessions.watermark_hints import WatermarkHints
+from ader_stream.stream.sessions.window import ENDLESS, Erased, SessionWindow
+from ader_stream.stream.topics.identity import made_again
+from ader_stream.stream.topics.topics import (
+    TopicFacts,
+    Topics,
+    describe_topic,
+    grow_topics,
+    topic_id,
+)
+from ader_stream.times import parse_duration
+from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
+
+log = structlog.get_logger(__name__)
+
+FEWEST_LATE = 1_000
+"""Clicks among which late ones may be most without a word: those of some hours come at once."""
+
+FEWEST_FUTURE = 20
+"""The same of clicks that are refused for lying ahead: of one visitor's they are no more."""
+
+IDLE_SECONDS = 1.0
+"""An idle partition follows the others at most so often."""
+
+
+@dataclass(frozen=True)
+class Idling:
+    """How partitions that have fallen silent follow the others.
+
+    Parameters
+    ----------
+    timeout
+        ms of silence, at the end of the log, after which a partition is idle.
+    hints
+        How far the others are.
+    clock
+        Seconds, for the timeout alone.
+    """
+
+    timeout: int
+    hints: WatermarkHints
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True)
+class SessionizerRules:
+    """What decides the sessions.
+
+    Parameters
+    ----------
+    blocks, sessions, intake
+        Block and session rules, and which clicks are taken.
+    refusals
+        How many dead letters stop the process.
+    named
+        All of it as settings say it, for the log.
+    max_letter, max_session
+        Bytes that a dead letter, and a session with its key, may have.
+    """
+
+    blocks: BlockRule
+    sessions: SessionRule
+    intake: IntakeRule
+    refusals: RefusalRule = field(default_factory=RefusalRule)
+    named: Rules = field(default_factory=dict)
+    max_letter: int = SMALLEST_LETTER
+    max_session: int = ENDLESS
+
+
+class Found(NamedTuple):
+    """What is known of a partition when it is taken.
+
+    Parameters
+    ----------
+    state
+        What its changelog comes to.
+    topic
+        The clicks topic as it is today.
+    erasures
+        Requests to erase keys.
+    control_id
+        Kafka's id of the control topic.
+    has_sessions
+        Something was committed to the partition's sessions, though its changelog holds nothing.
+    """
+
+    state: PartitionState
+    topic: TopicFacts
+    erasures: Erasures
+    control_id: str = ""
+    has_sessions: bool = False
+
+
+class SessionizerTasks:
+    """Makes the tasks of partitions from their changelogs. Implements `OpenTasks`.
+
+    Parameters
+    ----------
+    erasures
+        Requests to erase keys, and those that come.
+    idling
+        None where only heartbeats move silent partitions.
+    """
+
+    def __init__(
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        decoder: ClickDecoder,
+        rules: SessionizerRules,
+        metrics: Metrics,
+        erasures: Erasures,
+        idling: Idling | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clients = clients
+        self._topics = topics
+        self._decoder = decoder
+        self._rules = rules
+        self._erasures = erasures
+        self._of_each = metrics, idling, clock
+
+    def __call__(
+        self, partitions: Collection[int], stay: Callable[[], None] = lambda: None
+    ) -> dict[int, SessionizerTask]:
+        """Read the changelogs of partitions, some of which may be new ones of the clicks topic."""
+        clients, topics = self._clients, self._topics
+        admin = clients.admin()
+        grow_topics(admin, topics)
+        states = read_states(clients, topics.sessionizer_state, partitions, stay)
+        clicks, control_id = describe_topic(admin, topics.clicks), topic_id(admin, topics.control)
+        # Nobody may have had the partitions when blocks were changed.
+        blocks = blocks_in_force(clients, topics, self._rules.blocks.grid)
+        unsaid = [p for p in partitions if states[p].next_offset < 0]
+        lost = partitions_with_records(clients, topics.sessions, unsaid) if unsaid else set[int]()
+        how = self._decoder, replace(self._rules, blocks=blocks), *self._of_each
+        return {
+            partition: SessionizerTask(
+                partition,
+                topics,
+                Found(states.pop(partition), clicks, self._erasures, control_id, partition in lost),
+                *how,
+            )
+            for partition in partitions
+        }
+
+
+class SessionizerTask:
+    """State of one partition of the clicks topic: an `Intake`, its window, and their changelog.
+
+    Implements `PartitionTask`.
+
+    Parameters
+    ----------
+    found
+        What it goes on from.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        topics: Topics,
+        found: Found,
+        decoder: ClickDecoder,
+        rules: SessionizerRules,
+        metrics: Metrics,
+        idling: Idling | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._partition = partition
+        self._topics = topics
+        self._decoder = decoder
+        self._rules = rules
+        self._metrics = metrics
+        self._idling = idling
+        self._clock = ClockBound(rules.intake.max_ahead, clock)
+        self._silent_since = idling.clock() if idling else 0.0
+        self._has_followed = False
+        self._has_explained = False
+        self._committed_watermark: int | None = None
+        self._topic = found.topic
+        self._is_lost = found.has_sessions
+        self._next_offset = 0
+        self._skipped = 0
+        self._is_unsaid = False  # where it goes on, in the changelog or by the group
+        self._rules_change: tuple[bytes, Headers] | None = None
+        self._refusals = Refusals(rules.refusals)
+        self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
+        self._has_erased = False
+        self._erased = Erased()  # since a request was applied last
+        self._control = found.erasures, found.control_id
+        self._tombstones = 0  # of the batch
+        self._late_watch = ShareWatch(FEWEST_LATE)
+        self._future_watch = ShareWatch(FEWEST_FUTURE)
+        self._future = 0  # refused for lying ahead, of the batch
+        self._changelog = found.state
+        self._begin(PartitionState())
+
+    def _begin(self, state: PartitionState) -> None:
+        rules = self._rules
+        self._window = SessionWindow(rules.blocks, rules.sessions, state.window, state.sessions)
+        event_ids = EventIds(rules.intake.event_ids, state.segments)
+        self._intake = Intake(
+            self._window,
+            rules.intake,
+            rules.sessions.lateness,
+            state.held,
+            event_ids,
+            is_ahead_of_clock=lambda _, time, written_at: self._clock.refuses(time, written_at),
+        )
+        self._erasures = self._erasures_after(state)
+        self._letters = state.letters  # of the clicks that are held
+        self._logged_held = {at: held.is_contradicted for at, held in state.held.items()}
+        self._logged_full = state.full_keys
+
+    def _erasures_after(self, state: PartitionState) -> PartitionErasures:
+        """Go on with the requests that a state has not applied."""
+        erasures, control_id = self._control
+        applied = state.applied._replace(control_id=control_id)
+        if state.applied.control_id not in ("", control_id):
+            log.warning(
+                "the control topic was made again; all of its requests to erase keys are applied",
+                partition=self._partition,
+                before=state.applied.control_id,
+                now=control_id,
+            )
+            applied = Applied(control_id=control_id)
+        return PartitionErasures(erasures, self._partition, self._topic.id, applied)
+
+    @property
+    def window(self) -> SessionWindow:
+        """Its open sessions, and how far event time has come."""
+        return self._window
+
+    def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
+        """Return where the changelog ends, which knows as well as the group where that is.
+
+        Raises
+        ------
+        SettingsError
+            If the state was made by rules that may not change like that.
+        TopicError
+            If the clicks topic is another one than that of the changelog.
+        OffsetError
+            If somebody has moved the group's offset: the open sessions are those of another place.
+            If the changelog was deleted, whole or in part: nobody knows what is open.
+        """
+        state = self._changelog
+        where = f"{self._topics.sessionizer_state}/{self._partition}"
+        if lost := self._lost(committed):
+            raise OffsetError(
+                f"{where} {lost}, and open sessions with it. Stop all workers, and `ader-stream "
+                "reset --yes` makes the sessions again from the clicks"
+            )
+        require_compatible(state.rules, self._rules.named, self._rules.blocks, where)
+        if state.topic_id not in ("", self._topic.id):
+            count = self._topic.partitions
+            before = f"{state.topic_id} ({state.rules.get(PARTITIONS, count)} partitions)"
+            now = f"{self._topic.id} ({count})"
+            raise TopicError(made_again(self._topics.clicks, before, now))
+        self._is_unsaid = state.next_offset < 0 or committed is None
+        if state.next_offset < 0:
+            return committed
+        self._require_same_place(state.next_offset, committed, extent)
+        return Committed(state.next_offset, committed.metadata if committed else "")
+
+    def _lost(self, committed: Committed | None) -> str:
+        """Say how it shows that some or all of the changelog was deleted; empty if it was not."""
+        state = self._changelog
+        if state.next_offset >= 0:
+            found, written = len(state.sessions), state.open_sessions
+            if written in (found, UNCOUNTED):
+                return ""
+            return f"holds {found} of {written} open sessions: records of it were deleted"
+        # What a worker commits says something of the clicks it has read; a first place does not.
+        if self._is_lost or (committed and committed.metadata):
+            beside = self._topics.sessions if self._is_lost else "the group's offset"
+            return f"is empty, though {beside} is not: the topic was deleted"
+        return ""
+
+    def _require_same_place(self, place: int, committed: Committed | None, extent: Extent) -> None:
+        topic, partition = self._topics.clicks, self._partition
+        if committed is None:
+            log.warning(
+                "the group's offset has expired; going on from the changelog's",
+                topic=topic,
+                partition=partition,
+                offset=place,
+            )
+        elif committed.offset != place:
+            require_held(topic, partition, place, extent)
+            raise OffsetError(
+                f"{topic}/{partition}: the group goes on at offset {committed.offset}, the open "
+                f"sessions at {place}: somebody has moved the group's offset. "
+                f"`ader-stream offsets restore --yes` sets it to {place} again (without --yes it "
+                "only says so); to read clicks a second time, stop all workers and begin again "
+                "with `ader-stream reset --yes`"
+            )
+
+    def restore(self, place: Committed, first: int) -> int:  # noqa: ARG002 - nothing is read again
+        """Go on from what the changelog has kept.
+
+        Raises
+        ------
+        TopicError
+            If a session is open that our topics no longer take.
+        """
+        state, self._changelog = self._changelog, PartitionState()  # closed sessions must go
+        self._require_room(state.sessions)
+        self._next_offset = place.offset
+        self._skipped = state.skipped
+        self._adopt_rules(state)
+        self._intake.release_near(self._next_offset)  # an operator may have moved the watermark
+        self._refusals = Refusals(self._rules.refusals, place.metadata)
+        self._refuse_pending()
+        return self._next_offset
+
+    def begin(self) -> None:
+        """Show what was skipped before."""
+        self._metrics.show(m.SKIPPED, self._skipped, partition=self._partition)
+
+    def _require_room(self, sessions: Iterable[OpenSession]) -> None:
+        largest = max(sessions, key=lambda session: session.size, default=None)
+        if largest is not None and largest.size + len(largest.key) > self._rules.max_session:
+            topics = self._topics
+            raise TopicError(
+                f"an open session of partition {self._partition} has {largest.size} bytes, and "
+                f"{topics.sessions} or {topics.sessionizer_state} takes no record of that size any "
+                "more: `ader-stream topics alter` sets max.message.bytes to what we need, or set "
+                "it to what it was when the session began"
+            )
+
+    def _adopt_rules(self, state: PartitionState) -> None:
+        """Go on from a state by the rules of now, and log with the next commit that they hold."""
+        rules = {**self._rules.named, PARTITIONS: str(self._topic.partitions)}
+        changed = {change.name: change for change in differences(state.rules, rules)}
+        if "sessions.gap" in changed:
+            state.window.keep_closed(parse_duration(changed["sessions.gap"].then))
+        self._begin(state)
+        if "clicks.event_id_field" in changed:
+            self._intake.event_ids.forget_all()
+        if changed.keys() & CLOSING:
+            self._window.close_all()
+        self._count_closed_early(self._window.early)
+        if rules != state.rules:
+            self._rules_change = encode_rules(self._partition, self._next_offset, rules)
+            self._say_changed(state, [*map(str, changed.values())])
+
+    def _say_changed(self, state: PartitionState, changed: Sequence[str]) -> None:
+        at = {"partition": self._partition, "next_offset": self._next_offset}
+        if changed:
+            log.warning("rules change", **at, rules=changed)
+        elif state.next_offset >= 0 and not state.rules:
+            log.info("the state names no rules; those of now hold", **at)
+
+    def process(self, records: list[Record]) -> None:
+        """Cut clicks into sessions; a heartbeat moves the watermark."""
+        window, intake = self._window, self._intake
+        late, early, duplicates = window.late_clicks, window.early.copy(), intake.duplicates
+        capped = intake.capped_heartbeats
+        self._take_all(records)
+        self._next_offset = records[-1].offset() + 1
+        self._has_explained = False
+        if self._idling:
+            self._silent_since = self._idling.clock()
+        labels = {"partition": self._partition}
+        self._metrics[m.CLICKS].labels(**labels).inc(len(records))
+        self._metrics[m.LATE].labels(**labels).inc(window.late_clicks - late)
+        self._watch_clocks(len(records), window.late_clicks - late)
+        self._metrics[m.DUPLICATES].labels(**labels).inc(intake.duplicates - duplicates)
+        self._metrics[m.HEARTBEATS_CAPPED].labels(**labels).inc(intake.capped_heartbeats - capped)
+        self._metrics[m.IGNORED].labels(reason="tombstone", **labels).inc(self._tombstones)
+        self._tombstones = 0
+        self._count_closed_early(window.early - early)
+
+    def _erase(self) -> None:
+        """Erase some of what requests cover, with the next transaction."""
+        applied_to = self._erasures.applied_to
+        for erased in self._erasures.step(self._intake, self._next_offset).values():
+            self._note_erased(erased)
+        waiting = self._metrics[m.ERASURES_WAITING].labels(partition=self._partition)
+        waiting.set(self._erasures.waiting)
+        if any(self._erased) and self._erasures.applied_to > applied_to:
+            log.info("erased", partition=self._partition, **self._erased._asdict())
+            self._erased = Erased()
+
+    def _note_erased(self, erased: Erased) -> None:
+        if not any(erased):
+            return
+        self._has_erased = True
+        self._erased = self._erased.plus(erased)
+        for what in ("sessions", "quarantined"):
+            self._count_erased(what, getattr(erased, what))
+
+    def _count_erased(self, what: str, count: int) -> None:
+        self._metrics[m.ERASED].labels(partition=self._partition, what=what).inc(count)
+
+    def tick(self, *, is_at_end: bool) -> None:
+        """Erase what is asked for; follow the others where this partition has fallen silent."""
+        self._erase()
+        if not self._idling:
+            return
+        lateness = self._rules.sessions.lateness
+        if self._committed_watermark is not None:
+            self._idling.hints.tell(self._partition, self._committed_watermark + lateness)
+        if is_at_end:
+            self._follow_if_idle(self._idling, lateness)
+
+    def _follow_if_idle(self, idling: Idling, lateness: int) -> None:
+        now = idling.clock()
+        if now - self._silent_since < idling.timeout / 1000:
+            return
+        has_settled = self._intake.settle(self._next_offset)
+        highest = idling.hints.highest(self._clock.limit())
+        own = self._window.watermark
+        if highest is not None and (own is None or highest - lateness > own):
+            self._intake.follow(highest - lateness, self._next_offset)
+        elif not has_settled:
+            self._explain_silence()
+            return
+        self._refuse_pending()
+        self._has_followed = True
+        self._silent_since = now - idling.timeout / 1000 + IDLE_SECONDS
+
+    def _watch_clocks(self, clicks: int, late: int) -> None:
+        future, self._future = self._future, 0
+        if self._late_watch.are_most(clicks, late):
+            log.warning(
+                "most clicks are late: they lie behind their partition's event time, which stands "
+                "still; `ader-stream doctor` compares them with it, and `ader-stream watermark "
+                "reset` corrects it",
+                partition=self._partition,
+                clicks=self._late_watch.clicks,
+                late=self._late_watch.rare,
+                watermark=self._window.watermark,
+            )
+        if self._future_watch.are_most(clicks, future):
+            log.warning(
+                "most clicks are refused for lying ahead of their records' timestamps or of this "
+                "machine's clock: check the clock of this machine, then the clocks that write "
+                "them; afterwards, `ader-stream dead-letters replay --reason future` sends them "
+                "back",
+                partition=self._partition,
+                clicks=self._future_watch.clicks,
+                future=self._future_watch.rare,
+                clock=self._clock.now(),
+            )
+
+    def _explain_silence(self) -> None:
+        """Say once in a silence what waits for event time to pass."""
+        waiting = self._window.open_count + len(self._intake.held)
+        if self._has_explained or not waiting:
+            return
+        self._has_explained = True
+        log.info(
+            "partition is idle and no other one is ahead: sessions close when event time passes "
+            "their last click by sessions.gap, with a click, a heartbeat or another partition's",
+            partition=self._partition,
+            open_sessions=self._window.open_count,
+            quarantined=len(self._intake.held),
+            watermark=self._window.watermark,
+        )
+
+    def is_dirty(self) -> bool:
+        """Whether something waits without a record.
+
+        That is an idle advance, keys that were erased, or a place that is not logged yet.
+        """
+        return self._has_followed or self._has_erased or self._is_unsaid
+
+    def write(self, transaction: Transaction, next_offset: int) -> str:
+        """Produce sessions, block ends, the changelog and dead letters."""
+        partition = self._partition
+        if self._rules_change:
+            transaction.produce(
+                self._topics.sessions, str(partition), *self._rules_change, partition
+            )
+        outputs = self._window.take_output()
+        for value, headers in encode_outputs(partition, outputs, self._erasures.closed_to()):
+            transaction.produce(self._topics.sessions, str(partition), value, headers, partition)
+        transaction.extend(self._topics.sessionizer_state, self._changes(next_offset), partition)
+        for key_, letter in self._dead_letters:
+            value, headers = encode("DeadLetter", letter)
+            transaction.produce(self._topics.dead_letters, key_, value, headers, partition)
+        self._dead_letters.clear()
+        self._rules_change = None
+        self._has_followed = False
+        self._has_erased = False
+        self._is_unsaid = False
+        self._erasures.note_written()
+        self._count_outputs(outputs)
+        return self._refusals.memory()
+
+    def committed(self) -> None:
+        """Show where the partition stands."""
+        state = self._window.state
+        labels = {"partition": self._partition}
+        if state.open_block is not None:
+            self._metrics[m.OPEN_BLOCK].labels(**labels).set(state.open_block)
+        if state.watermark is not None:
+            self._metrics[m.WATERMARK].labels(**labels).set(state.watermark / 1000)
+        self._metrics[m.OPEN_SESSIONS].labels(**labels).set(self._window.open_count)
+        self._metrics[m.HELD].labels(**labels).set(len(self._intake.held))
+        self._committed_watermark = state.watermark
+
+    def _take_all(self, records: list[Record]) -> None:
+        """Take records in order; few of them need to be looked at one by one."""
+        keys, items, times, event_ids = self._decoder.decode_plain(records)
+        texts, long_ones = each_text_bytes(items)
+        _leave_out(long_ones, times, event_ids)
+        _leave_out(self._erasures.named(keys), times, event_ids)
+        offsets = iter([record.offset() for record in records])
+        rows = zip(keys, texts, times, offsets, strict=True)
+        clicks = self._intake.new_clicks(rows, event_ids) if event_ids else rows
+        taken = 0
+
+        def drawn() -> int:
+            return len(records) - length_hint(offsets) - 1
+
+        while other := self._intake.observe_plain(clicks, lambda: written_at_of(records[drawn()])):
+            position = drawn()
+            self._refusals.accepted += position - taken
+            key, _, at, _ = other
+            event_id = event_ids[position] if event_ids else None
+            click = None if at == NOT_PLAIN else Click(key, items[position], at, event_id)
+            self._take(records[position], click)
+            taken = position + 1
+        self._refusals.accepted += len(records) - taken
+
+    def _take(self, record: Record, click: Click | None) -> None:
+        """Take a click or a heartbeat, and refuse what comes of it that cannot be taken.
+
+        `click` is what the record was decoded to, if it is new; None where that is to be found out.
+        """
+        value, offset, intake = record.value(), record.offset(), self._intake
+        written_at = written_at_of(record)
+        headers = headers_of(record) if value is None else None
+        try:
+            if headers is not None:
+                self._take_empty(headers, offset, written_at)
+            else:
+                is_new = click is not None
+                decoded = click or self._decoder.decode(record)
+                self._note_erased(self._erasures.before(intake, decoded.key, offset))
+                intake.observe(decoded, offset, written_at, is_new=is_new)
+                self._refusals.accepted += offset not in dict(intake.refused)
+        except ClickError as error:
+            self._refuse(self._letter(record, headers), error)
+        if intake.refused:
+            self._letters.setdefault(offset, self._letter(record, headers))
+            self._refuse_pending()
+        if intake.held and offset in intake.held:
+            self._letters[offset] = self._letter(record, headers)
+
+    def _refuse_pending(self) -> None:
+        """Write the letters of clicks that the intake has refused since, this one or held ones."""
+        for at, refusal in self._intake.take_refused():
+            self._refuse(self._letters.pop(at), refusal)
+
+    def _letter(self, record: Record, headers: Headers | None) -> DeadLetter:
+        return dead_letter(record, headers, self._rules.max_letter)
+
+    def _take_empty(self, headers: Headers, offset: int, written_at: int | None) -> None:
+        """Take a record without a value: a heartbeat, or a tombstone, which takes no click back."""
+        watermark = decode_heartbeat(headers)
+        if watermark is None:
+            self._tombstones += 1
+        else:
+            self._intake.heartbeat(watermark, offset, written_at)
+
+    def _refuse(self, letter: DeadLetter, error: ClickError) -> None:
+        if self._is_erased(letter):
+            self._count_erased("dead_letters", 1)
+            return
+        letter = with_reason(letter, error)
+        self._dead_letters.append((letter["key"], letter))
+        self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc()
+        self._future += error.reason == "future"
+        if letter["truncated"]:
+            self._metrics[m.LETTERS_TRUNCATED].labels(partition=self._partition).inc()
+        if too_many := self._refusals.refuse(error.reason, letter["key"]):
+            rule, error_ = self._rules.refusals, letter["error"]
+            raise AderError(
+                f"{too_many} of partition {self._partition} were refused, the last one at offset "
+                f"{letter['offset']} ({error_}); expected at most {rule.ratio:.0%}, and {rule.run} "
+                f"in a row. The last of them are not committed: {remedy_for(error.reason)}, or "
+                "raise sessionizer.dead_letter_ratio or dead_letter_run"
+            )
+
+    def _is_erased(self, letter: DeadLetter) -> bool:
+        """Whether a record is still to be erased; its own key stands for the session's."""
+        key = (letter["key"] or b"").decode(errors="replace")
+        return self._erasures.covers(key, letter["offset"], letter["timestamp"])
+
+    def _changes(self, next_offset: int) -> Iterator[Change]:
+        """Yield what differs from the changelog so far."""
+        window = self._window
+        if self._rules_change:
+            yield RULES_KEY, *self._rules_change
+        capped_until = window.state.capped_until
+        yield from encode_keys(window.take_changed(), capped_until)
+        yield from self._full_changes()
+        yield from self._held_changes()
+        yield from encode_segments(self._intake.event_ids.take_segments())
+        place = next_offset, self._topic.id, self._skipped
+        yield encode_partition(window.state, window.open_count, *place, self._erasures.applied)
+
+    def _full_changes(self) -> Iterator[Change]:
+        full = {full_key(session): session for session in self._window.full_sessions()}
+        for key in sorted(full.keys() - self._logged_full):
+            yield encode_full(self._partition, full[key])
+        for key in sorted(self._logged_full - full.keys()):
+            yield full_tombstone(key)
+        self._logged_full = set(full)
+
+    def _held_changes(self) -> Iterator[Change]:
+        held = self._intake.held
+        for offset in sorted(held):
+            if self._logged_held.get(offset) is not held[offset].is_contradicted:
+                yield encode_held(offset, held[offset], self._letters[offset])
+        for offset in sorted(self._logged_held.keys() - held.keys()):
+            yield held_tombstone(offset)
+        self._logged_held = {offset: click.is_contradicted for offset, click in held.items()}
+        self._letters = {offset: self._letters[offset] for offset in held}
+
+    def _count_closed_early(self, early: Counter[str]) -> None:
+        for bound, closed in early.items():
+            labels = {"partition": self._partition, "bound": bound}
+            self._metrics[m.CLOSED_EARLY].labels(**labels).inc(closed)
+
+    def _count_outputs(self, outputs: Sequence[Output]) -> None:
+        kinds = Counter(map(type, outputs))
+        labels = {"partition": self._partition}
+        self._metrics[m.SESSIONS].labels(**labels).inc(kinds[OpenSession])
+        self._metrics[m.BLOCKS].labels(**labels).inc(kinds[BlockEnd])
+        self._metrics[m.IDLE_ADVANCES].labels(**labels).inc(kinds[IdleAdvance])
+
+
+def _leave_out(
+    positions: Sequence[int], times: list[int], event_ids: list[str | None] | None
+) -> None:
+    """Leave clicks of a batch to be looked at one by one."""
+    for position in positions:
+        times[position] = NOT_PLAIN
+        if event_ids:
+            event_ids[position] = None

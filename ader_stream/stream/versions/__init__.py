@@ -1,0 +1,1 @@
+"""The model log: versions published, signed, read, followed, pruned."""

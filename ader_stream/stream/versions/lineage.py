@@ -1,0 +1,148 @@
+"""What of the sessions topic the versions were trained on, be it this topic or one before it.
+
+Offsets belong to one topic: one that was deleted and made again (`ader-stream reset`) has another
+id. What versions have learnt from an earlier one is then known by its event time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ader_stream.stream.versions.manifest import REJECTED, Manifest
+from ader_stream.types import Session
+
+BEGINNING = -(2**63)
+"""An event time (ms) before every other one."""
+
+
+UNKNOWN = ""
+"""Id of the topic that versions of before do not name."""
+
+
+def offsets_in(manifest: Manifest, *topic_ids: str) -> list[dict[str, Any]]:
+    """Return the offsets that a version was trained on, if they are those of one of the topics."""
+    run = manifest["run"]
+    return list(run["offsets"]) if run["sessions_topic_id"] in topic_ids else []
+
+
+def next_offsets(manifest: Manifest | None, topic_id: str) -> dict[int, int]:
+    """Partition of the sessions topic → where reading goes on behind a version."""
+    places = offsets_in(manifest, topic_id) if manifest else []
+    return {place["partition"]: place["next_offset"] for place in places}
+
+
+def spans_behind(
+    manifests: Mapping[int, Manifest], version: int, topic_id: str, blocks: int
+) -> list[dict[int, tuple[int, int]]]:
+    """Return where the last blocks lie that a version and its parents were trained on.
+
+    Newest first: partition → first offset and the one behind the last, for each version, until it
+    is so many blocks. A version that was trained on another topic ends the row, or one that is not
+    there, or does not say where it began.
+    """
+    spans, parent = list[dict[int, tuple[int, int]]](), manifests.get(version)
+    while parent and blocks > 0:
+        places = offsets_in(parent, topic_id)
+        if not places or any(place["first_offset"] is None for place in places):
+            break
+        spans.append({p["partition"]: (p["first_offset"], p["next_offset"]) for p in places})
+        blocks -= len(parent["blocks"])
+        parent = manifests.get(parent["parent"])
+    return spans
+
+
+def joined_to(manifest: Manifest | None) -> int | None:
+    """Return the last block that is to be trained again, together with one more; None without any.
+
+    Nothing of a version that the gate could not judge was read for good: see its offsets.
+    """
+    if manifest is None or manifest["status"] != REJECTED or not manifest["gate"]:
+        return None
+    places = manifest["run"]["offsets"]
+    is_unread = all(place["first_offset"] == place["next_offset"] for place in places)
+    is_joined = manifest["gate"]["undecided"] is not None and places and is_unread
+    return max(manifest["blocks"]) if is_joined else None
+
+
+class Span(NamedTuple):
+    """Event times (ms), both ends included."""
+
+    first: int
+    last: int
+
+
+class TrainedBefore:
+    """The sessions that versions were trained on while the sessions topic was another one.
+
+    Versions that were pruned have come between those that are there, in the order of the blocks:
+    what lies before one of them was trained on, too.
+
+    Parameters
+    ----------
+    manifests
+        By version, those that are kept.
+    topic_id
+        Kafka's id of the sessions topic as it is now.
+    """
+
+    def __init__(self, manifests: Mapping[int, Manifest], topic_id: str) -> None:
+        self._spans = _united(span for _, span in trained_spans(manifests, topic_id))
+
+    def __bool__(self) -> bool:
+        return bool(self._spans)
+
+    def covers(self, session: Session) -> bool:
+        """Whether a version was trained on a session."""
+        last = session.times[-1]
+        before = bisect_right(self._spans, last, key=lambda span: span.first)
+        return before > 0 and last <= self._spans[before - 1].last
+
+
+def trained_spans(manifests: Mapping[int, Manifest], topic_id: str) -> Iterator[tuple[int, Span]]:
+    """Yield versions and the times of their sessions, of those trained on another topic."""
+    trained_to = BEGINNING
+    for version, manifest in sorted(manifests.items()):
+        run = manifest["run"]
+        span = _span_of(manifest)
+        if span is None or run["sessions_topic_id"] == topic_id:
+            continue
+        follows_pruned = version > 1 and version - 1 not in manifests
+        first = min(trained_to, span.first) if follows_pruned else span.first
+        last = min(span.last, run["published_at"])  # a clock was wrong where it is later
+        if first <= last:
+            yield version, Span(first, last)
+            trained_to = last
+
+
+def _span_of(manifest: Manifest) -> Span | None:
+    """Return the event times of a version's sessions; None where it has none of any topic.
+
+    A version that does not name the topic does not say the times either: its blocks do.
+    """
+    run, cut = manifest["run"], manifest["cut"]
+    if not run["offsets"]:
+        return None
+    if run["first_time"] is not None:
+        return Span(run["first_time"], run["last_time"])
+    if run["sessions_topic_id"] or not {"blocks.origin", "blocks.length"} <= cut.keys():
+        return None
+    origin, length = cut["blocks.origin"], cut["blocks.length"]
+    blocks = manifest["blocks"]
+    return Span(origin + min(blocks) * length, origin + (max(blocks) + 1) * length - 1)
+
+
+def _united(spans: Iterable[Span]) -> list[Span]:
+    """Return the same times in order, those that overlap joined.
+
+    >>> _united([Span(5, 9), Span(1, 3), Span(8, 12)])
+    [Span(first=1, last=3), Span(first=5, last=12)]
+    """
+    united = list[Span]()
+    for span in sorted(spans):
+        if united and span.first <= united[-1].last:
+            united[-1] = Span(united[-1].first, max(united[-1].last, span.last))
+        else:
+            united.append(span)
+    return united

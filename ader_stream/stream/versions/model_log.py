@@ -1,0 +1,355 @@
+"""The model log: publishing is the commit of a manifest; readers reach chunks only through one.
+
+An artifact is a few parts (bytes by kind), each cut into chunks of less than 1 MB in
+`model-chunks`; its manifest is one record in `models`. They go out in as many transactions as it
+takes; the last one holds the manifest, too. What a manifest does not name does not exist: chunks of
+a publishing that died are orphans, and the next leader deletes them (`pruning`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from ader_stream.errors import FencedError, TopicError
+from ader_stream.stream.avro.codec import CHUNK_TYPE, TYPE_HEADER
+from ader_stream.stream.exactly_once.commit_health import CommitHealth
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.limits import record_limits
+from ader_stream.stream.kafka.producing import produce, recover, retried, settle
+from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.rights import Right, is_refusal, named
+from ader_stream.stream.topics.topics import Topics
+from ader_stream.stream.versions.manifest import (
+    FORMAT,
+    KINDS,
+    Manifest,
+    content_digest,
+    encode_manifest,
+    sha256,
+)
+from ader_stream.stream.versions.signing import Signer
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+MANIFEST_BYTES = 128 * 1024
+"""Of a manifest beside its chunks, at most: half of it for the frequent items."""
+
+CHUNK_ENTRY_BYTES = 72
+"""Of a chunk in the manifest: its size and its SHA-256, hexadecimal."""
+
+QUEUED_CHUNKS = 8
+"""Chunks that wait in the producer at most: a model of any size passes through a few MB."""
+
+CHUNKS_A_TRANSACTION = 64
+"""A transaction stays far shorter than its timeout, whatever the size of the model. Half as many
+after each one that fails: a broker may slow a producer down by its quota."""
+
+TOMBSTONES_A_TRANSACTION = 1_000
+"""Of chunks that no version names, which are as many as have been left: they need no unity."""
+
+COMMIT_SECONDS = 4 * REQUEST_TIMEOUT
+"""How long a commit is tried: giving up costs the training of a version, brokers come back."""
+
+INTERRUPTED = KafkaError(KafkaError._APPLICATION, txn_requires_abort=True)  # noqa: SLF001
+"""What a transaction has come to that something else than Kafka ends."""
+
+ATTEMPTS = 8
+"""Aborted transactions in a row after which publishing gives up: the last ones hold one chunk."""
+
+
+class Chunk(NamedTuple):
+    """A record of model-chunks, before it is sent."""
+
+    key: str
+    data: memoryview
+
+
+@dataclass
+class _Sent:
+    """What is known of a chunk that was handed to the producer."""
+
+    sha256: str = ""
+    offset: int | None = None
+
+    def note(self, error: object, record: Message) -> None:
+        """Take note that it was delivered."""
+        if error is None:
+            self.offset = cast("Record", record).offset()
+
+
+class ModelPublisher:
+    """The one writer of `models` and `model-chunks`; made by the leading trainer.
+
+    Making it fences every earlier leader and aborts what it left.
+
+    Parameters
+    ----------
+    chunk_size
+        Bytes of a chunk, unless its topic takes less.
+    signer
+        Signs each manifest; None leaves them unsigned.
+    compression
+        Of chunks, by librdkafka's names.
+    commits
+        Learns what becomes of each transaction.
+    require_leader
+        Raises if another one leads now. Asked before a transaction is aborted.
+
+    Attributes
+    ----------
+    max_bytes
+        Largest version, all its parts together, whose manifest has room for every chunk.
+
+    Raises
+    ------
+    FencedError
+        If another one is made meanwhile.
+    TopicError
+        If `models` or `model-chunks` takes too small records: see `record_limits`.
+    """
+
+    def __init__(
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        chunk_size: int,
+        signer: Signer | None = None,
+        compression: str = "none",
+        commits: CommitHealth | None = None,
+        require_leader: Callable[[], None] = lambda: None,
+    ) -> None:
+        limits = record_limits(clients, topics.models, topics.model_chunks)
+        self._topics = topics
+        self._chunk_size = min(chunk_size, limits.room(topics.model_chunks))
+        self.max_bytes = self._chunk_size * (
+            (limits.room(topics.models) - MANIFEST_BYTES) // CHUNK_ENTRY_BYTES
+        )
+        self._signer = signer
+        self._commits = commits or CommitHealth(COMMIT_SECONDS)
+        self._require_leader = require_leader
+        self._sent: dict[str, _Sent] = {}
+        self._at_once = CHUNKS_A_TRANSACTION
+        self._producer: Producer = clients.producer(
+            topics.group("trainer"),
+            queue_buffering_max_messages=QUEUED_CHUNKS,
+            compression_type=compression,
+            linger_ms=0,  # a chunk fills a batch by itself
+            batch_size=limits.batch_bytes,
+        )
+        try:
+            retried(lambda: self._producer.init_transactions(REQUEST_TIMEOUT))
+        except KafkaException as exception:
+            self.close()
+            right = Right("TransactionalId", topics.group("trainer"), ("Write",))
+            reason = FencedError(f"publisher: {exception.args[0].str()}")
+            raise named(exception, right, reason) from None
+
+    def close(self) -> None:
+        """Give the producer up: nothing of it is on its way on return."""
+        settle([self._producer])
+
+    def publish(
+        self,
+        manifest: Manifest,
+        parts: Mapping[str, bytes],
+        last_look: Callable[[], int | None] = lambda: None,
+        between: Callable[[], None] = lambda: None,
+    ) -> Manifest:
+        """Send the chunks, then commit the manifest; return it with what describes them filled in.
+
+        Parameters
+        ----------
+        parts
+            Every kind, or none at all: a version that came to nothing is rejected.
+        last_look
+            Called when every chunk is sent: returns the offset of `control` below which commands
+            are known by then. What it raises ends the publishing, and nobody sees the version.
+        between
+            Called before every transaction; what it raises ends the publishing as well.
+
+        Raises
+        ------
+        FencedError
+            If another trainer leads now; nothing of this version will be seen.
+        TopicError
+            If the broker refuses it again and again.
+        """
+        left, published = _cut(manifest["version"], parts, self._chunk_size), None
+        self._sent, self._at_once = {}, CHUNKS_A_TRANSACTION
+        while published is None:
+            between()
+            send = partial(self._send_next, manifest, parts, left, last_look)
+            sent, published = self._transact(send)
+            left = left[sent:]
+        return published
+
+    def prune(self, manifests: Sequence[Manifest]) -> None:
+        """Delete versions by tombstones: the manifest first, so that nobody looks for chunks.
+
+        Raises
+        ------
+        FencedError, TopicError
+            As `publish` does.
+        """
+        for manifest in manifests:
+            self._transact(lambda m=manifest: self._produce_tombstones(m))  # type: ignore[misc]
+
+    def delete_chunks(self, keys: Sequence[bytes]) -> None:
+        """Delete chunks that no version names; raises as `publish` does."""
+        for first in range(0, len(keys), TOMBSTONES_A_TRANSACTION):
+            group = keys[first : first + TOMBSTONES_A_TRANSACTION]
+            self._transact(lambda g=group: self._produce_chunk_tombstones(g))  # type: ignore[misc]
+
+    def _produce_tombstones(self, manifest: Manifest) -> None:
+        produce(self._producer, self._topics.models, str(manifest["version"]), None)
+        self._produce_chunk_tombstones(chunk_keys(manifest))
+
+    def _produce_chunk_tombstones(self, keys: Iterable[str | bytes]) -> None:
+        for key in keys:
+            produce(self._producer, self._topics.model_chunks, key, None)
+
+    def _send_next(
+        self,
+        manifest: Manifest,
+        parts: Mapping[str, bytes],
+        left: Sequence[Chunk],
+        last_look: Callable[[], int | None],
+    ) -> tuple[int, Manifest | None]:
+        """Produce what goes into one transaction; return how many chunks, and what completes them.
+
+        That is the manifest, in the transaction that holds the last ones.
+        """
+        if len(left) <= self._at_once:
+            return len(left), self._finish(manifest, parts, left, last_look)
+        self._produce_chunks(left[: self._at_once])
+        return self._at_once, None
+
+    def _produce_chunks(self, chunks: Sequence[Chunk]) -> None:
+        """Hand chunks to the producer, and hash each while it is on its way."""
+        topic, headers = self._topics.model_chunks, [(TYPE_HEADER, CHUNK_TYPE)]
+        for chunk in chunks:
+            sent = self._sent[chunk.key] = _Sent()
+            produce(
+                self._producer, topic, chunk.key, bytes(chunk.data), headers, on_delivery=sent.note
+            )
+            sent.sha256 = sha256(chunk.data)
+
+    def _finish(
+        self,
+        manifest: Manifest,
+        parts: Mapping[str, bytes],
+        chunks: Sequence[Chunk],
+        last_look: Callable[[], int | None],
+    ) -> Manifest:
+        """Produce the last chunks and, where all of them lie is known, the manifest."""
+        self._produce_chunks(chunks)
+        described = [self._describe(manifest["version"], k, parts[k]) for k in KINDS if parts]
+        self._producer.flush(REQUEST_TIMEOUT)
+        complete = manifest | {
+            "format": FORMAT,
+            "parts": described,
+            "digest": content_digest(described),
+        }
+        complete["run"] = manifest["run"] | {
+            "places": [self._place(manifest["version"], part) for part in described],
+            "control_offset": last_look(),
+            "published_at": time.time_ns() // 1_000_000,
+        }
+        value, headers = encode_manifest(complete, self._signer)
+        produce(self._producer, self._topics.models, str(manifest["version"]), value, headers)
+        return complete
+
+    def _describe(self, version: int, kind: str, part: bytes) -> dict[str, Any]:
+        chunks = _cut(version, {kind: part}, self._chunk_size)
+        return {
+            "kind": kind,
+            "size": len(part),
+            "sha256": sha256(part),
+            "chunks": [{"size": len(c.data), "sha256": self._sent[c.key].sha256} for c in chunks],
+        }
+
+    def _place(self, version: int, part: Mapping[str, Any]) -> dict[str, Any]:
+        """Say between which offsets a part lies.
+
+        Raises
+        ------
+        KafkaException
+            If a chunk was not delivered: the transaction has to be aborted.
+        """
+        sent = [self._sent[_key(version, part["kind"], n)] for n in range(len(part["chunks"]))]
+        offsets = [chunk.offset for chunk in sent if chunk.offset is not None]
+        if len(offsets) < len(sent):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "chunks are not delivered"))  # noqa: SLF001
+        return {
+            "kind": part["kind"],
+            "first_offset": min(offsets),
+            "last_offset": max(offsets),
+        }
+
+    def _transact(self, produce_records: Callable[[], T]) -> T:
+        """Commit a transaction; after an abort do it again: a version takes long to train."""
+        self._commits.note_due()
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._producer.begin_transaction()
+                result = produce_records()
+                commit = partial(self._producer.commit_transaction, REQUEST_TIMEOUT)
+                retried(commit, COMMIT_SECONDS)
+            except KafkaException as exception:
+                error = exception.args[0]
+                log.warning("publishing failed", attempt=attempt, error=error.str())
+                self._commits.note_failure(error.name(), error.str())
+                self._at_once = max(1, self._at_once // 2)
+                # Who was frozen must not abort: librdkafka may ask for a new epoch then, and the
+                # coordinator, which does not compare the old one, fences the new leader for it.
+                self._require_leader()
+                is_usable = recover(self._producer, error)
+                if is_refusal(error):
+                    raise
+                if not is_usable:
+                    raise FencedError(f"publishing: {error.str()}") from None
+            except Exception as reason:
+                # No reader has to wait for a transaction that stays open.
+                if not recover(self._producer, INTERRUPTED):
+                    raise FencedError(f"publishing was interrupted: {reason}") from reason
+                raise
+            else:
+                self._commits.note_commit()
+                return result
+        raise TopicError(
+            f"publishing to {self._topics.models} and {self._topics.model_chunks} failed "
+            f"{ATTEMPTS} times, the last time with: {error.str()}; see the broker's log, and its "
+            "quotas for this user and client (kafka.transaction_timeout gives them more time)"
+        )
+
+
+def _cut(version: int, parts: Mapping[str, bytes], size: int) -> list[Chunk]:
+    """Cut parts into chunks in the order in which they are sent; none of them is copied."""
+    return [
+        Chunk(_key(version, kind, number), memoryview(parts[kind])[start : start + size])
+        for kind in KINDS
+        if kind in parts
+        for number, start in enumerate(range(0, max(1, len(parts[kind])), size))
+    ]
+
+
+def chunk_keys(manifest: Manifest) -> list[str]:
+    """Keys of the chunks that a manifest names."""
+    return [
+        _key(manifest["version"], part["kind"], number)
+        for part in manifest["parts"]
+        for number in range(len(part["chunks"]))
+    ]
+
+
+def _key(version: int, kind: str, number: int) -> str:
+    return f"{version}/{kind}/{number}"

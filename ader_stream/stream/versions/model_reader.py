@@ -1,0 +1,161 @@
+"""Reads the parts that a manifest names, checked before anyone sees them."""
+
+from __future__ import annotations
+
+import mmap
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException
+
+from ader_stream.errors import ArtifactError, OffsetError, TopicError
+from ader_stream.stream.kafka.changelog import offset_range, read_range
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.topics.topics import Topics
+from ader_stream.stream.versions.manifest import Manifest, Trust, check_manifest, sha256
+
+log = structlog.get_logger(__name__)
+
+PASSING = ("missing-chunk", "unreachable")
+"""Reasons that may pass with time: a replica that lags, a broker that restarts."""
+
+RETRIED = (*PASSING, "damaged-chunk")
+"""Reasons for which it is tried again at once: another replica may answer."""
+
+ATTEMPTS = 3
+FIRST_PAUSE_SECONDS = 0.5
+"""Before the second attempt; then twice as long each time."""
+
+CHUNKS_AT_ONCE = 8
+"""Chunks that one `consume` call asks for: some 7 MB, however large the version is."""
+
+AHEAD_KIB = 8 * 1024
+"""Chunks that are fetched before they are asked for: enough to keep a reader busy."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a chunk belongs, and what it must be."""
+
+    kind: str
+    start: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelReader:
+    """Reads parts, and takes none that is not what its manifest says.
+
+    Parameters
+    ----------
+    trust
+        Which signatures and sizes are taken.
+    pause
+        Waits so many seconds before an attempt is repeated.
+    between
+        Called after every chunk; what it raises ends the reading.
+    """
+
+    clients: KafkaClients
+    topics: Topics
+    trust: Trust = field(default_factory=Trust)
+    pause: Callable[[float], None] = time.sleep
+    between: Callable[[], None] = lambda: None
+
+    def fetch(self, manifest: Manifest, kinds: Sequence[str]) -> dict[str, memoryview]:
+        """Return parts, checked chunk by chunk; each lies in memory once.
+
+        What may pass is tried again, a few seconds in all.
+
+        Raises
+        ------
+        ArtifactError
+            The version is too new or too large, a chunk is missing, or bytes are not what the
+            manifest says.
+        """
+        check_manifest(manifest, self.trust.max_bytes)
+        parts = {part["kind"]: part for part in manifest["parts"] if part["kind"] in kinds}
+        if missing := set(kinds) - set(parts):
+            raise ArtifactError(
+                f"version {manifest['version']} has no {', '.join(sorted(missing))}", "manifest"
+            )
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._fetch_once(manifest, parts)
+            except ArtifactError as error:
+                if error.reason not in RETRIED or attempt == ATTEMPTS - 1:
+                    raise
+                log.warning("fetching again", version=manifest["version"], reason=str(error))
+                self.pause(FIRST_PAUSE_SECONDS * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _fetch_once(self, manifest: Manifest, parts: Mapping[str, Any]) -> dict[str, memoryview]:
+        version = manifest["version"]
+        wanted = {key: place for kind in parts for key, place in _places(version, parts[kind])}
+        buffers = {kind: _buffer(part["size"]) for kind, part in parts.items()}
+        faults = dict.fromkeys(wanted, "missing")
+        for key, value in self._chunks(manifest, parts):
+            self.between()
+            place = wanted.get(key)
+            if place is None or key not in faults:
+                continue
+            if len(value) == place.size and sha256(value) == place.sha256:
+                buffers[place.kind][place.start : place.start + place.size] = value
+                del faults[key]
+            else:  # one that a dead publisher left, or damaged
+                faults[key] = "damaged"
+            if not faults:
+                break
+        for key, fault in faults.items():
+            _, kind, number = key.split("/")
+            what = "is missing" if fault == "missing" else "is not what the manifest says"
+            raise ArtifactError(
+                f"version {version}: chunk {number} of {kind} {what}", f"{fault}-chunk"
+            )
+        for kind, part in parts.items():
+            if sha256(buffers[kind]) != part["sha256"]:
+                raise ArtifactError(
+                    f"version {version}: {kind} is not what the manifest says", "manifest"
+                )
+        return buffers
+
+    def _chunks(self, manifest: Manifest, parts: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+        """Yield key and value of what lies between the parts' first and last chunks."""
+        places = [place for place in manifest["run"]["places"] if place["kind"] in parts]
+        first = min((place["first_offset"] for place in places), default=0)
+        end = max((place["last_offset"] for place in places), default=-1) + 1
+        topic = self.topics.model_chunks
+        try:
+            end = min(end, offset_range(self.clients, topic, 0)[1])
+            for record in read_range(self.clients, topic, 0, first, end, CHUNKS_AT_ONCE, AHEAD_KIB):
+                yield (record.key() or b"").decode(errors="replace"), record.value() or b""
+        except OffsetError as error:
+            raise ArtifactError(
+                f"version {manifest['version']}: its chunks are gone: {error}", "missing-chunk"
+            ) from None
+        except (TopicError, KafkaException) as error:
+            raise ArtifactError(f"version {manifest['version']}: {error}", "unreachable") from None
+
+
+def _buffer(size: int) -> memoryview:
+    """Return memory that is not there before it is written to, whatever a manifest says.
+
+    It comes from the system and goes back there when its version goes. The C library would serve
+    the next version out of a heap once the first was freed, and keep most of it: glibc raises its
+    limit for large blocks with every one that it frees.
+    """
+    return memoryview(mmap.mmap(-1, size)) if size else memoryview(bytearray())
+
+
+def _places(version: int, part: Mapping[str, Any]) -> Iterator[tuple[str, _Place]]:
+    start = 0
+    for number, chunk in enumerate(part["chunks"]):
+        yield (
+            f"{version}/{part['kind']}/{number}",
+            _Place(part["kind"], start, chunk["size"], chunk["sha256"]),
+        )
+        start += chunk["size"]

@@ -1,0 +1,219 @@
+"""What may be deleted: versions that nothing needs, their sessions, chunks without a version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+import structlog
+from confluent_kafka import KafkaException, TopicPartition
+
+from ader_stream.stream.kafka.changelog import offset_range, read_range
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.rights import Right, named
+from ader_stream.stream.topics.topics import ADMIN_TIMEOUT, Topics, topic_id
+from ader_stream.stream.versions.lineage import UNKNOWN, offsets_in
+from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.versions.model_log import ModelPublisher, chunk_keys
+from ader_stream.stream.versions.model_reader import AHEAD_KIB, CHUNKS_AT_ONCE
+from ader_stream.stream.versions.registry import Registry
+from ader_stream.stream.versions.standing import standing
+
+log = structlog.get_logger(__name__)
+
+SCORING = 2
+"""Versions of the line that stay whatever is asked: blocks that are open are scored by the one
+before the newest."""
+
+
+class Pruner:
+    """Deletes for the leading trainer, who alone writes: it never does so while it publishes.
+
+    Parameters
+    ----------
+    registry
+        Read after `publisher` was made, which has fenced whoever published before: no version that
+        it does not know can come any more.
+    keep
+        Versions of the line that stay, the setting `models.keep`; 0: all of them.
+    """
+
+    def __init__(
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        registry: Registry,
+        publisher: ModelPublisher,
+        keep: int = 0,
+    ) -> None:
+        self._clients = clients
+        self._topics = topics
+        self._registry = registry
+        self._publisher = publisher
+        self._keep = keep
+        self._has_trimmed = False
+        self._clean_to = 0
+
+    def prune(self) -> None:
+        """Delete versions that were asked for or are too many, and the sessions they alone need.
+
+        Raises
+        ------
+        FencedError, TopicError
+            As `ModelPublisher.publish` does.
+        """
+        registry = self._registry
+        asked = {v for c in registry.commands if c.command == "prune" for v in c.versions}
+        doomed = asked & set(prunable(registry))
+        if self._keep:
+            doomed |= set(prunable(registry, self._keep))
+        if doomed:
+            self._publisher.prune([registry.manifests[version] for version in sorted(doomed)])
+            for version in doomed:
+                registry.remove(version)
+            log.info("versions pruned", versions=sorted(doomed))
+        if doomed or not self._has_trimmed:  # a leader may have died between the two
+            self._has_trimmed = True
+            trim_sessions(self._clients, self._topics, registry)
+
+    def delete_orphans(self, between: Callable[[], None] = lambda: None) -> None:
+        """Delete chunks that no version names, left by publishers that died or began anew.
+
+        What was looked through once is not read again.
+
+        Parameters
+        ----------
+        between
+            Called after each chunk that was read; what it raises goes through.
+
+        Raises
+        ------
+        FencedError, TopicError
+            As `ModelPublisher.publish` does: of somebody who leads no more, nothing is deleted.
+        """
+        clients, topics = self._clients, self._topics
+        first, end = offset_range(clients, topics.model_chunks, 0)
+        manifests = self._registry.manifests.values()
+        span = range(max(first, self._clean_to), end)
+        if keys := orphans(clients, topics, manifests, span, between):
+            self._publisher.delete_chunks(keys)
+            log.info("orphaned chunks deleted", chunks=len(keys))
+        self._clean_to = end
+
+
+def orphans(
+    clients: KafkaClients,
+    topics: Topics,
+    manifests: Collection[Manifest],
+    span: range,
+    between: Callable[[], None] = lambda: None,
+) -> list[bytes]:
+    """Return the keys of chunks that no manifest names, in order.
+
+    Only what lies outside of the versions' own places is read: while a version is sent, nobody else
+    writes, and so nothing of anybody else lies between its first and its last chunk.
+
+    Parameters
+    ----------
+    span
+        Offsets of `model-chunks` to look through.
+    between
+        Called after each chunk that was read.
+    """
+    named = {key.encode() for manifest in manifests for key in chunk_keys(manifest)}
+    found: dict[bytes, None] = {}
+    for gap in _gaps(span, manifests):
+        for record in read_range(
+            clients, topics.model_chunks, 0, gap.start, gap.stop, CHUNKS_AT_ONCE, AHEAD_KIB
+        ):
+            between()
+            key = record.key() or b""
+            if record.value() is None:
+                found.pop(key, None)
+            elif key not in named:
+                found[key] = None
+    return list(found)
+
+
+def _gaps(span: range, manifests: Iterable[Manifest]) -> Iterator[range]:
+    """Yield the offsets between the versions' places.
+
+    A single one is passed over: it is the marker of the transaction that ends a version.
+
+    >>> places = [{"first_offset": 3, "last_offset": 5}, {"first_offset": 7, "last_offset": 8}]
+    >>> list(_gaps(range(12), [{"run": {"places": places}}, {"run": {"places": []}}]))
+    [range(0, 3), range(9, 12)]
+    """
+    held = sorted(
+        (min(p["first_offset"] for p in places), 1 + max(p["last_offset"] for p in places))
+        for manifest in manifests
+        if (places := manifest["run"]["places"])
+    )
+    start = span.start
+    for first, end in [*held, (span.stop, span.stop)]:
+        if min(first, span.stop) - start > 1:
+            yield range(start, min(first, span.stop))
+        start = max(start, end)
+
+
+def prunable(registry: Registry, keep: int = SCORING) -> list[int]:
+    """Return versions that may be deleted, oldest first.
+
+    What stays: the newest one, be it rejected (numbers and offsets go on from it); the newest
+    `keep` of the line; what serves, with and without the canary; and the version of a rollback, as
+    long as without it another one would serve or be the next parent.
+    """
+    manifests, now = registry.manifests, registry.standing
+    kept = {
+        *now.line[: max(keep, SCORING)],
+        now.served,
+        now.candidate,
+        max(manifests, default=None),
+    }
+    left = {version: manifest for version, manifest in manifests.items() if version in kept}
+    then = standing(left, registry.commands)
+    if (then.parent, then.served, then.candidate) != (now.parent, now.served, now.candidate):
+        kept |= {c.version for c in registry.commands if c.command == "rollback"}
+    return sorted(manifests.keys() - kept)
+
+
+def trim_sessions(clients: KafkaClients, topics: Topics, registry: Registry) -> dict[int, int]:
+    """Delete the sessions below the oldest offset that a version needs; return where they begin.
+
+    A version needs the sessions that it was trained on, if they are in this topic. A partition of
+    which one of them does not say where they begin, or in which topic, is left alone.
+    """
+    admin = clients.admin()  # held on to: without it, the answers would be gone
+    needed = needed_offsets(registry, topic_id(admin, topics.sessions))
+    places = [
+        TopicPartition(topics.sessions, partition, offset)
+        for partition, offset in needed.items()
+        if offset > offset_range(clients, topics.sessions, partition)[0]
+    ]
+    for place, future in admin.delete_records(places).items() if places else ():
+        try:
+            future.result(ADMIN_TIMEOUT)
+        except (KafkaException, TimeoutError) as error:  # tried again with the next prune
+            log.warning("trim failed", partition=place.partition, error=_reason(error, topics))
+    return needed
+
+
+def _reason(error: Exception, topics: Topics) -> str:
+    if isinstance(error, KafkaException):
+        error = named(error, Right("Topic", topics.sessions, ("Delete",)), error)
+    return str(error)
+
+
+def needed_offsets(registry: Registry, topic_id: str) -> dict[int, int]:
+    """Partition of the sessions topic → the oldest offset that a version was trained on.
+
+    `topic_id` is Kafka's: what was trained on another topic needs nothing of this one.
+    """
+    needed: dict[int, int | None] = {}
+    for manifest in registry.manifests.values():
+        is_known = manifest["run"]["sessions_topic_id"] != UNKNOWN
+        for place in offsets_in(manifest, topic_id, UNKNOWN):
+            partition, first = place["partition"], place["first_offset"]
+            before = needed.get(partition, first)
+            is_said = is_known and None not in (first, before)
+            needed[partition] = min(first, before) if is_said else None
+    return {partition: offset for partition, offset in needed.items() if offset is not None}

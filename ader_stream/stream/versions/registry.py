@@ -1,0 +1,264 @@
+"""The registry: every version and every command that counts, read from the log and followed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+from confluent_kafka import KafkaException, TopicPartition
+
+from ader_stream.errors import ArtifactError, AuthorizationError, DecodeError
+from ader_stream.stream.control.commands import FORGET, Command, decode_command, last_of_each
+from ader_stream.stream.control.erasures import Erasures
+from ader_stream.stream.control.rules_log import BLOCKS, RULES, LoggedRules
+from ader_stream.stream.kafka.changelog import checked, offset_range, read_range
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.records import Record, headers_of
+from ader_stream.stream.kafka.tail import TailReader
+from ader_stream.stream.topics.topics import Topics
+from ader_stream.stream.versions.manifest import Manifest, Trust, decode_manifest
+from ader_stream.stream.versions.signing import signer_of
+from ader_stream.stream.versions.standing import Standing, standing
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.1
+RETRY_SECONDS = 1.0
+RECORDS_AT_ONCE = 1_000
+
+Refusal = Callable[[ArtifactError], None]
+
+
+def refuse_none(error: ArtifactError) -> None:
+    """Raise: who writes versions must know all of them."""
+    raise error
+
+
+class Registry:
+    """What `models` and `control` say.
+
+    Parameters
+    ----------
+    trust
+        Which manifests are taken.
+    on_refused
+        Told why a manifest is not taken; what it raises goes through.
+
+    Attributes
+    ----------
+    manifests
+        By version, those that were pruned taken out.
+    commands
+        The last of each, in the order of the log, but for `erasures`.
+    erasures
+        Requests to erase keys: there may be many.
+    signers
+        Of the same versions: id of the key that the manifest says it is signed by; None where it is
+        not signed.
+    rules
+        By which blocks are cut and sessions are made.
+    control_offset
+        Behind the last record of `control` that was read.
+    """
+
+    def __init__(self, trust: Trust, on_refused: Refusal = refuse_none) -> None:
+        self.manifests: dict[int, Manifest] = {}
+        self.commands: list[Command] = []
+        self.erasures = Erasures()
+        self.signers: dict[int, str | None] = {}
+        self.rules = LoggedRules()
+        self.control_offset = 0
+        self._trust = trust
+        self._on_refused = on_refused
+
+    @property
+    def newest(self) -> Manifest | None:
+        """The manifest with the highest number, whatever became of it."""
+        return self.manifests[max(self.manifests)] if self.manifests else None
+
+    @property
+    def standing(self) -> Standing:
+        """Who serves and who is the next parent."""
+        return standing(self.manifests, self.commands)
+
+    def take_manifest(self, record: Record) -> None:
+        """Take a record of the models topic."""
+        key = (record.key() or b"").decode(errors="replace")
+        if record.value() is None:
+            self.remove(int(key) if key.isdecimal() else 0)
+            return
+        try:
+            manifest = decode_manifest(record, self._trust)
+            if key != str(manifest["version"]):
+                raise ArtifactError(  # noqa: TRY301 - refused like any other
+                    f"version {manifest['version']} stands under the key {key!r:.40}", "manifest"
+                )
+        except ArtifactError as error:
+            self._on_refused(error)
+        else:
+            self.manifests[manifest["version"]] = manifest
+            self.signers[manifest["version"]] = signer_of(dict(headers_of(record)))
+
+    def remove(self, version: int) -> None:
+        """Know a version no more: it was pruned."""
+        self.manifests.pop(version, None)
+        self.signers.pop(version, None)
+
+    def take_command(self, record: Record) -> None:
+        """Take a record of the control topic; one that cannot be read is passed over."""
+        self.control_offset = record.offset() + 1
+        if record.value() is None:
+            self._withdraw((record.key() or b"").decode(errors="replace"))
+            return
+        try:
+            command = decode_command(record)
+        except DecodeError as error:
+            log.warning("command passed over", offset=record.offset(), reason=str(error))
+            return
+        if command.command == FORGET:
+            self.erasures.take(command, record.offset())
+        else:
+            self.commands = last_of_each([*self.commands, command])
+            if command.command in (BLOCKS, RULES):
+                self.rules = LoggedRules.of(self.commands)
+
+    def _withdraw(self, key: str) -> None:
+        """Know a command no more: `reset --models` has deleted it."""
+        self.commands = [command for command in self.commands if command.key != key]
+        self.rules = LoggedRules.of(self.commands)
+
+
+class TopicsReader:
+    """Reads topics of one partition, and what comes to them; for one thread.
+
+    Making it reads what is there.
+
+    Parameters
+    ----------
+    take
+        Topic → what takes its records.
+    """
+
+    def __init__(self, clients: KafkaClients, take: Mapping[str, Callable[[Record], None]]) -> None:
+        self._take = take
+        ends = [self._catch_up(clients, topic) for topic in take]
+        self._reader = TailReader(clients)
+        self._reader.follow(ends)
+
+    def poll(self, timeout: float = 0.0) -> bool:
+        """Take what has come, waiting for it up to `timeout` seconds; say whether anything has."""
+        has_come = False
+        for record in checked(self._reader.consume(RECORDS_AT_ONCE, timeout)):
+            self._take[record.topic()](record)
+            has_come = True
+        return has_come
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._reader.close()
+
+    def _catch_up(self, clients: KafkaClients, topic: str) -> TopicPartition:
+        first, end = offset_range(clients, topic, 0)
+        for record in read_range(clients, topic, 0, first, end):
+            self._take[topic](record)
+        return TopicPartition(topic, 0, end)
+
+
+def registry_reader(clients: KafkaClients, topics: Topics, registry: Registry) -> TopicsReader:
+    """Return what keeps a registry up to date."""
+    take = {topics.models: registry.take_manifest, topics.control: registry.take_command}
+    return TopicsReader(clients, take)
+
+
+def commands_reader(clients: KafkaClients, topics: Topics, registry: Registry) -> TopicsReader:
+    """Return what keeps the commands of a registry up to date, and knows no version."""
+    return TopicsReader(clients, {topics.control: registry.take_command})
+
+
+def read_registry(clients: KafkaClients, topics: Topics, trust: Trust) -> Registry:
+    """Read what is there; raises ArtifactError for a manifest that cannot be taken."""
+    registry = Registry(trust)
+    registry_reader(clients, topics, registry).close()
+    return registry
+
+
+class RegistryFollower:
+    """Says that the registry has changed: once for what stands there, then from a thread.
+
+    Parameters
+    ----------
+    on_change
+        Called with nothing new, too, every `repeat` seconds: what could not be done may be then.
+    """
+
+    def __init__(
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        registry: Registry,
+        on_change: Callable[[], None],
+        repeat: float = 30.0,
+    ) -> None:
+        self.registry = registry
+        self.failure: Exception | None = None
+        self._refusal: AuthorizationError | None = None
+        self.stopping = threading.Event()
+        self._clients = clients
+        self._topics = topics
+        self._on_change = on_change
+        self._repeat = repeat
+        self._thread = threading.Thread(target=self._run, name="models", daemon=True)
+
+    def start(self) -> None:
+        """Hand on what is there, then follow in the thread.
+
+        Who joins a group after this scores no click without the versions that existed before.
+        """
+        self._reader = registry_reader(self._clients, self._topics, self.registry)
+        self._on_change()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self.stopping.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise what has ended the thread, or, once, that it may not read: it goes on with that."""
+        if self.failure:
+            raise self.failure
+        refusal, self._refusal = self._refusal, None
+        if refusal:
+            raise refusal
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except (
+            Exception
+        ) as error:  # whatever it is: the worker must not serve old versions for good
+            self.failure = error
+            log.exception("following models has ended")
+        finally:
+            self._reader.close()
+
+    def _follow(self) -> None:
+        repeat_at = time.monotonic() + self._repeat
+        while not self.stopping.is_set():
+            try:
+                if self._reader.poll(POLL_SECONDS) or time.monotonic() >= repeat_at:
+                    repeat_at = time.monotonic() + self._change()
+            except AuthorizationError as error:
+                self._refusal = error
+                repeat_at = time.monotonic() + RETRY_SECONDS
+
+    def _change(self) -> float:
+        """Hand on what has changed; return the seconds until that is to be done again."""
+        try:
+            self._on_change()
+        except KafkaException as exception:
+            log.warning("models could not be read", error=exception.args[0].str())
+            return RETRY_SECONDS
+        return self._repeat

@@ -1,0 +1,119 @@
+"""Who serves and who is the next parent: a function of `models` and `control`, and of nothing else.
+
+The **line** leads from the version that the next update cycle starts from back along its parents.
+A rejected version is never in it, nor is one that was rolled back: after ``rollback V``, asked when
+N was the newest, a later version belongs to the line if its parent is V or belongs to it. One that
+was being trained from N while the rollback was asked does not.
+
+A **canary** is the newest version of the line, beside a pinned one. A fallback ends the canary of
+one version alone, if it comes after the pin and nothing else was asked since: the next version that
+is published is a canary again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from ader_stream.stream.control.commands import FALLBACK, SERVING, Command
+from ader_stream.stream.versions.manifest import ACCEPTED, Manifest
+
+Manifests = Mapping[int, Manifest]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What holds now.
+
+    Parameters
+    ----------
+    line
+        Versions from the next cycle's parent back to the first one that is still there.
+    serving
+        What is served, best first: the next one is for who cannot load the one before.
+    candidate
+        What the share of the session keys gets; None without a canary.
+    share
+        Of the session keys, 0 … 1.
+    fallen
+        The version that is no canary any more, because it was worse.
+    """
+
+    line: tuple[int, ...] = ()
+    serving: tuple[int, ...] = ()
+    candidate: int | None = None
+    share: float = 0.0
+    fallen: int | None = None
+
+    @property
+    def parent(self) -> int | None:
+        """The version that the next update cycle starts from."""
+        return self.line[0] if self.line else None
+
+    @property
+    def served(self) -> int | None:
+        """The version that serves everyone, or all but the canary's share."""
+        return self.serving[0] if self.serving else None
+
+
+def standing(manifests: Manifests, commands: Sequence[Command]) -> Standing:
+    """Say what holds.
+
+    Parameters
+    ----------
+    manifests
+        By version; those that were pruned are not there.
+    commands
+        In the order of the log; whether compaction has passed over them or not is the same.
+    """
+    line = _ancestors(manifests, _parent(manifests, commands))
+    last = _last(commands, SERVING)
+    if last and last.command == "pin" and _is_accepted(manifests, last.version):
+        serving, fallen = _ancestors(manifests, last.version), _fallen(commands, last)
+        if last.share and line and line[0] not in (last.version, fallen):
+            return Standing(line, serving, line[0], last.share, fallen)
+        return Standing(line, serving, fallen=fallen)
+    return Standing(line, line)
+
+
+def _fallen(commands: Sequence[Command], pin: Command) -> int | None:
+    """Version of the last fallback since a pin."""
+    since = list(takewhile(lambda command: command is not pin, reversed(commands)))
+    last = _last(reversed(since), (FALLBACK,))
+    return last.version if last else None
+
+
+def _parent(manifests: Manifests, commands: Sequence[Command]) -> int | None:
+    """Version that the next cycle starts from: the newest that no rollback has passed over."""
+    rollback = _last(commands, ("rollback",))
+    if rollback is None or not _is_accepted(manifests, rollback.version):
+        return max((v for v in manifests if _is_accepted(manifests, v)), default=None)
+    newest = rollback.newest or 0
+    valid = {rollback.version}
+    for version in sorted(v for v in manifests if v > newest):
+        parent = manifests[version]["parent"]
+        # One that was pruned since had become a parent after the rollback: the line led over it.
+        is_pruned = parent is not None and parent > newest and parent not in manifests
+        if _is_accepted(manifests, version) and (parent in valid or is_pruned):
+            valid.add(version)
+    return max(v for v in valid if v is not None) if len(valid) > 1 else rollback.version
+
+
+def _ancestors(manifests: Manifests, version: int | None) -> tuple[int, ...]:
+    """Return a version and its parents, newest first, as far as they are there."""
+    found = []
+    while version is not None and version in manifests:
+        found.append(version)
+        version = manifests[version]["parent"]
+    return tuple(found)
+
+
+def _last(commands: Iterable[Command], names: Sequence[str]) -> Command | None:
+    return next((c for c in reversed(list(commands)) if c.command in names), None)
+
+
+def _is_accepted(manifests: Manifests, version: int | None) -> bool:
+    if version is None or version not in manifests:
+        return False
+    return bool(manifests[version]["status"] == ACCEPTED)

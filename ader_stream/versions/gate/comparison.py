@@ -1,0 +1,96 @@
+"""A version beside what it is held against, on the same targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from ader_stream.ader.data.arrays import Bools, Int64
+from ader_stream.versions.gate.bounds import difference_bounds, session_shares
+
+
+class Against(StrEnum):
+    """What a version is held against, and on which samples."""
+
+    PARENT = "parent"
+    """The parent, on those of the block whose items it knows."""
+
+    POPULAR = "popular"
+    """The list of the most clicked items, on those of the block that no parent knows."""
+
+    BLOCK = "block"
+    """Both together."""
+
+    EXEMPLARS = "exemplars"
+    """The parent, on its exemplars."""
+
+    CO_CLICKS = "co-clicks"
+    """The clicks of other sessions, on pairs that they tell apart; rates of those, not recalls."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Recall@20 of a version and of what it is held against.
+
+    Parameters
+    ----------
+    against
+        Which of them (`Against`).
+    samples, sessions
+        Targets, and the sessions that they are of; each exemplar is of its own.
+    recall20, other_recall20
+        The version's and the other's, percent of the samples; of `CO_CLICKS`, percent told apart.
+    gain
+        Points of the one above the other, where each session counts as much.
+    gain_low, gain_high
+        Its bounds.
+    """
+
+    against: str
+    samples: int
+    sessions: int
+    recall20: float
+    other_recall20: float
+    gain: float
+    gain_low: float
+    gain_high: float
+
+    def avro(self) -> dict[str, object]:
+        """Return the Avro value."""
+        return asdict(self)
+
+
+def compare(against: Against, ours: Bools, others: Bools, sessions: Int64) -> Iterator[Comparison]:
+    """Yield a comparison where there is something to compare.
+
+    Parameters
+    ----------
+    ours, others
+        Which targets either of them lists (S,).
+    sessions
+        Of the samples (S,).
+    """
+    if not len(ours):
+        return
+    gained = session_shares(ours & ~others, sessions)
+    lost = session_shares(others & ~ours, sessions)
+    gain, loss = 100 * float(gained.mean()), 100 * float(lost.mean())
+    bounds = difference_bounds(gain, loss, len(gained))
+    yield Comparison(
+        against=against.value,
+        samples=len(ours),
+        sessions=len(gained),
+        recall20=100 * float(np.mean(ours)),
+        other_recall20=100 * float(np.mean(others)),
+        gain=gain - loss,
+        gain_low=bounds.low,
+        gain_high=bounds.high,
+    )
+
+
+def compared(comparisons: Sequence[Comparison], against: Against) -> Comparison | None:
+    """Return the comparison of this kind; None where there is none."""
+    return next((each for each in comparisons if each.against == against.value), None)

@@ -1,0 +1,124 @@
+"""What the gate has found of a version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ader_stream.versions.gate.bounds import Share
+from ader_stream.versions.gate.comparison import Against, Comparison, compared
+from ader_stream.versions.gate.measures import Coverage
+from ader_stream.versions.gate.pairs import ToldApart
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found; a Gate's value in the manifest.
+
+    Parameters
+    ----------
+    comparisons
+        Recalls beside those of the parent and of lists made without a model, and what is told apart
+        beside what co-clicks tell.
+    told_apart
+        What sessions clicked next, from what other sessions did.
+    coverage
+        Of its lists.
+    mislaid
+        Of the exemplars that the parent lists, those that this version ranks behind a quarter of
+        all items.
+    new_mislaid
+        The same of samples that no parent knows, of which others say what is clicked next
+        (`Baselines.neighbours`).
+    displaced
+        Of the items that the parent has exemplars of, those whose row in the item table is nothing
+        like the parent's.
+    unranked
+        Samples and exemplars whose target has a score that is not a number; none may.
+    renamed
+        Rows of the parent that stand for another item now, or that have left unsaid; none may.
+    undecided
+        Why too little is known to tell whether the version is sound; None where enough is.
+    """
+
+    comparisons: tuple[Comparison, ...] = ()
+    told_apart: ToldApart = field(default_factory=ToldApart)
+    coverage: Coverage | None = None
+    mislaid: Share | None = None
+    new_mislaid: Share | None = None
+    displaced: Share | None = None
+    unranked: int = 0
+    renamed: int = 0
+    undecided: str | None = None
+
+    def against(self, other: Against) -> Comparison | None:
+        """Return the comparison with a parent or a list."""
+        return compared(self.comparisons, other)
+
+    @property
+    def _shown(self) -> Comparison | None:
+        """The comparison with the parent; where there is no parent, with the popular items."""
+        known = self.against(Against.PARENT)
+        has_parent = self.against(Against.EXEMPLARS)
+        return known if known or has_parent else self.against(Against.POPULAR)
+
+    @property
+    def samples(self) -> int:
+        """Validation samples of which the parent knows every item; all where there is no parent."""
+        return self._shown.samples if self._shown else 0
+
+    @property
+    def recall20(self) -> float | None:
+        """Of this version on those, percent."""
+        return self._shown.recall20 if self._shown else None
+
+    @property
+    def parent_recall20(self) -> float | None:
+        """Of the parent on those, percent."""
+        known = self.against(Against.PARENT)
+        return known.other_recall20 if known else None
+
+    @property
+    def exemplar_recall20(self) -> float | None:
+        """Of this version on the parent's exemplars, percent."""
+        remembered = self.against(Against.EXEMPLARS)
+        return remembered.recall20 if remembered else None
+
+    @property
+    def parent_exemplar_recall20(self) -> float | None:
+        """Of the parent on its exemplars, percent."""
+        remembered = self.against(Against.EXEMPLARS)
+        return remembered.other_recall20 if remembered else None
+
+    @property
+    def item_coverage(self) -> float | None:
+        """Share of the items in some list of 20."""
+        return self.coverage.share if self.coverage else None
+
+    def avro(self) -> dict[str, object]:
+        """Return the Avro value; what none may have is said by a rejection alone."""
+        remembered = self.against(Against.EXEMPLARS)
+        return {
+            "samples": self.samples,
+            "recall20": self.recall20,
+            "parent_recall20": self.parent_recall20,
+            "item_coverage": self.item_coverage,
+            "possible_coverage": self.coverage.possible if self.coverage else None,
+            "exemplars": remembered.samples if remembered else 0,
+            "exemplar_recall20": self.exemplar_recall20,
+            "parent_exemplar_recall20": self.parent_exemplar_recall20,
+            **_described("mislaid", self.mislaid),
+            **_described("new_mislaid", self.new_mislaid),
+            **_described("displaced", self.displaced),
+            "comparisons": [each.avro() for each in self.comparisons],
+            **_described("told_apart", self.told_apart.version),
+            **_described("parent_told_apart", self.told_apart.parent),
+            **_described("co_clicks_told_apart", self.told_apart.co_clicks),
+            "undecided": self.undecided,
+        }
+
+
+def _described(name: str, share: Share | None) -> dict[str, float | None]:
+    return {
+        name: share.percent if share else None,
+        f"{name}_low": share.low if share else None,
+    }

@@ -1,0 +1,124 @@
+"""What of a version is measured beside its recalls: lists, and rows of the item table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ader_stream.ader.artifact.state import State
+from ader_stream.ader.data.arrays import Bools, Int32, Int64
+from ader_stream.ader.data.dataset import Samples
+from ader_stream.ader.models.base import SessionModel
+from ader_stream.ader.models.ranking import top_k
+from ader_stream.ader.progress import told
+from ader_stream.versions.gate.bounds import Share, session_shares
+
+LIST = 20
+"""Items in a list."""
+
+COVERAGE_SAMPLES = 2_000
+"""Lists over which the coverage is taken: enough for every item of a catalogue of thousands."""
+
+MISLAID = 0.25
+"""Share of all items behind which an item is mislaid that another list holds."""
+
+DISPLACED = 0.25
+"""Cosine with the parent's row below which a row is displaced. Rows of two items lie around 0; in
+sound cycles of recipe `production` a row that its parent knows from exemplars keeps 0.5."""
+
+SETTLED = 0.7
+"""Cosine that nine rows in ten must keep. Where more have turned farther, as when a recipe learns
+fast or its parent has learnt little, it cannot be told which of them are displaced."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many items some list holds.
+
+    Parameters
+    ----------
+    share
+        Of all items.
+    possible
+        The most that this share can be: each item that sessions end with may have a list of its
+        own.
+    """
+
+    share: float
+    possible: float
+
+
+def coverage(model: SessionModel, samples: Samples, between: Callable[[], None]) -> Coverage | None:
+    """Look at the lists of some samples; None without any."""
+    if not len(samples):
+        return None
+    first = samples.take(np.arange(min(COVERAGE_SAMPLES, len(samples))))
+    prefixes = [
+        first.items[start:target].tolist()
+        for start, target in zip(first.starts, first.targets, strict=True)
+    ]
+    listed, _ = top_k(model, prefixes, LIST, between=between)
+    ends = len({prefix[-1] for prefix in prefixes})
+    possible = min(1.0, LIST * ends / model.n_items)
+    return Coverage(len(np.unique(listed)) / model.n_items, possible)
+
+
+def mislaid(
+    listed: Bools, ranks: Int64, n_items: int, sessions: Int64, targets: Int32
+) -> Share | None:
+    """Return which share of the targets that another lists stands behind a quarter of all items.
+
+    Parameters
+    ----------
+    listed
+        Whether the other one lists the target (S,).
+    ranks
+        The version's (S,).
+    n_items
+        In its catalogue.
+    sessions, targets
+        Of the samples (S,). An item is mislaid for all of its samples, so there are no more trials
+        than items.
+    """
+    if not listed.any():
+        return None
+    is_behind = ranks[listed] >= max(2 * LIST, MISLAID * n_items)
+    shares = session_shares(is_behind, sessions[listed])
+    return Share.of(shares, most=len(np.unique(targets[listed])))
+
+
+def displaced(parent: State, state: State) -> Share | None:
+    """Return which share of the rows has left its place; None where that cannot be told."""
+    if parent.architecture != state.architecture:
+        return None
+    rows = torch.from_numpy(np.unique(parent.exemplars.samples().labels)).long() - 1
+    if not len(rows):
+        return None
+    then, now = (each.weights["items.weight"][rows] for each in (parent, state))  # (E, D)
+    kept = np.nan_to_num(functional.cosine_similarity(then, now).numpy())
+    if not np.quantile(kept, 0.1) >= SETTLED:
+        return None
+    return Share.of((kept < DISPLACED).astype(np.float64))
+
+
+def still_known(parent: State, state: State, between: Callable[[], None]) -> Bools:
+    """Tell which of the parent's items a version knows (I,)."""
+    row = state.vocabulary.items.row
+    known = (row(item) is not None for item in told(parent.vocabulary.items, between))
+    return np.fromiter(known, np.bool_, len(parent.vocabulary))
+
+
+def renamed(parent: State, state: State) -> int:
+    """Count the rows of the parent that stand for another item, or for none."""
+    then, now = parent.vocabulary.items, state.vocabulary.items
+    ends = then.offsets[-1]
+    if np.array_equal(then.offsets, now.offsets[: len(then) + 1]) and np.array_equal(
+        then.utf8[:ends], now.utf8[:ends]
+    ):
+        return 0
+    same = sum(one == other for one, other in zip(then, now, strict=False))
+    return len(then) - same

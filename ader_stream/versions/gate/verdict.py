@@ -1,0 +1,449 @@
+"""The gate: what a new version must show before it may serve.
+
+It is held against its parent twice. On samples of its block: held out where the recipe holds some
+out, else samples that it was trained on, on which no sound version is worse than one that never
+saw them. And on its parent's exemplars, which both were trained on: a version that learnt nonsense,
+be it from a sound block or by heart from a poisoned one, has lost what its parent knew. Samples of
+items that no parent knows, which are all of them where there is none, are held against lists that
+are made without a model (`baselines`). Whoever is no worse than a parent or a list may still know
+nothing, where there is nothing to be known or they know nothing either: so a version has to tell
+what a session clicked next from what another one did (`pairs`), and not only by heart.
+
+Forgetting lets an item slip out of a list; one that is suddenly among the last has been mislaid,
+and few of those show what a recall would not. Fewer still show in the item table itself: training
+turns a row, and does not put another one in its place.
+
+What is compared is bounded (`bounds`): a version is rejected for what it has surely lost, and one
+of which too little is known is undecided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+import torch
+
+from ader_stream.ader.artifact.state import State, not_finite
+from ader_stream.ader.cycle import held_out_samples
+from ader_stream.ader.data.arrays import Bools, Int32, Int64
+from ader_stream.ader.data.dataset import Samples, split_sessions
+from ader_stream.ader.device import CPU
+from ader_stream.ader.methods import Sessions
+from ader_stream.ader.models.ranking import UNRANKED, rank_items, rank_samples
+from ader_stream.ader.progress import nothing, told
+from ader_stream.ader.recipes import Recipe
+from ader_stream.versions.gate.baselines import count_baselines
+from ader_stream.versions.gate.bounds import ALMOST_SURE, CONFIDENCE, Share, fewest_trials
+from ader_stream.versions.gate.comparison import Against, Comparison, compare
+from ader_stream.versions.gate.measured import Measured
+from ader_stream.versions.gate.measures import (
+    LIST,
+    MISLAID,
+    Coverage,
+    coverage,
+    displaced,
+    mislaid,
+    renamed,
+    still_known,
+)
+from ader_stream.versions.gate.pairs import (
+    CHANCE,
+    ToldApart,
+    count_co_clicks,
+    draw_pairs,
+    told_apart,
+)
+
+RANKED = 5_000
+"""Exemplars that are ranked, and samples where nothing is held out: a few seconds."""
+
+NO_MORE_TO_SAY = (
+    f"with the next block no more than {RANKED} samples would be ranked, so nothing learns from "
+    "them; hold sessions out (validation_share in trainer.overrides), which tells more, or accept "
+    "versions that are not judged"
+)
+
+NONE = np.zeros(0, dtype=np.int64)
+
+
+class WhenUndecided(StrEnum):
+    """What is done with a version of which too little is known to tell whether it is sound."""
+
+    ACCEPT = "accept"
+    """It serves."""
+
+    JOIN = "join"
+    """It is rejected, and its sessions are trained again together with the next block."""
+
+    REJECT = "reject"
+    """It is rejected, and its sessions are lost to the model."""
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """What is asked of a version. What lies within its bounds is not held against it.
+
+    Parameters
+    ----------
+    max_recall_drop
+        Percentage points that its validation Recall@20 may lie below its parent's, and below that
+        of a list of the most clicked items where no parent knows the items. There it may rank as
+        many percent of what others clicked next behind a quarter of all items.
+    max_forgetting
+        Percentage points that its Recall@20 on its parent's exemplars may lie below the parent's.
+    max_mislaid
+        Percent of the exemplars listed by its parent that it may rank behind a quarter of all.
+    max_displaced
+        Percent of the items with exemplars whose row may be nothing like its parent's.
+    min_item_coverage
+        Share of the items that its lists could hold which must stand in some validation sample's
+        list of 20.
+    max_bytes
+        Largest version.
+    when_undecided
+        What is done with a version of which too little is known.
+    """
+
+    max_recall_drop: float
+    max_forgetting: float
+    max_mislaid: float
+    max_displaced: float
+    min_item_coverage: float
+    max_bytes: int
+    when_undecided: WhenUndecided = WhenUndecided.JOIN
+
+
+def validation_samples(
+    sessions: Sessions,
+    parent: State | None,
+    state: State,
+    recipe: Recipe,
+    seed: int,
+    between: Callable[[], None] = nothing,
+) -> Samples:
+    """Return what the update cycle has held out: drawn again, by the cycle's own numbers.
+
+    Where the recipe holds nothing out, some that it was trained on: a version that is no better
+    than its parent even there has come to grief.
+    """
+    held_out = held_out_samples(sessions, parent, state, recipe, seed, between)
+    if len(held_out):
+        return held_out
+    encoded = (state.vocabulary.encode(session) for session in told(sessions, between))
+    return _some(split_sessions(encoded, recipe.maxlen))
+
+
+def measure(
+    validation: Samples,
+    parent: State | None,
+    state: State,
+    between: Callable[[], None],
+    device: torch.device = CPU,
+    left: int = 0,
+    *,
+    held_out: bool = False,
+) -> Measured:
+    """Rank validation samples and exemplars with both.
+
+    Parameters
+    ----------
+    validation
+        As `validation_samples` returns them.
+    between
+        Called after every chunk.
+    left
+        Items of the parent's that are none of the version's; the parent is compared as it is
+        without them.
+    held_out
+        Whether the version was trained without the samples.
+    """
+    unexpected = 0
+    if parent and left:
+        stays = still_known(parent, state, between)
+        unexpected = abs(left - int(np.count_nonzero(~stays)))
+        parent = parent.keep(stays)
+    remembered = _some(parent.exemplars.samples()) if parent else validation.take(NONE)
+    is_known = _is_known(validation, len(parent.vocabulary) if parent else 0)
+    pairs, n_items = draw_pairs(validation), len(state.vocabulary)
+    sessions = pairs.sessions
+    baselines = count_baselines(validation, LIST, between)
+    co_clicks = count_co_clicks(validation, pairs, between)
+    ranks, now = _ranks_by(state, (validation, remembered), pairs.others, between, device)
+    others = baselines.popular.copy()
+    parents_ranks, then = np.zeros((2, 0), np.int64), NONE
+    if parent:
+        known = np.flatnonzero(is_known)
+        both = validation.take(known), remembered
+        beside = pairs.among(validation, len(parent.vocabulary))[known]
+        parents_ranks, then = _ranks_by(parent, both, beside, between, device)
+        others[is_known] = parents_ranks[0] < LIST
+    each_its_own, is_new = np.arange(len(remembered)), ~is_known
+    listed, is_right, told = ranks[0] < LIST, ranks[0] < ranks[1], co_clicks[0] != co_clicks[1]
+    return Measured(
+        comparisons=(
+            *_compare(Against.PARENT, listed, others, sessions, is_known),
+            *_compare(Against.POPULAR, listed, others, sessions, is_new),
+            *compare(Against.BLOCK, listed, others, sessions),
+            *compare(Against.EXEMPLARS, now < LIST, then < LIST, each_its_own),
+            *_compare(Against.CO_CLICKS, is_right, co_clicks[0] > co_clicks[1], sessions, told),
+        ),
+        told_apart=ToldApart(
+            told_apart(-ranks, sessions),
+            told_apart(-parents_ranks, sessions[is_known] if parent else NONE),
+            told_apart(co_clicks, sessions),
+            held_out,
+        ),
+        coverage=coverage(state.model(device=device), validation, between),
+        mislaid=mislaid(then < LIST, now, n_items, each_its_own, remembered.labels),
+        new_mislaid=mislaid(
+            baselines.neighbours & is_new, ranks[0], n_items, sessions, validation.labels
+        ),
+        displaced=displaced(parent, state) if parent else None,
+        unranked=int((np.concatenate([ranks[0], now]) == UNRANKED).sum()),
+        renamed=unexpected + (renamed(parent, state) if parent else 0),
+    )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of a version.
+
+    Parameters
+    ----------
+    rejection
+        Why it must not be served; None if it may.
+    measured
+        What was found.
+    joins
+        Whether its sessions are to be trained again together with the next block.
+    """
+
+    rejection: str | None
+    measured: Measured
+    joins: bool = False
+
+
+def judge(rule: GateRule, measured: Measured, state: State, size: int) -> Verdict:
+    """Say whether a version may serve, and what is done where that cannot be told."""
+    if rejection := why_rejected(rule, measured, state, size):
+        return Verdict(rejection, measured)
+    undecided = why_undecided(rule, measured)
+    measured = replace(measured, undecided=undecided)
+    if undecided is None or rule.when_undecided is WhenUndecided.ACCEPT:
+        return Verdict(None, measured)
+    joins = rule.when_undecided is WhenUndecided.JOIN
+    what = "they are trained again with the next block" if joins else "nothing learns from them"
+    if joins and _says_all(measured):
+        joins, what = False, NO_MORE_TO_SAY
+    rejection = f"{undecided}; trainer.when_undecided = {rule.when_undecided.value}: {what}"
+    return Verdict(rejection, measured, joins)
+
+
+def why_rejected(rule: GateRule, measured: Measured, state: State, size: int) -> str | None:
+    """Say what a version fails by; None if it may serve, as far as is known."""
+    return next(_faults(rule, measured, state, size), None)
+
+
+def why_undecided(rule: GateRule, measured: Measured) -> str | None:
+    """Say why too little is known of a version that is not rejected; None where enough is.
+
+    On its block it must surely be no worse than the parent, or than popular items, but by
+    `max_recall_drop`; and it must surely tell apart what sessions click next, which must not be
+    chance, and not surely know less than co-clicks do, but by as much. Where too few sessions say
+    anything of that, the parent's exemplars may: the version has surely forgotten no more than
+    `max_forgetting`.
+    """
+    return next(_unknowns(rule, measured), None)
+
+
+def _unknowns(rule: GateRule, measured: Measured) -> Iterator[str]:
+    block, remembered = measured.against(Against.BLOCK), measured.against(Against.EXEMPLARS)
+    remembers = remembered is not None and remembered.gain_low >= -rule.max_forgetting
+    enough, found = fewest_trials(rule.max_recall_drop), measured.told_apart
+    sessions = block.sessions if block else 0
+    keeps_up = block is not None and block.gain_low >= -rule.max_recall_drop
+    if not keeps_up and not (remembers and sessions < enough):
+        least = f"{block.gain_low:.1f} points" if block else "not known"
+        yield (
+            f"too little is known of it: on {sessions} sessions its Recall@20 less the parent's, "
+            f"or popular items', is at least {least} ({CONFIDENCE:.0%} sure); expected "
+            f"{-rule.max_recall_drop:g} (trainer.max_recall_drop), for which {enough:.0f} sessions "
+            "must show no loss"
+        )
+    if remembers and found.trials < enough:
+        return
+    if not found.has_learnt:
+        yield (
+            "too little is known of it: what a session clicked next and what another one did, it "
+            f"tells apart {_of_chance(found.version)}"
+        )
+    yield from _hardly_learnt(rule, measured, remembers=remembers)
+    if not found.can_be_learnt:
+        yield (
+            "too little is known of its block, which may be chance: what a session clicked next "
+            f"and what another one did, co-clicks tell apart {_of_chance(found.co_clicks)}; the "
+            f"parent, {_of_chance(found.parent)}"
+        )
+
+
+def _hardly_learnt(rule: GateRule, measured: Measured, *, remembers: bool) -> Iterator[str]:
+    """Ask for what co-clicks know, less `max_recall_drop`: the version was trained on these clicks.
+
+    Where exemplars speak for it, it may not surely know less. Nor, of sessions that were held out,
+    than half of what co-clicks know: where rows lie next to their place, so much is left.
+    """
+    beside, held_out = measured.against(Against.CO_CLICKS), measured.told_apart.held_out
+    if beside is None:
+        return
+    half = max(0.0, beside.other_recall20 - CHANCE) / 2
+    allowed = half if held_out else rule.max_recall_drop
+    if not (beside.gain_high if held_out or remembers else beside.gain_low) >= -allowed:
+        yield (
+            "too little is known of it: what a session clicked next and what another one did, it "
+            f"tells apart in {beside.recall20:.1f}% of the pairs that co-clicks tell apart in "
+            f"{beside.other_recall20:.1f}%, from {beside.gain_low:.1f} to {beside.gain_high:.1f} "
+            f"points more (either {CONFIDENCE:.0%} sure by {beside.sessions} sessions); expected "
+            f"{-allowed:.1f} at least"
+        )
+
+
+def _of_chance(share: Share | None) -> str:
+    if share is None:
+        return "in no session"
+    return (
+        f"in {share.percent:.1f}% of {share.trials} sessions, surely {share.low:.1f}% "
+        f"({ALMOST_SURE:.0%} sure); expected above {CHANCE:g}%, which is chance"
+    )
+
+
+def _says_all(measured: Measured) -> bool:
+    """Tell whether a block has all the samples that are ranked: with another one, no more are."""
+    block = measured.against(Against.BLOCK)
+    return block is not None and block.samples >= RANKED
+
+
+def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iterator[str]:
+    # "Not within" rather than "beyond": NaN is neither, and must not pass.
+    if broken := not_finite(state.weights):
+        yield f"weights are not finite: {', '.join(broken)}; expected numbers"
+    if measured.unranked:
+        yield f"{measured.unranked} targets have scores that are not numbers; expected numbers"
+    if measured.renamed:
+        yield (
+            f"{measured.renamed} of its parent's rows stand for other items; expected the parent's "
+            "vocabulary, without the items that leave, and new items behind it"
+        )
+    if size > rule.max_bytes:
+        yield (
+            f"it has {size} bytes; models.max_bytes allows {rule.max_bytes}, as far as "
+            "max.message.bytes of models and model-chunks does"
+        )
+    yield from _uncovered(rule.min_item_coverage, measured.coverage)
+    yield from _dropped(rule, measured)
+    yield from _lost_places(rule, measured)
+
+
+def _uncovered(least: float, found: Coverage | None) -> Iterator[str]:
+    if found is not None and not found.share >= least * found.possible:
+        yield (
+            f"its lists hold {found.share:.4%} of the items; trainer.min_item_coverage asks for "
+            f"{least:.4%} of the {found.possible:.4%} that they could hold"
+        )
+
+
+def _dropped(rule: GateRule, measured: Measured) -> Iterator[str]:
+    known, new = measured.against(Against.PARENT), measured.against(Against.POPULAR)
+    remembered = measured.against(Against.EXEMPLARS)
+    if known and not known.gain_high >= -rule.max_recall_drop:
+        yield (
+            f"validation {_beside(known, 'the parent')}; trainer.max_recall_drop allows "
+            f"{rule.max_recall_drop:g} points less"
+        )
+    # A list of what few sessions clicked is those clicks, which no model beats.
+    says = new is not None and new.sessions >= fewest_trials(rule.max_recall_drop)
+    if new and says and not new.gain_high >= -rule.max_recall_drop:
+        yield (
+            f"validation {_beside(new, 'the list of the most clicked items')} on samples that no "
+            f"parent knows; trainer.max_recall_drop allows {rule.max_recall_drop:g} points less"
+        )
+    if remembered and not remembered.gain_high >= -rule.max_forgetting:
+        yield (
+            f"on the parent's exemplars {_beside(remembered, 'the parent')}; "
+            f"trainer.max_forgetting allows {rule.max_forgetting:g} points less"
+        )
+
+
+def _beside(comparison: Comparison, other: str) -> str:
+    return (
+        f"Recall@20 is {comparison.recall20:.2f}, that of {other} {comparison.other_recall20:.2f}: "
+        f"{-comparison.gain_high:.2f} points less or more, {CONFIDENCE:.0%} sure by "
+        f"{comparison.sessions} sessions"
+    )
+
+
+def _lost_places(rule: GateRule, measured: Measured) -> Iterator[str]:
+    if measured.mislaid and not measured.mislaid.low <= rule.max_mislaid:
+        yield (
+            f"{_surely(measured.mislaid)} of the exemplars that the parent lists stand behind "
+            f"{MISLAID:.0%} of all items; trainer.max_mislaid allows {rule.max_mislaid:g}%"
+        )
+    if measured.new_mislaid and not measured.new_mislaid.low <= rule.max_recall_drop:
+        yield (
+            f"{_surely(measured.new_mislaid)} of what others clicked next stand behind "
+            f"{MISLAID:.0%} of all items, on samples that no parent knows; "
+            f"trainer.max_recall_drop allows {rule.max_recall_drop:g}%"
+        )
+    if measured.displaced and not measured.displaced.low <= rule.max_displaced:
+        yield (
+            f"{_surely(measured.displaced)} of the items that the parent has exemplars of have a "
+            f"row that is nothing like the parent's; trainer.max_displaced allows "
+            f"{rule.max_displaced:g}%"
+        )
+
+
+def _surely(share: Share) -> str:
+    return f"{share.percent:.2f}% (surely {share.low:.2f}%)"
+
+
+def _some(samples: Samples) -> Samples:
+    """Draw some samples, the same ones for the same number of them."""
+    order = np.random.default_rng(len(samples)).permutation(len(samples))
+    return samples.take(order[:RANKED])
+
+
+def _is_known(samples: Samples, n_items: int) -> Bools:
+    """Tell which samples' inputs and target are among the first `n_items` items (S,)."""
+    unknown = np.concatenate([[0], np.cumsum(samples.items > n_items)])
+    is_known: Bools = unknown[samples.targets + 1] == unknown[samples.starts]
+    return is_known
+
+
+def _ranks_by(
+    state: State,
+    both: tuple[Samples, Samples],
+    beside: Int32,
+    between: Callable[[], None],
+    device: torch.device,
+) -> tuple[Int64, Int64]:
+    """Rank with one version; its model and the table that it ranks with are gone afterwards.
+
+    Returns
+    -------
+    numpy.ndarray, numpy.ndarray
+        Ranks of the first samples' targets and of the items beside them (2, S), and of the other
+        samples' targets.
+    """
+    model = state.model(device=device)
+    layer = model.ranked_table()
+    one, other = both
+    pairs = np.stack([one.labels, beside])
+    return rank_items(model, one, pairs, between, layer), rank_samples(model, other, between, layer)
+
+
+def _compare(
+    against: Against, ours: Bools, others: Bools, sessions: Int64, wanted: Bools
+) -> Iterator[Comparison]:
+    return compare(against, ours[wanted], others[wanted], sessions[wanted])

@@ -1,0 +1,123 @@
+"""What the registry looks like to people: a line a version, and where two of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ader_stream.paired import Difference, Pair, PairedCounts
+from ader_stream.stream.control.commands import Command
+from ader_stream.stream.versions.manifest import REJECTED, Manifest
+from ader_stream.stream.versions.registry import Registry
+
+PLACES = ("parts", "places", "offsets", "frequent_items", "losses")
+"""Fields whose difference says nothing that the digest does not say, or fills the screen."""
+
+
+def history(registry: Registry) -> list[dict[str, Any]]:
+    """Describe every version, oldest first, in plain values."""
+    return [_row(registry, manifest) for _, manifest in sorted(registry.manifests.items())]
+
+
+def roles(registry: Registry, version: int) -> list[str]:
+    """Say what a version is now: serving, canary, parent; fallen back, rolled back or rejected."""
+    standing, manifest = registry.standing, registry.manifests[version]
+    found = {
+        "serving": version == standing.served,
+        "canary": version == standing.candidate,
+        "parent": version == standing.parent,
+        "fallen back": version == standing.fallen,
+        "rejected": manifest["status"] == REJECTED,
+        "rolled back": manifest["status"] != REJECTED and _is_passed_over(registry, version),
+    }
+    return [role for role, holds in found.items() if holds]
+
+
+def comparisons(compared: Mapping[Pair, PairedCounts], version: int) -> Iterator[dict[str, Any]]:
+    """Yield what a version, as canary or stable version, has come to on the clicks of both."""
+    for pair, counts in compared.items():
+        if version in pair:
+            yield pair._asdict() | {
+                "clicks": counts.clicks,
+                "recall20": _compared(counts.stable_recall20, counts.recall20),
+                "mrr20": _compared(counts.stable_mrr20, counts.mrr20),
+            }
+
+
+def _compared(stable: float, difference: Difference) -> dict[str, float]:
+    """Describe two scores in percent, and their difference in percentage points."""
+    shares = {"stable": stable, "canary": stable + difference.estimate} | {
+        "difference": difference.estimate,
+        "lower": difference.lower,
+        "upper": difference.upper,
+    }
+    return {name: round(100 * share, 4) for name, share in shares.items()}
+
+
+def decisions(commands: Iterable[Command], version: int) -> list[dict[str, Any]]:
+    """List the commands of a version that something measured has decided."""
+    return [
+        {"command": command.command, "at": _iso(command.at), "reason": command.reason}
+        for command in commands
+        if command.version == version and command.reason
+    ]
+
+
+def differences(one: Manifest, other: Manifest) -> list[tuple[str, Any, Any]]:
+    """List the fields in which two manifests differ, with both values."""
+    ours, theirs = dict(_leaves(one)), dict(_leaves(other))
+    names = sorted(ours.keys() | theirs.keys())
+    return [
+        (name, ours.get(name), theirs.get(name))
+        for name in names
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def size_of(manifest: Manifest) -> int:
+    """Bytes of a version, all parts together."""
+    return sum(part["size"] for part in manifest["parts"])
+
+
+def _is_passed_over(registry: Registry, version: int) -> bool:
+    """Whether a rollback has led the line past a version, now or before a later one was made."""
+    standing, manifests = registry.standing, registry.manifests
+    return version > (standing.parent or 0) or any(
+        (manifests[child]["parent"] or 0) < version < child for child in standing.line
+    )
+
+
+def _row(registry: Registry, manifest: Manifest) -> dict[str, Any]:
+    validation, gate = manifest["report"]["validation_recall20"], manifest["gate"] or {}
+    return {
+        "version": manifest["version"],
+        "parent": manifest["parent"],
+        "predecessor": manifest["predecessor"],
+        "blocks": manifest["blocks"],
+        "status": manifest["status"],
+        "roles": roles(registry, manifest["version"]),
+        "items": manifest["report"]["items"],
+        "exemplars": manifest["report"]["exemplars"],
+        "validation_recall20": max(validation, default=None),
+        "recall20": gate.get("recall20"),
+        "parent_recall20": gate.get("parent_recall20"),
+        "bytes": size_of(manifest),
+        "digest": manifest["digest"],
+        "published": _iso(manifest["run"]["published_at"]),
+        "rejection": manifest["rejection"],
+    }
+
+
+def _iso(time: int) -> str:
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if name in PLACES:
+            continue
+        if isinstance(inner, Mapping):
+            yield from _leaves(inner, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", inner

@@ -1,0 +1,25 @@
+"""Loads versions: checked parts from the log; the model of them, held against the manifest."""
+
+from __future__ import annotations
+
+from ader_stream.ader.artifact.parts import decode_serving, decode_state
+from ader_stream.ader.artifact.state import State
+from ader_stream.ader.data.vocabulary import Vocabulary
+from ader_stream.ader.models.base import SessionModel
+from ader_stream.stream.versions.manifest import KINDS, Manifest, require_counts
+from ader_stream.stream.versions.model_reader import ModelReader
+
+
+def load_serving(reader: ModelReader, manifest: Manifest) -> tuple[SessionModel, Vocabulary]:
+    """Return what recommends, without the exemplars and the optimizer; raises ArtifactError."""
+    parts = reader.fetch(manifest, ("weights", "vocabulary"))
+    model, vocabulary = decode_serving(parts["weights"], parts["vocabulary"])
+    require_counts(manifest, items=len(vocabulary))
+    return model, vocabulary
+
+
+def load_state(reader: ModelReader, manifest: Manifest) -> State:
+    """Return what the next update cycle goes on from; raises ArtifactError."""
+    state = decode_state(reader.fetch(manifest, KINDS))
+    require_counts(manifest, items=len(state.vocabulary), exemplars=len(state.exemplars))
+    return state

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import ader_stream
+
+PUBLIC = {
+    *("AderError", "Session", "Settings", "State"),
+    *("CycleReport", "Method", "Recipe", "method", "recipe", "train_cycle"),
+    *("evaluate", "load_state", "save_state", "top_k"),
+}
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(ader_stream.__all__) == PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_a_public_name_is_there_and_documented(name: str) -> None:
+    assert getattr(ader_stream, name).__doc__
+
+
+def test_another_name_is_not() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nobody'"):
+        ader_stream.nobody  # noqa: B018
+
+
+def test_the_package_and_its_settings_load_no_torch() -> None:
+    code = "import sys, ader_stream; ader_stream.Settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
