@@ -99,7 +99,7 @@ def test_nothing_called_consumers_is_installed_at_the_top(installed: Path) -> No
 def test_a_worker_runs_from_the_wheel(installed: Path, name: str) -> None:
     code = (
         "import importlib, sys\n"
-        "from ader_stream.resources import worker_command, worker_module\n"
+        "from ader_stream.runtime.resources import worker_command, worker_module\n"
         f"worker = importlib.import_module(worker_module({name!r}))\n"
         f"assert worker_command({name!r})[1:] == ['-P', '-m', worker.__name__]\n"
         "print(worker.run.__module__, worker.__file__)"
