@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 
+import ader_stream
 from ader_stream.cli.main import cli
 from ader_stream.metrics import Metrics
 from ader_stream.runtime.http import make_app
@@ -228,6 +229,28 @@ def _default(field: Json) -> str:
     return _code(json.dumps(field["default"])) if "default" in field else ""
 
 
+# --- the library
+
+
+def library() -> str:
+    """Return a section for each public name: its arguments, and its docstring."""
+    return "\n\n".join(map(_public_name, ader_stream.__all__))
+
+
+def _public_name(name: str) -> str:
+    value = getattr(ader_stream, name)
+    summary, _, details = (inspect.getdoc(value) or "").partition("\n\n")
+    parts = [f"## `{name}`", _cell(summary), f"```python\n{_call(name, value)}\n```"]
+    return "\n\n".join([*parts, f"```text\n{details}\n```"] if details else parts)
+
+
+def _call(name: str, value: Any) -> str:
+    try:
+        return f"{name}({', '.join(inspect.signature(value).parameters)})"
+    except ValueError:  # an error that takes what its base takes
+        return name
+
+
 # --- packages
 
 
@@ -297,6 +320,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "http-routes": http_routes,
     "http-limits": http_limits,
     "schemas": schemas,
+    "library": library,
     "packages": packages,
     "layers": layers,
 }

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+import ader_stream
 from ader_stream.cli.main import COMMANDS
 from ader_stream.metrics import CATALOGUE
 from ader_stream.settings import describe_settings
@@ -91,3 +92,11 @@ def test_directions_of_imports_are_those_that_are_checked() -> None:
 
     assert "`ader_stream.ader` must not import `confluent_kafka`" in page
     assert page.index("ader_stream.cli") < page.index("ader_stream.types | ader_stream.errors")
+
+
+def test_every_public_name_is_described_with_its_arguments() -> None:
+    page = reference.library()
+
+    for name in ader_stream.__all__:
+        assert f"## `{name}`\n" in page
+    assert "```python\ntrain_cycle(" in page
