@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ader_stream.cli.main import COMMANDS
+from ader_stream.metrics import CATALOGUE
+from ader_stream.settings import Settings, describe_settings
 from tests.benchmarks import gate, publish_to_live, results_table, sessionizer
 from tests.benchmarks.page_table import BENCHMARKS, README, ROOT
 
@@ -80,6 +82,21 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
 def test_pages_load_nothing_from_another_host(page: Path) -> None:
     assert "```mermaid" not in text_of(page)  # its script would come from a content network
     assert not re.search(r"!\[[^]]*\]\(https?:", text_of(page))
+
+
+@pytest.mark.parametrize("page", named([README, *DOCS]))
+def test_every_setting_that_a_page_names_exists(page: Path) -> None:
+    groups = "|".join(Settings.model_fields)
+    used = set(re.findall(rf"`((?:{groups})\.[a-z_]+)[` ]", text_of(page)))
+
+    assert used <= {name for name, *_ in describe_settings()}
+
+
+@pytest.mark.parametrize("page", named([README, *DOCS]))
+def test_every_metric_that_a_page_names_exists(page: Path) -> None:
+    used = set(re.findall(r"`(ader_(?!stream)[a-z_]+[a-z])`", text_of(page)))
+
+    assert used <= {metric.name for metric in CATALOGUE}
 
 
 def test_guides_use_the_commands_of_daily_work() -> None:
