@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.clicks.avro_columns import columns_reader
+from ader_stream.stream.avro.record_columns import columns_reader
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.values import avro_reader
 from tests.fakes import FakeRecord
 
 NAMES = ("who", "what", "at")
+PATHS = [(name,) for name in NAMES]
 
 strings = st.text(max_size=3) | st.text("abc", min_size=60, max_size=140)
 longs = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2**42) | st.integers(-70, 70)
@@ -102,7 +103,7 @@ def batches(draw: st.DrawFn) -> tuple[Any, list[bytes]]:
 @given(batches())
 def test_what_is_read_side_by_side_is_what_fastavro_reads(batch: tuple[Any, list[bytes]]) -> None:
     schema, values = batch
-    read, read_one = columns_reader(schema, NAMES), avro_reader(schema)
+    read, read_one = columns_reader(schema, PATHS), avro_reader(schema)
     assert read is not None
     columns = read(values)
     for position, value in enumerate(values):
@@ -116,7 +117,7 @@ def test_a_flat_value_is_never_left_out(schema: Any, data: st.DataObject) -> Non
     """Flat: nothing is null that is wanted, and no list holds anything."""
     fields = {field["name"]: flat_values_of(field) for field in schema["fields"]}
     values = data.draw(st.lists(st.fixed_dictionaries(fields), min_size=1, max_size=4))
-    read = columns_reader(schema, NAMES)
+    read = columns_reader(schema, PATHS)
     assert read is not None
     assert read([written(schema, value) for value in values]).left_out == []
 
@@ -143,12 +144,12 @@ def flat_values_of(field: Mapping[str, Any]) -> st.SearchStrategy[Any]:
 )
 def test_a_type_that_makes_other_values_is_not_read_side_by_side(type_: Any) -> None:
     fields = [{"name": "who", "type": type_}, {"name": "what", "type": "string"}]
-    assert columns_reader({"type": "record", "name": "V", "fields": fields}, ("who",)) is None
+    assert columns_reader({"type": "record", "name": "V", "fields": fields}, [("who",)]) is None
 
 
 def test_a_field_that_is_not_there_is_not_read_side_by_side() -> None:
     fields = [{"name": "what", "type": "string"}]
-    assert columns_reader({"type": "record", "name": "V", "fields": fields}, ("who",)) is None
+    assert columns_reader({"type": "record", "name": "V", "fields": fields}, [("who",)]) is None
 
 
 click_values = st.binary(max_size=12) | st.builds(

@@ -1,12 +1,13 @@
-"""Avro's bytes of single values: what its writers make of a number, a text, an array."""
+"""Encode and decode single Avro values: numbers, texts, arrays, maps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 
 def long_bytes(number: int) -> bytes:
-    r"""Avro's int or long.
+    r"""Encode an int or a long.
 
     >>> long_bytes(0), long_bytes(-1), long_bytes(64)
     (b'\x00', b'\x01', b'\x80\x01')
@@ -24,12 +25,12 @@ COUNTS = [long_bytes(count) for count in range(1_001)]
 
 
 def count_bytes(count: int) -> bytes:
-    """Avro's long, of a number that is no less than 0 and small as a rule."""
+    """Encode a long of at least 0 that is small as a rule."""
     return COUNTS[count] if count < len(COUNTS) else long_bytes(count)
 
 
 def text_bytes(text: str) -> bytes:
-    """Avro's string."""
+    """Encode a string."""
     data = text.encode()
     return count_bytes(len(data)) + data
 
@@ -56,7 +57,7 @@ def each_text_bytes(texts: Sequence[str]) -> tuple[list[bytes], list[int]]:
 
 
 def texts_in(data: bytes) -> list[str]:
-    r"""Return the strings that stand one after the other.
+    r"""Return the strings that follow one another.
 
     >>> texts_in(text_bytes("shoe") + text_bytes("hat"))
     ['shoe', 'hat']
@@ -75,5 +76,11 @@ def texts_in(data: bytes) -> list[str]:
 
 
 def array_bytes(items: Sequence[bytes]) -> bytes:
-    """Avro's array of items."""
+    """Encode an array of encoded items."""
     return count_bytes(len(items)) + b"".join(items) + b"\0" if items else b"\0"
+
+
+def map_bytes(texts: Mapping[str, str]) -> bytes:
+    """Encode a map of strings."""
+    pairs = map(text_bytes, chain.from_iterable(texts.items()))
+    return count_bytes(len(texts)) + b"".join(pairs) + b"\0" if texts else b"\0"

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import fastavro
 import msgspec
-from fastavro import _read_py
-from fastavro.io.binary_decoder import BinaryDecoder
-from fastavro.read import LOGICAL_READERS
 
 from ader_stream.errors import ClickError, SettingsError
-from ader_stream.stream.avro.bounds import (
-    is_recursive,
-    repeats_nothing,
-    require_few_values,
-)
 from ader_stream.stream.avro.codec import load_schema
-from ader_stream.stream.clicks.avro_columns import Columns, columns_reader
+from ader_stream.stream.avro.decoding import value_decoder
+from ader_stream.stream.avro.record_columns import Columns, columns_reader
 from ader_stream.stream.clicks.avro_schema import has_field
-from ader_stream.stream.clicks.fields import Fields
+from ader_stream.stream.clicks.fields import Fields, path_of
 from ader_stream.stream.schema_registry.whole_schema import whole_schema
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 ReadValue = Callable[[bytes | None], Fields]
 
@@ -37,21 +26,6 @@ LARGEST_ID = 2**31 - 1
 
 HEADER_BYTES = 5
 """A zero, then the schema's id as four bytes, big endian."""
-
-MOST_EMPTY_ITEMS = 10_000
-"""Of a value's arrays, beside those that take at least a byte each."""
-
-VARINT_BYTES = 10
-"""The most that 64 bits take."""
-
-
-def _nanos_to_datetime(data: int, *_: object) -> datetime:
-    return _EPOCH + timedelta(microseconds=data // 1_000)
-
-
-LOGICAL_READERS["long-timestamp-nanos"] = _nanos_to_datetime
-LOGICAL_READERS["long-local-timestamp-nanos"] = _nanos_to_datetime
-LOGICAL_READERS["fixed-uuid"] = lambda data, *_: UUID(bytes=data)  # Avro has these since 1.12
 
 _decode_json = msgspec.json.Decoder().decode
 
@@ -69,9 +43,7 @@ def read_json(value: bytes | None) -> Fields:
 
 def avro_reader(schema: Any) -> ReadValue:
     """Return what reads the one record that a value holds, written with a schema."""
-    require_few_values(schema)
-    is_endless = is_recursive(schema) or repeats_nothing(schema)
-    buffer_of, read = io.BytesIO, _bounded(schema) if is_endless else _flat(schema)
+    buffer_of, read = io.BytesIO, value_decoder(schema)
 
     def read_avro(value: bytes | None) -> Fields:
         buffer = buffer_of(value or b"")
@@ -87,56 +59,6 @@ def avro_reader(schema: Any) -> ReadValue:
     return read_avro
 
 
-def _flat(schema: Any) -> Callable[[io.BytesIO], Any]:
-    parsed, read = fastavro.parse_schema(schema), fastavro.schemaless_reader
-    return lambda buffer: read(buffer, parsed, None)
-
-
-def _bounded(schema: Any) -> Callable[[io.BytesIO], Any]:
-    """Return what reads a type of which few bytes may say that it has no end.
-
-    The C reader follows a type that holds itself until the stack ends, and the process with it: a
-    click of 40 kB is enough. The one in Python stops at its recursion limit. And ten bytes are
-    enough to announce as many items without a byte as no memory can hold.
-    """
-    named: dict[str, dict[str, Any]] = {"writer": {}, "reader": {}}
-    parsed = fastavro.parse_schema(schema, named["writer"])
-    read: Callable[..., Any] = _read_py.read_data
-    decoder_of: Callable[[io.BytesIO], BinaryDecoder] = _BoundedDecoder
-    return lambda buffer: read(decoder_of(buffer), parsed, named, None, {})
-
-
-class _BoundedDecoder(BinaryDecoder):
-    """Reads whole numbers of 64 bits, and no more items than there are bytes and some.
-
-    The one it is made from reads on while bytes say so.
-    """
-
-    def __init__(self, fo: io.BytesIO) -> None:
-        super().__init__(fo)  # type: ignore[no-untyped-call]
-        self._items_left = len(fo.getbuffer()) + MOST_EMPTY_ITEMS
-
-    def _iter_array_or_map(self) -> Iterator[None]:
-        for _ in super()._iter_array_or_map():  # type: ignore[no-untyped-call]
-            self._items_left -= 1
-            if self._items_left < 0:
-                raise ValueError("more items than bytes")
-            yield
-
-    iter_array = iter_map = _iter_array_or_map
-
-    def read_long(self) -> int:
-        number = 0
-        for position in range(VARINT_BYTES):
-            byte: bytes = self.fo.read(1)
-            if not byte:
-                raise EOFError
-            number |= (byte[0] & 127) << 7 * position
-            if byte[0] < 128:
-                return (number >> 1) ^ -(number & 1)
-        raise ValueError(f"a whole number of more than {VARINT_BYTES} bytes")
-
-
 class ValueReaders(NamedTuple):
     """What reads a value, and what reads three fields of many; None where nothing does."""
 
@@ -146,7 +68,7 @@ class ValueReaders(NamedTuple):
 
 def avro_readers(schema: Any, names: Sequence[str]) -> ValueReaders:
     """Return what reads values that were written with a schema."""
-    return ValueReaders(avro_reader(schema), columns_reader(schema, names))
+    return ValueReaders(avro_reader(schema), columns_reader(schema, [*map(path_of, names)]))
 
 
 def by_schema_id(readers_of: Callable[[int], ValueReaders]) -> ValueReaders:

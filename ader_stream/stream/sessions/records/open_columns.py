@@ -1,23 +1,21 @@
-"""Open sessions from what the changelog says of their keys, read side by side with numpy.
+"""Decode the open sessions of many changelog records at once.
 
-Nearly every key has one session, of which nothing was late, full or capped and no field passes
-through. Those are read here; what is another one is left to the reader of single values.
+Nearly every key has one session without late clicks, caps or extra fields. Those are decoded here;
+the others are left to the decoder of single values.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
 
-from ader_stream.stream.avro.encoding import texts_in
-from ader_stream.stream.clicks.avro_columns import Cursor, Longs
+from ader_stream.stream.avro.columns import Cursor
 from ader_stream.stream.sessions.open.session import NO_TIMES, NONE, OpenSession
 
 MOST_CLICKS = 100
-"""Of a session that is read here: all are walked click by click, as often as the longest needs."""
+"""Of a session that is decoded here: all take as many steps as the longest has clicks."""
 
 NOTHING_BEHIND = 5
 """Zeros: nothing carried, no extra fields, not full, no other session, not capped."""
@@ -30,7 +28,7 @@ def read_plain(keys: Sequence[bytes], values: Sequence[bytes]) -> list[OpenSessi
     blocks, counts = cursor.longs().tolist(), cursor.longs()
     cursor.is_plain = cursor.is_plain & (counts > 0) & (counts <= MOST_CLICKS)
     counts = np.where(cursor.is_plain, counts, 0)
-    times, texts = _times(cursor, counts), _texts(cursor, counts)
+    times, texts = map(_times, cursor.long_arrays(counts)), cursor.text_arrays(counts)
     for _ in range(NOTHING_BEHIND):
         cursor.expect(0)
     one_of: dict[int, int] = {}  # many sessions lie in one block: one number for all of them
@@ -43,46 +41,7 @@ def read_plain(keys: Sequence[bytes], values: Sequence[bytes]) -> list[OpenSessi
     return found
 
 
-def _times(cursor: Cursor, counts: Longs) -> list[array[int]]:
-    """Read an array of so many times of each value."""
-    ends = np.cumsum(counts)
-    every, begins = np.empty(ends[-1], np.int64), ends - counts
-    for click, rows, part in _walk(cursor, counts):
-        every[begins[rows] + click] = part.longs()
-    cursor.expect(0)
-    data, found = every.tobytes(), []
-    for begin, end in pairwise([0, *(ends * every.itemsize).tolist()]):
-        times = NO_TIMES[:]
-        times.frombytes(data[begin:end])
-        found.append(times)
-    return found
-
-
-def _texts(cursor: Cursor, counts: Longs) -> list[bytes]:
-    """Pass over an array of so many texts of each value; return their bytes."""
-    cursor.expect(counts)
-    begins = cursor.at.tolist()
-    for _, _, part in _walk(cursor, counts):
-        part.counted()
-    found = [cursor.data[begin:end] for begin, end in zip(begins, cursor.at.tolist(), strict=True)]
-    cursor.expect(0)
-    for position, texts in enumerate(found):
-        if not texts.isascii() and not _are_utf8(texts):
-            cursor.is_plain[position] = False
-    return found
-
-
-def _are_utf8(texts: bytes) -> bool:
-    try:
-        return bool(texts_in(texts))
-    except (UnicodeDecodeError, IndexError):
-        return False
-
-
-def _walk(cursor: Cursor, counts: Longs) -> Iterator[tuple[int, Longs, Cursor]]:
-    """Yield the number of a click, the values that have so many, and a cursor that reads it."""
-    for click in range(counts.max()):
-        rows = np.flatnonzero(counts > click)
-        part = cursor.part(rows)
-        yield click, rows, part
-        cursor.follow(part, rows)
+def _times(data: bytes) -> array[int]:
+    times = NO_TIMES[:]
+    times.frombytes(data)
+    return times
