@@ -3,25 +3,25 @@
 ::
 
     AderError                 the root: one clear line, no traceback on the command line
-    ├── InputError            what the user gave cannot be used (exit code 2)
+    ├── InputError            the user's input cannot be used (exit code 2)
     │   ├── SettingsError     a setting is unknown, malformed or contradicts another one
     │   ├── DatasetError      a data set is missing or malformed (names file and line)
-    │   ├── EventTimeError    event times that are read as the settings say cannot be right
-    │   └── UnreachableError  no Kafka answers at the address that was given
-    ├── SpaceError            a disk has no room for what must be written
+    │   ├── EventTimeError    event times, read as the settings say, cannot be right
+    │   └── UnreachableError  no Kafka answers at the given address
+    ├── SpaceError            a disk has too little space for what must be written
     ├── BrokerError           a local Kafka could not be started, found or stopped
-    ├── DecodeError           a record is not what its schema or format says
+    ├── DecodeError           a record does not match its schema or format
     │   └── ClickError        a click that becomes a dead letter; carries the reason
-    ├── NotYetError           a record cannot be read yet: what it needs does not answer
-    ├── AuthorizationError    the cluster refuses what this user asks for; names the right
-    ├── TopicError            a topic is missing, or has not the partitions or settings needed
-    ├── ClientError           Kafka's client has failed, and nothing here can do about it
-    ├── OffsetError           the log no longer holds an offset that is needed
-    ├── FencedError           another process has taken over; this one must stand back
-    ├── NameInUseError        a group still has a member of this one's name
+    ├── NotYetError           a record cannot be read yet: a service it needs is silent
+    ├── AuthorizationError    the cluster refuses a request of this user; names the right
+    ├── TopicError            a topic is missing, or its partitions or settings are wrong
+    ├── ClientError           Kafka's client has failed and cannot be used any longer
+    ├── OffsetError           the log no longer has an offset that is needed
+    ├── FencedError           another process has taken over; this one must stop
+    ├── NameInUseError        a group still has a member with this name
     ├── ArtifactError         a model artifact is damaged, incomplete, unsigned or too new
-    ├── NotBetterError        a canary that was to be promoted if it is better is not, so far
-    ├── TrainingError         an update cycle cannot go on (no targets, not-finite loss)
+    ├── NotBetterError        a canary is not better yet, so it is not promoted
+    ├── TrainingError         an update cycle cannot continue (no targets, loss not finite)
     └── DemoError             a process of the demo ended early or made no progress
 
 A message carries the value, what was expected, and what to do.
@@ -35,7 +35,7 @@ class AderError(Exception):
 
 
 class InputError(AderError):
-    """What the user gave cannot be used; the command line ends with exit code 2."""
+    """The user's input cannot be used; the command line ends with exit code 2."""
 
 
 class SettingsError(InputError):
@@ -47,15 +47,15 @@ class DatasetError(InputError):
 
 
 class EventTimeError(InputError):
-    """Event times that are read as the settings say cannot be those of clicks."""
+    """Event times, read as the settings say, cannot be the times of clicks."""
 
 
 class UnreachableError(InputError):
-    """No Kafka answers at the address that was given."""
+    """No Kafka answers at the given address."""
 
 
 class SpaceError(AderError):
-    """A disk has no room for what must be written."""
+    """A disk has too little space for what must be written."""
 
 
 class BrokerError(AderError):
@@ -63,11 +63,11 @@ class BrokerError(AderError):
 
 
 class DecodeError(AderError):
-    """A record is not what its schema or format says."""
+    """A record does not match its schema or format."""
 
 
 class ClickError(DecodeError):
-    """A click that cannot be taken and becomes a dead letter.
+    """A click cannot be accepted and becomes a dead letter.
 
     Parameters
     ----------
@@ -83,12 +83,12 @@ class ClickError(DecodeError):
 
 
 class NotYetError(AderError):
-    """A record cannot be read yet, because what it needs does not answer; never a dead letter.
+    """A record cannot be read yet, because a service that it needs is silent; never a dead letter.
 
     Parameters
     ----------
     message
-        What does not answer, and how.
+        Which service does not answer, and how.
     retry_after
         Seconds after which to try again.
     """
@@ -97,35 +97,35 @@ class NotYetError(AderError):
         super().__init__(message)
         self.retry_after = retry_after
         self.offset = -1
-        """The record's own, once it is known."""
+        """Offset of the record, once it is known."""
 
 
 class AuthorizationError(AderError):
-    """The cluster refuses what this user asks for: a right lacks, which the message names."""
+    """The cluster refuses a request of this user; the message names the missing right."""
 
 
 class TopicError(AderError):
-    """A topic is missing, or has not the partitions or settings needed."""
+    """A topic is missing, or its partitions or settings are not the needed ones."""
 
 
 class ClientError(AderError):
-    """Kafka's client has failed, and nothing here can do about it: what was asked may be again."""
+    """Kafka's client has failed and cannot be used any longer; the caller may try again later."""
 
 
 class OffsetError(AderError):
-    """The log no longer holds an offset that is needed."""
+    """The log no longer has an offset that is needed."""
 
 
 class FencedError(AderError):
-    """Another process has taken over; this one must stand back."""
+    """Another process has taken over; this one must stop."""
 
 
 class NameInUseError(AderError):
-    """A group still has a member of this one's name: a dead one, until it is given up."""
+    """A group still has a member with this name: a dead one, until its session times out."""
 
 
 class ArtifactError(AderError):
-    """A model artifact cannot be used; what was served before goes on.
+    """A model artifact cannot be used; the version served before continues to serve.
 
     Parameters
     ----------
@@ -141,11 +141,11 @@ class ArtifactError(AderError):
 
 
 class NotBetterError(AderError):
-    """A canary that was to be promoted if it is better is not, so far."""
+    """A canary is not better yet, so it is not promoted."""
 
 
 class TrainingError(AderError):
-    """An update cycle cannot go on."""
+    """An update cycle cannot continue."""
 
 
 class DemoError(AderError):

@@ -1,7 +1,7 @@
 """The catalogue: every metric, its type, unit, labels and meaning.
 
 Names follow ``ader_<noun>_<unit>[_total]`` in base units. No label grows without bound: no session,
-no item. The registry is handed in.
+no item. The caller passes the registry in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 T = TypeVar("T", Counter, Gauge, Histogram)
 
 CATALOGUE: list[Metric[Any]] = []
-"""Every metric, in the order of this file."""
+"""All metrics, in the order of this file."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Metric(Generic[T]):
     kind
         Counter, Gauge or Histogram of prometheus-client.
     name, unit, labels, meaning
-        What `ader-stream metrics` shows.
+        What `ader-stream metrics` prints.
     buckets
         Upper bounds of a histogram.
     """
@@ -68,9 +68,10 @@ class Metrics:
         return cast("T", self._built[metric.name])
 
     def drop_gauges(self, **labels: object) -> None:
-        """Show no gauge with these labels any more, until it is used again.
+        """Remove all gauges with these labels until they are set again.
 
-        What is another worker's now would stand still here beside what that one shows.
+        Otherwise, after a rebalance, this worker would still export an outdated value beside the
+        one of the new owner.
 
         >>> metrics = Metrics(CollectorRegistry())
         >>> for partition in (0, 1):
@@ -85,7 +86,7 @@ class Metrics:
                 self._remove(metric, gone)
 
     def drop(self, *metrics: Metric[Any]) -> None:
-        """Show these metrics no more, until they are used again."""
+        """Remove these metrics until they are used again."""
         with self._lock:
             for metric in metrics:
                 if built := self._built.pop(metric.name, None):
@@ -99,7 +100,7 @@ class Metrics:
                 gauge.remove(*(sample.labels[name] for name in metric.labels))
 
     def show(self, counter: Metric[Counter], total: int, **labels: object) -> None:
-        """Show a total that others have counted up, as if it was counted here."""
+        """Raise a counter to a total that another component has counted."""
         if total:
             self[counter].remove(*(str(value) for value in labels.values()))
             self[counter].labels(**labels).inc(total)
@@ -113,7 +114,7 @@ LATE = Metric(
     Counter,
     "ader_late_clicks_total",
     "clicks",
-    "Late clicks carried to the watermark.",
+    "Late clicks moved to the watermark.",
     ("partition",),
 )
 DEAD_LETTERS = Metric(
@@ -123,43 +124,43 @@ IGNORED = Metric(
     Counter,
     "ader_ignored_records_total",
     "records",
-    "Records of the input passed over, by reason: tombstone (no value, and no heartbeat).",
+    "Records of the input skipped, by reason: tombstone (no value, and no heartbeat).",
     ("partition", "reason"),
 )
 LETTERS_TRUNCATED = Metric(
     Counter,
     "ader_dead_letters_truncated_total",
     "clicks",
-    "Clicks refused of which a letter holds the first bytes alone: they are too large for it.",
+    "Dead letters with only the first bytes of a click that is too large for a record.",
     ("partition",),
 )
 DUPLICATES = Metric(
     Counter,
     "ader_duplicate_clicks_total",
     "clicks",
-    "Clicks passed over because their event id was known.",
+    "Clicks skipped because their event id was known.",
     ("partition",),
 )
 HELD = Metric(
     Gauge,
     "ader_held_clicks",
     "clicks",
-    "Quarantined clicks: far ahead of the stream time, others must confirm them.",
+    "Quarantined clicks: far ahead of the stream time, to be confirmed by other clicks.",
     ("partition",),
 )
 ERASURES_WAITING = Metric(
     Gauge,
     "ader_erasures_waiting",
     "requests",
-    "Requests to erase a key that are not applied yet: what they cover is still to be read, or "
-    "looked for.",
+    "Requests to erase a key that are not applied yet: their clicks are still to be read, or "
+    "searched for.",
     ("partition",),
 )
 ERASED = Metric(
     Counter,
     "ader_erased_total",
     "sessions, clicks",
-    "Erased at the request of `ader-stream forget`, by what it was: open sessions, quarantined "
+    "Erased at the request of `ader-stream forget`, by kind: open sessions, quarantined "
     "clicks, dead_letters that were not written.",
     ("partition", "what"),
 )
@@ -167,7 +168,7 @@ HEARTBEATS_CAPPED = Metric(
     Counter,
     "ader_heartbeats_capped_total",
     "heartbeats",
-    "Heartbeats that were ahead of their record's timestamp, and believed up to there.",
+    "Heartbeats ahead of their record's timestamp; they count up to that timestamp only.",
     ("partition",),
 )
 SESSIONS = Metric(Counter, "ader_sessions_total", "sessions", "Sessions closed.", ("partition",))
@@ -175,7 +176,7 @@ CLOSED_EARLY = Metric(
     Counter,
     "ader_sessions_closed_early_total",
     "sessions",
-    "Sessions closed at a bound (clicks, age, bytes, open ones), or by a change of the rules.",
+    "Sessions closed at a limit (clicks, age, bytes, open ones), or by a change of the rules.",
     ("partition", "bound"),
 )
 BLOCKS = Metric(Counter, "ader_block_ends_total", "blocks", "Block ends written.", ("partition",))
@@ -183,17 +184,17 @@ IDLE_ADVANCES = Metric(
     Counter,
     "ader_idle_advances_total",
     "advances",
-    "Times that an idle partition's watermark has followed the others'.",
+    "Advances of an idle partition's watermark to that of other partitions.",
     ("partition",),
 )
 SETTINGS_DIFFERING = Metric(
     Gauge,
     "ader_settings_differing",
     "settings",
-    "Settings that decide the sessions and are not the sessionizer's; the log names them.",
+    "Settings that decide the sessions and differ from the sessionizer's; the log names them.",
 )
 OPEN_SESSIONS = Metric(
-    Gauge, "ader_open_sessions", "sessions", "Sessions that may still grow.", ("partition",)
+    Gauge, "ader_open_sessions", "sessions", "Sessions that are not closed yet.", ("partition",)
 )
 OPEN_BLOCK = Metric(
     Gauge, "ader_open_block", "block number", "First block that has not ended.", ("partition",)
@@ -202,21 +203,21 @@ WATERMARK = Metric(
     Gauge,
     "ader_watermark_seconds",
     "seconds since 1970",
-    "Event time that has passed.",
+    "Watermark: the event time up to which all clicks were read.",
     ("partition",),
 )
 SKIPPED = Metric(
     Counter,
     "ader_skipped_records_total",
     "records",
-    "Records never read, because retention had deleted them: `offsets skip`; since the first one.",
+    "Records that retention deleted before they were read (`offsets skip`), in total.",
     ("partition",),
 )
 REREAD_LOST = Metric(
     Counter,
     "ader_reread_lost_records_total",
     "records",
-    "Records before the committed offset that were gone when prefixes were to be read again.",
+    "Records before the committed offset that retention had deleted when prefixes were restored.",
     ("partition",),
 )
 LAG = Metric(
@@ -233,7 +234,7 @@ RESTORING = Metric(
     Gauge,
     "ader_restoring_partitions",
     "partitions",
-    "Partitions that were given to this worker and whose state is still being restored.",
+    "Partitions assigned to this worker whose state is still being restored.",
 )
 
 # Commits
@@ -241,13 +242,13 @@ LAST_COMMIT = Metric(
     Gauge,
     "ader_last_commit_timestamp_seconds",
     "seconds since 1970",
-    "When the worker has last committed something; 0 before.",
+    "Time of the worker's last commit; 0 before the first one.",
 )
 UNCOMMITTED = Metric(
     Gauge,
     "ader_uncommitted_seconds",
     "seconds",
-    "Time for which the worker could not commit, or not join its group; 0 if all is committed.",
+    "Time during which the worker could not commit or join its group; 0 if all is committed.",
 )
 COMMIT_FAILURES = Metric(
     Counter,
@@ -260,13 +261,13 @@ COMMIT_FAILURES = Metric(
 # Training
 LEADER = Metric(Gauge, "ader_trainer_leader", "0 or 1", "1 while this trainer leads.")
 BLOCKS_WAITING = Metric(
-    Gauge, "ader_blocks_waiting", "blocks", "Complete blocks that are not trained yet."
+    Gauge, "ader_blocks_waiting", "blocks", "Complete blocks that are not trained on yet."
 )
 BACKLOG = Metric(
     Gauge,
     "ader_backlog_seconds",
     "seconds",
-    "Event time of the complete blocks that are not trained yet.",
+    "Event time of the complete blocks that are not trained on yet.",
 )
 TRAINED_BEFORE = Metric(
     Counter,
@@ -278,7 +279,7 @@ STAGE_SECONDS = Metric(
     Counter,
     "ader_cycle_stage_seconds_total",
     "seconds",
-    "Time that update cycles have spent in each stage; it rises while a trainer works.",
+    "Time that update cycles have spent in each stage; it grows while a trainer works.",
     ("stage",),
 )
 CYCLE_EPOCH = Metric(Gauge, "ader_cycle_epoch", "epoch", "Epoch of the running update cycle.")
@@ -298,22 +299,22 @@ VERSION_TRAINED = Metric(
     Gauge, "ader_version_trained", "version", "Newest version that this trainer has trained."
 )
 VERSION_ITEMS = Metric(
-    Gauge, "ader_version_items", "items", "Items that the newest version knows that may serve."
+    Gauge, "ader_version_items", "items", "Items in the newest version that may serve."
 )
 ITEMS_LEFT = Metric(
     Counter,
     "ader_items_left_total",
     "items",
-    "Items that left with a version: nobody clicked them for `trainer.item_retention` blocks.",
+    "Items removed with a version: without a click for `trainer.item_retention` blocks.",
 )
 VERSIONS_REJECTED = Metric(
-    Counter, "ader_versions_rejected_total", "versions", "Versions that were not let through."
+    Counter, "ader_versions_rejected_total", "versions", "Versions that the gate rejected."
 )
 VERSIONS_UNDECIDED = Metric(
     Counter,
     "ader_versions_undecided_total",
     "versions",
-    "Versions of which too little was known to judge them, by what was done: joined with the next "
+    "Versions with too little data for a decision, by outcome: joined with the next "
     "block, accepted or rejected.",
     ("outcome",),
 )
@@ -333,7 +334,10 @@ PUBLISH_SECONDS = Metric(
 # Serving
 VERSION_SERVED = Metric(Gauge, "ader_version_served", "version", "Version that HTTP serves.")
 CANARY_VERSION = Metric(
-    Gauge, "ader_version_canary", "version", "Version that the canary's share gets; 0 without."
+    Gauge,
+    "ader_version_canary",
+    "version",
+    "Version served to the canary's share; 0 without one.",
 )
 CANARY_SHARE = Metric(
     Gauge, "ader_canary_share_ratio", "ratio", "Share of the session keys on the canary."
@@ -342,29 +346,29 @@ CANARY_CLICKS = Metric(
     Gauge,
     "ader_canary_compared_clicks",
     "clicks",
-    "Clicks of all partitions that canary and stable version were both scored by, shown, like the "
-    "two differences, by the worker that holds partition 0.",
+    "Clicks of all partitions that both canary and stable version scored; exported, like the "
+    "two differences, by the worker with partition 0.",
 )
 CANARY_RECALL = Metric(
     Gauge,
     "ader_canary_recall20_difference_ratio",
     "ratio",
-    "Recall@20 of the canary less the stable version's on the same clicks: estimate, and the lower "
-    "and upper bound of an interval that may be looked at at any time.",
+    "Recall@20 of the canary minus the stable version's on the same clicks: estimate, and lower "
+    "and upper bound of an interval that is valid at any time.",
     ("bound",),
 )
 CANARY_MRR = Metric(
     Gauge,
     "ader_canary_mrr20_difference_ratio",
     "ratio",
-    "The same of MRR@20.",
+    "The same for MRR@20.",
     ("bound",),
 )
 CANARY_FALLBACKS = Metric(
     Counter,
     "ader_canary_fallbacks_total",
     "canaries",
-    "Canaries that this worker has ended because they were worse.",
+    "Canaries that this worker ended because they were worse.",
 )
 MODEL_AGE = Metric(
     Gauge,
@@ -376,7 +380,7 @@ RECOMMENDATIONS_CUT = Metric(
     Counter,
     "ader_recommendations_cut_total",
     "recommendations",
-    "Recommendations written without some of their last items: a record has no room for them.",
+    "Recommendations written without their last items, to fit into a record.",
 )
 SWAP_SECONDS = Metric(
     Histogram,
@@ -389,7 +393,7 @@ PUBLISH_TO_LIVE = Metric(
     Gauge,
     "ader_publish_to_live_seconds",
     "seconds",
-    "From the manifest's production to serving it, last version.",
+    "From producing the manifest to serving the version, last version.",
 )
 ARTIFACTS_REFUSED = Metric(
     Counter,
@@ -419,7 +423,7 @@ PREQUENTIAL_UNKNOWN = Metric(
     Counter,
     "ader_prequential_unknown_items_total",
     "clicks",
-    "Clicks on items that the scoring version does not know.",
+    "Clicks on items that are unknown to the scoring version.",
     ("block", "version"),
 )
 REQUESTS = Metric(Counter, "ader_requests_total", "requests", "HTTP requests.", ("path", "status"))
@@ -435,5 +439,5 @@ FALLBACKS = Metric(
     Counter,
     "ader_fallback_recommendations_total",
     "requests",
-    "Requests of unknown items only, answered with the most frequent items.",
+    "Requests with unknown items only, answered with the most frequent items.",
 )

@@ -1,11 +1,11 @@
 """Paired comparison of a canary and the stable version: both rank the same clicks.
 
-What counts is the difference of a click's two scores. Clicks of one visitor are alike, so the
-number of clicks says too little of how certain a mean difference is. Clicks are therefore summed in
+The measure is the difference between a click's two scores. Clicks of one visitor are correlated, so
+the number of clicks overstates how certain a mean difference is. Clicks are therefore summed in
 `GROUPS` groups by the hash of their session key: all clicks of a visitor are in one group, groups
 are independent, and their spread is the variance (the method of random groups: Wolter,
-"Introduction to Variance Estimation", chapter 2). Nothing is remembered of open sessions, and sums
-of several partitions and blocks add up exactly.
+"Introduction to Variance Estimation", chapter 2). No state of open sessions is kept, and sums of
+several partitions and blocks add up exactly.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ GROUPS = 64
 few hundred bytes."""
 
 ALPHA = 0.05
-"""Probability that an interval of the two ever misses the true difference."""
+"""Probability that one of the two intervals ever misses the true difference."""
 
 TUNED_FOR = 10_000
-"""Clicks at which the intervals are narrowest, beside those of a test that looks once."""
+"""Clicks at which the intervals are narrowest, relative to those of a test that looks once."""
 
 
 class Pair(NamedTuple):
-    """Numbers of the two versions that are compared."""
+    """Numbers of the two compared versions."""
 
     stable: int
     canary: int
@@ -44,7 +44,7 @@ class Sums(NamedTuple):
     reciprocal20: int = 0
 
     def plus(self, other: Sums) -> Sums:
-        """The sum."""
+        """Return the sum of two sums."""
         return Sums(
             self.clicks + other.clicks,
             self.hits20 + other.hits20,
@@ -56,10 +56,10 @@ NOTHING = Sums()
 
 
 class Difference(NamedTuple):
-    """Mean of the canary less that of the stable version (−1 … 1), and its bounds.
+    """Mean of the canary minus that of the stable version (−1 … 1), and its bounds.
 
-    The interval may be looked at as often as one likes: the two of a `PairedCounts` hold together,
-    at all looks, with the probability 1 − `ALPHA`.
+    The interval stays valid however often it is looked at: the two intervals of a `PairedCounts`
+    hold together, at all looks, with probability 1 − `ALPHA`.
     """
 
     estimate: float = 0.0
@@ -69,14 +69,14 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PairedCounts:
-    """Exact sums over clicks that two versions were scored by.
+    """Exact sums over clicks that two versions scored.
 
     Parameters
     ----------
     stable
-        Of the stable version.
+        Counts of the stable version.
     differences
-        Canary less stable version, by group of session keys (`GROUPS`,).
+        Canary minus stable version, by group of session keys (`GROUPS`,).
     """
 
     stable: Sums = NOTHING
@@ -90,38 +90,38 @@ class PairedCounts:
 
     @property
     def clicks(self) -> int:
-        """Clicks that were compared."""
+        """Return the number of compared clicks."""
         return self.stable.clicks
 
     @property
     def recall20(self) -> Difference:
-        """Of Recall@20."""
+        """Return the difference in Recall@20."""
         return difference([(group.clicks, group.hits20) for group in self.differences])
 
     @property
     def mrr20(self) -> Difference:
-        """Of MRR@20."""
+        """Return the difference in MRR@20."""
         return difference(
             [(group.clicks, group.reciprocal20 / RECIPROCAL_UNIT) for group in self.differences]
         )
 
     @property
     def stable_recall20(self) -> float:
-        """Recall@20 of the stable version on these clicks."""
+        """Return the Recall@20 of the stable version on these clicks."""
         return self.stable.hits20 / max(1, self.clicks)
 
     @property
     def stable_mrr20(self) -> float:
-        """MRR@20 of the stable version on these clicks."""
+        """Return the MRR@20 of the stable version on these clicks."""
         return self.stable.reciprocal20 / RECIPROCAL_UNIT / max(1, self.clicks)
 
     def is_better(self, min_clicks: int) -> bool:
-        """Whether Recall@20 is certainly higher, and MRR@20 not certainly lower."""
+        """Return whether Recall@20 is certainly higher, and MRR@20 not certainly lower."""
         is_certain = self.clicks >= min_clicks and self.recall20.lower > 0
         return is_certain and self.mrr20.upper >= 0
 
     def is_worse(self, min_clicks: int, margin: float = 0.0) -> bool:
-        """Whether Recall@20 or MRR@20 is certainly lower, by more than a margin (0 … 1)."""
+        """Return whether Recall@20 or MRR@20 is certainly lower, by more than a margin (0 … 1)."""
         return self.clicks >= min_clicks and min(self.recall20.upper, self.mrr20.upper) < -margin
 
     def __str__(self) -> str:
@@ -133,14 +133,14 @@ NO_PAIRED_CLICKS = PairedCounts()
 
 
 class FallbackRule(NamedTuple):
-    """When a canary ends by itself.
+    """When a canary ends automatically.
 
     Parameters
     ----------
     margin
         It is certainly worse by more than this (0 … 1).
     min_clicks
-        Not before so many clicks were compared.
+        Clicks that must be compared first.
     """
 
     margin: float
@@ -148,12 +148,12 @@ class FallbackRule(NamedTuple):
 
 
 def group_of(key: str) -> int:
-    """Return the group of a session key, the same everywhere, whatever the key's partition is."""
+    """Return the group of a session key; it is the same on every worker and partition."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).digest()[-1] % GROUPS
 
 
 def difference(groups: Sequence[tuple[int, float]]) -> Difference:
-    """Estimate a mean difference and an interval that holds at all looks.
+    """Estimate a mean difference and an interval that is valid at every look.
 
     The variance v of the mean is the delete-a-group jackknife's, which a single large group makes
     larger, not smaller. With N clicks and t = N·ρ², the interval is
@@ -161,8 +161,8 @@ def difference(groups: Sequence[tuple[int, float]]) -> Difference:
         mean ± √( v · 2(t + 1)/t · ln( √(t + 1) / α ) )
 
     the asymptotic confidence sequence of Waudby-Smith et al. (2024), "Time-uniform central limit
-    theory and asymptotic confidence sequences", equation (7); α is half of `ALPHA`, for there are
-    two metrics.
+    theory and asymptotic confidence sequences", equation (7); α is half of `ALPHA`, because there
+    are two metrics.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def difference(groups: Sequence[tuple[int, float]]) -> Difference:
 
     >>> difference([(10, 1)] * GROUPS).estimate
     0.1
-    >>> difference([(10_000, 500)])  # one visitor says nothing
+    >>> difference([(10_000, 500)])  # one visitor gives no variance
     Difference(estimate=0.05, lower=-1.0, upper=1.0)
     """
     clicks, total = sum(count for count, _ in groups), sum(sum_ for _, sum_ in groups)
@@ -184,13 +184,13 @@ def difference(groups: Sequence[tuple[int, float]]) -> Difference:
 
 
 def _variance(groups: Iterable[tuple[int, float]], clicks: int, total: float) -> float:
-    """Variance of the mean by leaving out each group in turn."""
+    """Return the variance of the mean, estimated by leaving out each group in turn."""
     squares = [((total - sum_) / (clicks - count) - total / clicks) ** 2 for count, sum_ in groups]
     return (len(squares) - 1) / len(squares) * sum(squares)
 
 
 def _widening(clicks: int) -> float:
-    """Half an interval's width in standard errors."""
+    """Return half an interval's width in standard errors."""
     alpha = ALPHA / 2
     surprise = -2 * math.log(alpha)
     time = clicks * (surprise + math.log(surprise + 1)) / TUNED_FOR

@@ -1,4 +1,4 @@
-"""What the paper reports, for runs on a data set that it used.
+"""Results of the ADER paper, to compare with runs on the same data set.
 
 F. Mi, X. Lin, B. Faltings: ADER: Adaptively Distilled Exemplar Replay Towards Continual Learning
 for Session-based Recommendation, RecSys 2020. The means are those of the paper's tables, over
@@ -22,13 +22,13 @@ class Published:
     Parameters
     ----------
     dataset
-        As the paper calls it.
+        Name in the paper.
     source
-        Whom to cite.
+        Citation.
     curves
         Method → metric → score of cycles 1, 2, 3 …; cycle t is tested on block t.
     means
-        Method → metric → mean over all cycles. More methods and metrics have one than a curve.
+        Method → metric → mean over all cycles. More methods and metrics have a mean than a curve.
     """
 
     dataset: str
@@ -37,7 +37,7 @@ class Published:
     means: Mapping[str, Mapping[str, float]]
 
     def at(self, metric: str, block: int) -> float | None:
-        """ADER's score on a block; None where the paper has none.
+        """Return ADER's score on a block; None if the paper has none.
 
         >>> DIGINETICA.at("recall@20", block=1), DIGINETICA.at("recall@20", block=0)
         (49.45, None)
@@ -46,7 +46,7 @@ class Published:
         return scores[block - 1] if 1 <= block <= len(scores) else None
 
     def mean(self, method: str, metric: str, cycles: int) -> float | None:
-        """Mean of the first cycles; None where the paper has no curve that long.
+        """Return the mean of the first cycles; None if the paper's curve is shorter.
 
         >>> DIGINETICA.mean("joint", "recall@20", cycles=2)
         49.815
@@ -56,7 +56,7 @@ class Published:
 
 
 def published_results(fingerprint: str | None) -> Published | None:
-    """What the paper has on the data set with this fingerprint; None where it has nothing.
+    """Return the paper's results on the data set with this fingerprint; None if there are none.
 
     Parameters
     ----------

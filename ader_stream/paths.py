@@ -1,4 +1,4 @@
-"""What lies at a path that the user gave, for messages that say so."""
+"""Describe what is at a path that the user gave, for error messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ader_stream.errors import InputError
 
 
 def describe_path(path: Path) -> str:
-    """Return what lies at a path, as the end of a sentence that begins with its name.
+    """Return what is at a path, as the end of a sentence that starts with its name.
 
     >>> describe_path(Path("/")), describe_path(Path("/no such folder"))
     ('is a folder', 'does not exist')
@@ -26,18 +26,18 @@ def describe_path(path: Path) -> str:
 
 
 def require_folder(folder: Path, expected: str) -> None:
-    """Raise `InputError` if a path is no folder; `expected` says what it must hold or be."""
+    """Raise `InputError` if a path is not a folder; `expected` says what it must contain or be."""
     if (found := describe_path(folder)) != "is a folder":
         raise InputError(f"{folder} {found}; expected {expected}")
 
 
 def make_folder(folder: Path, option: str) -> None:
-    """Make a folder that an option names, and those above it.
+    """Make a folder that an option names, and its parent folders.
 
     Raises
     ------
     InputError
-        It cannot be made: a file lies at it or above it, or the user may not write there.
+        It cannot be made: a file is in its place, or the user may not write there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

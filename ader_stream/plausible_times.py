@@ -1,8 +1,8 @@
-"""Whether event times can be what they are taken for: right unit, our own years, not all alike.
+"""Check whether event times are plausible: the right unit, recent years, not all equal.
 
 A wrong unit or a wrong field raises no error by itself: seconds that are read as milliseconds are
-valid times of January 1970. What gives them away is a sample, the clock, and the timestamps that
-the records themselves carry.
+valid times in January 1970. They are detected by a sample, the clock, and the timestamps of the
+records themselves.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ader_stream.times import instant_text
 from ader_stream.types import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 EARLIEST_MS = 946_684_800_000
-"""2000-01-01: no click is older, and what is read in too small a unit lies in 1970."""
+"""2000-01-01: no click is older, and a time read in too small a unit is in 1970."""
 
 AHEAD_MS = DAY_MS
-"""So far may clocks and time zones lead an event time ahead of the record's own timestamp."""
+"""How far clocks and time zones may put an event time ahead of the record's own timestamp."""
 
 NO_TIMESTAMP = -1
-"""Of a record that carries no timestamp of its own, or one that is no better than the time."""
+"""Marks a record without a timestamp, or with one that only copies the event time."""
 
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
@@ -33,13 +33,13 @@ _FACTORS = (Fraction(1_000), Fraction(1_000_000), Fraction(1, 1_000), Fraction(1
 
 _NEARLY_ALL = 0.95
 _SOME = 0.05
-"""A smaller share is a few wrong clocks, not a second unit."""
+"""A smaller share means a few wrong clocks, not a second unit."""
 
 _FEW = 3
 """Fewer times can be the wrong clocks of single devices, whatever their share."""
 
 _ALIKE_FROM = 20
-"""So many clicks do not happen in the same millisecond."""
+"""More clicks than happen in the same millisecond."""
 
 _OFFSET_FROM = 10
 _OFFSET_SPREAD_MS = 10 * MINUTE_MS
@@ -53,7 +53,7 @@ _YEAR_MS = DAY_MS * 365.2425
 class TimeSample(NamedTuple):
     """An event time and the timestamp of its record, both in ms since 1970.
 
-    `time` may be out of every range: a unit that is too large is what is looked for, too.
+    `time` may be out of every range: a unit that is too large must be detected, too.
     """
 
     time: int
@@ -62,18 +62,18 @@ class TimeSample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TimeProblem:
-    """What is wrong with event times.
+    """A problem with event times.
 
     Parameters
     ----------
     level
-        ``error`` where nothing useful comes of them, else ``warning``.
+        ``error`` where no useful sessions can result, else ``warning``.
     text
-        How many of them, which, and an example.
+        How many times are wrong, which, and an example.
     unit
-        The unit in which they would be right; empty where no unit makes them so.
+        The unit in which they would be right; empty if there is none.
     remedy
-        What to do where no setting mends it; empty where one may.
+        What to do where no setting fixes it; empty where one may.
     """
 
     level: Literal["warning", "error"]
@@ -85,10 +85,10 @@ class TimeProblem:
 def find_time_problem(
     samples: Sequence[TimeSample], now: int, unit: str = ""
 ) -> TimeProblem | None:
-    """Return the gravest thing that is wrong with event times, or None.
+    """Return the most severe problem with event times, or None.
 
-    Old clicks that are sent again today are fine: a time may be any number of years behind the
-    record's timestamp.
+    Old clicks may be sent again today: a time may be any number of years behind the record's
+    timestamp.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def find_time_problem(
     now
         The reader's clock, ms.
     unit
-        In which the times were read, a key of `UNITS_PER_SECOND`; empty where they have none.
+        Unit in which the times were read, a key of `UNITS_PER_SECOND`; empty where they have none.
 
     >>> find_time_problem([TimeSample(1_717_410_158)] * 2, 1_800_000_000_000, "ms").unit
     's'
@@ -119,7 +119,7 @@ def find_time_problem(
 
 
 def is_absurd(time: int, now: int) -> bool:
-    """Whether no click can have happened at a time (ms): before 2000, or in the future."""
+    """Return whether no click can have happened at a time (ms): before 2000, or in the future."""
     return not EARLIEST_MS <= time <= now + AHEAD_MS
 
 
@@ -134,7 +134,7 @@ def describe_time(time: int) -> str:
 
 
 class _Judged:
-    """Samples, and what each of them could be."""
+    """Samples, and the units that each of them could have."""
 
     def __init__(self, samples: Sequence[TimeSample], now: int, unit: str) -> None:
         self.samples, self.now, self.unit = samples, now, unit
@@ -144,16 +144,16 @@ class _Judged:
 
     @property
     def own_times(self) -> list[int]:
-        """Those that are no copies of timestamps: records that come at once may share one."""
+        """Return the times that do not copy timestamps: records sent together may share one."""
         return [sample.time for sample in self.samples if sample.time != sample.timestamp]
 
     def latest(self, sample: TimeSample) -> int:
-        """The latest time that a sample may have. A copy of the time supports nothing."""
+        """Return the latest time that a sample may have; a copy of the time is no evidence."""
         supported = EARLIEST_MS <= sample.timestamp != sample.time
         return AHEAD_MS + (min(sample.timestamp, self.now) if supported else self.now)
 
     def scaled(self, factor: Fraction) -> list[TimeSample]:
-        """Samples that are wrong as they are, and would be right in another unit."""
+        """Return the samples that are wrong as they are, and right in another unit."""
         return [
             s for s in (*self.early, *self.late) if EARLIEST_MS <= s.time * factor <= self.latest(s)
         ]
@@ -231,7 +231,7 @@ def _half_alike(judged: _Judged) -> TimeProblem | None:
         return None
     return TimeProblem(
         "warning",
-        f"{count:,} of {len(judged.samples):,} event times are one and the same: "
+        f"{count:,} of {len(judged.samples):,} event times are equal: "
         f"{_as_read(time, judged.unit)}",
         remedy="look for what writes a default in place of the event time",
     )
@@ -251,7 +251,7 @@ def _without_time_of_day(judged: _Judged) -> TimeProblem | None:
 
 
 def _hours_apart(judged: _Judged) -> TimeProblem | None:
-    """Local time without its zone is a whole number of half hours away from the timestamp."""
+    """Detect local times without a zone: whole half hours away from their timestamps."""
     apart = [s.time - s.timestamp for s in judged.samples if s.timestamp >= EARLIEST_MS]
     if len(apart) < _OFFSET_FROM or _spread(apart) > _OFFSET_SPREAD_MS:
         return None
@@ -269,7 +269,7 @@ def _hours_apart(judged: _Judged) -> TimeProblem | None:
 
 
 def _spread(values: Sequence[int]) -> int:
-    """Distance within which the middle four fifths lie."""
+    """Return the distance within which the middle four fifths are."""
     ordered, tenth = sorted(values), len(values) // 10
     return ordered[-1 - tenth] - ordered[tenth]
 
@@ -283,7 +283,7 @@ def _example(samples: Sequence[TimeSample], unit: str) -> str:
 
 
 def _as_read(time: int, unit: str) -> str:
-    """A time as its record has it, and what it was taken for."""
+    """Describe a time as its record has it, and as it was read."""
     if not unit:
         return describe_time(time)
     value = time * UNITS_PER_SECOND[unit] // SECOND_MS
@@ -291,7 +291,7 @@ def _as_read(time: int, unit: str) -> str:
 
 
 def _written_date(value: int) -> str:
-    """What a number looks like where its digits are those of a date."""
+    """Return the date that a number looks like, or an empty text."""
     digits = str(value)
     for length, form in ((8, "%Y%m%d"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S")):
         if len(digits) == length and digits.startswith(("19", "20")):
@@ -304,7 +304,7 @@ def _written_date(value: int) -> str:
 
 
 def _unit_of(unit: str, factor: Fraction) -> str:
-    """The unit that is `factor` times as large; empty where there is no such one."""
+    """Return the unit that is `factor` times as large; empty if there is none."""
     if unit not in UNITS_PER_SECOND:
         return ""
     per_second = UNITS_PER_SECOND[unit] / factor

@@ -1,4 +1,4 @@
-"""Plots of scores by block or cycle; matplotlib without pyplot, so nothing global is touched."""
+"""Plot scores by block or cycle; with matplotlib but without pyplot, so no global state changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDE_INCHES = (6.6, 3.7)
 DOTS_PER_INCH = 200
 
 LABELLED_POINTS = 8
-"""Up to so many points and bars carry their value and a tick each; more would collide."""
+"""Most points or bars with a value and a tick each; labels of more would overlap."""
 
 Points = Sequence[tuple[int, float]]
 """(block, value), ascending."""
@@ -79,7 +79,7 @@ def score_plot(
     across: str = "block",
     label: str = "this run",
 ) -> Figure:
-    """A run's scores over published curves.
+    """Plot a run's scores together with published curves.
 
     Parameters
     ----------
@@ -88,15 +88,15 @@ def score_plot(
     metric
         ``recall@20`` or ``mrr@20``.
     published, methods
-        The paper's results, and whose curves to show; None where there are none.
+        The paper's results, and the methods of the curves to show; None where there are none.
     theme
         Colours.
     note
         Added to the title.
     across
-        What the scores are by.
+        Name of the x-axis.
     label
-        What the run is called.
+        Name of the run.
     """
     figure, axes = empty_plot(WIDE_INCHES, TITLES[metric] + note, "%", across, theme)
     if not scores:
@@ -116,19 +116,19 @@ def score_plot(
 
 
 def _draw_curve(axes: Axes, curve: Sequence[float], method: str, theme: Theme) -> None:
-    """The paper's cycle t was tested on block t; blocks that did not run are left out."""
+    """Draw a published curve; cycle t was tested on block t. Leave out blocks that did not run."""
     style, label = CURVES[method]
     cycles = range(1, len(curve) + 1)
     axes.plot(cycles, curve, style, color=theme.curves[method], markersize=5, label=label)
 
 
 def as_png(figure: Figure) -> bytes:
-    """A figure as PNG."""
+    """Return a figure as PNG."""
     return _saved(figure, "png")
 
 
 def as_svg(figure: Figure) -> bytes:
-    """A figure as SVG; letters are outlines, so it looks the same everywhere."""
+    """Return a figure as SVG; letters are outlines, so it looks the same everywhere."""
     return _saved(figure, "svg")
 
 
@@ -141,7 +141,7 @@ def _saved(figure: Figure, format_: str) -> bytes:
 def empty_plot(
     size: tuple[float, float], title: str, unit: str, across: str, theme: Theme
 ) -> tuple[Figure, Axes]:
-    """Axes with title, unit and the name of what goes across."""
+    """Return axes with title, unit and the name of the x-axis."""
     figure = Figure(
         figsize=size, facecolor=theme.surface, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
     )
@@ -157,7 +157,7 @@ def empty_plot(
 
 
 def set_ticks(axes: Axes, blocks: Sequence[int]) -> None:
-    """A tick for every block, or as many as fit."""
+    """Set a tick for every block, or as many as fit."""
     if len(blocks) <= LABELLED_POINTS:
         axes.set_xticks(blocks)
     else:
@@ -192,6 +192,6 @@ def _add_legend(axes: Axes, theme: Theme) -> None:
 
 
 def say_empty(axes: Axes, theme: Theme) -> None:
-    """Say so where there is nothing to show."""
+    """Write that there is nothing to show."""
     axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, color=theme.muted, ha="center")
     axes.set(xticks=[], yticks=[], xlabel="")

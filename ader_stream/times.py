@@ -1,4 +1,4 @@
-"""Durations and points in time, as people write them."""
+"""Durations and points in time, as users write them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def parse_instant(value: object) -> int:
 
 
 def instant_text(time: int) -> str:
-    """Write milliseconds since 1970 as ISO 8601; as they are where no calendar reaches.
+    """Write milliseconds since 1970 as ISO 8601; as a number where the calendar ends.
 
     >>> instant_text(86_400_000), instant_text(86_400_007), instant_text(-(10**15))
     ('1970-01-02T00:00:00Z', '1970-01-02T00:00:00.007Z', '-1000000000000000')

@@ -1,4 +1,4 @@
-"""What everyone speaks: clicks, sessions, block rules, and what an update cycle reports.
+"""Types that all packages share: clicks, sessions, block rules, and reports of update cycles.
 
 Times are milliseconds since 1970-01-01 UTC, everywhere.
 """
@@ -20,7 +20,7 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 ROWS_AT_ONCE = 8_192
-"""Sessions that are taken from columns at a time."""
+"""Sessions that are read from columns at a time."""
 
 DEAD_LETTER_REASONS = (
     "malformed",
@@ -45,12 +45,12 @@ ARTIFACT_REASONS = (
 )
 """Why a version is not served; the label of `ader_artifacts_refused_total`.
 
-``content`` is what all hashes confirm and no model can be made of.
+``content``: all hashes are right, but no model can be built from the artifact.
 """
 
 
 class Click(NamedTuple):
-    """One click as the user's topic tells it; a tuple, because one is made for each record.
+    """One click as read from the user's topic; a tuple, because one is made for each record.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ class Click(NamedTuple):
     time
         Event time in ms.
     event_id
-        Identifies the event where the pipeline has such an id.
+        Id of the event, if the pipeline has one.
     extra
-        Fields that pass through untouched, each as JSON text.
+        Fields that pass through unchanged, each as JSON text.
     """
 
     key: str
@@ -75,16 +75,17 @@ class Click(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BlockChange:
-    """From a block on, blocks end where another grid has its lines.
+    """A change of the block grid from one block on.
 
     Parameters
     ----------
     first_block
-        The first block that does: it begins where the one before ends, be that between two lines.
+        The first block of the new grid. It starts where the block before ends, even between two
+        lines of the new grid.
     start
-        Event time (ms) at which it begins.
+        Event time (ms) at which it starts.
     origin, length
-        Of the grid, ms: its lines are ``origin + n·length``.
+        Of the new grid, ms: its lines are ``origin + n·length``.
     """
 
     first_block: int
@@ -93,11 +94,11 @@ class BlockChange:
     length: int
 
     def block_of(self, time: int) -> int:
-        """The block that holds an event time (ms) from `start` on."""
+        """Return the block that has an event time (ms) from `start` on."""
         return self.first_block + self._line_before(time) - self._line_before(self.start)
 
     def start_of(self, block: int) -> int:
-        """The first event time (ms) of a block from `first_block` on."""
+        """Return the first event time (ms) of a block from `first_block` on."""
         if block == self.first_block:
             return self.start
         line = self._line_before(self.start) + block - self.first_block
@@ -111,8 +112,8 @@ class BlockChange:
 class BlockRule:
     """Block n holds event times ``[origin + n·length, origin + (n+1)·length)``, up to a change.
 
-    A change keeps the numbers of the blocks before it, and the numbers after it go on from there:
-    none is given twice.
+    A change keeps the numbers of the blocks before it. The blocks after it continue the numbering,
+    so no number is used twice.
 
     Parameters
     ----------
@@ -135,42 +136,42 @@ class BlockRule:
 
     @property
     def grids(self) -> list[BlockRule]:
-        """Every grid alone, the newest one last."""
+        """Return every grid alone, the newest one last."""
         changed = [BlockRule(change.origin, change.length) for change in self.changes]
         return [BlockRule(self.origin, self.length), *changed]
 
     @property
     def grid(self) -> BlockRule:
-        """The newest grid alone."""
+        """Return the newest grid alone."""
         return self.grids[-1]
 
     def grid_of(self, block: int) -> BlockRule:
-        """The grid, alone, by which a block ends."""
+        """Return the grid, alone, that decides where a block ends."""
         is_changed = [block >= change.first_block for change in self.changes]
         return self.grids[sum(is_changed)]
 
     def block_of(self, time: int) -> int:
-        """The block that holds an event time (ms)."""
+        """Return the block that has an event time (ms)."""
         for change in reversed(self.changes):
             if time >= change.start:
                 return change.block_of(time)
         return (time - self.origin) // self.length
 
     def start(self, block: int) -> int:
-        """The first event time (ms) of a block; also the end of the one before."""
+        """Return the first event time (ms) of a block; also the end of the block before."""
         for change in reversed(self.changes):
             if block >= change.first_block:
                 return change.start_of(block)
         return self.origin + block * self.length
 
     def length_of(self, block: int) -> int:
-        """Event time (ms) in a block."""
+        """Return the event time (ms) in a block."""
         return self.start(block + 1) - self.start(block)
 
     def changed(self, first_block: int, origin: int, length: int) -> BlockRule:
         """Return the same rule up to a block, and another grid from its start on.
 
-        A change that was to come there, or later, comes to nothing.
+        It replaces an earlier change that has not started by then.
         """
         kept = tuple(change for change in self.changes if change.first_block < first_block)
         change = BlockChange(first_block, self.start(first_block), origin, length)
@@ -178,8 +179,8 @@ class BlockRule:
 
 
 CLICK_BYTES = 32
-"""What a click counts in its session beside its item id and extra fields, as UTF-8: its times,
-lengths and places, at most."""
+"""Bytes of a click in its session, in addition to its item id and extra fields as UTF-8: its times,
+lengths and positions, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,18 +190,18 @@ class SessionRule:
     Parameters
     ----------
     gap
-        Two neighbours in a session are at most this far apart, ms.
+        Longest time between two consecutive clicks of a session, ms.
     lateness
-        The watermark is the highest event time so far less this, ms.
+        The watermark is the highest event time so far minus this, ms.
     late
         ``carry`` moves a late click to the watermark, ``dead-letter`` refuses it.
     max_clicks, max_age
-        A session closes as soon as it has so many clicks, or spans so many ms.
+        A session closes as soon as it has this many clicks, or spans this many ms.
     max_open
-        Sessions of a partition that may be open: above it, the oldest closes.
+        Most open sessions of a partition; above it, the oldest closes.
     max_bytes
-        Open sessions of a key may have so many bytes together, as `CLICK_BYTES` counts them: from
-        there on, the earliest closes.
+        Most bytes of all open sessions of a key, as `CLICK_BYTES` counts them; above it, the
+        earliest session closes.
     """
 
     gap: int
@@ -214,19 +215,19 @@ class SessionRule:
 
 @dataclass(frozen=True, slots=True)
 class IntakeRule:
-    """Which clicks of a partition's log are taken.
+    """Which clicks of a partition's log are accepted.
 
     Parameters
     ----------
     max_jump
-        A click that would move the stream time on by more than this, ms, and that was written more
-        than this after its event time, is quarantined until others confirm it; 0 for no limit.
+        A click is quarantined until others confirm it if it would advance the stream time by more
+        than this, ms, and was written more than this after its event time; 0 for no limit.
     confirmations
-        So many other keys must have clicks at most `max_jump` away from it.
+        Number of other keys that must have clicks at most `max_jump` away from it.
     held_offsets
-        After so many offsets of the log it is taken, or refused if other keys contradict it.
+        After this many offsets of the log it is accepted, or refused if other keys contradict it.
     event_ids
-        Ids that are remembered, to remove duplicates by.
+        Number of event ids that are kept, to remove duplicates by.
     max_ahead
         A click more than this, ms, ahead of its record's timestamp is refused; 0 for no limit.
     max_behind
@@ -254,9 +255,9 @@ class Session:
     carried
         Position → original event time (ms) of the late clicks among them.
     extra
-        Position → the click's fields that pass through untouched.
+        Position → the click's fields that pass through unchanged.
     erased_to
-        Offset of the control topic: requests to erase a key below it do not cover the session.
+        Offset of the control topic: erasure requests below it do not apply to the session.
     """
 
     key: str
@@ -268,24 +269,24 @@ class Session:
 
     @property
     def began(self) -> int:
-        """When the earliest click happened (ms): before its effective time, where it came late."""
+        """Return the time (ms) of the earliest click: before its effective time if it was late."""
         return min(self.times[0], *self.carried.values()) if self.carried else self.times[0]
 
 
 @dataclass(frozen=True, eq=False)
 class ItemColumns(Collection[tuple[str, ...]]):
-    """Item ids of S sessions, in columns: 4 bytes a click and 8 a session, wherever they lie.
+    """Item ids of S sessions in columns, in memory or on disk: 4 bytes a click and 8 a session.
 
-    Going through it yields each session's items; a few thousand sessions are in memory at a time.
+    Iterating yields each session's items; a few thousand sessions are in memory at a time.
 
     Parameters
     ----------
     names
         Item ids.
     codes
-        Positions in `names` of all N clicks, the sessions end to end (N,).
+        Positions in `names` of all N clicks, one session after another (N,).
     offsets
-        Between sessions (S + 1,).
+        Boundaries of the sessions (S + 1,).
 
     >>> list(ItemColumns(("hat", "shoe"), np.array([1, 0, 1]), np.array([0, 2, 3])))
     [('shoe', 'hat'), ('shoe',)]
@@ -297,7 +298,7 @@ class ItemColumns(Collection[tuple[str, ...]]):
 
     @property
     def clicks(self) -> int:
-        """Clicks of all sessions."""
+        """Return the number of clicks in all sessions."""
         return len(self.codes)
 
     def __len__(self) -> int:
@@ -317,7 +318,7 @@ class ItemColumns(Collection[tuple[str, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A click that is scored, the items of its session before it, and the session's key."""
+    """A scored click, the items of its session before it, and the session's key."""
 
     prefix: tuple[str, ...]
     item: str
@@ -328,8 +329,8 @@ class Target:
 class Recommendation:
     """Ranked items with their scores, best first.
 
-    `fallback` is true where no item of the session is known: the last block's most frequent items,
-    with score 0.
+    `fallback` is true where no item of the session is known: then these are the most frequent items
+    of the last block, with score 0.
     """
 
     version: int
@@ -339,7 +340,7 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Prequential counts: sums of them are exact, so a crash changes none.
+    """Prequential counts: integers, so that their sums are exact.
 
     Parameters
     ----------
@@ -371,7 +372,7 @@ class Counts:
         )
 
     def percentages(self) -> dict[str, float]:
-        """Recall and MRR at 10 and 20 in percent, as in the paper; empty without a target."""
+        """Return recall and MRR at 10 and 20 in percent, as in the paper; empty without targets."""
         if not self.targets:
             return {}
         share = 100 / self.targets

@@ -1,7 +1,8 @@
-"""The sessionizer: clicks in; sessions, block ends and dead letters out, exactly once.
+"""Run the sessionizer: read clicks; write sessions, block ends and dead letters, exactly once.
 
-One group, one transaction for each input partition. Run it with ``python -m consumers.sessionizer``
-or ``ader-stream run sessionizer``; start as many as there are partitions to share them.
+One consumer group, one transaction for each input partition. Run it with ``python -m
+consumers.sessionizer`` or ``ader-stream run sessionizer``. Start at most as many workers as there
+are partitions: the group divides the partitions among them.
 """
 
 from __future__ import annotations
@@ -101,14 +102,14 @@ def run(settings: Settings) -> None:
 
 
 class _RulesNote:
-    """Notes the rules for other workers once they have decided something."""
+    """Writes down the rules for other workers after they have decided something."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._seen: LoggedRules | None = None
 
     def apply(self, logged: LoggedRules, tasks: Mapping[int, SessionizerTask]) -> None:
-        """Note what the log lacks; refuse to go on if blocks have been changed meanwhile."""
+        """Write the rules that the log does not have yet; stop if the blocks changed meanwhile."""
         if logged is self._seen or all(task.window.open_block is None for task in tasks.values()):
             return
         settings = self._settings

@@ -166,7 +166,7 @@ def test_a_time_that_stands_in_for_most_others_is_a_warning() -> None:
     samples = arrived(live())
     samples[:120] = [TimeSample(NOW - YEAR, sample.timestamp) for sample in samples[:120]]
     problem = found(samples)
-    assert (problem.level, "120 of 200 event times are one and the same" in problem.text) == (
+    assert (problem.level, "120 of 200 event times are equal" in problem.text) == (
         "warning",
         True,
     )
