@@ -1,4 +1,4 @@
-"""Sessions in, complete blocks out: what the trainer waits for.
+"""Read sessions, and return complete blocks of them to the trainer.
 
 While blocks grow, only their ends are kept. The sessions of a complete block are then read from
 the log once more, into columns on disk: a block takes no memory, however many of them wait.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import TopicPartition
 
 from ader_stream.errors import OffsetError, TopicError
 from ader_stream.stream.avro.codec import decode, type_of
@@ -21,13 +21,12 @@ from ader_stream.stream.blocks.columns import ColumnWriter, SessionColumns
 from ader_stream.stream.blocks.hashed_keys import HashedKeys
 from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.kafka.changelog import (
-    REQUEST_TIMEOUT,
-    checked,
     offset_range,
     offset_ranges,
     read_range,
 )
-from ader_stream.stream.kafka.clients import KafkaClients, close
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.follower import LogFollower
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.records.session_records import decode_sessions
 from ader_stream.stream.topics.topics import topic_id as id_of_topic
@@ -131,7 +130,7 @@ class _PartitionProgress:
 
 
 class BlockFeed:
-    """Reads the sessions topic and gives out complete blocks, in order.
+    """Read the sessions topic and return complete blocks, in order.
 
     A block is complete when every partition has ended it, or one after it. Partitions that the
     topic is given later are read too.
@@ -175,34 +174,31 @@ class BlockFeed:
         }
         self._topic = topic
         self._looks_again_at = time.monotonic() + GROWTH_SECONDS
-        self._consumer = clients.reader()
-        self._consumer.assign(
+        handlers = {topic: self._take}
+        self._follower = LogFollower(clients, handlers, self._note_end, at_once=BATCHES_AT_ONCE)
+        self._follower.follow(
             [TopicPartition(topic, p, at.next_offset) for p, at in self._progress.items()]
         )
 
     def poll(self, timeout: float) -> None:
-        """Read what is there, waiting up to `timeout` seconds for the first record."""
+        """Read what has arrived; wait up to `timeout` seconds for the first record."""
         if time.monotonic() >= self._looks_again_at:
             self.grow()
         self.read(timeout)
 
     def read(self, timeout: float = 0.0) -> None:
-        """Read as `poll` does, and ask the broker for nothing else."""
-        messages = self._consumer.consume(BATCHES_AT_ONCE, timeout)
-        for message in messages:
-            self._note_end(message)
-        for record in checked(messages):
-            self._take(record)
+        """Read as `poll` does, without looking for new partitions."""
+        self._follower.poll(timeout)
 
     def grow(self) -> None:
-        """Read the partitions that the topic has been given since; `poll` does it now and then."""
+        """Read the partitions that were added to the topic since; `poll` does it now and then."""
         self._looks_again_at = time.monotonic() + GROWTH_SECONDS
-        known = self._consumer.list_topics(self._topic, timeout=REQUEST_TIMEOUT).topics[self._topic]
-        new = [partition for partition in known.partitions if partition not in self._progress]
+        known = self._follower.partitions(self._topic)
+        new = [partition for partition in known if partition not in self._progress]
         for partition in new:
             self._progress[partition] = _PartitionProgress(0)
         if new:
-            self._consumer.incremental_assign([TopicPartition(self._topic, p, 0) for p in new])
+            self._follower.follow([TopicPartition(self._topic, p, 0) for p in new])
 
     def waiting(self) -> list[int]:
         """Complete blocks that have sessions and were not given out yet."""
@@ -274,16 +270,14 @@ class BlockFeed:
 
     def close(self) -> None:
         """Stop reading."""
-        close(self._consumer)
+        self._follower.close()
 
-    def _note_end(self, message: Message) -> None:
-        """Take note whether a partition was read to its end, for now."""
-        error = message.error()
-        if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            self._progress[message.partition() or 0].is_at_end = error is not None
+    def _note_end(self, end: TopicPartition) -> None:
+        self._progress[end.partition].is_at_end = True
 
     def _take(self, record: Record) -> None:
         kind, progress = type_of(record.headers()), self._progress[record.partition()]
+        progress.is_at_end = False
         if kind == "BlockEnd":
             _, end = decode(record.value(), record.headers())
             progress.reached = end["block"]

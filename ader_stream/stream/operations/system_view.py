@@ -1,18 +1,17 @@
-"""What the topics say of the whole system: sessions, versions, who serves them, scores."""
+"""Show the state of the whole system from its topics: sessions, versions, serving, scores."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from confluent_kafka import TopicPartition
 
 from ader_stream.stream.avro.codec import decode, type_of
 from ader_stream.stream.dead_letters.letters import is_letter
-from ader_stream.stream.kafka.changelog import checked, offset_range
-from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.follower import Handler, LogFollower
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.scores.score_log import SCORE, Score, ScoreKey, decode_score
 from ader_stream.stream.sessions.outputs import BlockCounts
@@ -24,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class SystemView:
-    """Follows our own topics from their beginning; read committed, without a group.
+    """Follow our own topics from their first records; read committed, without a group.
 
     Parameters
     ----------
@@ -55,39 +54,33 @@ class SystemView:
         self.scores: dict[ScoreKey, Score] = {}
         self.blocks: defaultdict[int, BlockCounts] = defaultdict(BlockCounts)
         self.dead_letters = 0
-        self._take_by_topic: dict[str, Callable[[Record], None]] = {
+        handlers: dict[str, Handler] = {
             topics.models: self._registry.take_manifest,
             topics.control: self._registry.take_command,
             topics.serving: self._take_serving,
         }
         if whole:
-            self._take_by_topic |= {
+            handlers |= {
                 topics.sessions: self._take_session_record,
                 topics.scores: self._take_score,
                 topics.dead_letters: self._take_dead_letter,
             }
         partitions = partition_counts(clients.admin())
         self._input_partitions = partitions[topics.clicks]
-        self._reader = clients.reader()
-        self._reader.assign(
-            [
-                TopicPartition(topic, partition, offset_range(clients, topic, partition)[0])
-                for topic in self._take_by_topic
-                for partition in range(partitions[topic])
-            ]
-        )
+        self._follower = LogFollower(clients, handlers)
+        for topic in handlers:
+            self._follower.follow_from_first(topic, range(partitions[topic]))
 
     def poll(self, timeout: float) -> None:
-        """Take what has come, waiting up to `timeout` seconds for the first record."""
-        for record in checked(self._reader.consume(READ_MESSAGES, timeout)):
-            self._take_by_topic[record.topic()](record)
+        """Take what has arrived; wait up to `timeout` seconds for the first record."""
+        self._follower.poll(timeout)
 
     def close(self) -> None:
         """Stop reading."""
-        close(self._reader)
+        self._follower.close()
 
     def served_block(self) -> int | None:
-        """The last block that every input partition is served for; None before the first.
+        """Return the last block that every input partition is served for; None before the first.
 
         That is the last one that its version was trained on. Where it is the version that is to be
         served, or there is none to be served, no block that has come to nothing is waited for.

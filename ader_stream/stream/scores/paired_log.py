@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from confluent_kafka import TopicPartition
-
 from ader_stream.paired import Pair, PairedCounts, Sums
 from ader_stream.stream.avro.codec import Headers, decode, encode, type_of
-from ader_stream.stream.kafka.changelog import checked, read_to_end
-from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.follower import LogFollower
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.tail import TailReader
 
 PAIRED = "PairedScore"
 
@@ -73,7 +71,7 @@ def _total(counts: Iterable[PairedCounts]) -> PairedCounts:
 
 
 class PairedFollower:
-    """Follows the sums of two versions over all partitions. Never waits for a record.
+    """Follow the sums of two versions over all partitions. Never waits for a record.
 
     Attributes
     ----------
@@ -84,7 +82,8 @@ class PairedFollower:
     def __init__(self, clients: KafkaClients, topic: str) -> None:
         self._clients = clients
         self._topic = topic
-        self._reader: TailReader | None = None
+        self._follower: LogFollower | None = None
+        self._has_new = False
         self._running: Running = {}
         self.pair: Pair | None = None
 
@@ -95,31 +94,31 @@ class PairedFollower:
         self.close()
         self.pair = pair
         if pair:
-            self._reader = TailReader(self._clients)
-            place = TopicPartition(self._topic, 0)
-            place.offset = self._reader.first_offset(place)
-            self._reader.follow([place])
+            self._follower = LogFollower(self._clients, {self._topic: self._take})
+            self._follower.follow_from_first(self._topic)
 
     def poll(self) -> bool:
-        """Take what has come; say whether anything of the two has."""
-        found = dict(self._read())
-        self._running |= found
-        return bool(found)
+        """Take what has arrived; return whether any of it is of the two versions."""
+        self._has_new = False
+        if self._follower:
+            self._follower.poll()
+        return self._has_new
 
     @property
     def counts(self) -> PairedCounts:
-        """The sums so far."""
+        """Return the sums so far."""
         return _total(self._running.values())
 
     def close(self) -> None:
-        """Follow nothing any more."""
-        if self._reader:
-            self._reader.close()
-        self._reader, self.pair, self._running = None, None, {}
+        """Stop following."""
+        if self._follower:
+            self._follower.close()
+        self._follower, self.pair, self._running = None, None, {}
 
-    def _read(self) -> list[tuple[PairedKey, PairedCounts]]:
-        if self._reader is None:
-            return []
-        records = checked(self._reader.consume(READ_MESSAGES, 0))
-        found = [decode_paired(r) for r in records if type_of(r.headers()) == PAIRED]
-        return [(key, counts) for key, counts in found if key.pair == self.pair]
+    def _take(self, record: Record) -> None:
+        if type_of(record.headers()) != PAIRED:
+            return
+        key, counts = decode_paired(record)
+        if key.pair == self.pair:
+            self._running[key] = counts
+            self._has_new = True

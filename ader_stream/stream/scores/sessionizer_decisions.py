@@ -1,4 +1,4 @@
-"""What the sessionizer has decided beside the log, for those who follow its rules.
+"""Follow what the sessionizer has decided beside the log.
 
 It alone sees that a partition has fallen silent, and what its clock said of a click's time; an
 operator may have moved a watermark. All of that is logged in `sessions`. A click that comes after a
@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import (
@@ -24,11 +24,11 @@ from confluent_kafka import (
 
 from ader_stream.errors import DecodeError, NotYetError
 from ader_stream.stream.avro.codec import decode, type_of
-from ader_stream.stream.kafka.changelog import checked, offset_range
-from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.follower import LogFollower
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.rights import Right, refused
-from ader_stream.stream.kafka.tail import TailReader
 from ader_stream.stream.sessions.clock_bound import ClockBound
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
 from ader_stream.stream.sessions.window import ENDLESS
@@ -125,16 +125,16 @@ class SessionizerDecisions:
         self._bound = ClockBound(max_ahead // 2, wall_clock)  # clocks of two hosts differ
         self._committed = committed
         self._clock = clock
-        self._reader = TailReader(clients)
+        self._follower = LogFollower(clients, {self._topic: self._take}, self._note_end)
         self._followed: dict[int, _Followed] = {}
 
     def follow(self, partition: int, start: int) -> None:
         """Read a partition's decisions from an offset of the sessions topic on, or its first."""
         self.keep(self._followed.keys() - {partition})
-        first = self._reader.first_offset(TopicPartition(self._topic, partition))
+        first = self._follower.first_offset(TopicPartition(self._topic, partition))
         start = max(first, start)
         self._followed[partition] = _Followed(start)
-        self._reader.follow([TopicPartition(self._topic, partition, start)])
+        self._follower.follow([TopicPartition(self._topic, partition, start)])
 
     def keep(self, partitions: Collection[int]) -> None:
         """Follow no others any more."""
@@ -142,11 +142,11 @@ class SessionizerDecisions:
         for partition in gone:
             del self._followed[partition]
         if gone:
-            self._reader.leave([TopicPartition(self._topic, p) for p in gone])
+            self._follower.leave([TopicPartition(self._topic, p) for p in gone])
 
     def take(self, partition: int) -> tuple[list[LoggedDecision], int]:
         """Return what was heard since the last call, and the offset from which to hear more."""
-        self._hear()
+        self._follower.poll()
         followed = self._followed[partition]
         new = [*followed.new]
         followed.new.clear()
@@ -170,7 +170,7 @@ class SessionizerDecisions:
 
     def close(self) -> None:
         """Stop reading."""
-        self._reader.close()
+        self._follower.close()
 
     def _may_be_decided_upon(self, record: Record, followed: _Followed) -> bool:
         """Whether the sessionizer may have decided something at this record."""
@@ -214,7 +214,7 @@ class SessionizerDecisions:
         except KafkaException as exception:
             log.warning("cannot ask for the sessionizer's place", error=exception.args[0].str())
             return False
-        self._hear()
+        self._follower.poll()
         committed, end = followed.passed
         if followed.heard_to >= end:
             followed.known_until = committed
@@ -226,21 +226,15 @@ class SessionizerDecisions:
             followed.given_up_at = committed
         return committed == followed.given_up_at
 
-    def _hear(self) -> None:
-        """Take in what was logged since the last call. Does not wait."""
-        messages = self._reader.consume(READ_MESSAGES, 0)
-        for record in checked(messages):
-            followed = self._followed.get(record.partition())
-            if followed is None:  # fetched just before it was given up
-                continue
-            followed.heard_to = max(followed.heard_to, record.offset() + 1)
-            if decision := _decision_in(record):
-                followed.new.append(LoggedDecision(decision, record.offset()))
-        for message in messages:
-            error = message.error()
-            followed = self._followed.get(cast("int", message.partition()))
-            if followed and error and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                followed.heard_to = max(followed.heard_to, message.offset() or 0)
+    def _take(self, record: Record) -> None:
+        followed = self._followed[record.partition()]
+        followed.heard_to = max(followed.heard_to, record.offset() + 1)
+        if decision := _decision_in(record):
+            followed.new.append(LoggedDecision(decision, record.offset()))
+
+    def _note_end(self, end: TopicPartition) -> None:
+        followed = self._followed[end.partition]
+        followed.heard_to = max(followed.heard_to, end.offset)
 
 
 def place_of_sessionizer(clients: KafkaClients, topics: Topics) -> Callable[[int], int]:

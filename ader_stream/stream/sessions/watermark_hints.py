@@ -1,7 +1,7 @@
-"""How far the stream has come on other partitions: what idle ones follow.
+"""Exchange stream times between partitions, for those that are idle.
 
-Stream times are told through the topic `watermarks`, outside transactions: they are hints. Whoever
-follows one logs that it did, in a transaction of its own.
+Stream times are written to the topic `watermarks`, outside transactions: they are hints. A worker
+that follows one logs that in a transaction of its own.
 """
 
 from __future__ import annotations
@@ -10,29 +10,26 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from confluent_kafka import TopicPartition
-
 from ader_stream.errors import DecodeError
 from ader_stream.stream.avro.codec import decode, encode
-from ader_stream.stream.kafka.changelog import checked, offset_range
-from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.follower import LogFollower
 from ader_stream.stream.kafka.notices import NoticeWriter
-from ader_stream.stream.kafka.tail import TailReader
+from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.window import AT_ONCE
 from ader_stream.stream.topics.topics import Topics
 
 TELL_SECONDS = 1.0
-"""A partition's stream time is told at most so often."""
+"""Between two stream times of a partition, at least."""
 
 LOOKS = 8
-"""In so many steps it is known what was heard until lately."""
+"""Steps in which the times of the last `age` seconds are kept."""
 
 
 class WatermarkHints:
-    """Tells the stream times of our partitions, and hears those of all.
+    """Write the stream times of our partitions, and read those of all.
 
-    What was last heard of a partition counts: a stream time that was wrong and is corrected does
-    not stay.
+    The last one of a partition counts: a wrong stream time does not outlast its correction.
 
     Parameters
     ----------
@@ -58,12 +55,11 @@ class WatermarkHints:
         self._clock = clock
         self._told: dict[int, tuple[int, float]] = {}  # partition → stream time, and when
         self._producer = NoticeWriter(clients)
-        self._reader = TailReader(clients, committed=False)
-        first, _ = offset_range(clients, self._topic, 0)
-        self._reader.follow([TopicPartition(self._topic, 0, first)])
+        self._follower = LogFollower(clients, {self._topic: self._take}, committed=False)
+        self._follower.follow_from_first(self._topic)
 
     def tell(self, partition: int, stream_time: int) -> None:
-        """Tell the others how far a partition of ours has come, where that is news."""
+        """Write how far a partition of ours has come, if that has changed."""
         told, at = self._told.get(partition, (None, -TELL_SECONDS))
         now = self._clock()
         if stream_time != told and now - at >= TELL_SECONDS:
@@ -73,17 +69,19 @@ class WatermarkHints:
         self._producer.poll()
 
     def hear(self) -> None:
-        """Take in what has been told since the last call. Does not wait."""
-        for record in checked(self._reader.consume(READ_MESSAGES, 0)):
-            try:
-                _, value = decode(record.value(), record.headers())
-            except DecodeError:  # a hint that cannot be read is none
-                continue
-            self._heard[record.key()] = int(value["stream_time"])
+        """Take what has arrived since the last call. Does not wait."""
+        self._follower.poll()
         self._remember()
 
+    def _take(self, record: Record) -> None:
+        try:
+            _, value = decode(record.value(), record.headers())
+        except DecodeError:  # a hint that cannot be read is none
+            return
+        self._heard[record.key()] = int(value["stream_time"])
+
     def _remember(self) -> None:
-        """Keep what is known now, and of what was known before only what has come of age."""
+        """Keep what is known now, and of what was known before only what is at most `age` old."""
         now, before = self._clock(), self._before
         if not before or now - before[-1][0] >= self._age / LOOKS:
             before.append((now, self._heard.copy()))
@@ -102,5 +100,5 @@ class WatermarkHints:
         return max((time for time in times if AT_ONCE < time <= limit), default=None)
 
     def close(self) -> None:
-        """Stop hearing."""
-        self._reader.close()
+        """Stop reading."""
+        self._follower.close()

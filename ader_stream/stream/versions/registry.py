@@ -13,10 +13,10 @@ from ader_stream.errors import ArtifactError, AuthorizationError, DecodeError
 from ader_stream.stream.control.commands import FORGET, Command, decode_command, last_of_each
 from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.control.rules_log import BLOCKS, RULES, LoggedRules
-from ader_stream.stream.kafka.changelog import checked, offset_range, read_range
+from ader_stream.stream.kafka.changelog import offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.follower import Handler, LogFollower
 from ader_stream.stream.kafka.records import Record, headers_of
-from ader_stream.stream.kafka.tail import TailReader
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions.manifest import Manifest, Trust, decode_manifest
 from ader_stream.stream.versions.signing import signer_of
@@ -130,51 +130,36 @@ class Registry:
         self.rules = LoggedRules.of(self.commands)
 
 
-class TopicsReader:
-    """Reads topics of one partition, and what comes to them; for one thread.
-
-    Making it reads what is there.
+def follow_from_end(clients: KafkaClients, handlers: Mapping[str, Handler]) -> LogFollower:
+    """Read topics of one partition to their ends; return a follower of what arrives after that.
 
     Parameters
     ----------
-    take
-        Topic → what takes its records.
+    handlers
+        Topic → handler of its records.
     """
-
-    def __init__(self, clients: KafkaClients, take: Mapping[str, Callable[[Record], None]]) -> None:
-        self._take = take
-        ends = [self._catch_up(clients, topic) for topic in take]
-        self._reader = TailReader(clients)
-        self._reader.follow(ends)
-
-    def poll(self, timeout: float = 0.0) -> bool:
-        """Take what has come, waiting for it up to `timeout` seconds; say whether anything has."""
-        has_come = False
-        for record in checked(self._reader.consume(RECORDS_AT_ONCE, timeout)):
-            self._take[record.topic()](record)
-            has_come = True
-        return has_come
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._reader.close()
-
-    def _catch_up(self, clients: KafkaClients, topic: str) -> TopicPartition:
-        first, end = offset_range(clients, topic, 0)
-        for record in read_range(clients, topic, 0, first, end):
-            self._take[topic](record)
-        return TopicPartition(topic, 0, end)
+    ends = [_read_all(clients, topic, handlers[topic]) for topic in handlers]
+    follower = LogFollower(clients, handlers, at_once=RECORDS_AT_ONCE)
+    follower.follow(ends)
+    return follower
 
 
-def registry_reader(clients: KafkaClients, topics: Topics, registry: Registry) -> TopicsReader:
-    """Return what keeps a registry up to date."""
+def _read_all(clients: KafkaClients, topic: str, handler: Handler) -> TopicPartition:
+    first, end = offset_range(clients, topic, 0)
+    for record in read_range(clients, topic, 0, first, end):
+        handler(record)
+    return TopicPartition(topic, 0, end)
+
+
+def registry_reader(clients: KafkaClients, topics: Topics, registry: Registry) -> LogFollower:
+    """Fill a registry; return the follower that keeps it up to date."""
     take = {topics.models: registry.take_manifest, topics.control: registry.take_command}
-    return TopicsReader(clients, take)
+    return follow_from_end(clients, take)
 
 
-def commands_reader(clients: KafkaClients, topics: Topics, registry: Registry) -> TopicsReader:
-    """Return what keeps the commands of a registry up to date, and knows no version."""
-    return TopicsReader(clients, {topics.control: registry.take_command})
+def commands_reader(clients: KafkaClients, topics: Topics, registry: Registry) -> LogFollower:
+    """Fill a registry with commands alone; return the follower that keeps them up to date."""
+    return follow_from_end(clients, {topics.control: registry.take_command})
 
 
 def read_registry(clients: KafkaClients, topics: Topics, trust: Trust) -> Registry:

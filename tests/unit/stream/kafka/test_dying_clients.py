@@ -22,9 +22,9 @@ from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.groups.leadership import Leadership
 from ader_stream.stream.kafka import producing
+from ader_stream.stream.kafka.follower import LogFollower
 from ader_stream.stream.kafka.producing import Transaction, send_and_wait
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.tail import TailReader
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions import model_log, registry
@@ -241,18 +241,19 @@ def test_hints_go_on_with_other_clients() -> None:
     hints.close()
 
 
-def test_a_reader_that_dies_is_replaced_and_nothing_comes_twice() -> None:
-    kafka = DyingKafka({"topic": 1})
+def test_a_follower_whose_client_dies_continues_and_nothing_comes_twice() -> None:
+    kafka, taken = DyingKafka({"topic": 1}), list[bytes | None]()
     kafka.reader_deaths = deque([Death(""), Death("close")])
-    reader = TailReader(kafka)
-    reader.follow([exactly_once.TopicPartition("topic", 0, 0)])
+    follower = LogFollower(kafka, {"topic": lambda record: taken.append(record.value())})
+    follower.follow([exactly_once.TopicPartition("topic", 0, 0)])
     kafka.append("topic", b"1")
-    assert [m.value() for m in reader.consume(10, 0) if not m.error()] == [b"1"]
-    reader._reader._death.dies_in = "consume"
+    assert follower.poll()
+    follower._reader._death.dies_in = "consume"
     kafka.append("topic", b"2")
-    assert reader.consume(10, 0) == []
-    assert [m.value() for m in reader.consume(10, 0) if not m.error()] == [b"2"]
-    reader.close()
+    assert not follower.poll()
+    assert follower.poll()
+    assert taken == [b"1", b"2"]
+    follower.close()
 
 
 def test_a_trainer_that_leaves_its_group_does_so_whatever_its_consumer_says() -> None:
