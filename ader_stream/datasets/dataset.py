@@ -1,4 +1,4 @@
-"""What every data set is: a name, and clicks block by block."""
+"""Protocol of a data set: a name, and clicks block by block."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Dataset(Protocol):
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Return the name in reports."""
 
     @property
     def simulated(self) -> bool:
-        """Whether nobody ever clicked this."""
+        """Return whether the clicks are simulated."""
 
     @property
     def fingerprint(self) -> str | None:
-        """SHA-256 by which a published data set is recognised; None where there is none."""
+        """Return the SHA-256 that identifies a published data set; None for others."""
 
     def blocks(self) -> Iterator[Block]:
-        """Read block after block, ascending; one is in memory at a time, empty ones are left out.
+        """Yield the blocks in ascending order; one is in memory at a time, empty ones are left out.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class Dataset(Protocol):
 
 
 class Extent(NamedTuple):
-    """How many clicks a data set has, and when the first and the last of them happened (ms)."""
+    """Number of clicks in a data set, and the times of its first and last click (ms)."""
 
     clicks: int
     first_time: int
@@ -53,9 +53,9 @@ class Extent(NamedTuple):
 
 
 def read_through(dataset: Dataset, blocks: int | None = None) -> Extent:
-    """Read the first blocks (all of them by default) through and return what they hold.
+    """Read the first blocks (by default all) to their end, and return their extent.
 
-    Whatever reading raises is raised here, before the first click is sent anywhere.
+    All errors of reading are raised here, before the first click is sent anywhere.
     """
     parts = [
         Extent(len(clicks), clicks[0].time, clicks[-1].time)

@@ -1,4 +1,4 @@
-"""Which kind of data set lies at a path."""
+"""Detect the kind of data set at a path."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def open_dataset(
     path
         A folder of ``period_N.txt[.gz]``, a CSV or Parquet file, or a folder of such files.
     rule
-        How event time is cut into blocks.
+        How event time is divided into blocks.
     gap
-        Of the session rule, ms: what the times of the folder format must hold.
+        Session gap, ms; the generated times of the folder format keep to it.
     table
-        How tables tell clicks; `TableFormat()` without it.
+        How tables contain clicks; `TableFormat()` by default.
 
     Raises
     ------
     DatasetError
-        Nothing readable is there.
+        The path has no readable data set.
     """
     if not path.exists():
         raise DatasetError(f"{path} {describe_path(path)}; expected {_EXPECTED}")
@@ -47,7 +47,7 @@ def open_dataset(
 def _open_tables(path: Path, rule: BlockRule, columns: TableFormat) -> Dataset:
     files = table_files(path)
     try:
-        # Late, because pyarrow is heavy and optional.
+        # Imported late, because pyarrow is large and optional.
         from ader_stream.datasets.table import TableDataset  # noqa: PLC0415
     except ImportError:
         raise DatasetError(
@@ -57,7 +57,7 @@ def _open_tables(path: Path, rule: BlockRule, columns: TableFormat) -> Dataset:
 
 
 def table_files(path: Path) -> list[Path]:
-    """The table itself, or the tables in a folder by name.
+    """Return the table itself, or the tables in a folder by name.
 
     Raises
     ------

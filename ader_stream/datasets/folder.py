@@ -1,6 +1,6 @@
 """The ADER folder format: ``period_N.txt[.gz]``, a click a line, ``SESSION ITEM``, in time order.
 
-Period k becomes block k. The files tell no times: `spread` makes them.
+Period k becomes block k. The files have no times: `spread` generates them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ader_stream.types import BlockRule, Click
 _FILE_NAME = re.compile(r"period_(0|[1-9][0-9]*)\.txt(\.gz)?")
 
 _SHOWN_BYTES = 80
-"""Of a malformed line: enough to recognise it, short enough for one line of output."""
+"""Characters of a malformed line in a message: enough to recognise it, few enough for one line."""
 
 
 class FolderDataset:
@@ -35,14 +35,14 @@ class FolderDataset:
     path
         The folder.
     rule
-        Where block k begins and ends.
+        Where block k starts and ends.
     gap
-        Of the session rule, ms.
+        Session gap, ms.
 
     Raises
     ------
     DatasetError
-        There is no such folder, or its numbering has a hole.
+        The folder does not exist, or a number is missing.
     """
 
     simulated = False
@@ -55,11 +55,11 @@ class FolderDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of period 0, uncompressed."""
+        """Return the SHA-256 of period 0, uncompressed."""
         return fingerprint_of(self._files[0])
 
     def blocks(self) -> Iterator[Block]:
-        """Read period after period."""
+        """Yield the periods as blocks."""
         for number, file in enumerate(self._files):
             yield Block(number, self._timed(number, file))
 
@@ -79,13 +79,13 @@ def read_folder_sessions(path: Path, periods: Sequence[int]) -> list[list[tuple[
     Returns
     -------
     list
-        For each period its sessions as item ids, sorted by (last click's line, first click's
-        line, key): the order in which the trainer sees the same clicks when they were streamed.
+        For each period its sessions as item ids, sorted by (last click's line, first click's line,
+        key): the order in which the trainer gets the same clicks from the stream.
 
     Raises
     ------
     DatasetError
-        The folder, a period or a line is not there or malformed.
+        The folder, a period or a line is missing or malformed.
     """
     files = period_files(path)
     for period in periods:
@@ -95,7 +95,7 @@ def read_folder_sessions(path: Path, periods: Sequence[int]) -> list[list[tuple[
 
 
 def _sessions(lines: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
-    """Sessions by their last line; no two share it, so first line and key never decide."""
+    """Return sessions by their last line; no two share it, so first line and key never decide."""
     items: dict[str, list[str]] = {}
     for key, item in lines:
         items.setdefault(key, []).append(intern(item))  # most clicks are on items seen before
@@ -104,12 +104,12 @@ def _sessions(lines: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
 
 
 def period_files(path: Path) -> list[Path]:
-    """Every period's file, period 0 first.
+    """Return the files of all periods, period 0 first.
 
     Raises
     ------
     DatasetError
-        There is no such folder, no period, a hole in the numbering, or a period twice.
+        The folder or a period is missing, or a period is there twice.
     """
     if not path.is_dir():
         raise DatasetError(
@@ -131,12 +131,12 @@ def period_files(path: Path) -> list[Path]:
 
 
 def _where_else(path: Path) -> str:
-    """Name the folder of a file of the format, which is often given in its folder's place."""
+    """Return a hint if the path is a period's file: the user may have meant its folder."""
     return f"; name its folder {path.parent}" if _FILE_NAME.fullmatch(path.name) else ""
 
 
 def fingerprint_of(file: Path) -> str:
-    """SHA-256 of a period, uncompressed; raises DatasetError where it cannot be read."""
+    """Return the SHA-256 of a period, uncompressed; raise DatasetError if it cannot be read."""
     try:
         with _open(file) as stream:
             return hashlib.sha256(stream.read()).hexdigest()
@@ -145,12 +145,12 @@ def fingerprint_of(file: Path) -> str:
 
 
 def read_lines(file: Path) -> list[tuple[str, str]]:
-    """(session, item) of every line.
+    """Return (session, item) of every line.
 
     Raises
     ------
     DatasetError
-        Naming file and line: it is no ``SESSION ITEM`` in UTF-8, or there is none.
+        Names file and line: the line is not ``SESSION ITEM`` in UTF-8, or the file is empty.
     """
     lines: list[tuple[str, str]] = []
     try:

@@ -1,6 +1,6 @@
-"""A simulated shop: what the demo shows where there is no data set.
+"""A simulated shop: the demo's data set if the user has none.
 
-Nobody ever clicked any of it, and whatever shows it must say so.
+Its clicks are simulated; whatever shows them must say so.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from ader_stream.errors import SettingsError
 from ader_stream.types import MINUTE_MS, SECOND_MS, BlockRule, Click
 
 MAX_CLICKS = 30
-"""Of a visit."""
+"""Maximum clicks of a visit."""
 
 MEAN_CLICKS = 5.0
-"""Of a visit, as in recorded clicks of web shops; a fifth of the visits are a single click."""
+"""Mean clicks of a visit, as recorded in web shops; a fifth of the visits have one click."""
 
 MEAN_PAUSE_MS = 40 * SECOND_MS
 MAX_PAUSE_MS = 10 * MINUTE_MS
 
 
 class SimulatedShop:
-    """Clicks of visits that follow an item-to-item structure, in a shop that changes.
+    """Simulated visits that follow an item-to-item structure, in a shop that changes.
 
-    Block k depends on the seed, the size and k alone. A visit lies inside its block, its clicks
-    less than the gap apart.
+    Block k depends only on the seed, the size and k. A visit is inside its block, and its clicks
+    are less than the gap apart.
 
     Parameters
     ----------
     rule
-        Where block k begins and ends.
+        Where block k starts and ends.
     gap
-        Of the session rule, ms.
+        Session gap, ms.
     size
         How large the shop is.
     seed
@@ -93,7 +93,7 @@ class SimulatedShop:
         return sorted(clicks, key=lambda click: click.time)  # stable: a visit keeps its order
 
     def _times(self, length: int, rng: np.random.Generator) -> list[int]:
-        """Times (ms) of a visit's clicks after the block's start."""
+        """Return times (ms) of a visit's clicks, relative to the block's start."""
         mean = min(MEAN_PAUSE_MS, self._longest_pause / 2)
         pauses = np.minimum(rng.exponential(mean, length - 1), self._longest_pause).astype(int)
         offsets = np.concatenate([[0], np.cumsum(pauses)])

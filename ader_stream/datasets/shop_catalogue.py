@@ -1,4 +1,4 @@
-"""The items of the simulated shop: what they are, when they are there, and what goes with what."""
+"""The items of the simulated shop: their categories, when they are sold, and related items."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CATEGORIES = (
 # fmt: on
 
 SEASONS = 3
-"""One block in so many, a seasonal category is in season."""
+"""A seasonal category is in season in one of this many blocks."""
 
 COMPANIONS = 12
-"""Items that go with an item."""
+"""Number of companions of an item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +60,16 @@ class ShopSize:
 
 @dataclass(frozen=True, slots=True)
 class Aisles:
-    """The shop in one block, ready to draw from.
+    """Probabilities of the shop in one block, ready for sampling.
 
     Parameters
     ----------
     shelves
-        Running sum of the items' appeal, with a leading 0, (I + 1,).
+        Cumulative sum of the items' appeal, with a leading 0, (I + 1,).
     companions
-        Items that go with an item, (I, C).
+        Items that are often clicked with an item, (I, C).
     pull
-        Running sum of the companions' appeal, (I, C).
+        Cumulative sum of the companions' appeal, (I, C).
     category_ends
         Items [first, end) of the category that an item belongs to, (I, 2).
     """
@@ -83,9 +83,9 @@ class Aisles:
 class Catalogue:
     """Items that appear, fade and return.
 
-    Every fifth category is seasonal: gone out of season, and the same again when it returns.
-    Elsewhere some items are there from the first block and stay, others appear in a later block,
-    are most wanted at once and fade.
+    Every fifth category is seasonal: absent out of season, and unchanged when it returns. In other
+    categories, half of the items stay from the first block on; the others appear in a later block
+    with their highest appeal, which then decays.
 
     Parameters
     ----------
@@ -111,16 +111,16 @@ class Catalogue:
         self._half_life, self._appears = _lives(size, self._season >= 0, rng)
 
     def aisles(self, block: int, rng: np.random.Generator) -> Aisles:
-        """The shop in a block; fashion, drawn from `rng`, moves every item's appeal a little."""
+        """Return the shop in a block; noise from `rng` changes every item's appeal a little."""
         fashion = rng.lognormal(0, 0.25, len(self.names))
         appeal = self._appeal * self._presence(block) * fashion
-        # The root: what goes together counts for more than what is popular.
+        # The square root makes relatedness count more than popularity.
         pull = np.cumsum(self._strength * np.sqrt(appeal[self._companions]), axis=1)
         shelves = np.concatenate([[0.0], np.cumsum(appeal)])
         return Aisles(shelves, self._companions, pull, self._category_ends)
 
     def _presence(self, block: int) -> NDArray[np.float64]:
-        """Between 0 (not there) and 1 of every item, (I,)."""
+        """Return the presence of every item, between 0 (absent) and 1, (I,)."""
         age = block - self._appears
         faded = 0.5 ** (np.maximum(age, 0) / self._half_life)
         is_there = (age >= 0) & ((self._season < 0) | (self._season == block % SEASONS))
@@ -128,7 +128,7 @@ class Catalogue:
 
 
 def _companions(category_ends: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """For every item some of its category, drawn once and for good, (I, C)."""
+    """Return the companions of every item: items of its category, drawn once, (I, C)."""
     first, end = category_ends[:, :1], category_ends[:, 1:]
     return rng.integers(first, end, size=(len(category_ends), COMPANIONS))
 
@@ -136,7 +136,7 @@ def _companions(category_ends: NDArray[np.int64], rng: np.random.Generator) -> N
 def _lives(
     size: ShopSize, is_seasonal: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Half-life in blocks and first block of every item; half of them are there for ever."""
+    """Return half-life in blocks and first block of every item; half of them stay for ever."""
     lasts = is_seasonal | (rng.random(size.items) < 0.5)
     half_life = np.where(lasts, np.inf, rng.uniform(0.7, 2.5, size.items))
     appears = np.where(lasts, 0, rng.integers(size.blocks, size=size.items))

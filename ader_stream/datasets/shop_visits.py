@@ -7,20 +7,20 @@ import numpy as np
 from ader_stream.datasets.shop_catalogue import Aisles
 
 COMPANION_OF_LAST = 0.4
-"""Chance that a click goes to a companion of the item before."""
+"""Probability that a click is on a companion of the item before."""
 
 COMPANION_OF_EARLIER = 0.15
-"""Chance that it goes to a companion of any item so far: more than the last click matters."""
+"""Probability of a companion of any item so far: more than the last click matters."""
 
 SEEN_AGAIN = 0.1
-"""Chance that it goes back to an item of this visit."""
+"""Probability of an item of this visit again."""
 
 SAME_CATEGORY = 0.2
-"""Chance that it goes to anything of the same category; what is left goes anywhere."""
+"""Probability of any item of the same category; the rest is for any item."""
 
 
 def visit(aisles: Aisles, length: int, rng: np.random.Generator) -> list[int]:
-    """Items of a visit in order, `length` of them."""
+    """Return the `length` items of a visit, in order."""
     items = [_anything(aisles, rng)]
     while len(items) < length:
         items.append(_next(aisles, items, rng))
@@ -42,7 +42,7 @@ def _next(aisles: Aisles, items: list[int], rng: np.random.Generator) -> int:
 
 
 def _companion(aisles: Aisles, item: int, rng: np.random.Generator) -> int:
-    """One of the item's companions by their pull; where none is there, another of its category."""
+    """Draw one of the item's companions by their pull; if none is present, one of its category."""
     pull = aisles.pull[item]
     if not pull[-1]:
         return _of_category(aisles, item, rng)
@@ -60,7 +60,7 @@ def _anything(aisles: Aisles, rng: np.random.Generator) -> int:
 
 
 def _draw(aisles: Aisles, first: int, end: int, rng: np.random.Generator) -> int:
-    """One of the items [first, end) by their appeal, some of which must be there."""
+    """Draw one of the items [first, end) by their appeal; some of them must be present."""
     low, high = aisles.shelves[first], aisles.shelves[end]
     point = low + rng.random() * (high - low)
     return int(np.searchsorted(aisles.shelves, point, side="right")) - 1

@@ -1,4 +1,4 @@
-"""Event times for clicks of which only the order is known."""
+"""Generate event times for clicks of which only the order is known."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from ader_stream.errors import SettingsError
 
 
 def spread(keys: Sequence[str], start: int, length: int, gap: int) -> range:
-    """Event times (ms) of clicks in file order, one step apart.
+    """Return event times (ms) of clicks in file order, one step apart.
 
-    The step is the longest whole number of ms at which all clicks lie in
-    ``[start, start + length)`` and two neighbours of one session are less than `gap` apart: the
-    clicks fill the block as far as the gap allows, and no two have the same time.
+    The step is the longest whole number of ms for which all clicks are in ``[start, start +
+    length)`` and two consecutive clicks of one session are less than `gap` apart. So the clicks
+    fill the block as far as the gap allows, and no two have the same time.
 
     Parameters
     ----------
     keys
         Session key of every click, in file order, (N,); at least one.
     start, length
-        Of the block, ms.
+        Start and length of the block, ms.
     gap
-        Of the session rule, ms.
+        Session gap, ms.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def spread(keys: Sequence[str], start: int, length: int, gap: int) -> range:
 
 
 def widest_distance(keys: Sequence[str]) -> int:
-    """Most lines between two neighbouring clicks of one session; 0 where none has two.
+    """Return the most lines between two consecutive clicks of one session; 0 without such clicks.
 
     >>> widest_distance(["a", "b", "c", "a", "b"])
     3

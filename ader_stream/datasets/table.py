@@ -22,22 +22,22 @@ from ader_stream.types import SECOND_MS, BlockRule, Click
 class TableDataset:
     """Tables of clicks, in any order; every click keeps its own time.
 
-    Three columns of all files are in memory while blocks are read, as Arrow arrays: strings and
+    While blocks are read, three columns of all files are in memory as Arrow arrays: strings and
     eight bytes a click, no Python objects.
 
     Parameters
     ----------
     name
-        What reports call it.
+        Name in reports.
     files
-        ``.csv``, ``.csv.gz`` or ``.parquet``. Where times are equal, the order of files and rows
-        stands.
+        ``.csv``, ``.csv.gz`` or ``.parquet``. Clicks with equal times keep the order of files and
+        rows.
     rule
-        How event time is cut into blocks.
+        How event time is divided into blocks.
     format
-        Which columns hold what.
+        Names and formats of the columns.
     clock
-        Seconds since 1970: no click is of the future.
+        Returns seconds since 1970; clicks after it are refused.
     """
 
     simulated = False
@@ -58,7 +58,7 @@ class TableDataset:
         self._clock = clock
 
     def blocks(self) -> Iterator[Block]:
-        """Sort by time, then give block after block."""
+        """Sort by time, then yield block after block."""
         table, unit = self._read()
         table = table.sort_by("time")  # stable
         times = table["time"].to_numpy()
@@ -91,13 +91,13 @@ def read_table(file: Path, format: TableFormat) -> tuple[pa.Table, str]:  # noqa
     Returns
     -------
     tuple
-        The table, and the unit that its times were read in; empty where they need none.
+        The table, and the unit in which its times were read; empty if they need none.
 
     Raises
     ------
     DatasetError
-        Naming the file, and columns or row: it cannot be read, lacks a column, or has a row
-        without a value or with one that is none.
+        Names the file, and columns or row: it cannot be read, a column is missing, or a row has a
+        missing or invalid value.
     """
     is_csv = not file.name.endswith(".parquet")
     try:
@@ -109,7 +109,7 @@ def read_table(file: Path, format: TableFormat) -> tuple[pa.Table, str]:  # noqa
         }
         return pa.table(columns), format.time_unit if has_unit(raw[format.time]) else ""
     except RowError as error:
-        # Line 1 of a CSV file is its header; a line break within quotes shifts the number.
+        # Line 1 of a CSV file is its header; line breaks within quotes shift the number.
         place = f"line {error.row + 2}" if is_csv else f"row {error.row + 1}"
         raise DatasetError(f"{file}, {place}: {error}") from None
     except (pa.ArrowException, OSError) as error:
@@ -117,8 +117,8 @@ def read_table(file: Path, format: TableFormat) -> tuple[pa.Table, str]:  # noqa
 
 
 def _read_csv(file: Path, format: TableFormat) -> pa.Table:  # noqa: A002
-    """Columns as they are written: an item ``007`` or ``NA`` stays what it is."""
-    # One thread: only then does an error know its row.
+    """Read columns as they are written: an item ``007`` or ``NA`` is not changed."""
+    # One thread: only then does an error contain its row.
     read = pa.csv.ReadOptions(use_threads=False)
     parse = pa.csv.ParseOptions(delimiter=format.delimiter, ignore_empty_lines=False)
     with pa.csv.open_csv(file, read_options=read, parse_options=parse) as header:

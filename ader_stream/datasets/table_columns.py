@@ -1,4 +1,4 @@
-"""Columns of a table as what they mean: keys as strings, times as milliseconds."""
+"""Convert the columns of a table: keys to strings, times to milliseconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ader_stream.plausible_times import UNITS_PER_SECOND
 from ader_stream.types import SECOND_MS
 
 END_OF_TIME_MS = 253_402_300_800_000
-"""The year 10000: a time beyond it was read in the wrong unit."""
+"""The year 10000: a later time was read in the wrong unit."""
 
 Numbers = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
@@ -23,12 +23,12 @@ _ZONE = re.compile(r"(Z|:[\d.]+[-+]\d\d(:?\d\d)?)$")  # ``…05Z``, ``…:05.123
 
 
 class RowError(Exception):
-    """A row without a value, or with one that is none.
+    """A row with a missing or invalid value.
 
     Parameters
     ----------
     row
-        From 0.
+        Number of the row, from 0.
     problem
         The value, and what was expected.
     """
@@ -39,12 +39,12 @@ class RowError(Exception):
 
 
 def parse_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Session or item ids: strings as they are, whole numbers as their decimal string.
+    """Return session or item ids: strings unchanged, whole numbers as their decimal string.
 
     Raises
     ------
     RowError
-        A value is missing, or the column holds something else.
+        A value is missing, or the column has another type.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -58,19 +58,19 @@ def parse_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def has_unit(column: pa.ChunkedArray) -> bool:
-    """Whether times are numbers, or texts of numbers, that a unit gives their meaning."""
+    """Return whether times are numbers, or texts of numbers, so that they need a unit."""
     if _is_text(column.type):
         return bool(_NUMBER.fullmatch(_first_text(column)))
     return bool(pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
 
 
 def parse_times(column: pa.ChunkedArray, unit: str) -> pa.Array:
-    """Times as ms, int64: timestamps, numbers in `unit`, or strings that tell either.
+    """Return times as ms, int64, from timestamps, numbers in `unit`, or strings of either.
 
     Raises
     ------
     RowError
-        A value is missing, cannot be read, or lies before 1970 or after 9999.
+        A value is missing, cannot be read, or is before 1970 or after 9999.
     """
     missing = pc.index(column.is_null(), True).as_py()
     if missing >= 0:
@@ -91,13 +91,13 @@ def _milliseconds(column: pa.ChunkedArray, unit: str) -> Numbers:
 
 
 def _scaled(values: Numbers, per_second: int) -> Numbers:
-    """From units of 1 / `per_second` s; whole numbers stay exact."""
+    """Convert units of 1 / `per_second` s to ms; whole numbers stay exact."""
     if values.dtype.kind == "f":
         scaled = np.rint(values / per_second * SECOND_MS)
     elif per_second >= SECOND_MS:
         scaled = values // (per_second // SECOND_MS)
     else:
-        # Clipped to what is out of range just as well, so that the product cannot overflow.
+        # Clipped to values that are also out of range, so that the product cannot overflow.
         scaled = np.clip(values, -1, END_OF_TIME_MS // SECOND_MS) * SECOND_MS
     return scaled
 
@@ -115,7 +115,7 @@ def _in_range(times: Numbers, column: pa.ChunkedArray) -> Numbers:
 
 
 def _parse_strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Numbers or ISO 8601, as the first row has them."""
+    """Parse numbers or ISO 8601, whichever the first row has."""
     first = _first_text(column)
     if _NUMBER.fullmatch(first):
         return _cast_all(column, (pa.int64(), pa.float64()), "a number")
@@ -131,7 +131,7 @@ def _first_text(column: pa.ChunkedArray) -> str:
 def _cast_all(
     column: pa.ChunkedArray, types: tuple[pa.DataType, ...], expected: str
 ) -> pa.ChunkedArray:
-    """The column in the first of the types that takes every row."""
+    """Cast the column to the first of the types that accepts every row."""
     for type_ in types:
         if _casts(column, type_):
             return column.cast(type_)
@@ -140,7 +140,7 @@ def _cast_all(
 
 
 def _first_refused(column: pa.ChunkedArray, takes: Callable[[pa.ChunkedArray], bool]) -> int:
-    """Row of the first value that `takes` refuses, by bisection; there must be one."""
+    """Return the row of the first value that `takes` refuses, by bisection; there must be one."""
     low, high = 0, len(column)
     while high - low > 1:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""Which columns of a table hold what."""
+"""Names and formats of the columns of a table."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from ader_stream.plausible_times import UNITS_PER_SECOND
 
 @dataclass(frozen=True, slots=True)
 class TableFormat:
-    """How a CSV or Parquet file tells clicks.
+    """How a CSV or Parquet file contains clicks.
 
     Parameters
     ----------
     session, item, time
-        Names of the columns; `session` may as well name a user.
+        Names of the columns; `session` may also name a user.
     time_unit
-        Of times that are numbers: ``s``, ``ms``, ``us`` or ``ns`` since 1970. Timestamps and
+        Unit of times that are numbers: ``s``, ``ms``, ``us`` or ``ns`` since 1970. Timestamps and
         ISO 8601 strings need none; without a zone they are UTC.
     delimiter
-        Between the fields of a CSV file.
+        Separator between the fields of a CSV file.
     any_time
-        Also take times that no click can have: before 2000, in the future, or all alike.
+        Also accept times that no click can have: before 2000, in the future, or all equal.
 
     Raises
     ------
@@ -46,5 +46,5 @@ class TableFormat:
 
     @property
     def columns(self) -> tuple[str, str, str]:
-        """Names of the columns that are read."""
+        """Return the names of the columns that are read."""
         return self.session, self.item, self.time

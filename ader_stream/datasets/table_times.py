@@ -1,4 +1,4 @@
-"""Whether the times of a table can be the times of clicks."""
+"""Check whether the times of a table can be the times of clicks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ader_stream.plausible_times import (
 )
 
 SAMPLE = 1_000
-"""Rows that are looked at, evenly over the time."""
+"""Rows that are checked, evenly over the time."""
 
 Times = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
@@ -25,23 +25,23 @@ Times = np.ndarray[tuple[int, ...], np.dtype[Any]]
 def require_plausible_times(name: str, times: Times, now: int, unit: str) -> None:
     """Refuse a table with times that no click can have.
 
-    A table can be mended before it is read, so that here a single such row is enough.
+    The user can correct a table before it is read, so a single such row is enough.
 
     Parameters
     ----------
     name
-        Of the table.
+        Name of the table.
     times
-        ms, ascending; at least one.
+        Times in ms, ascending; at least one.
     now
-        ms.
+        Current time, ms.
     unit
-        In which they were read; empty where they need none.
+        Unit in which the times were read; empty if they need none.
 
     Raises
     ------
     DatasetError
-        Naming the range of the times, what is wrong with it, and what would mend it.
+        Names the range of the times, the problem, and its remedy.
     """
     problem = _find_problem(times, now, unit)
     if problem is None:

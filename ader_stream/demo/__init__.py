@@ -1,1 +1,1 @@
-"""The whole system on one machine, and its report."""
+"""Run the whole system on one machine, and report about it."""

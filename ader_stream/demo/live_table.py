@@ -1,4 +1,4 @@
-"""What the demo prints while it runs: a table on a terminal, a line for each block elsewhere."""
+"""Progress of the demo: a table on a terminal, a line for each block elsewhere."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ UNIT = "scores in percent, as in the paper"
 
 @dataclass(frozen=True, slots=True)
 class LiveRow:
-    """Where one block stands; None is what is not known yet.
+    """Progress of one block; None for what is not known yet.
 
     Parameters
     ----------
     block, clicks, sessions
-        The block, and how much of it came so far.
+        The block, and its clicks and sessions so far.
     epoch, validation_recall
-        Of the update cycle that trains on it; Recall@20 in percent.
+        Epoch and Recall@20 (percent) of the update cycle that trains on it.
     published, served
-        The version trained on it, and the version that all partitions serve since.
+        The version trained on it, and the version that all partitions serve afterwards.
     prequential
-        How its own clicks were scored so far.
+        Prequential scores of its own clicks so far.
     """
 
     block: int
@@ -58,13 +58,13 @@ class LiveRow:
 class LiveView:
     """Redraws the table in place on a terminal; elsewhere prints a line when a block is finished.
 
-    The line of the last block is printed when the view is left, so that a run that fails shows how
-    far it came.
+    The line of the last block is printed when the view is closed, so that a failed run shows its
+    last state.
 
     Parameters
     ----------
     dataset, simulated
-        What the clicks are.
+        Name of the clicks' data set, and whether they are simulated.
     console
         Where to print; standard output by default.
     """
@@ -92,7 +92,7 @@ class LiveView:
             self._print(as_line(self._last))
 
     def show(self, rows: Sequence[LiveRow]) -> None:
-        """Show these rows in place of the ones before; the last one is of the present block."""
+        """Show these rows in place of the earlier ones; the last one is the current block."""
         if self._redraws:
             table = render(rows, dataset=self._dataset, simulated=self._simulated)
             self._live.update(table, refresh=True)
@@ -103,17 +103,17 @@ class LiveView:
         self._last = rows[-1] if rows else None
 
     def _print(self, line: str) -> None:
-        """Print a line whole, at once: whoever follows a log sees how far the demo is."""
+        """Print a whole line and flush it, so that a reader of the log sees the demo's progress."""
         print(line, file=self._console.file, flush=True)
 
 
 def _can_redraw(console: Console) -> bool:
-    """Whether it is a terminal, whatever variables such as FORCE_COLOR say of its colours."""
+    """Return whether it is a terminal, even if variables such as FORCE_COLOR set its colours."""
     return console.file.isatty() and not console.is_dumb_terminal
 
 
 def render(rows: Sequence[LiveRow], *, dataset: str, simulated: bool) -> Table:
-    """Show the rows under a title that says what the clicks are."""
+    """Return the rows as a table, with a title that names the data set."""
     title = _title(dataset, simulated=simulated)
     table = Table(
         title=title,
@@ -131,13 +131,13 @@ def render(rows: Sequence[LiveRow], *, dataset: str, simulated: bool) -> Table:
 
 
 def as_line(row: LiveRow) -> str:
-    """Write what is known of a block as ``name=value``, separated by spaces."""
+    """Write the known values of a block as ``name=value``, separated by spaces."""
     known = ((name, cell) for name, cell in zip(_COLUMNS, _cells(row), strict=True) if cell)
     return " ".join(f"{name}={cell.replace(',', '')}" for name, cell in known)
 
 
 def _title(dataset: str, *, simulated: bool) -> str:
-    return f"{dataset}: simulated clicks, nobody's" if simulated else dataset
+    return f"{dataset}: simulated clicks" if simulated else dataset
 
 
 def _cells(row: LiveRow) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The report as files: ``report.json``, ``report.html`` (one file, no network), PNG plots."""
+"""Write the report: ``report.json``, ``report.html`` (one file, no network), PNG plots."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ader_stream.plotting import DARK, LIGHT, as_png, as_svg
 
 _CAPTIONS = {
     "recall_at_20": "How often the next click was among the first 20 recommended items.",
-    "mrr_at_20": "How far up it stood: the mean of 1 / place, 0 beyond place 20.",
-    "new_item_share": "Clicks on items that no earlier block had: nobody can recommend those.",
+    "mrr_at_20": "The mean of 1 / place in the list, 0 beyond place 20.",
+    "new_item_share": "Clicks on items that no earlier block had: no model can recommend those.",
     "training_time": "One update cycle for each block: epochs and their validation.",
     "publish_to_live": "From the commit of a version until every partition was served by it.",
 }
@@ -33,7 +33,7 @@ class _Picture:
 
 
 def write_report(report: DemoReport, published: Published | None, folder: Path) -> None:
-    """Write ``report.json``, ``report.html`` and the PNG plots into a folder, made if need be."""
+    """Write ``report.json``, ``report.html`` and the PNG plots into a folder, created if needed."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report.as_json(), indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
@@ -43,7 +43,7 @@ def write_report(report: DemoReport, published: Published | None, folder: Path) 
 
 
 def render_page(report: DemoReport, published: Published | None) -> str:
-    """The report as one HTML file that loads nothing."""
+    """Return the report as one HTML file that loads nothing."""
     environment = Environment(
         loader=PackageLoader("ader_stream.demo"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""The plots of the demo's report."""
+"""Draw the plots of the demo's report."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from ader_stream.plotting import (
 SMALL_INCHES = (4.6, 3.0)
 
 BASELINES = ("ader", "finetune")
-"""Of the paper's curves: the best and the worst, so that a run is seen between them."""
+"""The best and the worst of the paper's curves, as the range to compare a run with."""
 
 
 def draw_plots(
     report: DemoReport, published: Published | None, theme: Theme = LIGHT
 ) -> dict[str, Figure]:
-    """Every plot of a report, by file name without suffix.
+    """Draw every plot of a report; return them by file name without suffix.
 
     Parameters
     ----------
     report
-        What to show; every title says so where the clicks are simulated.
+        Report to show; every title says if the clicks are simulated.
     published
-        Curves of the paper to put beside it; None where there are none.
+        Curves of the paper for comparison; None without them.
     theme
         Colours.
     """

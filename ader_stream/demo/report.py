@@ -1,4 +1,4 @@
-"""What a run of the demo did: the content of ``report.json``."""
+"""Results of a demo run: the content of ``report.json``."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ class Update:
     Parameters
     ----------
     version, parent
-        What it published, and what that came from; version 1 has no parent.
+        The published version, and its parent; version 1 has no parent.
     train_seconds
-        Epochs and their validation.
+        Duration of all epochs with their validation.
     epochs
-        Trained, the ones after the best included.
+        Number of trained epochs, including those after the best.
     exemplars
-        Kept for the next cycle.
+        Number of exemplars for the next cycle.
     adaptive_weight
         λ_t.
     validation_recall
-        Recall@20 of the best epoch on what was held out, in percent; None without validation.
+        Recall@20 of the best epoch on the validation samples, in percent; None without validation.
     publish_to_live_seconds
         From the manifest's commit until every partition was served by it; None if that did not
-        come to pass.
+        happen.
     """
 
     version: int
@@ -43,16 +43,16 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class BlockReport:
-    """One block: its clicks, how they were scored, and what was trained on them.
+    """One block: its clicks, their scores, and the update cycle that trained on them.
 
     Parameters
     ----------
     block, clicks, sessions
-        The number of the block, and how much it held.
+        The number of the block, its clicks and its sessions.
     new_item_share
         Clicks on items that no earlier block had, in percent; None for the first block.
     scored_by_version, prequential
-        The version that served these clicks, and how it did; None for the first block.
+        The version that served these clicks, and its scores; None for the first block.
     update
         The cycle that trained on the block; None where it was only scored.
     """
@@ -66,11 +66,11 @@ class BlockReport:
     update: Update | None = None
 
     def score(self, metric: str) -> float | None:
-        """A prequential metric in percent, ``recall@20`` say; None where nothing was scored."""
+        """Return a prequential metric in percent, such as ``recall@20``; None without scores."""
         return self.prequential.percentages().get(metric) if self.prequential else None
 
     def as_json(self) -> dict[str, object]:
-        """Plain values by the names of ``report.json``."""
+        """Return plain values by the names of ``report.json``."""
         update = self.update
         return {
             "block": self.block,
@@ -102,7 +102,7 @@ class BlockReport:
 
 @dataclass(frozen=True, slots=True)
 class KafkaReport:
-    """The broker of the run: its version, and where it came from."""
+    """The broker of the run: its version and its source."""
 
     version: str
     source: str
@@ -115,11 +115,11 @@ class DemoReport:
     Parameters
     ----------
     dataset, simulated
-        Name of the data set, and whether nobody ever clicked it.
+        Name of the data set, and whether its clicks are simulated.
     clicks_sent, clicks_consumed
-        By the replay, and by the sessionizer.
+        Clicks that the replay sent, and that the sessionizer read.
     seconds
-        From start to end.
+        Duration of the run.
     """
 
     dataset: str
@@ -133,12 +133,12 @@ class DemoReport:
     blocks: tuple[BlockReport, ...]
 
     def mean(self, metric: str) -> float | None:
-        """Unweighted mean over the scored blocks, as the paper takes it; None without one."""
+        """Return the unweighted mean over the scored blocks, as in the paper; None without one."""
         scores = [score for block in self.blocks if (score := block.score(metric)) is not None]
         return sum(scores) / len(scores) if scores else None
 
     def as_json(self) -> dict[str, object]:
-        """Plain values by the names of ``report.json``."""
+        """Return plain values by the names of ``report.json``."""
         return {
             "dataset": self.dataset,
             "simulated": self.simulated,
@@ -153,7 +153,7 @@ class DemoReport:
 
 
 class SeenItems:
-    """Every item that was clicked so far.
+    """The set of items clicked so far.
 
     >>> seen = SeenItems()
     >>> seen.new_share([Click("a", "hat", 1)]), seen.new_share([Click("a", "hat", 2)])
@@ -164,10 +164,10 @@ class SeenItems:
         self._items: set[str] = set()
 
     def new_share(self, clicks: Sequence[Click]) -> float | None:
-        """Share of a block's clicks on items that no earlier block had, in percent.
+        """Return the share of a block's clicks on items that no earlier block had, in percent.
 
-        None for the first block, and for one without clicks. The block's items count as seen
-        from then on.
+        None for the first block, and for one without clicks. Afterwards the block's items count as
+        seen.
         """
         is_first = not self._items
         new = sum(click.item not in self._items for click in clicks)

@@ -24,28 +24,28 @@ from ader_stream.types import Counts
 
 POLL_SECONDS = 0.2
 LOOK_SECONDS = 1.0
-"""Between two looks at the trainer's metrics."""
+"""Seconds between two reads of the trainer's metrics."""
 
 STALL_SECONDS = 1_800.0
-"""A demo that sees nothing new for this long has failed."""
+"""Seconds without progress after which the demo fails."""
 
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """What a demo runs.
+    """Parameters of a demo run.
 
     Parameters
     ----------
     dataset
         Clicks.
     blocks
-        How many of its blocks; None for all.
+        Number of its blocks to replay; None for all.
     out
         Folder for logs and the report.
     partitions
-        Of the clicks topic.
+        Number of partitions of the clicks topic.
     worker_settings
-        Group → name → value, beside address and prefix.
+        Group → name → value, in addition to address and prefix.
     """
 
     dataset: Dataset
@@ -56,12 +56,12 @@ class DemoPlan:
 
 
 def run_demo(plan: DemoPlan, settings: Settings, kafka: LocalKafka, workers: Workers) -> DemoReport:
-    """Replay the data set through the whole system, and report how it went.
+    """Replay the data set through the whole system, and return a report.
 
     Raises
     ------
     DemoError
-        If a worker ends early or nothing moves any more.
+        If a worker ends early or there is no progress.
     """
     started = time.monotonic()
     clients, topics = settings.clients, settings.topics
@@ -91,7 +91,7 @@ def run_demo(plan: DemoPlan, settings: Settings, kafka: LocalKafka, workers: Wor
 
 @contextmanager
 def running_workers(plan: DemoPlan, settings: Settings, guard: Guard) -> Iterator[Workers]:
-    """Create the topics, and run every worker on them until the block is left."""
+    """Create the topics, and run every worker on them until the context ends."""
     create_topics(settings.clients.admin(), settings.topics, plan.partitions)
     kafka = {
         "bootstrap_servers": settings.kafka.bootstrap_servers,
@@ -105,7 +105,7 @@ def running_workers(plan: DemoPlan, settings: Settings, guard: Guard) -> Iterato
 
 
 class _Watch:
-    """Looks at the topics and at the trainer, and shows what it sees."""
+    """Reads the topics and the trainer's metrics, and shows the progress."""
 
     def __init__(self, view: SystemView, workers: Workers, live: LiveView) -> None:
         self._view = view
@@ -117,7 +117,7 @@ class _Watch:
         self._next_look = 0.0
 
     def add_block(self, block: Block) -> None:
-        """Learn of a block before it is sent."""
+        """Register a block before it is sent."""
         self._new_item_shares[block.number] = self._seen_items.new_share(block.clicks)
 
     def wait_until_done(self, block: int, clicks_sent: int) -> None:
@@ -126,7 +126,7 @@ class _Watch:
         Raises
         ------
         DemoError
-            If a worker ends, or nothing moves for `STALL_SECONDS`.
+            If a worker ends, or there is no progress for `STALL_SECONDS`.
         """
         moved_at, seen = time.monotonic(), None
         while not self._is_done(block, clicks_sent):
@@ -138,12 +138,12 @@ class _Watch:
             if time.monotonic() - moved_at > STALL_SECONDS:
                 raise DemoError(
                     f"nothing has moved for {STALL_SECONDS:g} s at block {block}; "
-                    "the workers' logs in the output folder may say why"
+                    "see the workers' logs in the output folder"
                 )
         self._look(block, at_once=True)
 
     def block_reports(self) -> tuple[BlockReport, ...]:
-        """What became of each block."""
+        """Return the results of each block."""
         return tuple(self._report(block) for block in self._new_item_shares)
 
     def _report(self, block: int) -> BlockReport:
@@ -185,7 +185,7 @@ class _Watch:
         return sum(score.clicks for score in self._view.scores.values())
 
     def _score(self, block: int) -> tuple[Counts, int | None]:
-        """Counts of a block, and the version that scored it: the newest, should there be two."""
+        """Return the counts of a block, and the version that scored it (the newer one of two)."""
         scores = {key: score for key, score in self._view.scores.items() if key.block == block}
         versions = [key.version for key in scores if key.version is not None]
         counts = sum((score.counts for score in scores.values()), Counts())
@@ -196,7 +196,7 @@ class _Watch:
         return next((found for found in manifests if block in found["blocks"]), None)
 
     def _look(self, block: int, *, at_once: bool = False) -> None:
-        """Check the workers and draw the table, once in a while."""
+        """Check the workers and redraw the table, if it is time to."""
         if time.monotonic() < self._next_look and not at_once:
             return
         self._next_look = time.monotonic() + LOOK_SECONDS

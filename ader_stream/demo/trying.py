@@ -1,6 +1,6 @@
-"""What a user can try while the demo is left running: addresses, and commands that work as printed.
+"""Commands that a user can try while the demo runs on; each works as printed.
 
-Each command is run as it is printed by a test.
+A test runs each command as it is printed.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from ader_stream.stream.topics.topics import Topics
 
 PROGRAM = "ader-stream"
 SHOWN_ITEMS = 2
-"""Items of the session in the request: the most clicked ones."""
+"""Number of items in the example request: the most clicked ones."""
 
 PROMPT = "  $ "
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A demo whose processes run.
+    """A demo with running processes.
 
     Parameters
     ----------
     bootstrap_servers
         Address of the cluster.
     topics, prefix
-        Names of the topics of this run, and how they start.
+        Names of the topics of this run, and their common prefix.
     workers
         Name of a worker → host:port at which it answers HTTP.
     items
-        That the served version knows, the most clicked ones first.
+        Items of the served version, the most clicked ones first.
     """
 
     bootstrap_servers: str
@@ -46,7 +46,7 @@ class Running:
 
 
 def what_to_try(running: Running) -> Iterator[str]:
-    """Yield the lines that say where everything is, and what can be asked of it."""
+    """Yield the lines with the addresses, and the commands to try."""
     yield "everything is left running until Ctrl-C"
     yield f"Kafka: {running.bootstrap_servers}, topics {running.prefix}.*"
     for name, address in running.workers.items():
@@ -72,13 +72,13 @@ def _commands(running: Running) -> Iterator[tuple[str, str]]:
         shlex.join([*_program(), "sessions", "dump", *cluster]),
     )
     yield (
-        "how far event time has come on each partition",
+        "the watermark of each partition",
         shlex.join([*_program(), "watermark", "show", *cluster]),
     )
 
 
 def _program() -> list[str]:
-    """Return how another terminal runs the program that runs here."""
+    """Return the command that runs this program in another terminal."""
     started = Path(sys.argv[0]).absolute()
     if started.name != PROGRAM:
         return [sys.executable, "-m", "ader_stream.cli.main"]

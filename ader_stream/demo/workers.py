@@ -1,4 +1,4 @@
-"""The workers of the demo: each a process of its own, ended with the demo however it ends."""
+"""The workers of the demo: processes that end with the demo, even if the demo is killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ader_stream.settings import worker_environment
 NAMES = ("sessionizer", "trainer", "inference")
 STOP_SECONDS = 15.0
 LOOK_SECONDS = 1.0
-"""Between two looks at whether all workers still run."""
+"""Seconds between two checks that all workers run."""
 
 LOG_LINES = 15
 """Lines of a log shown when its worker ends early."""
@@ -60,11 +60,11 @@ class Workers:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Name → host:port at which a worker answers HTTP."""
+        """Return worker name → host:port at which it answers HTTP."""
         return {worker.name: f"{HOST}:{worker.port}" for worker in self._workers}
 
     def wait(self) -> None:
-        """Return never: all run until this process is interrupted.
+        """Check the workers for ever, until this process is interrupted.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Workers:
             time.sleep(LOOK_SECONDS)
 
     def metrics(self, name: str) -> dict[str, float]:
-        """Metrics without labels that a worker shows now; empty while it does not answer."""
+        """Return the current metrics of a worker, without labels; empty if it does not answer."""
         url = f"http://{self.addresses[name]}/metrics"
         try:
             with urllib.request.urlopen(url, timeout=2) as response:
@@ -93,7 +93,7 @@ class Workers:
         }
 
     def stop(self) -> None:
-        """Ask all to leave, wait, and kill who does not."""
+        """Ask all workers to stop, wait, and kill those that do not."""
         for worker in self._workers:
             worker.process.terminate()
         for worker in self._workers:

@@ -1,4 +1,4 @@
-"""A real Apache Kafka on this machine: a given one, from a Docker engine, or from Java.
+"""Run an Apache Kafka on this machine: a given one, from a Docker engine, or from Java.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Running the programs that a local Kafka needs: docker, java, mvn."""
+"""Run the programs that a local Kafka needs: docker, java, mvn."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def require_program(name: str) -> None:
 
 
 def run(command: Sequence[str], timeout: float | None = None) -> str:
-    """Run a command and return what it says, standard error after standard output.
+    """Run a command and return its output, standard error after standard output.
 
     Raises
     ------
     BrokerError
-        With the command's first words and its last line, if it fails or takes longer than
-        `timeout` seconds.
+        If it fails or takes longer than `timeout` seconds; the message has the command's first
+        words and its last line of output.
     """
     try:
         done = subprocess.run(
@@ -42,9 +42,9 @@ def run(command: Sequence[str], timeout: float | None = None) -> str:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that says something."""
+    """Return the last line that is not empty."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed nothing"
 
 
 def _short(command: Sequence[str]) -> str:

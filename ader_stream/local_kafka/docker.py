@@ -1,8 +1,8 @@
-"""Apache Kafka in a container of the official image.
+"""Run Apache Kafka in a container of the official image.
 
-Container and volume are named after the data folder: the volume keeps the topics from one
-`broker up` to the next, as the folder does for Java. A folder of this machine mounted into the
-container would belong to the wrong user on one side or the other.
+Container and volume are named after the data folder. The volume keeps the topics from one `broker
+up` to the next, as the folder does for Java. A mounted folder of this machine would belong to the
+wrong user, either inside or outside the container.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ ENGINE_TIMEOUT_S = 60.0
 
 
 def start(options: StartOptions, guard: Guard) -> LocalKafka:
-    """Start the container and return once the broker answers; `guard` removes it otherwise.
+    """Start the container and return when the broker answers; otherwise `guard` removes it.
 
     Raises
     ------
     BrokerError
-        If no engine answers, the image cannot be had, or the broker does not start.
+        If no engine answers, the image cannot be pulled, or the broker does not start.
     """
     require_image(options.image)
     name = _name(options.data)
@@ -52,7 +52,7 @@ def start(options: StartOptions, guard: Guard) -> LocalKafka:
         container=name,
         temporary=options.temporary,
     )
-    _docker(*_removal(name))  # one that a restart of the machine has left
+    _docker(*_removal(name))  # a container that a restart of the machine has left behind
     end_with(guard, kafka)
     volume = [] if options.temporary else [f"--volume={name}:{CONTAINER_LOGS}"]
     _docker("run", "--detach", f"--name={name}", *volume, *_publish(options), options.image)
@@ -61,12 +61,12 @@ def start(options: StartOptions, guard: Guard) -> LocalKafka:
 
 
 def require_image(image: str) -> None:
-    """Have the image on this machine.
+    """Pull the image unless it is on this machine.
 
     Raises
     ------
     BrokerError
-        If no engine answers, or the image is not there and cannot be pulled.
+        If no engine answers, or the image is missing and cannot be pulled.
     """
     require_program("docker")
     _docker("version", "--format={{.Server.Version}}")
@@ -76,9 +76,9 @@ def require_image(image: str) -> None:
 
 
 def environment(port: int, properties: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables for a container of the image whose port 9092 is `port` on this machine.
+    """Return variables for a container of the image whose port 9092 is `port` on this machine.
 
-    `properties` of the broker win over ours.
+    `properties` of the broker override the default ones.
     """
     variables = as_environment(container_properties(HOST, port) | dict(properties or {}))
     return variables | {"KAFKA_HEAP_OPTS": " ".join(HEAP_OPTIONS)}
@@ -90,17 +90,17 @@ def version(container: str) -> str:
 
 
 def end_with(guard: Guard, kafka: LocalKafka) -> None:
-    """Have the guard remove this broker's container, and its data if they are temporary."""
+    """Make the guard remove this broker's container, and its data if they are temporary."""
     guard.on_death(["docker", *_removal(kafka.container)])
 
 
 def is_running(kafka: LocalKafka) -> bool:
-    """Tell whether the broker's container runs."""
+    """Return whether the broker's container runs."""
     return _container_runs(kafka.container)
 
 
 def stop(kafka: LocalKafka) -> None:
-    """End the broker cleanly and remove its container."""
+    """Stop the broker cleanly and remove its container."""
     if is_running(kafka):
         _docker("stop", "--time=20", kafka.container)
     _docker(*_removal(kafka.container))
@@ -122,7 +122,7 @@ def _publish(options: StartOptions) -> list[str]:
 
 
 def _removal(name: str) -> list[str]:
-    """With its anonymous volumes; one that is not there is no error."""
+    """Return the command that removes a container with its anonymous volumes, if it exists."""
     return ["rm", "--force", "--volumes", name]
 
 

@@ -1,4 +1,4 @@
-"""Nothing that was started outlives its parent, even when the parent is killed with SIGKILL."""
+"""End all started processes with their parent, even when the parent is killed with SIGKILL."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from types import TracebackType
 from ader_stream.local_kafka import guard_process
 
 GRACE_S = 5.0
-"""Seconds between SIGTERM and SIGKILL: a worker leaves within this, a broker in under one."""
+"""Seconds between SIGTERM and SIGKILL: enough for a worker; a broker needs less than one."""
 
 
 class Guard:
-    """A small process that ends what its parent started, should the parent die first.
+    """A small process that ends what its parent started if the parent dies first.
 
-    Parent and guard share a pipe; the kernel closes it however the parent ends. Leaving the
-    ``with`` block without `release` ends everything too.
+    Parent and guard share a pipe. The kernel closes it when the parent ends, in any way. Leaving
+    the ``with`` block without `release` ends all processes too.
 
     Parameters
     ----------
@@ -39,26 +39,26 @@ class Guard:
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # an inherited one would hold up who reads the parent's
+            stdout=subprocess.DEVNULL,  # an inherited one blocks the parent's reader
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,  # Ctrl-C goes to the parent's whole process group
         )
 
     def on_death(self, command: Sequence[str]) -> None:
-        """Have `command` run, after all processes have ended."""
+        """Run `command` at the parent's death, after all processes have ended."""
         self._tell({"run": list(command)})
 
     def end_on_death(self, group: int) -> None:
-        """Have this process group ended."""
+        """End this process group at the parent's death."""
         self._tell({"end": group})
 
     def forget(self, group: int) -> None:
-        """Take back `end_on_death` for a process group that has ended by itself."""
+        """Cancel `end_on_death` for a process group that has ended by itself."""
         self._tell({"forget": group})
 
     def release(self) -> None:
-        """Let everything live that still does, and the guard go."""
+        """Stop the guard and leave all running processes alive."""
         with suppress(BrokenPipeError):  # a second release
             self._tell({"release": True})
 
@@ -85,7 +85,7 @@ class Guard:
 def start_process(
     command: Sequence[str], log: Path, guard: Guard, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a process group of its own that does not outlive this process.
+    """Start a program in its own process group, which ends with this process.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ def start_process(
     log
         File to which its standard output and error are appended.
     guard
-        Ends it when this process dies. Tell it `Guard.forget` once the program has been waited for.
+        Ends it when this process dies. Call `Guard.forget` after waiting for the program.
     environment
-        Variables of the program; this process's own without it.
+        Variables of the program; by default those of this process.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -1,14 +1,14 @@
-"""The guard's own process: once the pipe from its parent closes, it ends what the parent left.
+"""The guard's own process: when the pipe from its parent closes, it ends what the parent left.
 
 Each line on standard input is one JSON object::
 
     {"end": PROCESS_GROUP}     end this process group: SIGTERM, after the grace SIGKILL
-    {"forget": PROCESS_GROUP}  it has ended by itself; its number may be another's soon
+    {"forget": PROCESS_GROUP}  it has ended by itself; its number may be reused soon
     {"run": [ARG, …]}          run this afterwards
     {"release": true}          nothing is left to do
 
-It is started by its path and imports the standard library alone, so that it costs its parent
-some 50 ms and a few MB.
+It is started by its path and imports only the standard library, so that it costs its parent about
+50 ms and a few MB.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POLL_S = 0.05
 
 
 def read_duties(lines: Iterable[str]) -> tuple[list[int], list[list[str]]]:
-    """Read what is to be done when the lines stop: process groups to end, then what to run."""
+    """Return the work to do when the input ends: process groups to end, then commands to run."""
     groups: list[int] = []
     commands: list[list[str]] = []
     for line in lines:
@@ -44,7 +44,7 @@ def read_duties(lines: Iterable[str]) -> tuple[list[int], list[list[str]]]:
 
 
 def end_groups(groups: Iterable[int], grace: float) -> None:
-    """Send SIGTERM to process groups, and SIGKILL to those still there after `grace` seconds."""
+    """Send SIGTERM to process groups, and SIGKILL to those that still run after `grace` seconds."""
     left = [group for group in groups if _send(group, signal.SIGTERM)]
     deadline = time.monotonic() + grace
     while left and time.monotonic() < deadline:
@@ -55,7 +55,7 @@ def end_groups(groups: Iterable[int], grace: float) -> None:
 
 
 def _send(group: int, number: int) -> bool:
-    """Send a signal; false where nobody is left to receive it."""
+    """Send a signal; return false if no process is left to receive it."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
@@ -64,7 +64,7 @@ def _send(group: int, number: int) -> bool:
 
 
 def state_and_group(pid: str) -> tuple[str, int]:
-    """Read a process's state (``Z`` is a zombie) and group off /proc, where there is one."""
+    """Return a process's state (``Z`` is a zombie) and group from /proc, where it exists."""
     try:
         stat = Path("/proc", pid, "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -74,18 +74,18 @@ def state_and_group(pid: str) -> tuple[str, int]:
 
 
 def _only_zombies(group: int) -> bool:
-    """Tell whether all of a group have ended and just wait for a parent to notice.
+    """Return whether all processes of a group have ended and only wait to be reaped by a parent.
 
-    A parent that is busy, or the first process of a container, may take long or for ever.
+    A busy parent, or the first process of a container, may take long or for ever.
     """
     states = [state_and_group(path.name) for path in Path("/proc").glob("[0-9]*")]
     return {state for state, its_group in states if its_group == group} == {"Z"}
 
 
 def main() -> None:
-    """Wait for the pipe to close, then end and run what is left."""
+    """Wait for the pipe to close, then end the groups and run the commands."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)  # whoever ends the parent this way is not done yet
+        signal.signal(ignored, signal.SIG_IGN)  # it must not end before its work
     groups, commands = read_duties(sys.stdin)
     end_groups(groups, grace=float(sys.argv[1]))
     for command in commands:

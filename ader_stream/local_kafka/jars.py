@@ -1,4 +1,4 @@
-"""Apache Kafka from Maven Central, downloaded once into a cache folder."""
+"""Download Apache Kafka from Maven Central once, into a cache folder."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ log = structlog.get_logger(__name__)
 def fetch_jars(cache: Path, pom: Path | None = None) -> Path:
     """Return the folder with the broker's jars; the first time Maven downloads them (45 MB).
 
-    `pom` asks for others.
+    The folder appears complete or not at all, even if the download fails, and its name is the
+    digest of `pom`.
 
-    The folder appears complete or not at all, whatever happens to the download, and its name is
-    the digest of what `pom.xml` asks for.
+    Parameters
+    ----------
+    cache
+        Folder for the jars of all versions.
+    pom
+        Names the jars; the packaged one by default.
 
     Raises
     ------
     BrokerError
-        If they are not there and Maven is missing or fails.
+        If the jars are missing, and Maven is missing or fails.
     """
     pom = pom or resource("deploy", "kafka", "pom.xml")
     digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
@@ -37,7 +42,7 @@ def fetch_jars(cache: Path, pom: Path | None = None) -> Path:
 
 
 def kafka_version(jar_names: str) -> str:
-    """Read Kafka's version off the names of its jars.
+    """Return Kafka's version from the names of its jars.
 
     >>> kafka_version("kafka-clients-4.1.0.jar kafka-server-4.1.0.jar")
     '4.1.0'
@@ -72,5 +77,5 @@ def _move(downloaded: Path, jars: Path) -> None:
     try:
         downloaded.rename(jars)
     except OSError:
-        if not jars.is_dir():  # else another process was faster, with the same jars
+        if not jars.is_dir():  # otherwise another process was faster, with the same jars
             raise

@@ -1,6 +1,6 @@
-"""Apache Kafka as a Java process on this machine, its data in a folder of its own.
+"""Run Apache Kafka as a Java process on this machine, with its data in a folder of its own.
 
-In the data folder: ``log/`` (Kafka's own), ``server.properties``, ``kafka.log``.
+The data folder has ``log/`` (Kafka's own), ``server.properties`` and ``kafka.log``.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ POLL_S = 0.05
 
 
 def start(options: StartOptions, guard: Guard) -> LocalKafka:
-    """Start the broker and return once it answers; `guard` ends it if that never happens.
+    """Start the broker and return when it answers; otherwise `guard` ends it.
 
     Raises
     ------
     BrokerError
-        If there is no Java, no download, or the broker does not start.
+        If Java is missing, the download fails, or the broker does not start.
     """
     _require_java()
     jars = fetch_jars(options.cache)
@@ -62,7 +62,7 @@ def start(options: StartOptions, guard: Guard) -> LocalKafka:
 
 
 def end_with(guard: Guard, kafka: LocalKafka) -> None:
-    """Have the guard end this broker, and its data if they are temporary."""
+    """Make the guard end this broker, and delete its data if they are temporary."""
     with suppress(ProcessLookupError):
         guard.end_on_death(os.getpgid(kafka.pid))
     if kafka.temporary:
@@ -70,9 +70,9 @@ def end_with(guard: Guard, kafka: LocalKafka) -> None:
 
 
 def is_running(kafka: LocalKafka) -> bool:
-    """Tell whether the broker holds the lock on its log folder, as it does from start to end.
+    """Return whether the broker holds the lock on its log folder, as it does from start to end.
 
-    Its process number alone would not do: another process may have it by now.
+    Its process number alone is not enough: another process may have it by now.
     """
     try:
         with (_logs(kafka.data) / ".lock").open("r+b") as lock:
@@ -85,7 +85,7 @@ def is_running(kafka: LocalKafka) -> bool:
 
 
 def stop(kafka: LocalKafka) -> None:
-    """End the broker cleanly; after `STOP_TIMEOUT_S` seconds with SIGKILL."""
+    """Stop the broker cleanly; after `STOP_TIMEOUT_S` seconds with SIGKILL."""
     if not is_running(kafka):
         return
     _signal(kafka, signal.SIGTERM)
@@ -98,7 +98,7 @@ def stop(kafka: LocalKafka) -> None:
 
 
 def delete_data(kafka: LocalKafka) -> None:
-    """Delete what the broker left in its data folder."""
+    """Delete the broker's data from its data folder."""
     for path in _files(kafka):
         if path.is_dir():
             shutil.rmtree(path)
@@ -125,21 +125,21 @@ def _write_properties(options: StartOptions) -> None:
 
 
 def new_cluster_id() -> str:
-    """Return an id as Kafka writes them."""
+    """Return an id in Kafka's format."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def _format(jars: Path, data: Path, cluster_id: str) -> None:
     tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
-    # A program of one second is over before the optimising compiler pays.
+    # A program of one second ends before the optimising compiler pays off.
     options = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
     run([*_java(jars, options), *tool, f"--config={_properties(data)}"], timeout=120)
 
 
 def _spawn_broker(jars: Path, data: Path) -> int:
     command = [*_java(jars, HEAP_OPTIONS), "kafka.Kafka", str(_properties(data))]
-    # The shell's child has no parent that could be waited for or forgotten: `broker up` ends, and
-    # a demo that runs on need not collect it.
+    # The shell ends and leaves the broker without a parent, so no process has to wait for it:
+    # neither `broker up`, which ends, nor a demo that continues.
     script = 'output="$1"; shift; "$@" </dev/null >>"$output" 2>&1 & echo $!'
     shell = subprocess.run(
         ["sh", "-c", script, "sh", str(_output(data)), *command],
@@ -168,7 +168,7 @@ def _exists(kafka: LocalKafka) -> bool:
 
 
 def _signal(kafka: LocalKafka, number: int) -> bool:
-    """Send a signal; false where the process is gone."""
+    """Send a signal; return false if the process has ended."""
     try:
         os.kill(kafka.pid, number)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Ports on this machine; everything local listens on 127.0.0.1 alone."""
+"""Find free ports on this machine; all local servers listen on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ USUAL_PORT = 9092
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on this port now."""
+    """Return whether a server could listen on this port now."""
     with socket.socket() as probe:
-        # What servers set themselves: a port whose last connections are still fading away is free.
+        # Servers set it too: a port with old connections in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -23,7 +23,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Let the system choose a free port."""
+    """Return a free port, chosen by the system."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -31,12 +31,12 @@ def free_port() -> int:
 
 
 def choose_port(asked: int | None) -> int:
-    """Take the port that was asked for, else the usual one, else any free one.
+    """Return the requested port, else the usual one, else any free one.
 
     Raises
     ------
     InputError
-        If the port that was asked for is taken.
+        If the requested port is taken.
     """
     if asked is None:
         return USUAL_PORT if is_free(USUAL_PORT) else free_port()

@@ -1,4 +1,4 @@
-"""Whether a broker answers yet."""
+"""Wait for a broker to answer."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from confluent_kafka.admin import AdminClient
 from ader_stream.errors import BrokerError
 
 READY_TIMEOUT_S = 180.0
-"""Three seconds are usual; beside twenty busy processes on two cores it took more than a minute."""
+"""Three seconds are usual; with twenty busy processes on two cores it took more than a minute."""
 
 POLL_S = 0.05
 
 
 def answers(bootstrap_servers: str, timeout: float) -> bool:
-    """Tell whether a broker answers within `timeout` seconds."""
+    """Return whether a broker answers within `timeout` seconds."""
     return _lists_brokers(_quiet_client(bootstrap_servers), timeout)
 
 
 def wait_until_ready(bootstrap_servers: str, why_ended: Callable[[], str | None]) -> None:
-    """Return once the broker answers.
+    """Return when the broker answers.
 
     Parameters
     ----------
     why_ended
-        Gives None while the broker runs, else its last words.
+        Returns None while the broker runs, else its last line of output.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def wait_until_ready(bootstrap_servers: str, why_ended: Callable[[], str | None]
 
 
 def _quiet_client(bootstrap_servers: str) -> AdminClient:
-    """Client that tries again quickly, and does not report each refusal while it is waiting."""
+    """Return a client that retries quickly, and does not log each refused connection meanwhile."""
     return AdminClient(
         {
             "bootstrap.servers": bootstrap_servers,

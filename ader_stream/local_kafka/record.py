@@ -1,6 +1,6 @@
-"""What is known about a local Kafka, and the record of it in its data folder.
+"""Data about a local Kafka, and the record of it in its data folder.
 
-The record outlives the broker: it tells the next start where the folder's topics are.
+The record remains after the broker has ended: the next start reads in it where the topics are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SourceName = Literal["given", "docker", "java"]
 
 @dataclass(frozen=True)
 class StartOptions:
-    """What `docker` and `java` need to know to start a broker.
+    """Parameters with which `docker` and `java` start a broker.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ class StartOptions:
     cache
         Folder for Kafka's jars (java).
     temporary
-        The data goes with the broker.
+        The data are deleted with the broker.
     properties
-        Properties of the broker that win over ours.
+        Properties of the broker that override the default ones.
     cluster_id
-        Of the cluster that it belongs to (java); empty for one of its own.
+        Id of the cluster that it joins (java); empty for a new cluster.
     """
 
     data: Path
@@ -48,18 +48,18 @@ class StartOptions:
 
 @dataclass(frozen=True)
 class LocalKafka:
-    """A Kafka that answers.
+    """A running Kafka.
 
     Parameters
     ----------
     bootstrap_servers
-        host:port that clients take.
+        host:port for clients.
     source
-        ``given`` (somebody else's cluster), ``docker`` or ``java``.
+        ``given`` (a cluster that was not started here), ``docker`` or ``java``.
     version
         Version of Apache Kafka; ``unknown`` for a given cluster.
     data
-        The data folder; a given cluster uses none.
+        The data folder; not used by a given cluster.
     port
         Port on this machine; 0 for a given cluster.
     pid
@@ -67,7 +67,7 @@ class LocalKafka:
     container
         Name of the container (docker), else empty.
     temporary
-        Its data goes when it is stopped.
+        Its data are deleted when it is stopped.
     """
 
     bootstrap_servers: str
@@ -80,12 +80,12 @@ class LocalKafka:
     temporary: bool = False
 
     def as_json(self) -> dict[str, object]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return asdict(self) | {"data": str(self.data)}
 
 
 def write_record(kafka: LocalKafka) -> None:
-    """Write a broker down, wholly or not at all."""
+    """Write the record of a broker, completely or not at all."""
     path = _path(kafka.data)
     unfinished = path.with_suffix(".tmp")
     unfinished.write_text(json.dumps(kafka.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -93,7 +93,7 @@ def write_record(kafka: LocalKafka) -> None:
 
 
 def read_record(data: Path) -> LocalKafka | None:
-    """Read which broker was last started on a data folder; it may have ended since."""
+    """Return the broker that was last started on a data folder; it may have ended since."""
     try:
         fields = json.loads(_path(data).read_text(encoding="utf-8"))
         return LocalKafka(**fields | {"data": Path(fields["data"])})
@@ -102,7 +102,7 @@ def read_record(data: Path) -> LocalKafka | None:
 
 
 def remove_record(data: Path) -> None:
-    """Forget the broker of a data folder, and the folder if nothing else is in it."""
+    """Delete the record in a data folder, and the folder if it is empty then."""
     _path(data).unlink(missing_ok=True)
     with suppress(OSError):
         data.rmdir()

@@ -1,4 +1,4 @@
-"""Where a Kafka comes from: a given cluster, a Docker engine, or Java, in this order."""
+"""Get a Kafka from a given cluster, a Docker engine, or Java, in this order."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ log = structlog.get_logger(__name__)
 GIVEN_TIMEOUT_S = 10.0
 
 THREE_WAYS = (
-    "Give one of these: (1) --bootstrap-servers, the address of a Kafka that runs; "
+    "Provide one of these: (1) --bootstrap-servers, the address of a running Kafka; "
     "(2) a Docker engine that can pull apache/kafka, or has the image that KAFKA_IMAGE names; "
     "(3) Java 17 or newer, with Maven for the first download"
 )
 
 
 class Source(Protocol):
-    """What the modules `docker` and `java` both offer."""
+    """The functions that both modules, `docker` and `java`, have."""
 
     def start(self, options: StartOptions, guard: Guard) -> LocalKafka:
-        """Start a broker and return once it answers."""
+        """Start a broker and return when it answers."""
 
     def end_with(self, guard: Guard, kafka: LocalKafka) -> None:
-        """Have the guard end a broker."""
+        """Make the guard end a broker."""
 
     def is_running(self, kafka: LocalKafka) -> bool:
-        """Tell whether a broker that was started still runs."""
+        """Return whether a broker that was started still runs."""
 
     def stop(self, kafka: LocalKafka) -> None:
-        """End a broker cleanly."""
+        """Stop a broker cleanly."""
 
     def delete_data(self, kafka: LocalKafka) -> None:
         """Delete the topics of a stopped broker."""
@@ -64,7 +64,7 @@ def start_kafka(
     guard: Guard | None = None,
     temporary: bool = False,
 ) -> LocalKafka:
-    """Have a Kafka that answers; the one that already runs on this data folder, if one does.
+    """Return a Kafka that answers; if one already runs on this data folder, return it.
 
     Parameters
     ----------
@@ -75,15 +75,15 @@ def start_kafka(
     cache
         Folder for Kafka's jars, for Java.
     port
-        Port on this machine; without it 9092, or any free one where that is taken.
+        Port on this machine; by default 9092, or any free one if that is taken.
     source
-        ``auto`` takes what this folder was last used with, then Docker, then Java.
+        ``auto`` takes the source that this folder was last used with, then Docker, then Java.
     address
-        A Kafka that runs: it is only asked whether it answers.
+        A running Kafka: it is only checked whether it answers.
     guard
-        Ends the broker when this process dies; without it the broker goes on.
+        Ends the broker when this process dies; without it the broker continues.
     temporary
-        The data goes with the broker.
+        The data are deleted with the broker.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def start_kafka(
     InputError
         If `port` is taken.
     BrokerError
-        If none of the three ways leads to a Kafka.
+        If none of the three ways provides a Kafka.
     """
     if address:
         return _given(address, data)
@@ -113,7 +113,7 @@ def find_kafka(data: Path) -> LocalKafka | None:
 
 
 def stop_kafka(kafka: LocalKafka) -> None:
-    """Stop a broker cleanly and leave nothing running; a given cluster is left alone."""
+    """Stop a broker cleanly with all its processes; a given cluster continues."""
     if kafka.source == "given":
         return
     SOURCES[kafka.source].stop(kafka)
@@ -138,7 +138,7 @@ def _given(address: str, data: Path) -> LocalKafka:
 
 
 def _order(source: str, data: Path) -> list[str]:
-    """Name the sources to try; where the folder's topics already are comes first."""
+    """Return the sources to try; the one that already has the folder's topics is first."""
     if source != "auto":
         return [source]
     last = read_record(data)

@@ -1,1 +1,1 @@
-"""The process around the work: HTTP, logs, exit codes, cores, memory, disk."""
+"""What every process needs: HTTP, logs, exit codes, cores, memory, disk."""

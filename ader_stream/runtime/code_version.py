@@ -1,4 +1,4 @@
-"""The code that made something: the version, and the hash of the method's source."""
+"""Identify the code that made a version: the release, and the hash of the method's source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ader_stream.runtime.resources import resource
 
 HASH_DIGITS = 12
-"""Of the source's SHA-256: enough to tell two states of it apart."""
+"""Characters of the source's SHA-256: enough to distinguish two states of it."""
 
 
 @functools.cache

@@ -1,7 +1,7 @@
-"""How many cores this process may use: its affinity, and the CPU quota of its control groups.
+"""Count the cores this process may use: its affinity, and the CPU quota of its control groups.
 
-A container that may use half the CPU time of a machine still sees all of its cores. As many threads
-as cores then use the quota up early in each period, and all of them stand still for the rest of it.
+A container with half the CPU time of a machine still sees all of its cores. As many threads as
+cores then use the quota up early in each period, and all of them wait for the rest of it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ SELF = Path("/proc/self")
 
 
 def usable_cores(process: Path = SELF) -> int:
-    """Return the cores that a process may use, a part of one counted as one.
+    """Return the number of cores that a process may use, rounded up.
 
     Parameters
     ----------
     process
-        Its folder in ``/proc``; where there is none, there is no quota.
+        Its folder in ``/proc``; without one, there is no quota.
     """
     affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -43,7 +43,7 @@ def _quotas(process: Path) -> Iterator[float]:
 
 
 def _groups(process: Path) -> Iterator[Path]:
-    """Yield the folders of the groups that bound the process's CPU time, and of those above."""
+    """Yield the folders of the groups that limit the process's CPU time, and their parents."""
     try:
         memberships = (process / "cgroup").read_text().splitlines()
         mounts = (process / "mountinfo").read_text().splitlines()
@@ -60,7 +60,7 @@ def _groups(process: Path) -> Iterator[Path]:
 
 
 def _controlled(line: str) -> tuple[str, str]:
-    """Return the kind of hierarchy that a line of ``/proc/self/cgroup`` is of, and the path there.
+    """Return the kind of hierarchy in a line of ``/proc/self/cgroup``, and the path there.
 
     >>> _controlled("4:cpu,cpuacct:/a/b"), _controlled("0::/a")
     (('cgroup', '/a/b'), ('cgroup2', '/a'))
@@ -72,7 +72,7 @@ def _controlled(line: str) -> tuple[str, str]:
 
 
 def _from_mount(mount_point: Path, root: str, path: str) -> Iterator[Path]:
-    """Yield a group's folder and those above it, as far as they are mounted."""
+    """Yield a group's folder and its parents, as far as they are mounted."""
     group = PurePosixPath(path)
     within = group.relative_to(root) if group.is_relative_to(root) else PurePosixPath()
     yield mount_point / within

@@ -1,7 +1,7 @@
-"""Arrays in files without a name: the kernel drops their pages when memory is short.
+"""Keep arrays in unnamed files: the kernel can drop their pages when memory is short.
 
-The files lie where the system keeps temporary ones (``TMPDIR``), and are gone with their process,
-however it ends.
+The files are where the system keeps temporary ones (``TMPDIR``). They are deleted with their
+process, however it ends.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy.typing as npt
 from ader_stream.errors import SpaceError
 
 SMALL_BYTES = 2**26
-"""An array of this size, or a smaller one, is not worth a file."""
+"""Bytes up to which an array stays in memory."""
 
 
 def disk_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Return an array of zeros, on disk unless it is small; raises SpaceError for want of room."""
+    """Return an array of zeros, on disk unless small; raise SpaceError if the disk is full."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= SMALL_BYTES:
         return np.zeros(shape, dtype)
@@ -34,12 +34,12 @@ def disk_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]
 
 
 class DiskColumn:
-    """Numbers that are appended one after another, and then are an array on disk.
+    """Appends numbers one after another, and returns them as an array on disk.
 
     Parameters
     ----------
     dtype
-        Of each number.
+        Type of each number.
 
     >>> column = DiskColumn(np.int32)
     >>> column.extend([3, 1])
@@ -55,27 +55,27 @@ class DiskColumn:
         self._size = 0
 
     def extend(self, values: Sequence[int] | npt.NDArray[Any]) -> None:
-        """Append numbers; raises SpaceError for want of room."""
+        """Append numbers; raise SpaceError if the disk is full."""
         content = np.asarray(values, self._dtype).tobytes()
         with _room_for(len(content)):
             self._file.write(content)
         self._size += len(content)
 
     def array(self) -> npt.NDArray[Any]:
-        """Return all of them; the array outlives its column."""
+        """Return all numbers; the array remains valid after its column is gone."""
         with _room_for(self._size):
             self._file.flush()
-        if not self._size:  # nothing cannot be mapped
+        if not self._size:  # an empty file cannot be mapped
             return np.zeros(0, self._dtype)
         return np.memmap(self._file, self._dtype, mode="r")
 
 
 def _reserve(file: int, size: int) -> None:
-    """Make a file so large, with room on the disk for all of it.
+    """Set the size of a file, and allocate all of it on the disk.
 
-    Without the room, a write through the mapping would end the process.
+    Otherwise, on a full disk, a write through the mapping would kill the process.
     """
-    if hasattr(os, "posix_fallocate"):  # macOS has none
+    if hasattr(os, "posix_fallocate"):  # macOS does not have it
         os.posix_fallocate(file, 0, size)
     else:
         os.ftruncate(file, size)

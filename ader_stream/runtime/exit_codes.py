@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
-    """Do `work` and return its code; an error raised on purpose becomes one line and a code."""
+    """Do `work` and return its exit code; an error raised on purpose becomes one line and code."""
     try:
         return work() or 0
     except InputError as error:

@@ -1,4 +1,4 @@
-"""When to look for objects that hold one another and that nobody else holds."""
+"""Decide when to collect reference cycles."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable
 
 COLLECT_SECONDS = 600.0
-"""A look walks every object that can hold others: over a second for a million open sessions."""
+"""A collection walks every container object: over a second for a million open sessions."""
 
 
 class CycleCollector:
-    """Looks for cycles at set times, where Python would after so many new objects.
+    """Collects reference cycles at fixed intervals; Python would after a number of new objects.
 
-    For a process that holds millions of objects, makes new ones at each record and hardly ever a
-    cycle: after so many objects, the looks take a fifth of its time. What no cycle holds is given
-    back at once as ever.
+    It is for a process that holds millions of objects, makes new ones for each record and hardly
+    ever a cycle. Python's own rule would spend a fifth of its time on collections. Objects without
+    cycles are freed at once, as always.
 
     Parameters
     ----------
     clock
-        Seconds, ever rising.
+        Returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class CycleCollector:
         self._due = clock() + COLLECT_SECONDS
 
     def collect_if_due(self) -> None:
-        """Look for cycles, if it is time to."""
+        """Collect cycles, if it is time to."""
         if self._clock() >= self._due:
             gc.collect()
             self._due = self._clock() + COLLECT_SECONDS

@@ -1,4 +1,4 @@
-"""HTTP of a worker: health, readiness, metrics, and the routes that it adds."""
+"""HTTP of a worker: health, readiness, metrics, and the worker's own routes."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def make_app(
     Parameters
     ----------
     not_ready
-        Says why the worker is not ready yet; empty when it is.
+        Returns why the worker is not ready yet; empty when it is.
     routes
-        What the worker answers beside ``/healthz``, ``/readyz`` and ``/metrics``.
+        Routes in addition to ``/healthz``, ``/readyz`` and ``/metrics``.
     not_healthy
-        Says why the worker should be started again; empty while it need not be.
+        Returns why the worker should be restarted; empty while it is healthy.
     """
 
     async def healthz(_: Request) -> Response:
@@ -67,7 +67,7 @@ def _answer(reason: str, otherwise: str) -> Response:
 
 
 class HttpServer:
-    """Serves an application from a thread of its own, beside the worker's loop.
+    """Serves an application from its own thread, parallel to the worker's loop.
 
     Raises
     ------
@@ -87,13 +87,13 @@ class HttpServer:
         )
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Start to answer requests."""
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Take no new request, finish those that are open, and return."""
+        """Accept no new request, finish the open ones, and return."""
         self._server.should_exit = True
         self._thread.join(STOP_SECONDS + 1)
         self._socket.close()

@@ -1,4 +1,4 @@
-"""Logs on standard error: key=value text, or JSON lines."""
+"""Write logs to standard error: key=value text, or JSON lines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import structlog
 
 
 def configure_logs(format_: str = "text", level: str = "info", **context: str) -> None:
-    """Set up logging once a process; `context` (the worker's name) is part of every line."""
+    """Set up logging, once per process; `context` (the worker's name) is part of every line."""
 
     def with_context(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        return {**context, **event}  # structlog's own contextvars would be one thread's alone
+        return {**context, **event}  # structlog's own contextvars would belong to one thread only
 
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()

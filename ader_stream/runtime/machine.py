@@ -1,4 +1,4 @@
-"""What measurements were made on: no name of a host or user."""
+"""Describe the machine of a measurement, without the name of a host or user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def describe_machine(threads: int) -> dict[str, str | int]:
     Parameters
     ----------
     threads
-        That the work runs on.
+        Number of threads of the work.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def describe_machine(threads: int) -> dict[str, str | int]:
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process has held so far."""
+    """Return the most memory that this process has had so far, bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
 

@@ -1,4 +1,4 @@
-"""What every worker process shares: logs, metrics over HTTP, and a clean end at SIGTERM."""
+"""Parts of every worker process: logs, metrics over HTTP, and a clean end at SIGTERM."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ader_stream.stream.kafka.clients import client_errors
 log = structlog.get_logger(__name__)
 
 STOP_SECONDS = 9.0
-"""A worker leaves within 10 s of SIGTERM; what is not committed by then is done again."""
+"""A worker stops within 10 s of SIGTERM; the next one repeats what is not committed by then."""
 
 
 class Process:
-    """One worker process: its metrics, its HTTP server, and the wish to stop.
+    """One worker process: its metrics, its HTTP server, and the request to stop.
 
-    Use as a context manager around the worker's loop. The worker may replace `not_ready`, and
-    tells `commits` what becomes of what it does.
+    Use it as a context manager around the worker's loop. The worker may replace `not_ready`, and
+    reports its commits to `commits`.
     """
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -51,19 +51,19 @@ class Process:
         self._server: HttpServer | None = None
 
     def should_stop(self) -> bool:
-        """Whether SIGTERM or SIGINT has come."""
+        """Return whether SIGTERM or SIGINT was received."""
         return self._stopping.is_set()
 
     @property
     def address(self) -> str:
-        """host:port at which others reach this worker."""
+        """Return the host:port at which other processes reach this worker."""
         port = self._server.port if self._server else self._settings.port
         is_wildcard = self._settings.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
         host = socket.gethostname() if is_wildcard else self._settings.host
         return self._settings.advertised or f"{host}:{port}"
 
     def serve(self, routes: Sequence[BaseRoute] = ()) -> None:
-        """Answer HTTP from now on."""
+        """Start to answer HTTP."""
         app = make_app(self.metrics, self._why_not_ready, routes, self._why_not_healthy)
         self._server = HttpServer(app, self._settings.host, self._settings.port)
         self._server.start()
@@ -95,7 +95,7 @@ class Process:
         log.info("stopped", signal=self._signal)
 
     def _stop(self, signal_: int, _: FrameType | None) -> None:
-        # No log line here: the signal may have come while one is written, which holds a lock.
+        # No log line here: the signal may arrive while another line is written, which holds a lock.
         if self._stopping.is_set():
             return
         self._stopping.set()

@@ -1,4 +1,4 @@
-"""What the wheel has inside the package and a checkout beside it: schemas, pom, worker modules."""
+"""Files that the wheel has inside the package and a checkout beside it: schemas, pom, workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGE = Path(__file__).parents[1]
 def resource(*parts: str) -> Path:
     """Return the path of a packaged file or folder.
 
-    In the wheel it lies inside the package; in a checkout beside it.
+    In the wheel it is inside the package; in a checkout beside it.
 
     >>> resource("schemas", "Click.avsc").name
     'Click.avsc'
@@ -26,7 +26,7 @@ def resource(*parts: str) -> Path:
 
 
 def worker_module(name: str) -> str:
-    """Return the module of a worker, whose `run(settings)` runs it.
+    """Return the module of a worker; its `run(settings)` runs the worker.
 
     >>> worker_module("trainer").rpartition(".")[2]
     'trainer'
@@ -36,7 +36,7 @@ def worker_module(name: str) -> str:
 
 def worker_command(name: str) -> list[str]:
     """Return the command that runs a worker from the same code as this process."""
-    # Without -P, the folder that an installed program is started in comes before its own code.
+    # Without -P, the current folder would precede the installed code on the import path.
     safe_path = ["-P"] if _are_workers_packaged() else []
     return [sys.executable, *safe_path, "-m", worker_module(name)]
 

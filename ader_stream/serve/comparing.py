@@ -1,4 +1,4 @@
-"""The scores of a canary and of the stable version on the same clicks, and their differences."""
+"""Compare the scores of a canary and of the stable version on the same clicks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Int64 = npt.NDArray[np.int64]
 
 
 def compare(stable: Ranked, canary: Ranked, targets: Sequence[Target]) -> PairedCounts:
-    """Sum up the clicks that at least one of two versions scores.
+    """Return sums over the clicks that at least one of two versions scores.
 
-    To the other one such a click is a miss: it cannot recommend an item that it does not know, nor
-    rank anything after items of which it knows none.
+    For the other version such a click is a miss: it cannot recommend an item that it does not know,
+    nor rank after a prefix without known items.
     """
     places = sorted({*stable.places, *canary.places})
     ours, theirs = (_reciprocals(ranked, len(targets))[places] for ranked in (stable, canary))
@@ -31,7 +31,7 @@ def compare(stable: Ranked, canary: Ranked, targets: Sequence[Target]) -> Paired
 
 
 def _reciprocals(ranked: Ranked, clicks: int) -> Int64:
-    """Reciprocal rank of each click in units of `RECIPROCAL_UNIT` (C,); 0 is a miss at 20."""
+    """Return the reciprocal rank of each click, in `RECIPROCAL_UNIT` (C,); 0 is a miss at 20."""
     units = np.zeros(clicks, dtype=np.int64)
     first20 = np.where(ranked.ranks < 20, RECIPROCAL_UNIT // (ranked.ranks + 1), 0)
     units[ranked.places] = first20

@@ -1,4 +1,4 @@
-"""Top-k for a session, and the prequential score of clicks, with one version."""
+"""Rank the top k for a session, and score clicks prequentially, with one version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ader_stream.types import RECIPROCAL_UNIT, Counts, Recommendation, Target
 
 
 def recommend(version: Version, sessions: Sequence[Sequence[str]], k: int) -> list[Recommendation]:
-    """Recommend `k` items for each session; unknown items are dropped from it."""
+    """Return `k` recommended items for each session; unknown items are dropped from it."""
     encoded = [version.vocabulary.encode(items) for items in sessions]
     known = [prefix for prefix in encoded if prefix]
     indices, scores = top_k(version.model, known, k, version.layer) if known else ((), ())
@@ -25,25 +25,25 @@ def recommend(version: Version, sessions: Sequence[Sequence[str]], k: int) -> li
 
 
 def score_targets(version: Version, targets: Sequence[Target]) -> Counts:
-    """Count hits and reciprocal ranks of clicks under the version.
+    """Count hits and reciprocal ranks of clicks with the version.
 
-    An item that the version does not know is neither a target nor part of a prefix; a known one
-    without any known click before it is no target.
+    An item that the version does not know is neither a target nor part of a prefix. A known item
+    without a known click before it is not a target.
     """
     return rank_clicks(version, targets).counts
 
 
 class Ranked(NamedTuple):
-    """Clicks as one version ranks them.
+    """Ranks that one version gives to clicks.
 
     Parameters
     ----------
     places
-        Which of the clicks it scores (S,).
+        Positions of the clicks that it scores (S,).
     ranks
         Their zero-based ranks (S,).
     unknown
-        Clicks on items that it does not know.
+        Number of clicks on items that it does not know.
     """
 
     places: list[int]
@@ -52,12 +52,12 @@ class Ranked(NamedTuple):
 
     @property
     def counts(self) -> Counts:
-        """Sums over the clicks."""
+        """Return the sums over the clicks."""
         return _counts(self.ranks) + Counts(unknown=self.unknown)
 
 
 def rank_clicks(version: Version, targets: Sequence[Target]) -> Ranked:
-    """Rank the clicks that a version scores, as `score_targets` says."""
+    """Rank the clicks that a version scores; see `score_targets`."""
     places, prefixes, indices, unknown = [], [], [], 0
     for place, target in enumerate(targets):
         index = version.vocabulary.index(target.item)

@@ -23,10 +23,10 @@ log = structlog.get_logger(__name__)
 PATH = "/recommend"
 MAX_K = 1_000
 MAX_ITEMS = 10_000
-"""Items of a request: far more than a model looks at."""
+"""Most items of a request: far more than a model uses."""
 
 MAX_BODY = 1_000_000
-"""Bytes of a request: what `MAX_ITEMS` ordinary item ids need, several times over."""
+"""Most bytes of a request: several times what `MAX_ITEMS` ordinary item ids need."""
 
 
 class RecommendRoutes:
@@ -35,11 +35,11 @@ class RecommendRoutes:
     Parameters
     ----------
     versions
-        The served one answers.
+        The served version answers.
     items_of
-        Items of an open session by its key; None where this worker does not hold it.
+        Returns the items of an open session by its key; None if this worker does not have it.
     k
-        Items in a recommendation if the request does not say.
+        Number of items in a recommendation if the request has no `k`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class RecommendRoutes:
         self._metrics = metrics
 
     def routes(self) -> list[Route]:
-        """GET and POST."""
+        """Return the routes for GET and POST."""
         return [
             Route(PATH, self._get, methods=["GET"]),
             Route(PATH, self._post, methods=["POST"]),
@@ -79,7 +79,7 @@ class RecommendRoutes:
             if items is None:
                 return _error(
                     404,
-                    f"session {key!r} is not open on this worker; ask the worker that holds its "
+                    f"session {key!r} is not open on this worker; ask the worker that has its "
                     "partition, or POST its items",
                 )
             return self._recommend(items, k, key)
@@ -104,7 +104,7 @@ class RecommendRoutes:
         return JSONResponse({"version": found.version, "fallback": found.fallback, "items": ranked})
 
     async def _measured(self, answer: Callable[[], JSONResponse]) -> JSONResponse:
-        """Answer in a thread: ranking must not hold up the event loop."""
+        """Answer in a thread, because ranking must not block the event loop."""
         started = time.perf_counter()
         try:
             response = await run_in_threadpool(answer)
@@ -112,7 +112,7 @@ class RecommendRoutes:
             response = _error(400, str(error))
         except Exception:
             log.exception("request failed", path=PATH)
-            response = _error(500, "the worker could not answer; its log says why")
+            response = _error(500, "the worker could not answer; see its log")
         elapsed = time.perf_counter() - started
         self._metrics[m.REQUEST_SECONDS].labels(path=PATH).observe(elapsed)
         self._metrics[m.REQUESTS].labels(path=PATH, status=response.status_code).inc()
@@ -120,7 +120,7 @@ class RecommendRoutes:
 
 
 async def _body(request: Request) -> bytes:
-    """Read the body, or as much of one that is too large as shows it."""
+    """Read the body; stop when it is too large."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -130,7 +130,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _parse(body: bytes, default_k: int) -> tuple[list[str], int, str | None]:
-    """Return items, k, and the session's key where the request names one: a canary goes by it."""
+    """Return items, k, and the session's key if the request has one: a canary depends on it."""
     if len(body) > MAX_BODY:
         raise InputError(f"body: expected at most {MAX_BODY} bytes")
     try:

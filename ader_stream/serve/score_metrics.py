@@ -1,4 +1,4 @@
-"""Prequential counts as metrics, for the last few blocks only: labels must stay bounded."""
+"""Export prequential counts as metrics, for the last few blocks only: labels must stay bounded."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from ader_stream.metrics import Metrics
 from ader_stream.types import RECIPROCAL_UNIT, Counts
 
 SHOWN = 8
-"""Pairs of block and version that a worker shows: the newest ones."""
+"""Number of pairs of block and version that a worker exports: the newest ones."""
 
 
 class ScoreMetrics:
-    """Shows counts by block and version, and lets go of old pairs."""
+    """Exports counts by block and version, and drops old pairs."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._pairs: list[tuple[int, int]] = []
 
     def add(self, block: int, version: int, counts: Counts) -> None:
-        """Add counts to what is shown; those of a pair older than all that is shown are not."""
+        """Add counts to the exported ones; counts of a pair that is too old are ignored."""
         if not self._is_shown((block, version)):
             return
         labels = {"block": block, "version": version}
@@ -33,7 +33,7 @@ class ScoreMetrics:
             metrics[m.PREQUENTIAL_RECIPROCAL].labels(**labels, k=k).inc(units / RECIPROCAL_UNIT)
 
     def _is_shown(self, pair: tuple[int, int]) -> bool:
-        """Whether a pair is among the newest ones; the oldest makes room for a new one."""
+        """Return whether a pair is among the newest ones; a new one replaces the oldest."""
         if pair in self._pairs:
             return True
         newest = sorted([*self._pairs, pair])[-SHOWN:]

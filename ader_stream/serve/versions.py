@@ -1,4 +1,4 @@
-"""Versions in memory: which one serves, and which one scores a block."""
+"""Keep versions in memory: which one serves, and which one scores a block."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ class Version:
     last_block
         The last block that it was trained on.
     published_at
-        When its manifest was produced, ms.
+        Time at which its manifest was produced, ms.
     frequent_items
-        What a session of unknown items gets, best first.
+        Items for a session without known items, best first.
     layer
-        What sessions are ranked with (I, D): made here, once, for no request should wait for it.
+        Item table with which sessions are ranked (I, D): made here, once, so that no request waits
+        for it.
     """
 
     number: int
@@ -46,10 +47,9 @@ class Version:
 
 
 class Versions:
-    """Every version that exists, those of them that are loaded, and the one that serves.
+    """All versions: which exist, which are loaded, and which one serves.
 
-    A swap is one assignment: a request works to its end with the version that it began with.
-    Safe to use from several threads.
+    A swap is one assignment: a request ends with the version with which it started. Thread-safe.
 
     Parameters
     ----------
@@ -66,12 +66,12 @@ class Versions:
         self.served: Version | None = None
 
     def know(self, last_blocks: Mapping[int, int]) -> None:
-        """Learn which versions may score: number → last trained block. No other one may."""
+        """Set which versions may score: number → last trained block."""
         with self._lock:
             self._last_blocks = dict(last_blocks)
 
     def withdraw(self, number: int) -> None:
-        """Forget a version: it cannot be loaded."""
+        """Remove a version that cannot be loaded."""
         with self._lock:
             self._last_blocks.pop(number, None)
 
@@ -88,19 +88,19 @@ class Versions:
 
     @property
     def canary(self) -> Version | None:
-        """What a share of the session keys gets."""
+        """Return the version of a share of the session keys, if there is a canary."""
         return self._canary[0] if self._canary else None
 
     @property
     def compared(self) -> Pair | None:
-        """Numbers of what serves and of the canary beside it."""
+        """Return the numbers of the served version and of the canary."""
         served, canary = self.served, self.canary
         return Pair(served.number, canary.number) if served and canary else None
 
     def compared_with(self, stable: Version, block: int) -> Version | None:
-        """Return the canary, where a block's clicks compare it with the version that scores them.
+        """Return the canary, if a block's clicks compare it with the version that scores them.
 
-        They do where that is the one that serves and neither was trained on the block.
+        They do if that version is the served one and neither was trained on the block.
         """
         canary = self.canary
         if canary is None or stable is not self.served or canary.last_block >= block:
@@ -108,17 +108,17 @@ class Versions:
         return canary
 
     def for_key(self, key: str | None) -> Version | None:
-        """Return the version that serves a session; without a key, the one that serves most."""
+        """Return the version that serves a session; without a key, the one with most sessions."""
         canary = self._canary
         if canary and key is not None and place_of(key) < canary[1]:
             return canary[0]
         return self.served
 
     def scoring(self, block: int) -> Version | None:
-        """The newest version whose last trained block is before `block`; None where none is.
+        """Return the newest version with its last trained block before `block`; None without one.
 
-        Only versions up to the served one count: a version scores from the moment it serves. One
-        that cannot be loaded is passed over for good.
+        Only versions up to the served one count: a version scores from the moment it serves. A
+        version that cannot be loaded is skipped from then on.
         """
         while (number := self._scoring_number(block)) is not None:
             try:
@@ -128,7 +128,7 @@ class Versions:
         return None
 
     def keep_for(self, blocks: Iterable[int]) -> None:
-        """Unload what neither serves nor scores one of these blocks."""
+        """Unload versions that neither serve nor score one of these blocks."""
         needed = {self._scoring_number(block) for block in blocks}
         with self._lock:
             for number in list(self._loaded):
@@ -165,10 +165,10 @@ class Versions:
 
 
 def place_of(key: str) -> float:
-    """Place a session key by its hash, uniform in 0 … 1: the same on every worker.
+    """Return the place of a session key by its hash, uniform in 0 … 1: the same on every worker.
 
     >>> 0 <= place_of("visit-1") < 1
     True
     """
-    data = key.encode(errors="surrogatepass")  # half of a pair, in JSON, is in no UTF-8
+    data = key.encode(errors="surrogatepass")  # half of a surrogate pair is not valid UTF-8
     return int.from_bytes(hashlib.sha256(data).digest()[:7], "big") / 2**56

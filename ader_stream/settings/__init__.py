@@ -1,8 +1,8 @@
-"""The only reader of the environment: every setting, its default and its meaning.
+"""The settings: each has a default and a meaning; this package alone reads the environment.
 
 A setting is ``GROUP.NAME`` in a TOML file (table ``[GROUP]``) and ``ADER_GROUP_NAME`` in the
-environment; the environment wins over the file, the command line over both. The file is named by
-``ADER_SETTINGS``. Durations are numbers with a unit (``500ms``, ``30m``, ``7d``).
+environment; the environment overrides the file, the command line overrides both. The file is named
+by ``ADER_SETTINGS``. Durations are numbers with a unit (``500ms``, ``30m``, ``7d``).
 """
 
 from ader_stream.settings.environment import kafka_image, worker_environment

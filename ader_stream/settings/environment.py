@@ -1,4 +1,4 @@
-"""The only code that looks at the environment."""
+"""Read environment variables; no other code does."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ader_stream.stream.kafka.clients import is_property
 _SERVICE_LINK = re.compile(
     r"ADER_\w*?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
 )
-"""What Kubernetes gives every container of a namespace that has a service called ``ader…``."""
+"""Variables that Kubernetes sets in every container of a namespace with a service ``ader…``."""
 
 
 def settings_file() -> Path | None:
-    """Path of the TOML file that ``ADER_SETTINGS`` names."""
+    """Return the path of the TOML file in ``ADER_SETTINGS``."""
     name = os.environ.get("ADER_SETTINGS")
     if name and not Path(name).is_file():
         found = describe_path(Path(name))
@@ -28,7 +28,7 @@ def settings_file() -> Path | None:
 
 
 def refuse_unknown_variables(known: Collection[str]) -> None:
-    """Raise `SettingsError` for an ``ADER_`` variable that is no setting, nor Kubernetes' own."""
+    """Raise `SettingsError` for an ``ADER_`` variable that is neither a setting nor Kubernetes'."""
     for variable, value in os.environ.items():
         if not variable.startswith("ADER_") or variable.startswith("ADER_LIBRDKAFKA_"):
             continue
@@ -43,7 +43,7 @@ def refuse_unknown_variables(known: Collection[str]) -> None:
 
 
 def is_service_link(variable: str, value: str | None) -> bool:
-    """Tell whether a variable is what Kubernetes says of a service, and no setting.
+    """Return whether a variable is one that Kubernetes sets for a service, not a setting.
 
     >>> is_service_link("ADER_HTTP_PORT", "tcp://10.0.0.11:8080")
     True
@@ -54,10 +54,10 @@ def is_service_link(variable: str, value: str | None) -> bool:
 
 
 def librdkafka_variables() -> dict[str, str]:
-    """``ADER_LIBRDKAFKA_SASL_USERNAME=x`` → ``{"sasl.username": "x"}``; ``…_FILE`` is read.
+    """Return ``{"sasl.username": "x"}`` for ``ADER_LIBRDKAFKA_SASL_USERNAME=x``.
 
-    But for properties whose own name ends like that, as ``…_PRIVATE_KEY_FILE`` does: their value is
-    the file's name.
+    A variable with ``_FILE`` at its end names a file with the value. Properties with such a name of
+    their own, as ``…_PRIVATE_KEY_FILE``, are an exception: their value is the file's name.
     """
     prefix = "ADER_LIBRDKAFKA_"
     return dict(
@@ -75,12 +75,12 @@ def _librdkafka_property(variable: str, name: str, value: str) -> tuple[str, str
 
 
 def kafka_image() -> str:
-    """Name the container image of the local Kafka; ``KAFKA_IMAGE`` overrides the official one."""
+    """Return the container image of the local Kafka; ``KAFKA_IMAGE`` replaces the official one."""
     return os.environ.get("KAFKA_IMAGE", "apache/kafka")
 
 
 def worker_environment(**overrides: Mapping[str, str]) -> dict[str, str]:
-    """Variables for a worker process: this one's own, and overrides (group → name → value)."""
+    """Return variables for a worker process: this one's, and overrides (group → name → value)."""
     return dict(os.environ) | {
         f"ADER_{group}_{name}".upper(): value
         for group, values in overrides.items()

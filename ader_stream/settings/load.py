@@ -1,4 +1,4 @@
-"""Reading all settings, and describing them."""
+"""Load all settings, and describe them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ader_stream.settings.whole import Settings
 
 
 def load_settings(**overrides: Mapping[str, Any]) -> Settings:
-    """Read file and environment; `overrides` (group → name → value) win over both.
+    """Read file and environment; `overrides` (group → name → value) take precedence over both.
 
     Raises
     ------
     SettingsError
-        Naming the setting, its value, and what was expected.
+        Names the setting, its value, and the expectation.
     """
     refuse_unknown_variables([variable for _, variable, _, _ in describe_settings()])
     kafka = dict(overrides.pop("kafka", {}))
@@ -39,7 +39,7 @@ def load_settings(**overrides: Mapping[str, Any]) -> Settings:
 
 
 def describe_settings() -> list[tuple[str, str, str, str]]:
-    """List every setting as (TOML name, variable, default, meaning)."""
+    """Return every setting as (TOML name, variable, default, meaning)."""
     return [
         (
             f"{group}.{name}",
@@ -67,7 +67,7 @@ def _groups() -> dict[str, type[BaseModel]]:
 
 
 def _describe(error: ValidationError) -> str:
-    """One line for the first thing wrong."""
+    """Return one line for the first error."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"][:2])
     expected = str(first["msg"]).removeprefix("Value error, ")

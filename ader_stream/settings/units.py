@@ -1,4 +1,4 @@
-"""Durations, points in time and names of fields, as settings have them."""
+"""Types of settings: durations, points in time and names of fields."""
 
 from __future__ import annotations
 

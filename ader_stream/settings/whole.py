@@ -1,4 +1,4 @@
-"""All settings together, and the values that the parts of the system are handed."""
+"""All settings together, and the objects that they configure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 
 class Settings(BaseSettings):
-    """All settings; each group handed to the part that needs it."""
+    """All settings; each group is passed to the part that needs it."""
 
     model_config = SettingsConfigDict(
         env_prefix="ADER_",
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     _reader: str = PrivateAttr("reader")
 
     def of_worker(self, name: str) -> Settings:
-        """Return the same, for a worker: its readers name its own group."""
+        """Return the same settings for a worker: their readers include its own group."""
         settings = self.model_copy()
         settings._reader = name  # noqa: SLF001 - its own copy
         return settings
@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line over environment over file."""
+        """Return the sources in order: command line, environment, file."""
         if isinstance(env_settings, EnvSettingsSource):
             env_settings.env_vars = {
                 name: value
@@ -119,27 +119,27 @@ class Settings(BaseSettings):
         own = {name for name, *_ in ours.specifications(1)} - {ours.clicks}
         if self.clicks.topic in own:
             raise ValueError(
-                f"clicks.topic = {self.clicks.topic!r}: a topic of this name is written by "
-                "ader-stream itself; name the topic that your clicks come in, or give "
+                f"clicks.topic = {self.clicks.topic!r}: ader-stream writes a topic of this name "
+                "itself; name the topic of your clicks, or give "
                 f"ader-stream's own another kafka.prefix than {self.kafka.prefix!r}"
             )
         if self.clicks.topic.startswith("__"):
             raise ValueError(
-                f"clicks.topic = {self.clicks.topic!r}: a topic of Kafka's own; name the topic "
-                "that your clicks come in"
+                f"clicks.topic = {self.clicks.topic!r}: a topic of Kafka itself; name the topic "
+                "of your clicks"
             )
         return self
 
     @property
     def topics(self) -> Topics:
-        """Names of the topics."""
+        """Return the names of the topics."""
         kafka = self.kafka
         durability = Durability(kafka.replication_factor, kafka.min_insync_replicas)
         return Topics(kafka.prefix, self.clicks.topic, durability)
 
     @property
     def clients(self) -> KafkaClients:
-        """What makes this system's Kafka clients."""
+        """Return the factory of this system's Kafka clients."""
         return KafkaClients(
             self.kafka.bootstrap_servers,
             self.kafka.librdkafka,
@@ -151,7 +151,7 @@ class Settings(BaseSettings):
 
     @property
     def uses(self) -> Uses:
-        """What is switched on, as far as rights depend on it."""
+        """Return the enabled features, as far as they need rights."""
         inference = self.inference
         return Uses(
             self.sessionizer.idle is not None, inference.recommendations, inference.fallback
@@ -159,40 +159,40 @@ class Settings(BaseSettings):
 
     @property
     def fallback_rule(self) -> FallbackRule | None:
-        """When a canary ends by itself; None: never."""
+        """Return when a canary ends automatically; None: never."""
         rule = FallbackRule(self.inference.fallback_margin / 100, self.inference.fallback_clicks)
         return rule if self.inference.fallback else None
 
     @property
     def trust(self) -> Trust:
-        """Which versions are read; raises SettingsError if none could be."""
+        """Return which versions are read; raise SettingsError if none could be."""
         models = self.models
         if models.signatures_required and not models.trusted_keys:
             raise SettingsError(
                 "models.signatures_required = true: name at least one of models.trusted_keys, or "
-                "no version could be read"
+                "no version can be read"
             )
         keys = read_trusted(models.trusted_keys, required=models.signatures_required)
         return Trust(keys, models.max_bytes)
 
     @property
     def signer(self) -> Signer | None:
-        """What signs the versions that are published."""
+        """Return the signer of published versions."""
         return read_signer(self.models.signing_key) if self.models.signing_key else None
 
     @property
     def block_rule(self) -> BlockRule:
-        """How the stream is cut into blocks."""
+        """Return how event time is divided into blocks."""
         return BlockRule(self.blocks.origin, self.blocks.length)
 
     @property
     def session_rule(self) -> SessionRule:
-        """How clicks become sessions."""
+        """Return how clicks become sessions."""
         return SessionRule(**self.sessions.model_dump())
 
     @property
     def cut(self) -> dict[str, int]:
-        """Numbers that decide how clicks become sessions and blocks, for a manifest."""
+        """Return the numbers that decide how clicks become sessions and blocks, for a manifest."""
         groups = {"sessions": self.sessions, "blocks": self.blocks}
         return {
             f"{group}.{name}": value
@@ -203,7 +203,7 @@ class Settings(BaseSettings):
 
     @property
     def rules(self) -> dict[str, str]:
-        """Settings that decide the sessions, as they are written: what a partition's state names.
+        """Return the settings that decide the sessions, as text for a partition's state.
 
         The number of partitions is added where it is known.
         """
@@ -223,7 +223,10 @@ class Settings(BaseSettings):
 
     @property
     def intake_rule(self) -> IntakeRule:
-        """Which clicks are taken: no clock that is believed closes another visitor's session."""
+        """Return which clicks are accepted.
+
+        The limits are low enough that no wrong clock closes another visitor's session.
+        """
         clicks, gap = self.clicks, self.sessions.gap
         return IntakeRule(
             min(clicks.max_jump, gap),
@@ -235,20 +238,20 @@ class Settings(BaseSettings):
 
     @property
     def refusal_rule(self) -> RefusalRule:
-        """How many dead letters stop the sessionizer."""
+        """Return how many dead letters stop the sessionizer."""
         sessionizer = self.sessionizer
         return RefusalRule(sessionizer.dead_letter_ratio, sessionizer.dead_letter_run)
 
     @property
     def sessionizer_rules(self) -> SessionizerRules:
-        """What decides the sessions."""
+        """Return all rules that decide the sessions."""
         return SessionizerRules(
             self.block_rule, self.session_rule, self.intake_rule, self.refusal_rule, self.rules
         )
 
     @property
     def click_format(self) -> ClickFormat:
-        """How clicks are decoded."""
+        """Return how clicks are decoded."""
         clicks = self.clicks
         registry = RegistryAccess(
             clicks.registry_url,

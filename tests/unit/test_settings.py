@@ -284,7 +284,7 @@ def test_clicks_are_not_read_from_a_topic_that_is_written_here(
     monkeypatch.setenv("ADER_CLICKS_TOPIC", name)
     assert load_settings().topics.clicks == name, "a name of somebody else's, with another prefix"
     monkeypatch.setenv("ADER_KAFKA_PREFIX", "shop")
-    assert refusal().startswith(f"clicks.topic = {name!r}: a topic of this name is written by")
+    assert refusal().startswith(f"clicks.topic = {name!r}: ader-stream writes a topic of this name")
 
 
 def test_clicks_may_be_read_from_the_topic_that_they_are_read_from_by_default(
