@@ -19,9 +19,10 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import ConfigResource, OffsetSpec
 
+from ader_stream.artifact import KINDS, content_digest, sha256
 from ader_stream.stream.avro.codec import load_schema
 from ader_stream.stream.kafka.clients import MAX_RECORD_BYTES
-from ader_stream.stream.versions.manifest import FORMAT, KINDS, content_digest, sha256
+from ader_stream.stream.versions.manifest import FORMAT
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -510,7 +511,9 @@ def complete_manifest(version: int = 1, **fields: Any) -> dict[str, Any]:
     """A manifest as its publisher has filled it in: each part is one chunk of one byte."""
     parts = [described_part(kind) for kind in KINDS]
     places = [{"kind": kind, "first_offset": 0, "last_offset": 0} for kind in KINDS]
-    manifest = example_manifest(version, format=FORMAT, parts=parts, digest=content_digest(parts))
+    manifest = example_manifest(
+        version, format=FORMAT, parts=parts, digest=content_digest({k: k.encode() for k in KINDS})
+    )
     return manifest | {"run": manifest["run"] | {"places": places}} | fields
 
 

@@ -20,19 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from ader_stream.ader.artifact.parts import decode_state
-from ader_stream.ader.artifact.safetensors import Blob
 from ader_stream.ader.artifact.state import State
+from ader_stream.artifact import KINDS, Blob, sha256
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.stream.avro.codec import decode_as, encode
 from ader_stream.stream.versions.manifest import (
     ACCEPTED,
-    KINDS,
     MAX_MANIFEST,
     Manifest,
     Trust,
     check_manifest,
     require_counts,
-    sha256,
 )
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import ModelReader

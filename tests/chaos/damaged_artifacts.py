@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import Recipe
+from ader_stream.artifact import KINDS
 from ader_stream.errors import ArtifactError
 from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import KINDS, Trust, decode_manifest
+from ader_stream.stream.versions.manifest import Trust, decode_manifest
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.signing import Signer, TrustedKeys, key_id

@@ -13,10 +13,11 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from ader_stream.artifact import KINDS
 from ader_stream.settings import Settings, load_settings
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.topics.topics import create_topics
-from ader_stream.stream.versions.manifest import KINDS, Manifest, decode_manifest
+from ader_stream.stream.versions.manifest import Manifest, decode_manifest
 from ader_stream.stream.versions.model_log import ModelPublisher, chunk_keys
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.pruning import Pruner

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
-from ader_stream.ader.artifact.parts import content_digest, encode_parts
+from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import overridden, recipe
+from ader_stream.artifact import KINDS, content_digest
 from ader_stream.stream.kafka.changelog import offset_range
-from ader_stream.stream.versions.manifest import KINDS, Manifest
+from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.stream.versions.model_reader import ModelReader
 from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks

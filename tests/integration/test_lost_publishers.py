@@ -8,8 +8,8 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
+from ader_stream.artifact import KINDS
 from ader_stream.stream.kafka.producing import FLUSHES, settle
-from ader_stream.stream.versions.manifest import KINDS
 from ader_stream.stream.versions.model_log import CHUNKS_A_TRANSACTION
 from ader_stream.stream.versions.model_reader import ModelReader
 from tests.chaos import killed_trainers

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import ArtifactError, FencedError
 from ader_stream.stream.clicks.decoder import encode_click
-from ader_stream.stream.versions.manifest import KINDS, sha256
 from ader_stream.stream.versions.model_log import CHUNKS_A_TRANSACTION, Chunk, ModelPublisher
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.pruning import Pruner

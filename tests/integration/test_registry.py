@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from ader_stream.ader.artifact.parts import content_digest, encode_parts
+from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import overridden, recipe
+from ader_stream.artifact import content_digest
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.topics.topics import topic_id
 from ader_stream.stream.versions.manifest import Manifest

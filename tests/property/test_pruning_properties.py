@@ -5,10 +5,11 @@ from confluent_kafka import KafkaError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ader_stream.artifact import KINDS
 from ader_stream.errors import FencedError
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions import model_log
-from ader_stream.stream.versions.manifest import KINDS, Trust
+from ader_stream.stream.versions.manifest import Trust
 from ader_stream.stream.versions.model_log import ModelPublisher, chunk_keys
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.pruning import Pruner

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from prometheus_client import CollectorRegistry
 
-from ader_stream.ader.artifact.parts import content_digest, encode_parts
+from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.methods import METHODS, Method
 from ader_stream.ader.recipes import RECIPES, Recipe
+from ader_stream.artifact import content_digest
 from ader_stream.datasets import ShopSize, SimulatedShop
 from ader_stream.metrics import Metrics
 from ader_stream.runtime.resources import resource

@@ -26,8 +26,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.export import Dim
 
-from ader_stream.ader.artifact.safetensors import Blob, byte_ranges
+from ader_stream.ader.artifact.safetensors import byte_ranges
 from ader_stream.ader.models.base import SessionModel
+from ader_stream.artifact import Blob
 
 NO_ITEM = -1
 """Stands before the first click of a session that is shorter than maxlen."""

@@ -14,7 +14,6 @@ Nothing is unpickled. What does not fit together is refused with ArtifactError.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,7 +24,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ader_stream.ader.artifact.safetensors import Blob, read_tensors
+from ader_stream.ader.artifact.safetensors import read_tensors
 from ader_stream.ader.artifact.state import MOMENTS, STEPS, State
 from ader_stream.ader.data.arrays import Int32, Int64, UInt8
 from ader_stream.ader.data.string_table import Texts
@@ -33,9 +32,8 @@ from ader_stream.ader.data.vocabulary import PADDING, Vocabulary
 from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.models.base import Architecture, SessionModel
 from ader_stream.ader.models.encoders import ENCODERS, model_of
+from ader_stream.artifact import KINDS, Blob
 from ader_stream.errors import ArtifactError, SettingsError
-
-KINDS = ("weights", "vocabulary", "exemplars", "optimizer")
 
 MAX_ARCHITECTURE_NUMBER = 100_000
 """No width, depth or length is larger: a model must not be built whose memory nobody has."""
@@ -91,14 +89,6 @@ def decode_serving(weights: Blob, vocabulary: Blob) -> tuple[SessionModel, Vocab
     model = _without_memory(architecture, len(items))
     model.load_state_dict(tensors, assign=True)
     return model.eval(), items
-
-
-def content_digest(parts: Mapping[str, Blob]) -> str:
-    """Hash the sorted kinds and the SHA-256 of each part: 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for kind in sorted(parts):
-        digest.update(f"{kind} {hashlib.sha256(parts[kind]).hexdigest()}\n".encode())
-    return digest.hexdigest()
 
 
 def _encode_vocabulary(vocabulary: Vocabulary, idle: Int32) -> bytes:

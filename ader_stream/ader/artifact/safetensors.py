@@ -18,9 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ader_stream.artifact import Blob
 from ader_stream.errors import ArtifactError
-
-Blob = bytes | bytearray | memoryview
 
 MAX_HEADER = 2**20
 """Bytes of a header: ours has some 50 tensors and 5 kB."""

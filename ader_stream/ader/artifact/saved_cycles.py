@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ader_stream.ader.artifact.parts import KINDS, content_digest, decode_state, encode_parts
+from ader_stream.ader.artifact.parts import decode_state, encode_parts
 from ader_stream.ader.artifact.state import State
+from ader_stream.artifact import KINDS, content_digest
 from ader_stream.errors import ArtifactError
 
 

@@ -7,12 +7,12 @@ SHA-256 of every part and of every chunk.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ader_stream.artifact import KINDS, digest_of_hashes, sha256
 from ader_stream.errors import ArtifactError, DecodeError
 from ader_stream.stream.avro.codec import Headers, decode, encode
 from ader_stream.stream.kafka.records import Record, headers_of
@@ -28,9 +28,6 @@ gate measured, and 7 did not say for how long nobody has clicked an item, nor wh
 """
 
 CHECKSUM_HEADER = "ader-sha256"
-
-KINDS = ("optimizer", "exemplars", "vocabulary", "weights")
-"""Parts, in the order in which they are sent: what serving needs comes last, close together."""
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 
@@ -150,8 +147,13 @@ def _faults(manifest: Manifest) -> Iterator[str]:
             yield f"chunks of {part['kind']} do not make its {part['size']} bytes"
         if not all(map(_is_sha256, [part["sha256"], *(c["sha256"] for c in part["chunks"])])):
             yield f"{part['kind']} has a SHA-256 that is none"
-    if parts and manifest["digest"] != content_digest(parts):
+    if parts and manifest["digest"] != digest_of(parts):
         yield "the digest is not that of the parts"
+
+
+def digest_of(parts: Any) -> str:
+    """Return the digest of the parts that a manifest describes."""
+    return digest_of_hashes({part["kind"]: part["sha256"] for part in parts})
 
 
 def _kinds(entries: Any) -> list[str]:
@@ -160,12 +162,6 @@ def _kinds(entries: Any) -> list[str]:
 
 def _is_sha256(text: str) -> bool:
     return re.fullmatch("[0-9a-f]{64}", text) is not None
-
-
-def content_digest(parts: Iterable[Mapping[str, Any]]) -> str:
-    """Hash the sorted kinds and SHA-256 of described parts: 64 hexadecimal digits."""
-    lines = sorted(f"{part['kind']} {part['sha256']}\n" for part in parts)
-    return sha256("".join(lines).encode())
 
 
 def require_counts(manifest: Manifest, **found: int) -> None:
@@ -182,8 +178,3 @@ def require_counts(manifest: Manifest, **found: int) -> None:
                 f"version {manifest['version']} has {count} {name}; its manifest says "
                 f"{manifest['report'][name]}"
             )
-
-
-def sha256(data: bytes | bytearray | memoryview) -> str:
-    """SHA-256, hexadecimal."""
-    return hashlib.sha256(data).hexdigest()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.avro.codec import CHUNK_TYPE, TYPE_HEADER
 from ader_stream.stream.exactly_once.commit_health import CommitHealth
@@ -27,14 +28,7 @@ from ader_stream.stream.kafka.producing import produce, recover, retried, settle
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.rights import Right, is_refusal, named
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import (
-    FORMAT,
-    KINDS,
-    Manifest,
-    content_digest,
-    encode_manifest,
-    sha256,
-)
+from ader_stream.stream.versions.manifest import FORMAT, Manifest, digest_of, encode_manifest
 from ader_stream.stream.versions.signing import Signer
 
 log = structlog.get_logger(__name__)
@@ -257,7 +251,7 @@ class ModelPublisher:
         complete = manifest | {
             "format": FORMAT,
             "parts": described,
-            "digest": content_digest(described),
+            "digest": digest_of(described),
         }
         complete["run"] = manifest["run"] | {
             "places": [self._place(manifest["version"], part) for part in described],

@@ -8,11 +8,12 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from ader_stream.ader.artifact.parts import content_digest, decode_state, encode_parts
+from ader_stream.ader.artifact.parts import decode_state, encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.evaluate import score_sessions
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import PRODUCTION, Recipe
+from ader_stream.artifact import content_digest
 from ader_stream.errors import TrainingError
 
 Block = list[tuple[str, ...]]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ader_stream.ader.artifact.parts import content_digest, encode_parts
+from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.evaluate import (
@@ -20,6 +20,7 @@ from ader_stream.ader.methods import method
 from ader_stream.ader.models.ranking import rank_targets
 from ader_stream.ader.models.sasrec import SASRec
 from ader_stream.ader.recipes import Recipe
+from ader_stream.artifact import content_digest
 from ader_stream.errors import DatasetError
 from ader_stream.types import RECIPROCAL_UNIT, Counts
 

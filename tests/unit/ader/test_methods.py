@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ader_stream.ader.artifact.parts import content_digest, encode_parts
+from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.methods import METHODS, Past, fixed_weight, method
 from ader_stream.ader.recipes import PAPER, Recipe
+from ader_stream.artifact import content_digest
 from ader_stream.errors import SettingsError
 
 Block = list[tuple[str, ...]]

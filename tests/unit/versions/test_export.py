@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.models.ranking import top_k
+from ader_stream.artifact import KINDS
 from ader_stream.errors import ArtifactError, InputError
-from ader_stream.stream.versions.manifest import KINDS, Manifest, Trust
+from ader_stream.stream.versions.manifest import Manifest, Trust
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.signing import Signer, TrustedKeys, key_id

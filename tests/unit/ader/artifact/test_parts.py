@@ -10,13 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from ader_stream.ader.artifact.parts import (
-    KINDS,
-    content_digest,
-    decode_serving,
-    decode_state,
-    encode_parts,
-)
+from ader_stream.ader.artifact.parts import decode_serving, decode_state, encode_parts
 from ader_stream.ader.artifact.safetensors import read_tensors
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import train_cycle
@@ -26,6 +20,7 @@ from ader_stream.ader.models.core import EVIDENCE
 from ader_stream.ader.models.ranking import top_k
 from ader_stream.ader.models.repeat_clicks import CANDIDATES
 from ader_stream.ader.recipes import PRODUCTION, Recipe
+from ader_stream.artifact import KINDS, content_digest
 from ader_stream.errors import ArtifactError
 
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from structlog.testing import capture_logs
 
-from ader_stream.ader.artifact.parts import content_digest, encode_parts
+from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import CycleReport, train_cycle
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import PRODUCTION, Recipe
 from ader_stream.ader.training.checkpoint import FILE, NOWHERE, Checkpoint, CheckpointFile, Snapshot
+from ader_stream.artifact import content_digest
 
 Block = list[tuple[str, ...]]
 Blocks = Callable[[int, int], Block]

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaException
 from prometheus_client import CollectorRegistry
 
+from ader_stream.artifact import KINDS
 from ader_stream.errors import AderError, FencedError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.control.commands import Command, ask
@@ -28,7 +29,7 @@ from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions import model_log, registry
-from ader_stream.stream.versions.manifest import KINDS, Trust
+from ader_stream.stream.versions.manifest import Trust
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.registry import Registry, RegistryFollower, read_registry
 from ader_stream.stream.versions.serving_log import ServingLog

@@ -8,21 +8,18 @@ import fastavro
 import pytest
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from ader_stream.ader.artifact.parts import content_digest as digest_of_parts
+from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import ArtifactError
 from ader_stream.runtime.resources import resource
 from ader_stream.stream.avro.codec import SCHEMA_HEADER, TYPE_HEADER, encode
 from ader_stream.stream.versions.manifest import (
     CHECKSUM_HEADER,
     FORMAT,
-    KINDS,
     MAX_MANIFEST,
     Trust,
-    content_digest,
     decode_manifest_bytes,
     encode_manifest,
     require_counts,
-    sha256,
 )
 from tests.fakes import complete_manifest, described_part, example_manifest
 
@@ -127,11 +124,6 @@ def test_a_version_above_the_limit_is_refused() -> None:
 )  # fmt: skip
 def test_a_manifest_that_contradicts_itself_is_refused(lie: dict[str, Any]) -> None:
     assert refused(*encode_manifest(complete_manifest() | lie)).reason == "manifest"
-
-
-def test_the_digest_is_that_of_the_method() -> None:
-    parts = {kind: kind.encode() for kind in KINDS}
-    assert content_digest(map(described_part, KINDS)) == digest_of_parts(parts)
 
 
 def test_rows_that_the_report_denies_are_refused() -> None:

@@ -6,19 +6,13 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
+from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import ArtifactError, FencedError, TopicError
 from ader_stream.stream.avro.codec import CHUNK_TYPE, TYPE_HEADER
 from ader_stream.stream.kafka.limits import SMALLEST, RecordLimits
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions import model_log, model_reader
-from ader_stream.stream.versions.manifest import (
-    FORMAT,
-    KINDS,
-    Manifest,
-    Trust,
-    encode_manifest,
-    sha256,
-)
+from ader_stream.stream.versions.manifest import FORMAT, Manifest, Trust, encode_manifest
 from ader_stream.stream.versions.model_log import ATTEMPTS, ModelPublisher
 from ader_stream.stream.versions.model_reader import FIRST_PAUSE_SECONDS, ModelReader
 from ader_stream.stream.versions.registry import read_registry

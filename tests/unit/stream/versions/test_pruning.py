@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 import pytest
 from confluent_kafka import KafkaError
 
+from ader_stream.artifact import KINDS
 from ader_stream.errors import FencedError
 from ader_stream.stream.control.commands import Command, ask
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions import model_log
-from ader_stream.stream.versions.manifest import KINDS, Trust
+from ader_stream.stream.versions.manifest import Trust
 from ader_stream.stream.versions.model_log import ModelPublisher, chunk_keys
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.pruning import Pruner, needed_offsets, prunable
