@@ -40,5 +40,5 @@ def test_a_data_set_whose_times_cannot_be_right_trains_nothing(tmp_path: Path) -
 
 
 def test_what_is_no_data_set_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="not there"):
+    with pytest.raises(DatasetError, match="does not exist"):
         dataset_block(tmp_path / "nothing", BLOCKS, RULE)
