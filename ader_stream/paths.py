@@ -31,8 +31,8 @@ def require_folder(folder: Path, expected: str) -> None:
         raise InputError(f"{folder} {found}; expected {expected}")
 
 
-def make_folder(folder: Path, option: str) -> None:
-    """Make a folder that an option names, and its parent folders.
+def make_folder(folder: Path, purpose: str) -> None:
+    """Make a folder and its parent folders; `purpose` is the option that names it, or its use.
 
     Raises
     ------
@@ -42,9 +42,10 @@ def make_folder(folder: Path, option: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        at = next(place for place in (folder, *folder.parents) if place.exists())
+        found = ((place, describe_path(place)) for place in (folder, *folder.parents))
+        at, what = next((place, what) for place, what in found if what != "does not exist")
         raise InputError(
-            f"{option} {folder}: cannot be made ({error.strerror}): {at} {describe_path(at)}; "
+            f"{purpose} {folder}: cannot be made ({error.strerror}): {at} {what}; "
             "name a folder that can be made and written to"
         ) from None
 

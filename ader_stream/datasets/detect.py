@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ader_stream.datasets.dataset import Dataset
-from ader_stream.datasets.folder import FolderDataset
+from ader_stream.datasets.folder import FolderDataset, folder_hint
 from ader_stream.datasets.table_format import TableFormat
 from ader_stream.errors import DatasetError
 from ader_stream.paths import describe_path
@@ -68,5 +68,6 @@ def table_files(path: Path) -> list[Path]:
     files = [file for file in candidates if file.name.endswith(TABLE_SUFFIXES)]
     if not files:
         names = ", ".join(file.name for file in candidates[:5]) or "nothing"
-        raise DatasetError(f"{path}: found {names}; expected {_EXPECTED}")
+        found = f"holds {names}" if path.is_dir() else describe_path(path)
+        raise DatasetError(f"{path} {found}; expected {_EXPECTED}{folder_hint(path)}")
     return files

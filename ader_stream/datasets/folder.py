@@ -114,7 +114,7 @@ def period_files(path: Path) -> list[Path]:
     if not path.is_dir():
         raise DatasetError(
             f"{path} {describe_path(path)}; expected a folder that holds period_0.txt[.gz], "
-            f"period_1.txt[.gz] …{_where_else(path)}"
+            f"period_1.txt[.gz] …{folder_hint(path)}"
         )
     files: dict[int, Path] = {}
     for file in sorted(path.iterdir()):
@@ -130,8 +130,8 @@ def period_files(path: Path) -> list[Path]:
     return [files[number] for number in range(len(files))]
 
 
-def _where_else(path: Path) -> str:
-    """Return a hint if the path is a period's file: the user may have meant its folder."""
+def folder_hint(path: Path) -> str:
+    """Name the folder of a period's file, which is often given in its folder's place."""
     return f"; name its folder {path.parent}" if _FILE_NAME.fullmatch(path.name) else ""
 
 

@@ -19,6 +19,7 @@ from ader_stream.local_kafka.record import (
     remove_record,
     write_record,
 )
+from ader_stream.paths import make_folder
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +100,7 @@ def start_kafka(
     if running := find_kafka(data):
         return running
     data = data.resolve()
-    data.mkdir(parents=True, exist_ok=True)
+    make_folder(data, "the broker's data")
     options = StartOptions(data, choose_port(port), image, cache, temporary)
     kafka = _start_first(_order(source, data), options, guard)
     write_record(kafka)

@@ -23,6 +23,7 @@ from ader_stream.ader.artifact.parts import decode_state
 from ader_stream.ader.artifact.state import State
 from ader_stream.artifact import KINDS, Blob, sha256
 from ader_stream.errors import ArtifactError, InputError
+from ader_stream.paths import require_folder
 from ader_stream.stream.avro.codec import decode_as, encode
 from ader_stream.stream.versions.manifest import (
     ACCEPTED,
@@ -39,6 +40,8 @@ from ader_stream.stream.versions.signing import SIGNATURE_HEADER, Signer
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 ITEMS = "items.json"
+
+EXPECTED = "a folder that `ader-stream models export` wrote"
 
 
 def export_version(
@@ -96,6 +99,7 @@ def read_folder(folder: Path, trust: Trust) -> tuple[Manifest, dict[str, bytes]]
     ArtifactError
         It is damaged, too new or too large, was rejected, or is not signed as it must be.
     """
+    require_folder(folder, EXPECTED)
     manifest = _read_manifest(folder, trust)
     check_manifest(manifest, trust.max_bytes)
     if manifest["status"] != ACCEPTED:
@@ -140,9 +144,7 @@ def _read_manifest(folder: Path, trust: Trust) -> Manifest:
         data = file.read_bytes()
         headers = {SIGNATURE_HEADER: signature.read_bytes()} if signature.exists() else {}
     except OSError as error:
-        raise InputError(
-            f"{file}: {error.strerror}; expected a folder that `ader-stream models export` wrote"
-        ) from None
+        raise InputError(f"{file}: {error.strerror}; expected {EXPECTED}") from None
     trust.keys.verify(data, headers)
     try:
         return decode_as("ModelManifest", encode("ModelManifest", json.loads(data))[0])

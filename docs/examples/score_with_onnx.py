@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=10, help="how many items to print")
     arguments = parser.parse_args()
 
+    onnxruntime.set_default_logger_severity(3)  # errors; it warns of what it does not fold
     model = onnxruntime.InferenceSession(arguments.folder / "model.onnx")
     items = json.loads((arguments.folder / "items.json").read_text(encoding="utf-8"))
     for score, item in best_items(model, items, arguments.session, arguments.k):

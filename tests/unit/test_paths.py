@@ -8,6 +8,8 @@ from ader_stream.cli.main import cli
 from ader_stream.errors import InputError
 from ader_stream.paths import describe_path, make_folder, require_folder, write_new_text
 from ader_stream.runtime.exit_codes import WRONG_INPUT, exit_code
+from ader_stream.stream.versions.manifest import Trust
+from ader_stream.versions.export import read_folder
 
 
 @pytest.fixture
@@ -56,6 +58,8 @@ def test_what_lies_where_a_folder_is_to_be_made_is_named(file: Path) -> None:
         make_folder(file / "out", "--out")
     with pytest.raises(InputError, match=rf"--out .*File exists\): {file} is a file; name a"):
         make_folder(file, "--out")
+    with pytest.raises(InputError, match=r"--out .*cannot be read \(File name too long\); name a"):
+        make_folder(file.parent / ("long" * 100), "--out")
 
 
 def test_a_file_that_cannot_be_written_is_named_with_what_its_folder_is(
@@ -111,6 +115,36 @@ def test_a_file_above_a_folder_for_output_is_named(
         "demo": ["--out", file / "out"],
     }[command]
     said = refusal(capsys, command, "--dataset", dataset, *options)
+    assert f"{file} is a file; name a folder that can be made" in said
+
+
+@pytest.mark.parametrize("command", ["replay", "demo"])
+def test_a_data_set_of_no_known_kind_is_said_to_be_what_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path, dataset: Path, command: str
+) -> None:
+    expected = "; expected a folder of period_N.txt[.gz], or .csv, .csv.gz or .parquet"
+    out = ["--out", tmp_path / "out"] if command == "demo" else []
+    found = {
+        file: f"{file} is a file{expected}",
+        tmp_path / "gone": f"{tmp_path / 'gone'} does not exist{expected}",
+        tmp_path: f"{tmp_path} holds SHOP, clicks.txt",
+        dataset / "period_0.txt": f"{dataset / 'period_0.txt'} is a file{expected}",
+    }
+    said = {path: refusal(capsys, command, "--dataset", path, *out) for path in found}
+    assert {path: text[: len(found[path])] for path, text in said.items()} == found
+    assert said[dataset / "period_0.txt"].endswith(f"; name its folder {dataset}")
+
+
+def test_a_folder_to_import_is_said_to_be_what_it_is(tmp_path: Path, file: Path) -> None:
+    for path, found in {file: "is a file", tmp_path / "gone": "does not exist"}.items():
+        with pytest.raises(InputError, match=f"^{path} {found}; expected a folder that `ader-str"):
+            read_folder(path, Trust())
+
+
+def test_a_broker_says_what_lies_where_its_data_are_to_lie(
+    capsys: pytest.CaptureFixture[str], file: Path
+) -> None:
+    said = refusal(capsys, "broker", "up", "--data", file / "kafka", "--source", "java")
     assert f"{file} is a file; name a folder that can be made" in said
 
 

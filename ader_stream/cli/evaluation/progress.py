@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from ader_stream.ader import progress as pace
 from ader_stream.ader.evaluate import CycleResult
@@ -29,7 +30,7 @@ class ProgressBar(Progress):
 
     def __init__(self, work: Sequence[float], finished: int, *, quiet: bool = False) -> None:
         super().__init__(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", table_column=Column()),  # wraps; its own is cut
             BarColumn(bar_width=20),
             console=Console(stderr=True, quiet=quiet),
         )

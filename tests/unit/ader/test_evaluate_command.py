@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 
 from ader_stream.ader.recipes import PAPER
 from ader_stream.cli.evaluation.evaluate import evaluate
-from ader_stream.cli.evaluation.progress import seconds_left
+from ader_stream.cli.evaluation.progress import ProgressBar, seconds_left
 from ader_stream.errors import DatasetError, InputError, SettingsError
 from ader_stream.runtime.code_version import code_version
 
@@ -131,7 +133,7 @@ def test_a_killed_run_goes_on_to_the_same_result(
 ) -> None:
     script = f"""
 import os, signal
-from ader_stream.cli import evaluate_progress as progress, evaluate_result as file
+from ader_stream.cli.evaluation import progress, result as file
 from ader_stream.cli.evaluation.evaluate import evaluate
 write, die = file.ResultFile.write, lambda: os.kill(os.getpid(), signal.SIGKILL)
 {killed}
@@ -295,6 +297,18 @@ def test_a_log_tells_every_epoch_and_cycle(arguments: list[str]) -> None:
         assert f"cycle {cycle}: Recall@20 " in log
     assert re.search(r"cycle 1/2, epoch 3: .* samples/s, \? left", log)
     assert re.search(r"cycle 2/2, epoch 1: .* samples/s, \d+:\d\d:\d\d left", log)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_bar_is_shown_with_everything_beside_it_on_a_narrow_terminal(width: int) -> None:
+    bar = ProgressBar([100.0] * 16, finished=0)
+    console = Console(file=io.StringIO(), width=width)
+    where = "cycle 12/16, epoch 3: loss 6.123, validation Recall@20 45.33, 0:12:33 left"
+    bar.update(bar.task_ids[0], description=where)
+    with console.capture() as capture:
+        console.print(bar.get_renderable())
+    assert "…" not in capture.get()
+    assert set(where.split()) <= set(capture.get().split())
 
 
 def test_time_left_is_unknown_before_a_cycle_was_timed() -> None:

@@ -37,11 +37,13 @@ def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_with_nothing_readable_is_refused_with_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "notes.md").touch()
-    with pytest.raises(DatasetError, match=r"found notes\.md; expected a folder"):
+    with pytest.raises(DatasetError, match=r"holds notes\.md; expected a folder"):
         open_dataset(tmp_path, RULE, gap=100)
 
 
 def test_a_single_period_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "period_0.txt").write_text("a hat\n")
-    with pytest.raises(DatasetError, match=r"found period_0\.txt; expected a folder"):
+    with pytest.raises(
+        DatasetError, match=r"period_0\.txt is a file; expected a folder.*; name its folder"
+    ):
         open_dataset(tmp_path / "period_0.txt", RULE, gap=100)
