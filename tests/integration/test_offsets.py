@@ -162,7 +162,7 @@ def test_clicks_that_are_only_read_again_stop_nobody(system: System) -> None:
     assert worker.metric("ader_reread_lost_records_total") == 10
 
 
-# --- offsets that the group has forgotten, or that somebody has moved
+# --- offsets that the group has lost, or that were moved
 
 
 @READERS
@@ -192,7 +192,7 @@ def test_an_offset_that_somebody_has_moved_is_set_back(system: System, moved_to:
     send(system, 0, keys("a", 7, 10))
     move_group(system, "sessionizer", 0, moved_to)
     complaint = complaint_of(system.start("sessionizer"))
-    assert f"goes on at offset {moved_to}, the open sessions at 7" in complaint
+    assert f"continues at offset {moved_to}, the open sessions at 7" in complaint
     assert "nothing was changed" in system.command(*commands_in(complaint)[0][:-1]).stdout
     follow(system, complaint)
     system.start("sessionizer")

@@ -1,1 +1,1 @@
-"""From the clicks of one input partition to closed sessions, and from those to blocks."""
+"""Turn the clicks of one input partition into closed sessions and ended blocks."""

@@ -1,4 +1,4 @@
-"""How large clicks, sessions and dead letters may be, so that every record made of them fits."""
+"""Limit the size of clicks, sessions and dead letters so that every record with them fits."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ader_stream.types import SessionRule
 log = structlog.get_logger(__name__)
 
 CLICKS_IN_RECORD = 8
-"""A click may have this part of a record at most, so that a session may have most of it."""
+"""A click has at most this fraction of a record, so that a session can have most of it."""
 
 OTHER_BYTES = 8 * 1024
-"""What a record has beside clicks, sessions and letters, at most."""
+"""Most bytes of a record in addition to its clicks, sessions and letters."""
 
 
 @dataclass(frozen=True)
 class ByteBounds:
-    """Bytes that the largest of each may have.
+    """Most bytes of each kind of data.
 
     Parameters
     ----------
     click
-        What is kept of a click: key, item id, event id and extra fields.
+        The stored fields of a click: key, item id, event id and extra fields.
     session
-        Open sessions of a key, before the click that makes the earliest close.
+        All open sessions of a key, before the click that closes the earliest one.
     letter
         A dead letter, with its key.
     record
@@ -47,10 +47,11 @@ class ByteBounds:
     def of(
         cls, limits: RecordLimits, topics: Topics, click_bytes: int, session_bytes: int
     ) -> ByteBounds:
-        """Return what the settings allow, or less where the topics take less.
+        """Return the limits of the settings, or lower ones if the topics accept less.
 
-        A session's record has its key, what was there before the click that makes it close, and
-        that click. In the changelog, a held click stands beside the letter that it may become.
+        A session's record contains its key, its clicks up to the limit, and the click that closes
+        it. The changelog contains a quarantined click together with the dead letter that it may
+        become.
         """
         room = limits.room(topics.sessions, topics.sessionizer_state) - OTHER_BYTES
         click = min(click_bytes, room // CLICKS_IN_RECORD)
@@ -65,16 +66,16 @@ class ByteBounds:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the sessions are made with, as large as the topics take it.
+    """Clients and rules that fit to the topics' record sizes.
 
     Parameters
     ----------
     clients
         Their producers send no batch that is too large.
     clicks, sessions
-        The settings', with bounds that may be lower.
+        Those of the settings, with limits that may be lower.
     max_letter, max_session
-        Bytes that a dead letter, and a session with its key, may have.
+        Most bytes of a dead letter, and of a session with its key.
     """
 
     clients: KafkaClients
@@ -84,7 +85,7 @@ class Fitted:
     max_session: int
 
     def rules(self, rules: SessionizerRules) -> SessionizerRules:
-        """Return rules that keep to these bounds."""
+        """Return the rules with these limits."""
         return replace(
             rules,
             sessions=self.sessions,
@@ -96,9 +97,10 @@ class Fitted:
 def fit_to_topics(
     clients: KafkaClients, topics: Topics, clicks: ClickFormat, sessions: SessionRule
 ) -> Fitted:
-    """Ask what the topics take, and bound by it what is made of clicks; raises as `record_limits`.
+    """Ask for the record sizes of the topics, and limit clicks and sessions to them.
 
-    Who follows the sessionizer's rules without writing sessions is bound by the same topics.
+    Workers that follow the sessionizer's rules without writing sessions have the same limits.
+    Raises the same errors as `record_limits`.
     """
     limits = record_limits(clients, topics.sessions, topics.sessionizer_state, topics.dead_letters)
     bounds = ByteBounds.of(limits, topics, clicks.max_bytes, sessions.max_bytes)
@@ -116,7 +118,7 @@ def fit_to_topics(
 def _say_what_is_lower(setting: str, wanted: int, allowed: int) -> None:
     if allowed < wanted:
         log.warning(
-            "a bound is lower than its setting: max.message.bytes of our topics allows no more",
+            "a limit is lower than its setting because of max.message.bytes of our topics",
             setting=setting,
             bytes=wanted,
             allowed=allowed,

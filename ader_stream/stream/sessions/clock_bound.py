@@ -1,7 +1,7 @@
-"""The reader's clock as a bound of event times where the record's own timestamp is none.
+"""Bound event times by the reader's clock where the record's own timestamp is no bound.
 
-A producer that copies the event time into the record's timestamp, or whose clock is wrong, writes
-timestamps from the future. Its clicks are bounded by the clock of whoever reads them first.
+A producer that copies the event time into the record's timestamp, or that has a wrong clock, writes
+timestamps in the future. Its clicks are bounded by the clock of their first reader.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from ader_stream.stream.sessions.window import ENDLESS
 
 
 class ClockBound:
-    """What a clock says about event times.
+    """Compares event times with a clock.
 
     Parameters
     ----------
     max_ahead
-        ms that an event time may lie ahead; 0 for no limit.
+        ms by which an event time may be ahead; 0 for no limit.
     clock
-        Seconds since 1970.
+        Returns seconds since 1970.
 
     >>> bound = ClockBound(max_ahead=1_000, clock=lambda: 5.0)
     >>> bound.refuses(6_001, written_at=6_001), bound.refuses(6_001, written_at=6_000)
@@ -32,14 +32,14 @@ class ClockBound:
         self._clock = clock
 
     def now(self) -> int:
-        """What the clock says, ms."""
+        """Return the time of the clock, ms."""
         return int(self._clock() * 1000)
 
     def limit(self) -> int:
-        """The latest time (ms) that is believed now."""
+        """Return the latest event time (ms) that is accepted now."""
         return self.now() + self._max_ahead if self._max_ahead else ENDLESS
 
     def refuses(self, time: int, written_at: int | None) -> bool:
-        """Whether both an event time (ms) and its record's timestamp lie ahead of the clock."""
+        """Return whether an event time (ms) and its record's timestamp are ahead of the limit."""
         limit = self.limit()
         return time > limit and (written_at is None or written_at > limit)

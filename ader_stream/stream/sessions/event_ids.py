@@ -1,4 +1,4 @@
-"""The event ids that one input partition has seen last: a click that comes twice counts once."""
+"""Remember the last event ids of an input partition, so that a duplicate click counts once."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 SEGMENT_OFFSETS = 1_000
-"""Offsets of the log that one segment covers: what a commit writes again is at most that."""
+"""Offsets of the log in one segment: the most that a commit writes again."""
 
 
 NO_NUMBER = -1
-"""Of the segment that no offset falls into."""
+"""Number of no segment."""
 
 SHORT_ID = 40
-"""Characters of an id that is remembered as it is; a UUID has 36."""
+"""Most characters of an id that is remembered unchanged; a UUID has 36."""
 
 DIGEST_BYTES = 16
-"""Of what is remembered in place of a longer one: no two of 2**64 ids are taken for one another."""
+"""Bytes of the hash of a longer id: no two of 2**64 ids share it."""
 
 
 def remembered(event_id: str) -> str:
-    """Return what an id is known by: itself, or a hash of it, so that a million of them are small.
+    """Return the id, or its hash if it is long, so that a million of them need little memory.
 
     >>> remembered("e-1"), len(remembered("x" * 100_000))
     ('e-1', 33)
@@ -35,14 +35,14 @@ def remembered(event_id: str) -> str:
 
 @dataclass
 class Segment:
-    """What happened to the memory between two offsets of the log, in order.
+    """The changes of the remembered ids between two offsets of the log, in order.
 
     Parameters
     ----------
     number
-        It covers the offsets from ``number * SEGMENT_OFFSETS`` on.
+        It starts at offset ``number * SEGMENT_OFFSETS``.
     ids, offsets
-        Ids that were seen, or forgotten, and the offsets at which they were.
+        Ids that were seen or forgotten, and the offsets at which this happened.
     forgotten
         Positions of the ids that were forgotten.
     """
@@ -56,8 +56,8 @@ class Segment:
 class EventIds:
     """The last `limit` ids, by the order in which they were last seen.
 
-    They are a function of the log's end alone: who reads it again from `since` on knows them.
-    `take_segments` and `segments` carry them over to another process without the log.
+    They depend only on the end of the log: reading it again from `since` on restores them.
+    `take_segments` and `segments` transfer them to another process without the log.
 
     >>> ids = EventIds(limit=2)
     >>> [ids.add(name, offset) for offset, name in enumerate(["x", "y", "x", "z", "y"])]
@@ -68,14 +68,14 @@ class EventIds:
         self._limit = limit
         self._seen: OrderedDict[str, int] = OrderedDict()  # id → offset
         self._newest = Segment(0)
-        self._newest_end = 0  # offset; 0 where it is not among the changed ones yet
+        self._newest_end = 0  # offset; 0: not in a changed segment yet
         self._kept: deque[int] = deque()  # numbers of segments, oldest first
         self._changed: dict[int, Segment] = {}
         for segment in sorted(segments, key=lambda segment: segment.number):
             self._replay(segment)
 
     def add(self, event_id: str, offset: int) -> bool:
-        """Remember an id; whether it was not known."""
+        """Remember an id; return whether it was new."""
         if len(event_id) > SHORT_ID or not event_id.isascii():
             event_id = remembered(event_id)
         segment = self._newest if offset < self._newest_end else self._change(offset)
@@ -84,7 +84,7 @@ class EventIds:
         return self._see(event_id, offset)
 
     def forget(self, event_id: str, offset: int) -> None:
-        """Forget an id, at an offset that is not below the last one."""
+        """Forget an id, at an offset not below the last one."""
         event_id = remembered(event_id)
         segment = self._change(offset)
         segment.forgotten.append(len(segment.ids))
@@ -93,7 +93,7 @@ class EventIds:
         self._seen.pop(event_id, None)
 
     def forget_all(self) -> None:
-        """Forget every id: those that come are of another kind."""
+        """Forget all ids, because later ids are of another kind."""
         self._seen.clear()
         self._changed.clear()
         self._newest = Segment(NO_NUMBER)
@@ -101,11 +101,11 @@ class EventIds:
 
     @property
     def since(self) -> int | None:
-        """Offset of the oldest id; None without one."""
+        """Return the offset of the oldest id; None without one."""
         return next(iter(self._seen.values()), None)
 
     def take_segments(self) -> Iterator[tuple[int, Segment | None]]:
-        """Yield numbers and segments that have changed since the last call; None: not needed."""
+        """Yield numbers and segments changed since the last call; None: no longer needed."""
         since = self.since
         while self._kept and (since is None or self._kept[0] < since // SEGMENT_OFFSETS):
             number = self._kept.popleft()
@@ -116,7 +116,7 @@ class EventIds:
         self._newest_end = 0
 
     def drop_changes(self) -> None:
-        """Give up what `take_segments` would yield: whoever reads the log again needs none."""
+        """Discard the changes for `take_segments`; a reader of the log does not need them."""
         self._kept.clear()
         self._changed.clear()
         self._newest_end = 0
@@ -133,7 +133,7 @@ class EventIds:
         return True
 
     def _change(self, offset: int) -> Segment:
-        """Return the segment of an offset, which is about to change."""
+        """Return the segment of an offset, and mark it as changed."""
         number = offset // SEGMENT_OFFSETS
         if number != self._newest.number or not self._kept:
             self._newest = Segment(number)
@@ -143,7 +143,7 @@ class EventIds:
         return self._newest
 
     def _replay(self, segment: Segment) -> None:
-        segment.ids = list(map(remembered, segment.ids))  # earlier versions kept them as they were
+        segment.ids = list(map(remembered, segment.ids))  # earlier versions did not hash long ids
         self._newest = segment
         self._kept.append(segment.number)
         forgotten = set(segment.forgotten)

@@ -1,26 +1,26 @@
-"""Which clicks of a partition's log reach its window, and when: no duplicate, no wrong clock.
+"""Decide which clicks of a partition's log reach its window, and when: admission.
 
-An event time is believed only as far as the log supports it.
+It skips duplicates, and trusts an event time only as far as the log supports it.
 
-- A click that moves the stream time on may lie at most `max_ahead` beyond its own record's
-  timestamp, else it is refused. Where that timestamp is itself ahead of the reader's clock, the
-  clock decides, and `ClockRefusal` is put out, so that a replay needs no clock. Stream time moves
-  on by units, a `UNITS`-th of `max_ahead`: a click within the unit that it has reached moves nobody
-  else's time, and its timestamp, which costs as much as decoding it, is not asked for.
-- A click that would move the stream time on by more than `max_jump` is right if its record was
-  written near that time: the shop was quiet. Where the record is younger (old clicks that are
-  replayed), or its timestamp is the event time itself and so no second witness, the click is
-  quarantined until other keys confirm it: `confirmations` of them near it, or `FOLLOWERS` of them
-  at or after it while nobody goes on at the old time. The key of a log that has no other one needs
-  no confirmation, since it can harm nobody; nor does any key in a log in which such jumps are
-  usual.
-- The first clicks of a log wait in the same way for a second key, and the earliest of them says
-  where the log begins; or for one that its record supports, which says so itself.
-- A click more than `max_behind` behind the stream time is refused: another unit of time, or another
-  time altogether, and no late click.
+- A click that advances the stream time may be at most `max_ahead` after its own record's timestamp;
+  otherwise it is refused. If that timestamp is itself ahead of the reader's clock, the clock
+  decides, and a `ClockRefusal` is written, so that a replay needs no clock. Stream time has units,
+  each a `UNITS`-th of `max_ahead`. A click within the current unit cannot harm other sessions, so
+  its record's timestamp is not read: reading it costs as much as decoding the click.
+- A click that would advance the stream time by more than `max_jump` is accepted if its record was
+  written near that time: then the shop was quiet. If the record was written later (old clicks that
+  are replayed), or if its timestamp is the event time itself and so no independent evidence, the
+  click is quarantined until other keys confirm it: `confirmations` of them near it, or `FOLLOWERS`
+  of them at or after it while no key continues at the old time. If a log has only one key, its
+  clicks need no confirmation, because they cannot harm other keys. Nor do clicks in a log in which
+  such jumps are usual.
+- The first clicks of a log wait in the same way for a second key; then the earliest of them decides
+  where the log starts. A first click that its record supports decides this alone.
+- A click more than `max_behind` behind the stream time is refused: it has another unit of time or a
+  wrong time, and is not just late.
 
-What is quarantined is released in time order. All of it is a function of the log, of the logged
-idle advances and of the logged refusals.
+Quarantined clicks are released in time order. All decisions are a function of the log, of the
+logged idle advances and of the logged refusals.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from ader_stream.stream.sessions.window import ENDLESS, Covers, Erased, PlainCli
 from ader_stream.types import Click, IntakeRule
 
 UNITS = 10
-"""Parts of `max_ahead` in which the stream time moves on."""
+"""Number of units of stream time in `max_ahead`."""
 
 FOLLOWERS = 2
-"""Other keys at or after a quarantined click that confirm it while nobody contradicts it. One may
+"""Other keys at or after a quarantined click that confirm it while no key contradicts it. One may
 have a wrong clock as well; a shop with three customers has two."""
 
 FIRST_CLICKS = 3
-"""A replayed log begins with so many clicks of one key at the latest: it may have no other one."""
+"""Most clicks of one key at the start of a log before it is accepted as the only key."""
 
 USUAL_JUMPS = 2
-"""So many jumps within `held_offsets` records make jumps of up to twice their size usual."""
+"""This many jumps within `held_offsets` records make jumps of up to twice their size usual."""
 
 SOLE_KEY_LENGTH = 200
-"""A longer key is not kept as the only one: state that goes with each commit must stay small."""
+"""A longer key is not stored as the only one: the state in each commit must stay small."""
 
 IsAheadOfClock = Callable[[int, int, int | None], bool]
 """Offset, event time and record timestamp (ms, or None) → whether the reader's clock refuses it."""
@@ -57,14 +57,14 @@ IsAheadOfClock = Callable[[int, int, int | None], bool]
 
 @dataclass(slots=True)
 class HeldClick:
-    """A click in quarantine.
+    """A quarantined click.
 
     Parameters
     ----------
     click
         The click.
     is_contradicted
-        Another key has gone on at the old stream time since.
+        Another key has since continued at the old stream time.
     """
 
     click: Click
@@ -72,31 +72,32 @@ class HeldClick:
 
 
 class Intake:
-    """Lets the clicks and heartbeats of one partition's log into its window.
+    """Admits the clicks and heartbeats of one partition's log to its window.
 
     Parameters
     ----------
     window
-        Takes what is let in.
+        Receives admitted clicks.
     lateness
         ms by which the watermark stays behind the stream time.
     held
-        Offset → click in quarantine.
+        Offset → quarantined click.
     event_ids
-        What is known of duplicates.
+        Known event ids, to detect duplicates.
     on_join
-        Called with the session that a click has joined and its position there, before the next one.
+        Called with the session that a click has joined and its position there, before the next
+        click.
     is_ahead_of_clock
         Decides about clicks whose record's timestamp is no bound; None: no clock decides.
 
     Attributes
     ----------
     duplicates
-        Clicks passed over since it was made, because their event id was known.
+        Number of clicks skipped since this was made, because their event id was known.
     capped_heartbeats
-        Heartbeats since it was made that were believed only in part.
+        Number of heartbeats since this was made that counted only up to their record's timestamp.
     refused
-        What `take_refused` will return.
+        Result of the next `take_refused`.
     """
 
     def __init__(
@@ -125,19 +126,19 @@ class Intake:
     def observe_plain(
         self, clicks: Iterator[PlainClick], written_at: Callable[[], int | None]
     ) -> PlainClick | None:
-        """Take clicks that are new up to one that needs more than the window's plain way.
+        """Admit new clicks up to the first that the window's fast path cannot handle.
 
         Parameters
         ----------
         clicks
-            Are drawn one by one.
+            Drawn one by one.
         written_at
-            Returns the record's own timestamp (ms) of the click that was drawn last.
+            Returns the record's own timestamp (ms) of the last drawn click.
 
         Returns
         -------
         tuple or None
-            That one, which was drawn, but not taken; None where all were taken.
+            That click, drawn but not admitted; None if all were admitted.
         """
         if self.held or self.window.sole_key is not None or self.window.watermark is None:
             return next(clicks, None)
@@ -149,7 +150,7 @@ class Intake:
     def new_clicks(
         self, clicks: Iterable[PlainClick], event_ids: Iterable[str | None]
     ) -> Iterator[PlainClick]:
-        """Yield clicks, but for duplicates; the id of each is remembered when it is drawn."""
+        """Yield clicks without duplicates; the id of each is remembered when it is drawn."""
         add = self.event_ids.add
         for click, event_id in zip(clicks, event_ids, strict=True):
             if event_id is None or add(event_id, click[-1]):
@@ -160,14 +161,14 @@ class Intake:
     def observe(
         self, click: Click, offset: int, written_at: int | None = None, *, is_new: bool = False
     ) -> None:
-        """Take, hold or refuse a click, or pass over a duplicate; see `take_refused` afterwards.
+        """Admit, quarantine or refuse a click, or skip a duplicate; call `take_refused` afterwards.
 
         Parameters
         ----------
         written_at
-            The record's own timestamp (ms); None where it has none.
+            The record's own timestamp (ms); None if it has none.
         is_new
-            `new_clicks` has yielded it.
+            The click comes from `new_clicks`.
         """
         event_id = click.event_id
         if not (is_new or event_id is None or self.event_ids.add(event_id, offset)):
@@ -187,7 +188,7 @@ class Intake:
         self._note_if_none_is_held()
 
     def heartbeat(self, watermark: int, offset: int, written_at: int | None = None) -> None:
-        """Move the watermark (ms) on as a heartbeat says, as far as its record supports it.
+        """Advance the watermark (ms) to a heartbeat's, as far as its record's timestamp allows.
 
         Raises
         ------
@@ -203,9 +204,9 @@ class Intake:
         self.advance(watermark, offset)
 
     def advance(self, watermark: int, offset: int) -> None:
-        """Move the watermark (ms) on, as the record at `offset`, or the log's end there, says.
+        """Advance the watermark (ms) because of the record at `offset`, or of the log's end there.
 
-        Held clicks that are no jump from there are taken before.
+        Quarantined clicks that are not a jump ahead of it are admitted before.
         """
         if self.held:
             self._decide_overdue(offset)
@@ -217,14 +218,14 @@ class Intake:
         self._note_if_none_is_held()
 
     def follow(self, watermark: int, next_offset: int) -> None:
-        """Move the watermark (ms) of an idle partition on, and put out that this was done."""
+        """Advance the watermark (ms) of an idle partition, and output this decision."""
         self.window.note(IdleAdvance(next_offset, watermark))
         self.advance(watermark, next_offset)
 
     def settle(self, next_offset: int) -> bool:
-        """Take the held clicks that nobody contradicts, and put out that this was done.
+        """Admit the quarantined clicks that no key contradicts, and output this decision.
 
-        For a log that has come to rest: nobody else may ever confirm them.
+        For a log without new records: no other click may ever confirm them.
 
         Returns
         -------
@@ -237,12 +238,12 @@ class Intake:
         return bool(times)
 
     def reset(self, watermark: int, next_offset: int) -> None:
-        """Move the watermark (ms) back to where an operator says it is."""
+        """Move the watermark (ms) back to the time that an operator gives."""
         self.window.reset(watermark)
         self.release_near(next_offset)
 
     def release_near(self, next_offset: int) -> None:
-        """Take held clicks that are no jump any more: the watermark was moved."""
+        """Admit quarantined clicks that are no longer a jump, after the watermark was moved."""
         if self.held and self.window.watermark is not None:
             self._release(self._limit(), next_offset)
             self._note_if_none_is_held()
@@ -254,7 +255,7 @@ class Intake:
         return keys
 
     def erase(self, key: str, covers: Covers) -> Erased:
-        """Drop what is covered of a key for good: quarantined clicks, open sessions."""
+        """Erase the covered data of a key for good: quarantined clicks and open sessions."""
         times = {at: held.click.time for at, held in self.held.items() if held.click.key == key}
         covered = [at for at, time in times.items() if covers(key, at, time)]
         for at in covered:
@@ -263,19 +264,19 @@ class Intake:
         return self.window.erase(key, covers)._replace(quarantined=len(covered))
 
     def take_refused(self) -> list[tuple[int, ClickError]]:
-        """Return offsets of clicks that become dead letters since the last call, and why."""
+        """Return offsets of clicks that became dead letters since the last call, and why."""
         refused, self.refused = self.refused, []
         return refused
 
     def needed_from(self) -> Place | None:
-        """Where the log must be read from to come back to where it stands; None: nowhere."""
+        """Return where the log must be read from to restore the current state; None: nowhere."""
         needed, held = self.window.needed_from(), self.window.reads_from
         return held if needed is None or (held and held.offset < needed.offset) else needed
 
-    # --- what the record and the clock support
+    # --- evidence from the record and the clock
 
     def _unit_end(self) -> int:
-        """Up to this event time (ms) clicks move the stream time no further than it has come."""
+        """Return the event time (ms) up to which clicks do not advance the stream time's unit."""
         watermark = self.window.watermark
         return -ENDLESS if watermark is None else self._end_of_unit(watermark + self._lateness)
 
@@ -283,7 +284,7 @@ class Intake:
         return (time // self._unit + 1) * self._unit
 
     def _next_unit_end(self, click: PlainClick, written_at: int | None) -> int:
-        """Return where the unit of a click ends that its record and the clock support, else 0."""
+        """Return the end of a click's unit if its record and the clock support it, else 0."""
         _, _, time, offset = click
         if written_at is None or time > written_at + self._rule.max_ahead:
             return 0
@@ -292,7 +293,7 @@ class Intake:
         return self._end_of_unit(time)
 
     def _why_ahead(self, time: int, offset: int, written_at: int | None) -> ClickError | None:
-        """Say why an event time (ms) is not believed, whatever others say; None: it may be."""
+        """Return why an event time (ms) is refused, for any other keys; None: it may be right."""
         max_ahead = self._rule.max_ahead
         if written_at is not None and max_ahead and time > written_at + max_ahead:
             return ClickError(
@@ -311,10 +312,10 @@ class Intake:
             )
         return None
 
-    # --- what others say
+    # --- evidence from other keys
 
     def _must_wait(self, click: Click, offset: int, written_at: int | None) -> bool:
-        """Whether others have to confirm a click's event time."""
+        """Return whether other keys have to confirm a click's event time."""
         max_jump, watermark, time = self._rule.max_jump, self.window.watermark, click.time
         if not max_jump:
             return False
@@ -327,35 +328,35 @@ class Intake:
         return not (is_harmless or self._is_usual(time - watermark, offset))
 
     def _supports(self, written_at: int, time: int) -> bool:
-        """Whether a record's timestamp (ms) says that this was then, and not only says it again."""
+        """Return whether a record's timestamp (ms) is independent evidence for the event time."""
         return written_at != time and abs(written_at - time) <= self._rule.max_jump
 
     def _is_usual(self, lead: int, offset: int) -> bool:
-        """Whether the log has made jumps like this one (ms) lately."""
+        """Return whether the log recently had jumps like this one (ms)."""
         since = offset - self._rule.held_offsets
         recent = [jump for jump in self.window.jumps if jump.offset >= since]
         return len(recent) == USUAL_JUMPS and all(lead <= 2 * jump.lead for jump in recent)
 
     def _limit(self) -> int:
-        """The latest event time (ms) that is no jump. A click was taken: there is a watermark."""
+        """Return the latest event time (ms) that is not a jump; there must be a watermark."""
         watermark = self.window.watermark
         assert watermark is not None
         return watermark + self._reach
 
     def _take_between(self, click: Click, offset: int) -> None:
-        """Take a click that need not wait, and what need not wait any more for its sake."""
+        """Admit a click that need not wait, and quarantined clicks that need not wait after it."""
         if self.held and self.window.watermark is not None:
             self._contradict(click)
-            self._release(click.time, offset)  # else they would come late
+            self._release(click.time, offset)  # otherwise they would be late
         self._take(click, offset, offset)
         if self.held and self.window.watermark is not None:
             self._release(self._limit(), offset)
 
     def _contradict(self, click: Click) -> None:
-        """Note that a key goes on where the stream stands."""
+        """Record that a key continues at the current stream time."""
         watermark = self.window.watermark
         if watermark is None or click.time < watermark - self._rule.max_jump:
-            return  # one that was under way for long says nothing
+            return  # a click that was delayed for long is no evidence
         for held in self.held.values():
             if held.click.key != click.key and click.time < held.click.time - self._rule.max_jump:
                 held.is_contradicted = True
@@ -371,13 +372,13 @@ class Intake:
             self._release(until, offset)
 
     def _begin_if_clear(self, offset: int) -> None:
-        """Begin with the earliest of a log's first clicks, where a second key has come."""
+        """Start with the earliest of a log's first clicks, if there is a second key."""
         clicks = [held.click for held in self.held.values()]
         if len(clicks) >= FIRST_CLICKS or len({click.key for click in clicks}) > 1:
             self._release(min(click.time for click in clicks), offset)
 
     def _confirmed_until(self, click: Click) -> int | None:
-        """The latest event time (ms) that is confirmed, now that a click has come; None: none."""
+        """Return the latest event time (ms) that a new click confirms; None: none."""
         max_jump, clicks = self._rule.max_jump, [held.click for held in self.held.values()]
         near = {c.key for c in clicks if abs(c.time - click.time) <= max_jump} - {click.key}
         if len(near) >= self._rule.confirmations:
@@ -391,7 +392,7 @@ class Intake:
         return None
 
     def _release(self, until: int, offset: int) -> None:
-        """Take held clicks up to an event time (ms), and those that are no jump any more then."""
+        """Admit quarantined clicks up to an event time (ms), and those that are no jump then."""
         while due := sorted(
             (h.click.time, at) for at, h in self.held.items() if h.click.time <= until
         ):
@@ -400,7 +401,7 @@ class Intake:
             until = self._next_limit(until, offset)
 
     def _next_limit(self, until: int, offset: int) -> int:
-        """The latest event time (ms) to take, now that some were released up to `until`."""
+        """Return the latest event time (ms) to admit, after clicks up to `until` were released."""
         watermark = self.window.watermark
         if watermark is None:  # all of them were refused
             return until
@@ -409,33 +410,34 @@ class Intake:
         return first if first > limit and self._is_usual(first - watermark, offset) else limit
 
     def _decide_overdue(self, offset: int) -> None:
-        """Take, or refuse if they are contradicted, clicks that have waited for long enough."""
+        """Admit clicks that have waited long enough, or refuse those that are contradicted."""
         rule = self._rule
         for at in [at for at in self.held if offset - at >= rule.held_offsets]:
             held = self.held.get(at)
-            if held is None:  # released with one before
+            if held is None:  # already released together with an earlier one
                 continue
             if not held.is_contradicted:
                 self._release(held.click.time, offset)
                 continue
             reason = (
                 f"time {held.click.time} is more than {rule.max_jump} ms ahead of the stream time, "
-                f"other keys went on at the old time, and fewer than {rule.confirmations} of them "
+                f"other keys stayed at the old time, and fewer than {rule.confirmations} of them "
                 f"came near it within {rule.held_offsets} offsets: correct the clock that wrote it"
             )
             del self.held[at]
             self._refuse(held.click, at, ClickError("future", reason), offset)
 
     def _note_if_none_is_held(self) -> None:
-        """Forget where the log must be read from, at a record's end.
+        """Clear the place to read the log from, at a record's end, if no click is quarantined.
 
-        What begins with a record that has released others is only seen again with all of them.
+        A session that starts with a record that has released other clicks is restored only with all
+        of them.
         """
         if not self.held:
             self.window.reads_from = None
 
     def _take(self, click: Click, at: int, offset: int) -> None:
-        """Hand the click at one offset to the window, at the record of another one."""
+        """Pass the click at one offset to the window, at the record of another offset."""
         window, before = self.window, self.window.watermark
         try:
             self._require_recent(click)
@@ -468,5 +470,5 @@ class Intake:
 
     def _refuse(self, click: Click, at: int, error: ClickError, offset: int) -> None:
         if click.event_id is not None:
-            self.event_ids.forget(click.event_id, offset)  # a corrected one may come again
+            self.event_ids.forget(click.event_id, offset)  # a corrected click may have the same id
         self.refused.append((at, error))

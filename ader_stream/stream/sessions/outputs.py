@@ -1,4 +1,4 @@
-"""What a partition puts out: closed sessions, ended blocks, and what the log does not decide."""
+"""Outputs of a partition: closed sessions, ended blocks, and decisions that are not in the log."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ader_stream.stream.sessions.open.session import OpenSession
 
 @dataclass(slots=True)
 class BlockCounts:
-    """Sessions of a block that have closed on one partition, their clicks, the late ones of them.
+    """Number of closed sessions of a block on one partition, of their clicks, and of late clicks.
 
-    When the block ends, its sessions are closed: then these are all.
+    When the block ends, all of its sessions are closed.
     """
 
     clicks: int = 0
@@ -21,14 +21,14 @@ class BlockCounts:
 
 
 class BlockEnd(NamedTuple):
-    """Nothing of this block, or of one before, follows on this partition."""
+    """No session of this block, or of one before, follows on this partition."""
 
     block: int
     counts: BlockCounts
 
 
 class IdleAdvance(NamedTuple):
-    """The watermark (ms) has followed other partitions' before the click at `next_offset`."""
+    """The watermark (ms) followed other partitions' before the click at `next_offset`."""
 
     next_offset: int
     watermark: int
@@ -41,7 +41,7 @@ class ClockRefusal(NamedTuple):
 
 
 class WatermarkReset(NamedTuple):
-    """An operator has moved the watermark (ms) and the open block before the click at an offset."""
+    """An operator moved the watermark (ms) and the open block before the click at an offset."""
 
     next_offset: int
     watermark: int

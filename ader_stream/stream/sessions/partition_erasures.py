@@ -1,13 +1,14 @@
-"""How one partition erases keys: each request once, exactly up to where it covers the log.
+"""Erase keys on one partition: each request once, exactly up to the offset where it ends.
 
-The partition hears of a request, and looks through what it has open, `KEYS_AT_ONCE` keys between
-two batches of clicks, once for all requests that it has heard of. A request is *applied* when the
-partition had read all that it covers before it began to look. Until then a visitor who comes back
-is looked up before the click is taken (`before`): what is open of the key goes, and the click
-begins a new session. So a request costs the same whether it is alone or one of ten thousand.
+When the partition reads a request, it searches its open sessions and quarantined clicks,
+`KEYS_AT_ONCE` keys between two batches of clicks, once for all new requests. A request is *applied*
+when such a search is complete that started after the partition had read all covered clicks. Until
+then, each click of a named key is checked before it is admitted (`before`): the open data of the
+key are erased, and the click starts a new session. So one of ten thousand requests costs the same
+as a single one.
 
-Where a session that was open at the request has taken later clicks before the partition has heard
-of it (a fraction of a second), it goes as a whole.
+A session that was open at the request and got later clicks before the partition read the request (a
+fraction of a second) is erased as a whole.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.window import Erased
 
 KEYS_AT_ONCE = 2_000
-"""Keys that are looked at between two batches of clicks: 3 ms, and 20 µs for each that goes."""
+"""Keys searched between two batches of clicks: 3 ms, and 20 µs for each erased one."""
 
 NOTHING = Erased()
 
@@ -33,9 +34,10 @@ class Applied(NamedTuple):
     Parameters
     ----------
     erased_to
-        Offset of `control` below which all are.
+        Offset of `control` below which all requests are applied.
     returned
-        Offsets of others whose visitors have come back since: nothing of them is covered any more.
+        Offsets of other requests whose keys have new clicks since: no open data of them are
+        covered.
     control_id
         Kafka's id of the control topic.
     """
@@ -49,14 +51,14 @@ NONE_APPLIED = Applied()
 
 
 class _Look(NamedTuple):
-    """A look at what is open.
+    """A search of the open data.
 
     Parameters
     ----------
     keys
-        That are left.
+        Keys that are still to be searched.
     heard
-        Requests that had been heard of when it began.
+        Requests that were known when it started.
     due
         Those of them that are applied when it ends.
     """
@@ -67,16 +69,16 @@ class _Look(NamedTuple):
 
 
 class PartitionErasures:
-    """Applies requests to one partition.
+    """Applies erasure requests to one partition.
 
     Parameters
     ----------
     erasures
-        Every request, and those that come.
+        All requests; grows when new ones arrive.
     partition
-        Of the clicks topic.
+        Number of the partition of the clicks topic.
     clicks_id
-        Kafka's id of the clicks topic as it is today.
+        Kafka's current id of the clicks topic.
     applied
         Which requests were applied before.
 
@@ -97,53 +99,53 @@ class PartitionErasures:
         self._place = partition, clicks_id
         self.applied_to = applied.erased_to
         self._control_id = applied.control_id
-        # Of sessions from before, it is not known where they begin in the log.
+        # Of older sessions, it is not known where they start in the log.
         self._returned_before = frozenset(applied.returned)
         self._returned = set(applied.returned)
         self._written_to = self.applied_to
-        self._heard = 0  # so many requests have been looked for
+        self._heard = 0  # number of requests that were searched for
         self._look: _Look | None = None
 
     @property
     def applied(self) -> Applied:
-        """Which requests are applied."""
+        """Return which requests are applied."""
         return Applied(self.applied_to, tuple(sorted(self._returned)), self._control_id)
 
     @property
     def waiting(self) -> int:
-        """How many requests are not applied."""
+        """Return the number of requests that are not applied."""
         return len(self._erasures) - self._erasures.count_below(self.applied_to)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether there is one."""
+        """Return whether a request is not applied."""
         return self._erasures.next_offset > self.applied_to
 
     @property
     def is_looking(self) -> bool:
-        """Whether some of what is open is still to be looked at."""
+        """Return whether a search is not complete."""
         return self._look is not None
 
     def step(self, intake: Intake, next_offset: int) -> dict[str, Erased]:
-        """Look at some of what is open; return what was erased, by key.
+        """Search some of the open data; return the erased counts by key.
 
         Parameters
         ----------
         next_offset
-            Up to which the partition was read.
+            Offset up to which the partition was read.
         """
         self._look = self._look or self._begin(intake, next_offset)
         if self._look is None:
             return {}
         keys = list(islice(self._look.keys, KEYS_AT_ONCE))
-        named = dict.fromkeys(filter(self._erasures.of, keys))  # some stand there twice
+        named = dict.fromkeys(filter(self._erasures.of, keys))  # some keys are in it twice
         erased = {key: self._erase(intake, key) for key in named}
         if len(keys) < KEYS_AT_ONCE:
             self._end(self._look)
         return {key: what for key, what in erased.items() if any(what)}
 
     def before(self, intake: Intake, key: str, offset: int) -> Erased:
-        """Erase what a request covers of a key before its click at an offset is taken."""
+        """Erase the covered data of a key before its click at an offset is admitted."""
         if not self.is_waiting:
             return NOTHING
         erasure = self._erasures.of(key)
@@ -154,30 +156,30 @@ class PartitionErasures:
         return erased
 
     def named(self, keys: Sequence[str]) -> list[int]:
-        """Return the positions of keys that must be looked up `before` they are taken."""
+        """Return the positions of keys that need `before`."""
         if not self.is_waiting:
             return []
         of = self._erasures.of
         return [position for position, key in enumerate(keys) if of(key)]
 
     def covers(self, key: str, offset: int, time: int) -> bool:
-        """Whether what is open of a key, and began there (offset, ms), is still to be erased."""
+        """Return whether a key's open data that started there (offset, ms) are to be erased."""
         if time > self._erasures.latest_by_time and not self.is_waiting:
             return False
         return self._covers(key, offset, time, self.applied_to, self._returned)
 
     def covered(self, key: str, offset: int, time: int) -> bool:
-        """Whether a session that began there was to be erased, although its visitor came back."""
+        """Return whether a session that started there was to be erased before its key returned."""
         if time > self._erasures.latest_by_time and not self.is_waiting:
             return False
         return self._covers(key, offset, time, self.applied_to, self._returned_before)
 
     def closed_to(self) -> Callable[[OpenSession], int]:
-        """Return what says of sessions that are written now which requests do not cover them.
+        """Return a function: session → offset of `control` below which no request covers it.
 
-        Those below the offset of `control` that it returns. For nearly every session that is all
-        that were heard of; it is less for one that is covered by a request that was not applied yet
-        at the last write: it may have closed before it could be erased.
+        It is for sessions that are written now. For nearly every session the offset is the one
+        after all known requests. It is lower for a session that is covered by a request that was
+        not applied at the last write: the session may have closed before it could be erased.
         """
         heard_to, since = self._erasures.next_offset, self._written_to
         if since >= heard_to:
@@ -191,7 +193,7 @@ class PartitionErasures:
         return closed_to
 
     def note_written(self) -> None:
-        """Take note that all that has closed so far is written."""
+        """Record that all sessions closed so far are written."""
         self._written_to = self.applied_to
 
     def _covers(
@@ -209,7 +211,7 @@ class PartitionErasures:
         return intake.erase(key, self.covers)
 
     def _begin(self, intake: Intake, next_offset: int) -> _Look | None:
-        """Begin to look for requests, where one has come or has become due."""
+        """Start a search, if there is a new request or one became due."""
         erasures, applied = self._erasures, self._erasures.count_below(self.applied_to)
         heard, due = len(erasures), applied
         while due < heard and erasures[due].end_of(*self._place) <= next_offset:

@@ -1,15 +1,15 @@
-"""Notices when what should be rare is the rule, such as late clicks: a clock or a unit is wrong."""
+"""Detect that a rare event, such as a late click, is frequent: a clock or a unit is wrong."""
 
 from __future__ import annotations
 
 
 class ShareWatch:
-    """Counts the clicks of one partition, and those among them that should be rare.
+    """Counts the clicks of one partition, and the rare ones among them.
 
     Parameters
     ----------
     fewest
-        Clicks among which they are counted at first; ten times as many after each notice.
+        Number of clicks before the first decision; ten times as many after each report.
 
     >>> watch = ShareWatch(1_000)
     >>> [watch.are_most(clicks, rare) for clicks, rare in [(900, 900), (100, 0), (9_999, 0)]]
@@ -23,7 +23,7 @@ class ShareWatch:
         self.rare = 0
 
     def are_most(self, clicks: int, rare: int) -> bool:
-        """Add clicks, and how many should have been rare; say whether it is time to say so."""
+        """Add clicks and the number of rare ones; return whether to report that most were rare."""
         if self._is_over:
             self.clicks = self.rare = 0
         self.clicks += clicks

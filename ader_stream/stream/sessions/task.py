@@ -1,4 +1,4 @@
-"""What the sessionizer makes of one input partition: sessions, changelog, dead letters."""
+"""Process one input partition in the sessionizer: sessions, changelog, dead letters."""
 
 from __future__ import annotations
 
@@ -79,27 +79,27 @@ from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
 log = structlog.get_logger(__name__)
 
 FEWEST_LATE = 1_000
-"""Clicks among which late ones may be most without a word: those of some hours come at once."""
+"""Clicks before a warning that most are late: those of some hours may arrive at once."""
 
 FEWEST_FUTURE = 20
-"""The same of clicks that are refused for lying ahead: of one visitor's they are no more."""
+"""The same for clicks refused as ahead of time; one visitor alone has fewer."""
 
 IDLE_SECONDS = 1.0
-"""An idle partition follows the others at most so often."""
+"""Shortest time between two advances of an idle partition."""
 
 
 @dataclass(frozen=True)
 class Idling:
-    """How partitions that have fallen silent follow the others.
+    """How idle partitions follow the others.
 
     Parameters
     ----------
     timeout
         ms of silence, at the end of the log, after which a partition is idle.
     hints
-        How far the others are.
+        Stream times of the other partitions.
     clock
-        Seconds, for the timeout alone.
+        Returns seconds, for the timeout only.
     """
 
     timeout: int
@@ -109,18 +109,18 @@ class Idling:
 
 @dataclass(frozen=True)
 class SessionizerRules:
-    """What decides the sessions.
+    """All rules that decide the sessions.
 
     Parameters
     ----------
     blocks, sessions, intake
-        Block and session rules, and which clicks are taken.
+        Block and session rules, and which clicks are accepted.
     refusals
         How many dead letters stop the process.
     named
-        All of it as settings say it, for the log.
+        All of them as setting texts, for the log.
     max_letter, max_session
-        Bytes that a dead letter, and a session with its key, may have.
+        Most bytes of a dead letter, and of a session with its key.
     """
 
     blocks: BlockRule
@@ -133,12 +133,12 @@ class SessionizerRules:
 
 
 class Found(NamedTuple):
-    """What is known of a partition when it is taken.
+    """What is known of a partition when it is assigned.
 
     Parameters
     ----------
     state
-        What its changelog comes to.
+        State from its changelog.
     topic
         The clicks topic as it is today.
     erasures
@@ -146,7 +146,7 @@ class Found(NamedTuple):
     control_id
         Kafka's id of the control topic.
     has_sessions
-        Something was committed to the partition's sessions, though its changelog holds nothing.
+        The partition has committed sessions, though its changelog is empty.
     """
 
     state: PartitionState
@@ -162,9 +162,9 @@ class SessionizerTasks:
     Parameters
     ----------
     erasures
-        Requests to erase keys, and those that come.
+        All erasure requests; grows when new ones arrive.
     idling
-        None where only heartbeats move silent partitions.
+        None if only heartbeats advance silent partitions.
     """
 
     def __init__(
@@ -188,13 +188,13 @@ class SessionizerTasks:
     def __call__(
         self, partitions: Collection[int], stay: Callable[[], None] = lambda: None
     ) -> dict[int, SessionizerTask]:
-        """Read the changelogs of partitions, some of which may be new ones of the clicks topic."""
+        """Read the changelogs of partitions; some may be new partitions of the clicks topic."""
         clients, topics = self._clients, self._topics
         admin = clients.admin()
         grow_topics(admin, topics)
         states = read_states(clients, topics.sessionizer_state, partitions, stay)
         clicks, control_id = describe_topic(admin, topics.clicks), topic_id(admin, topics.control)
-        # Nobody may have had the partitions when blocks were changed.
+        # Perhaps no worker had these partitions when blocks were changed.
         blocks = blocks_in_force(clients, topics, self._rules.blocks.grid)
         unsaid = [p for p in partitions if states[p].next_offset < 0]
         lost = partitions_with_records(clients, topics.sessions, unsaid) if unsaid else set[int]()
@@ -218,7 +218,7 @@ class SessionizerTask:
     Parameters
     ----------
     found
-        What it goes on from.
+        Data with which it starts.
     """
 
     def __init__(
@@ -247,17 +247,17 @@ class SessionizerTask:
         self._is_lost = found.has_sessions
         self._next_offset = 0
         self._skipped = 0
-        self._is_unsaid = False  # where it goes on, in the changelog or by the group
+        self._is_unsaid = False  # its next offset is not in the changelog or the group yet
         self._rules_change: tuple[bytes, Headers] | None = None
         self._refusals = Refusals(rules.refusals)
         self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
         self._has_erased = False
-        self._erased = Erased()  # since a request was applied last
+        self._erased = Erased()  # since the last applied request
         self._control = found.erasures, found.control_id
-        self._tombstones = 0  # of the batch
+        self._tombstones = 0  # of the current batch
         self._late_watch = ShareWatch(FEWEST_LATE)
         self._future_watch = ShareWatch(FEWEST_FUTURE)
-        self._future = 0  # refused for lying ahead, of the batch
+        self._future = 0  # refused as ahead of time, in the current batch
         self._changelog = found.state
         self._begin(PartitionState())
 
@@ -274,17 +274,17 @@ class SessionizerTask:
             is_ahead_of_clock=lambda _, time, written_at: self._clock.refuses(time, written_at),
         )
         self._erasures = self._erasures_after(state)
-        self._letters = state.letters  # of the clicks that are held
+        self._letters = state.letters  # of quarantined clicks
         self._logged_held = {at: held.is_contradicted for at, held in state.held.items()}
         self._logged_full = state.full_keys
 
     def _erasures_after(self, state: PartitionState) -> PartitionErasures:
-        """Go on with the requests that a state has not applied."""
+        """Continue with the requests that a state has not applied."""
         erasures, control_id = self._control
         applied = state.applied._replace(control_id=control_id)
         if state.applied.control_id not in ("", control_id):
             log.warning(
-                "the control topic was made again; all of its requests to erase keys are applied",
+                "the control topic was created again; all of its erasure requests are applied",
                 partition=self._partition,
                 before=state.applied.control_id,
                 now=control_id,
@@ -294,21 +294,21 @@ class SessionizerTask:
 
     @property
     def window(self) -> SessionWindow:
-        """Its open sessions, and how far event time has come."""
+        """Return its open sessions and watermark."""
         return self._window
 
     def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
-        """Return where the changelog ends, which knows as well as the group where that is.
+        """Return the end of the changelog, and require that it agrees with the group's offset.
 
         Raises
         ------
         SettingsError
             If the state was made by rules that may not change like that.
         TopicError
-            If the clicks topic is another one than that of the changelog.
+            If the clicks topic is not the one of the changelog.
         OffsetError
-            If somebody has moved the group's offset: the open sessions are those of another place.
-            If the changelog was deleted, whole or in part: nobody knows what is open.
+            If the group's offset was moved: the open sessions belong to another offset. If the
+            changelog was deleted, in whole or in part: the open sessions are unknown.
         """
         state = self._changelog
         where = f"{self._topics.sessionizer_state}/{self._partition}"
@@ -330,14 +330,14 @@ class SessionizerTask:
         return Committed(state.next_offset, committed.metadata if committed else "")
 
     def _lost(self, committed: Committed | None) -> str:
-        """Say how it shows that some or all of the changelog was deleted; empty if it was not."""
+        """Return how the changelog shows that records were deleted from it; empty if not."""
         state = self._changelog
         if state.next_offset >= 0:
             found, written = len(state.sessions), state.open_sessions
             if written in (found, UNCOUNTED):
                 return ""
             return f"holds {found} of {written} open sessions: records of it were deleted"
-        # What a worker commits says something of the clicks it has read; a first place does not.
+        # Commit metadata shows that the worker had read clicks; a first offset alone does not.
         if self._is_lost or (committed and committed.metadata):
             beside = self._topics.sessions if self._is_lost else "the group's offset"
             return f"is empty, though {beside} is not: the topic was deleted"
@@ -347,7 +347,7 @@ class SessionizerTask:
         topic, partition = self._topics.clicks, self._partition
         if committed is None:
             log.warning(
-                "the group's offset has expired; going on from the changelog's",
+                "the group's offset has expired; continuing from the changelog's",
                 topic=topic,
                 partition=partition,
                 offset=place,
@@ -355,22 +355,22 @@ class SessionizerTask:
         elif committed.offset != place:
             require_held(topic, partition, place, extent)
             raise OffsetError(
-                f"{topic}/{partition}: the group goes on at offset {committed.offset}, the open "
-                f"sessions at {place}: somebody has moved the group's offset. "
+                f"{topic}/{partition}: the group continues at offset {committed.offset}, the open "
+                f"sessions at {place}: the group's offset was moved. "
                 f"`ader-stream offsets restore --yes` sets it to {place} again (without --yes it "
-                "only says so); to read clicks a second time, stop all workers and begin again "
+                "only reports it); to read clicks a second time, stop all workers and start again "
                 "with `ader-stream reset --yes`"
             )
 
     def restore(self, place: Committed, first: int) -> int:  # noqa: ARG002 - nothing is read again
-        """Go on from what the changelog has kept.
+        """Continue with the state in the changelog.
 
         Raises
         ------
         TopicError
-            If a session is open that our topics no longer take.
+            If an open session is too large for our topics now.
         """
-        state, self._changelog = self._changelog, PartitionState()  # closed sessions must go
+        state, self._changelog = self._changelog, PartitionState()  # free closed sessions
         self._require_room(state.sessions)
         self._next_offset = place.offset
         self._skipped = state.skipped
@@ -381,7 +381,7 @@ class SessionizerTask:
         return self._next_offset
 
     def begin(self) -> None:
-        """Show what was skipped before."""
+        """Export the number of records skipped before."""
         self._metrics.show(m.SKIPPED, self._skipped, partition=self._partition)
 
     def _require_room(self, sessions: Iterable[OpenSession]) -> None:
@@ -392,11 +392,11 @@ class SessionizerTask:
                 f"an open session of partition {self._partition} has {largest.size} bytes, and "
                 f"{topics.sessions} or {topics.sessionizer_state} takes no record of that size any "
                 "more: `ader-stream topics alter` sets max.message.bytes to what we need, or set "
-                "it to what it was when the session began"
+                "it to what it was when the session started"
             )
 
     def _adopt_rules(self, state: PartitionState) -> None:
-        """Go on from a state by the rules of now, and log with the next commit that they hold."""
+        """Continue from a state with the current rules, and log them with the next commit."""
         rules = {**self._rules.named, PARTITIONS: str(self._topic.partitions)}
         changed = {change.name: change for change in differences(state.rules, rules)}
         if "sessions.gap" in changed:
@@ -416,10 +416,10 @@ class SessionizerTask:
         if changed:
             log.warning("rules change", **at, rules=changed)
         elif state.next_offset >= 0 and not state.rules:
-            log.info("the state names no rules; those of now hold", **at)
+            log.info("the state names no rules; the current ones apply", **at)
 
     def process(self, records: list[Record]) -> None:
-        """Cut clicks into sessions; a heartbeat moves the watermark."""
+        """Turn clicks into sessions; a heartbeat advances the watermark."""
         window, intake = self._window, self._intake
         late, early, duplicates = window.late_clicks, window.early.copy(), intake.duplicates
         capped = intake.capped_heartbeats
@@ -439,7 +439,7 @@ class SessionizerTask:
         self._count_closed_early(window.early - early)
 
     def _erase(self) -> None:
-        """Erase some of what requests cover, with the next transaction."""
+        """Erase some of the requested keys, with the next transaction."""
         applied_to = self._erasures.applied_to
         for erased in self._erasures.step(self._intake, self._next_offset).values():
             self._note_erased(erased)
@@ -461,7 +461,7 @@ class SessionizerTask:
         self._metrics[m.ERASED].labels(partition=self._partition, what=what).inc(count)
 
     def tick(self, *, is_at_end: bool) -> None:
-        """Erase what is asked for; follow the others where this partition has fallen silent."""
+        """Erase requested keys; follow the other partitions if this one is idle."""
         self._erase()
         if not self._idling:
             return
@@ -491,8 +491,8 @@ class SessionizerTask:
         future, self._future = self._future, 0
         if self._late_watch.are_most(clicks, late):
             log.warning(
-                "most clicks are late: they lie behind their partition's event time, which stands "
-                "still; `ader-stream doctor` compares them with it, and `ader-stream watermark "
+                "most clicks are late: they are behind their partition's event time, which is "
+                "constant; `ader-stream doctor` compares them with it, and `ader-stream watermark "
                 "reset` corrects it",
                 partition=self._partition,
                 clicks=self._late_watch.clicks,
@@ -501,7 +501,7 @@ class SessionizerTask:
             )
         if self._future_watch.are_most(clicks, future):
             log.warning(
-                "most clicks are refused for lying ahead of their records' timestamps or of this "
+                "most clicks are refused as ahead of their records' timestamps or of this "
                 "machine's clock: check the clock of this machine, then the clocks that write "
                 "them; afterwards, `ader-stream dead-letters replay --reason future` sends them "
                 "back",
@@ -512,7 +512,7 @@ class SessionizerTask:
             )
 
     def _explain_silence(self) -> None:
-        """Say once in a silence what waits for event time to pass."""
+        """Log, once in a silence, what waits for event time to advance."""
         waiting = self._window.open_count + len(self._intake.held)
         if self._has_explained or not waiting:
             return
@@ -527,14 +527,14 @@ class SessionizerTask:
         )
 
     def is_dirty(self) -> bool:
-        """Whether something waits without a record.
+        """Return whether there are changes that are not written.
 
-        That is an idle advance, keys that were erased, or a place that is not logged yet.
+        These are an idle advance, erased keys, or an offset that is not logged yet.
         """
         return self._has_followed or self._has_erased or self._is_unsaid
 
     def write(self, transaction: Transaction, next_offset: int) -> str:
-        """Produce sessions, block ends, the changelog and dead letters."""
+        """Write sessions, block ends, the changelog and dead letters."""
         partition = self._partition
         if self._rules_change:
             transaction.produce(
@@ -557,7 +557,7 @@ class SessionizerTask:
         return self._refusals.memory()
 
     def committed(self) -> None:
-        """Show where the partition stands."""
+        """Export the state of the partition as metrics."""
         state = self._window.state
         labels = {"partition": self._partition}
         if state.open_block is not None:
@@ -569,7 +569,7 @@ class SessionizerTask:
         self._committed_watermark = state.watermark
 
     def _take_all(self, records: list[Record]) -> None:
-        """Take records in order; few of them need to be looked at one by one."""
+        """Process records in order; only few must be processed one by one."""
         keys, items, times, event_ids = self._decoder.decode_plain(records)
         texts, long_ones = each_text_bytes(items)
         _leave_out(long_ones, times, event_ids)
@@ -593,9 +593,9 @@ class SessionizerTask:
         self._refusals.accepted += len(records) - taken
 
     def _take(self, record: Record, click: Click | None) -> None:
-        """Take a click or a heartbeat, and refuse what comes of it that cannot be taken.
+        """Process a click or a heartbeat, and refuse the clicks that it makes inadmissible.
 
-        `click` is what the record was decoded to, if it is new; None where that is to be found out.
+        `click` is the decoded record, if it is new; None if the record is still to be decoded.
         """
         value, offset, intake = record.value(), record.offset(), self._intake
         written_at = written_at_of(record)
@@ -618,7 +618,7 @@ class SessionizerTask:
             self._letters[offset] = self._letter(record, headers)
 
     def _refuse_pending(self) -> None:
-        """Write the letters of clicks that the intake has refused since, this one or held ones."""
+        """Write the dead letters of clicks that the intake has refused, quarantined ones too."""
         for at, refusal in self._intake.take_refused():
             self._refuse(self._letters.pop(at), refusal)
 
@@ -626,7 +626,7 @@ class SessionizerTask:
         return dead_letter(record, headers, self._rules.max_letter)
 
     def _take_empty(self, headers: Headers, offset: int, written_at: int | None) -> None:
-        """Take a record without a value: a heartbeat, or a tombstone, which takes no click back."""
+        """Process a record without a value: a heartbeat, or a tombstone, which deletes no click."""
         watermark = decode_heartbeat(headers)
         if watermark is None:
             self._tombstones += 1
@@ -653,12 +653,12 @@ class SessionizerTask:
             )
 
     def _is_erased(self, letter: DeadLetter) -> bool:
-        """Whether a record is still to be erased; its own key stands for the session's."""
+        """Return whether a record is still to be erased; its own key is used as the session's."""
         key = (letter["key"] or b"").decode(errors="replace")
         return self._erasures.covers(key, letter["offset"], letter["timestamp"])
 
     def _changes(self, next_offset: int) -> Iterator[Change]:
-        """Yield what differs from the changelog so far."""
+        """Yield the changes since the last record in the changelog."""
         window = self._window
         if self._rules_change:
             yield RULES_KEY, *self._rules_change
@@ -704,7 +704,7 @@ class SessionizerTask:
 def _leave_out(
     positions: Sequence[int], times: list[int], event_ids: list[str | None] | None
 ) -> None:
-    """Leave clicks of a batch to be looked at one by one."""
+    """Mark clicks of a batch that must be processed one by one."""
     for position in positions:
         times[position] = NOT_PLAIN
         if event_ids:

@@ -48,12 +48,12 @@ class WatermarkHints:
         *,
         age: float = 0.0,
     ) -> None:
-        self._heard: dict[bytes | None, int] = {}  # partition, as the key says it → stream time
+        self._heard: dict[bytes | None, int] = {}  # partition, as in the key → stream time
         self._age = age
-        self._before: deque[tuple[float, dict[bytes | None, int]]] = deque()  # when → what it was
+        self._before: deque[tuple[float, dict[bytes | None, int]]] = deque()  # time → state
         self._topic = topics.watermarks
         self._clock = clock
-        self._told: dict[int, tuple[int, float]] = {}  # partition → stream time, and when
+        self._told: dict[int, tuple[int, float]] = {}  # partition → published stream time, and when
         self._producer = NoticeWriter(clients)
         self._follower = LogFollower(clients, {self._topic: self._take}, committed=False)
         self._follower.follow_from_first(self._topic)
@@ -76,7 +76,7 @@ class WatermarkHints:
     def _take(self, record: Record) -> None:
         try:
             _, value = decode(record.value(), record.headers())
-        except DecodeError:  # a hint that cannot be read is none
+        except DecodeError:  # an unreadable hint is ignored
             return
         self._heard[record.key()] = int(value["stream_time"])
 
@@ -91,7 +91,7 @@ class WatermarkHints:
     def highest(self, limit: int) -> int | None:
         """Return the highest stream time (ms) of any partition; those beyond `limit` are wrong.
 
-        Of each partition, how far it had come `age` seconds ago: nothing before that is known.
+        The state of `age` seconds ago counts; there is none before the first.
         """
         if not self._before or self._clock() - self._before[0][0] < self._age:
             return None

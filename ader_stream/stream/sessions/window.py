@@ -1,7 +1,8 @@
 """Session windows over one input partition: a pure function of its log and its idle advances.
 
-Clicks go in with `observe`, heartbeats and idle advances with `advance`; closed sessions and ended
-blocks come out of `take_output` in the order in which they must be published. No clock, no Kafka.
+Clicks are the input of `observe`, heartbeats and idle advances of `advance`. `take_output` returns
+closed sessions and ended blocks in the order in which they must be published. It uses no clock and
+no Kafka.
 """
 
 from __future__ import annotations
@@ -36,24 +37,24 @@ from ader_stream.times import instant_text
 from ader_stream.types import CLICK_BYTES, BlockRule, Click, SessionRule
 
 AT_ONCE = -(2**63)
-"""A watermark (ms) that every other one has passed."""
+"""A watermark (ms) below every other one."""
 
 ENDLESS = 2**63
-"""ms that no click can be ahead."""
+"""More ms than any click can be ahead."""
 
 BUCKETS_IN_GAP = 256
-"""Parts of the gap in which sessions are looked at together to see whether they are over."""
+"""Number of buckets in a gap; the sessions of a bucket are checked together for their end."""
 
 Covers = Callable[[str, int, int], bool]
-"""Key, offset of the log and event time (ms) at which something of the key began → whether it is to
+"""Key, offset of the log and event time (ms) at which data of the key start → whether they are to
 be erased."""
 
 PlainClick = tuple[str, bytes, int, int]
-"""Key, item (its `text_bytes`), event time (ms) and offset of a click with nothing else."""
+"""Key, item (its `text_bytes`), event time (ms) and offset of a click without other fields."""
 
 
 class Erased(NamedTuple):
-    """What was erased of a key: open sessions, quarantined clicks, and what else had its name."""
+    """Counts of a key's erased data: open sessions, quarantined clicks, other uses of its name."""
 
     sessions: int = 0
     quarantined: int = 0
@@ -66,25 +67,25 @@ class Erased(NamedTuple):
 
 @dataclass
 class WindowState:
-    """What a window knows beside its open sessions.
+    """State of a window in addition to its open sessions.
 
     Parameters
     ----------
     watermark
-        Highest event time less the lateness, ms; None before the first record.
+        Highest event time minus the lateness, ms; None before the first record.
     open_block
         The first block that has not ended; None before the first record.
     evicted_until
-        Last time (ms) of the newest session that has closed because too many were open.
+        Last time (ms) of the newest session that was closed because too many were open.
     capped_until
-        Key → last time (ms) of its newest session that has closed at a bound of its own, where
-        clicks of that time may still come.
+        Key → last time (ms) of its newest session that was closed at a limit of its own, if clicks
+        of that time may still arrive.
     counts
-        By block, of those that have not ended.
+        Counts of blocks that have not ended.
     jumps
         The last jumps of the stream time.
     sole_key
-        The key of all clicks so far, where they have one.
+        The key of all clicks so far, if there is only one.
     """
 
     watermark: int | None = None
@@ -96,9 +97,9 @@ class WindowState:
     sole_key: str | None = None
 
     def keep_closed(self, gap: int) -> None:
-        """Keep late what is late under a gap (ms), although another one holds from here on.
+        """Keep clicks late that were late with a gap (ms), when another gap is used from now on.
 
-        Sessions that the shorter one has closed would begin again otherwise, in the same place.
+        Otherwise sessions that the shorter gap has closed would start again at the same place.
         """
         if self.watermark is not None:
             closed_until = self.watermark - gap - 1
@@ -107,30 +108,30 @@ class WindowState:
 
 
 class SessionWindow:
-    """Cuts the clicks of one input partition into sessions and blocks.
+    """Turns the clicks of one input partition into sessions and blocks.
 
-    A session closes early, and is counted in `early`, when it reaches a bound of its own, or when
+    A session closes early, and is counted in `early`, when it reaches a limit of its own, or when
     it is the oldest and too many are open. Clicks that would have joined it are late then: no two
-    sessions of a key and block begin at the same time.
+    sessions of a key and block start at the same time.
 
-    Sessions that the watermark has passed are over; they are closed together, before anything that
-    they could change or that could tell.
+    Sessions that the watermark has passed are finished. They are closed together, before any other
+    click could change them or depend on them.
 
     Attributes
     ----------
     watermark
-        Highest event time less the lateness, ms; None before the first record.
+        Highest event time minus the lateness, ms; None before the first record.
     open_block
         The first block that has not ended; None before the first record.
     late_clicks
-        Those carried to the watermark since it was made.
+        Number of clicks moved to the watermark since this was made.
     early
-        Bound (``clicks``, ``age``, ``bytes``, ``open``, ``rules``) → sessions that it has closed
-        since.
+        Limit (``clicks``, ``age``, ``bytes``, ``open``, ``rules``) → number of sessions closed by
+        it since this was made.
     reads_from
-        Where the log must be read from to see what is observed now; None for the record itself.
+        Where the log must be read from to restore what is observed now; None for the record itself.
     jumps, sole_key
-        As in `WindowState`; whoever lets clicks in keeps them.
+        As in `WindowState`; the intake sets them.
 
     Raises
     ------
@@ -163,7 +164,7 @@ class SessionWindow:
         self._blocks = blocks
         self._rule = rule
         self._counts = state.counts
-        # Below this a session takes short clicks, as many as the plain way lets it have, unseen.
+        # Below this, short clicks of the fast path may join a session without a check of its size.
         self._unseen_bytes = rule.max_bytes // 2
         self._unseen_clicks = self._unseen_bytes // (SHORT_BYTES + CLICK_BYTES)
         given = list(open_sessions)
@@ -173,15 +174,15 @@ class SessionWindow:
             self._open.note_full(session)
         self._evicted_until = state.evicted_until
         self._capped = CappedKeys(state.capped_until)
-        self._turn = AT_ONCE  # below this watermark (ms), no block ends and nothing is forgotten
+        self._turn = AT_ONCE  # below this watermark (ms), no block ends and no key is forgotten
         self._output: list[Output] = []
-        if self._open.count > rule.max_open:  # more were allowed before
+        if self._open.count > rule.max_open:  # the limit was higher before
             self._close_over()
             self._evict_surplus()
 
     @property
     def state(self) -> WindowState:
-        """What must be kept beside the open sessions."""
+        """Return the state that must be stored in addition to the open sessions."""
         self._close_over()
         return WindowState(
             self.watermark,
@@ -195,7 +196,7 @@ class SessionWindow:
 
     @property
     def open_count(self) -> int:
-        """The open sessions."""
+        """Return the number of open sessions."""
         self._close_over()
         return self._open.count
 
@@ -206,27 +207,28 @@ class SessionWindow:
         until: int = ENDLESS,
         go_on_until: Callable[[PlainClick], int] = lambda _: 0,
     ) -> PlainClick | None:
-        """Take clicks while each joins its key's only session behind the last click, or begins one.
+        """Take clicks while each joins its key's only session after the last click, or starts one.
 
-        Nearly every click does. No other session has to be looked at for those, and nothing closes
-        but what the watermark passes, so that one loop takes them all. No session's bytes are asked
-        for either: `ends_at` is 0 where they could become too many.
+        Nearly every click does. For those no other session must be checked, and only sessions that
+        the watermark passes close, so one loop takes them all. Nor is the size of a session
+        checked: `ends_at` is 0 where it could become too large.
 
         Parameters
         ----------
         clicks
-            Are drawn one by one; each has `SHORT_BYTES` at most.
+            Drawn one by one; each has at most `SHORT_BYTES`.
         max_lead
             How far a click may be ahead of the watermark, ms.
         until
-            From this event time (ms) on, a click that moves the watermark on is asked about first.
+            From this event time (ms) on, `go_on_until` decides about a click that advances the
+            watermark.
         go_on_until
-            Returns the next such time; a click is another one if it is not before that.
+            Returns the next such time; a click that is not before it ends the loop.
 
         Returns
         -------
         tuple or None
-            The first click that is another one: it was drawn, but not taken. None: all are taken.
+            The first click of another kind: it was drawn, but not taken. None: all were taken.
         """
         watermark, open_block = self.watermark, self.open_block
         if watermark is None or open_block is None or self.reads_from is not None:
@@ -239,7 +241,7 @@ class SessionWindow:
         most_open = rule.max_open if before_last > 0 and rule.max_age > 0 else 0
         opened, capped = self._open, self._capped.until
         session_of, several, changed = opened.alone.get, opened.several, opened.changed
-        place: Place | None = None  # one for all that begin here: each takes 144 bytes
+        place: Place | None = None  # one for all sessions that start here: each takes 144 bytes
         try:
             for click in clicks:
                 key, text, time, offset = click
@@ -291,18 +293,18 @@ class SessionWindow:
         return None
 
     def observe(self, click: Click, offset: int) -> tuple[OpenSession, int]:
-        """Take a click into its session, then move the watermark on.
+        """Add a click to its session, then advance the watermark.
 
         Returns
         -------
         tuple
-            The session that it joined and its position there. Both are as they were when it
-            joined only until the next call.
+            The session that it joined and its position there. Both are valid only until the next
+            call.
 
         Raises
         ------
         ClickError
-            If it is late and late clicks are refused. It moves no watermark.
+            If it is late and late clicks are refused. It does not advance the watermark.
         """
         key, item, time, _, extra = click
         text, extra_bytes = text_bytes(item), fields_bytes(extra) if extra else 0
@@ -322,7 +324,7 @@ class SessionWindow:
         return session, position
 
     def advance(self, watermark: int) -> None:
-        """Move the watermark (ms) on, never back; end the blocks that it has passed."""
+        """Advance the watermark (ms), never back; end the blocks that it has passed."""
         if self.watermark is not None and watermark <= self.watermark:
             return
         if watermark < self._turn:
@@ -345,7 +347,7 @@ class SessionWindow:
         return [*self._open.alone, *self._open.several, *self._capped.until, *sole]
 
     def erase(self, key: str, covers: Covers) -> Erased:
-        """Drop what is covered of a key for good: its open sessions never come out."""
+        """Erase the covered data of a key for good: its open sessions are never written."""
         self._close_over()
         sessions = [s for s in self._open.of(key) if covers(key, s.reads_from.offset, s.began)]
         for session in sessions:
@@ -359,9 +361,9 @@ class SessionWindow:
         return Erased(len(sessions), names=is_capped + is_sole)
 
     def close_all(self) -> None:
-        """Close what is open: from here on, the same key is another one's.
+        """Close all open sessions: from here on, the same key means another visitor.
 
-        Sessions of blocks that are not open yet take no click any more and wait for them.
+        Sessions of blocks that are not open yet accept no more clicks and wait for them.
         """
         growing = [session for session in self.open_sessions() if not session.is_full]
         for session in sorted(growing, key=_closing_order):
@@ -381,11 +383,11 @@ class SessionWindow:
         self._turn = AT_ONCE
 
     def place(self, offset: int) -> Place:
-        """Return an offset of the log and what is known where it stands now."""
+        """Return an offset of the log with the current state of the window."""
         return Place(offset, self.watermark, self.open_block, self.jumps, self.sole_key)
 
     def note(self, decision: IdleAdvance | ClockRefusal) -> None:
-        """Put out, before all that comes of it, what the log alone does not decide."""
+        """Write a decision that is not in the log, before all outputs that depend on it."""
         self._close_over()
         self._output.append(decision)
 
@@ -396,23 +398,23 @@ class SessionWindow:
         return output
 
     def take_changed(self) -> Iterator[KeySessions]:
-        """Yield the keys of which sessions or `capped_until` have changed since the last call.
+        """Yield the keys with changed sessions or `capped_until` since the last call.
 
-        Each with its open sessions, but for `full_sessions`; a key that has come and gone meanwhile
-        is left out. Draw all of them before the next click.
+        Each comes with its open sessions, without `full_sessions`. A key that appeared and
+        disappeared meanwhile is left out. Draw all of them before the next click.
         """
         self._close_over()
         return self._open.take_changed(self._capped.until)
 
     def drop_changes(self) -> None:
-        """Give up what `take_changed` would yield: nobody keeps a changelog."""
+        """Discard the changes that `take_changed` would yield, if there is no changelog."""
         for _ in self.take_changed():
             pass
 
     def sessions_of(self, key: str) -> list[OpenSession]:
         """Return the open sessions of a key, in order of their first clicks.
 
-        May be called from another thread.
+        Thread-safe.
         """
         sessions, watermark = self._open.of(key), self.watermark
         open_ = [s for s in sessions if watermark is None or s.last + self._rule.gap >= watermark]
@@ -421,17 +423,17 @@ class SessionWindow:
         return open_
 
     def open_sessions(self) -> Iterator[OpenSession]:
-        """Every open session."""
+        """Yield every open session."""
         self._close_over()
         yield from self._open
 
     def full_sessions(self) -> list[OpenSession]:
-        """Return those of the open ones that take no click any more and wait for their block."""
+        """Return open sessions that accept no more clicks and wait for their block."""
         self._full = [session for session in self._full if not session.is_closed]
         return self._full
 
     def needed_from(self) -> Place | None:
-        """Where the log must be read from to see again what is open or capped; None: nowhere."""
+        """Return where the log must be read from to restore open or capped data; None: nowhere."""
         places = [session.reads_from for session in self.open_sessions()]
         places += self._capped.places
         return min(places, key=lambda place: place.offset, default=None)
@@ -453,7 +455,7 @@ class SessionWindow:
         touching = self._touching(click.key, time)
         if touching:
             session, *others = touching
-            for other in others:  # the click bridges them
+            for other in others:  # the click connects them
                 session.append(other)
                 self._open.remove(other)
         else:
@@ -471,13 +473,13 @@ class SessionWindow:
         return session, position
 
     def _begin(self, block: int) -> None:
-        """At the partition's first record: what comes before the watermark's block has ended."""
+        """Start at the partition's first record: blocks before the watermark's have ended."""
         if self.open_block is None:
             self.open_block = block
             self._output.append(BlockEnd(block - 1, BlockCounts()))
 
     def _effective_time(self, click: Click) -> int:
-        """The click's own time, or the time that a late click is carried to."""
+        """Return the click's own time, or the time to which a late click is moved."""
         watermark, open_block = self.watermark, self.open_block
         assert open_block is not None
         time = max(click.time, self._blocks.start(open_block))
@@ -485,9 +487,9 @@ class SessionWindow:
         is_behind = watermark is not None and time + self._rule.gap < watermark
         if not is_behind and (closed_until is None or time > closed_until):
             return time
-        # A session of this click alone would have closed: only one that is open around it can take
-        # it. One that is open behind it cannot: the gap before it may hold a session that has
-        # closed, and two of one key and block must never begin at the same time.
+        # A session of this click alone would be closed, so only an open session around it can take
+        # it. An open session after it cannot: the gap before it may contain a closed session, and
+        # two sessions of one key and block must never start at the same time.
         if any(session.first <= time for session in self._touching(click.key, time)):
             return time
         return max(
@@ -496,12 +498,12 @@ class SessionWindow:
         )
 
     def _closed_early_until(self, key: str) -> int | None:
-        """Up to this time (ms), sessions of the key may have closed before the watermark came."""
+        """Return the time (ms) up to which sessions of the key may have closed early."""
         evicted, capped = self._evicted_until, self._capped.until.get(key)
         return capped if evicted is None else evicted if capped is None else max(evicted, capped)
 
     def _touching(self, key: str, time: int) -> list[OpenSession]:
-        """The key's open sessions that a click at this time belongs to, earliest first."""
+        """Return the key's open sessions that a click at this time belongs to, earliest first."""
         block, gap = self._blocks.block_of(time), self._rule.gap
         return [
             session
@@ -512,7 +514,7 @@ class SessionWindow:
         ]
 
     def _begin_session(self, key: str, time: int, offset: int) -> OpenSession:
-        """A session without a click yet."""
+        """Return a new session without clicks."""
         place = self.reads_from or self.place(offset)
         session = OpenSession(key, self._blocks.block_of(time), array("q"), b"", reads_from=place)
         for other in self.sessions_of(key):
@@ -520,7 +522,7 @@ class SessionWindow:
         self._capped.carry_over(session)
         return session
 
-    # --- bounds
+    # --- limits
 
     def _close_at_bounds(self, session: OpenSession) -> None:
         rule = self._rule
@@ -543,7 +545,7 @@ class SessionWindow:
             self._cap(session, "bytes")
 
     def _cap(self, session: OpenSession, bound: str) -> None:
-        """Close a session that has reached a bound of its own."""
+        """Close a session that has reached a limit of its own."""
         self.early[bound] += 1
         self._capped.add(session)
         self._turn = AT_ONCE
@@ -568,7 +570,7 @@ class SessionWindow:
     # --- sessions close
 
     def _close_over(self) -> None:
-        """Close the sessions whose last click lies more than the gap behind the watermark."""
+        """Close the sessions with their last click more than the gap behind the watermark."""
         if self.watermark is not None and (
             over := self._open.last_before(self.watermark - self._rule.gap)
         ):
@@ -582,9 +584,9 @@ class SessionWindow:
         return turn
 
     def _end_blocks(self, watermark: int) -> None:
-        """End what the watermark has passed; empty blocks with the next one, or the last of them.
+        """End the blocks that the watermark has passed; end empty blocks with the next or last one.
 
-        A wrong clock may have begun decades ago: what it costs must not grow with that.
+        A wrong clock may have started decades ago, and the cost must not grow with that.
         """
         assert self.open_block is not None
         until = self._blocks.block_of(watermark)
@@ -624,7 +626,7 @@ def _require_same_blocks(state: WindowState, blocks: BlockRule) -> None:
     if watermark is None or block is None or blocks.block_of(watermark) == block:
         return
     raise SettingsError(
-        f"{as_text(blocks_as_written(blocks))}: watermark {instant_text(watermark)} lies in block "
+        f"{as_text(blocks_as_written(blocks))}: watermark {instant_text(watermark)} is in block "
         f"{blocks.block_of(watermark)}, but block {block} is open, so the state was made with "
         f"others; set them back, or {BLOCKS_REMEDY}"
     )

@@ -1,1 +1,1 @@
-"""Sessions that may still grow."""
+"""Sessions that are not closed yet."""

@@ -1,4 +1,4 @@
-"""Keys of which sessions have closed at bounds of their own while more clicks may come."""
+"""Keys with sessions that were closed at their own limits while more clicks may follow."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ader_stream.stream.sessions.open.session import NOWHERE, OpenSession, Place
 
 
 class CappedKeys:
-    """Remembers up to which time the clicks of a key are late, whatever the watermark says.
+    """Remembers up to which time the clicks of a key are late, regardless of the watermark.
 
     Parameters
     ----------
     until
-        Key → last time (ms) of its newest session that has closed so.
+        Key → last time (ms) of its newest session closed at a limit.
 
     >>> capped = CappedKeys({})
     >>> capped.add(OpenSession.of("bot", 0, [10, 20], ["shoe", "hat"]))
@@ -32,16 +32,16 @@ class CappedKeys:
 
     @property
     def first(self) -> int | None:
-        """The earliest of the times (ms), or one before; None without any."""
+        """Return the earliest of the times (ms), or an earlier time; None without any."""
         return self._heap[0][0] if self._heap else None
 
     @property
     def places(self) -> Collection[Place]:
-        """Where the log must be read from to see what has closed so again."""
+        """Return where the log must be read from to restore the closed sessions."""
         return self._read_from.values()
 
     def add(self, session: OpenSession) -> None:
-        """Take note of a session that closes at a bound of its own."""
+        """Remember a session that closes at a limit of its own."""
         key = session.key
         self.until[key] = max(session.last, self.until.get(key, session.last))
         self.carry_over(session)
@@ -49,11 +49,11 @@ class CappedKeys:
         heapq.heappush(self._heap, (self.until[key], key))
 
     def carry_over(self, session: OpenSession) -> None:
-        """Let a session of a key remember where what has closed before it began."""
+        """Copy to a new session of a key the place where its closed sessions started in the log."""
         session.read_from(self._read_from.get(session.key, session.reads_from))
 
     def erase(self, key: str, covers: Callable[[str, int, int], bool]) -> bool:
-        """Forget a key if it is to be erased; say whether it was (see `window.Covers`)."""
+        """Forget a key if it is to be erased; return whether it was (see `window.Covers`)."""
         until, place = self.until.get(key), self._read_from.get(key, NOWHERE)
         if until is None or not covers(key, place.offset, until):
             return False
@@ -62,7 +62,7 @@ class CappedKeys:
         return True
 
     def take_before(self, time: int) -> Iterator[str]:
-        """Forget, and yield, the keys whose times are before one (ms)."""
+        """Forget, and yield, the keys with times before a given one (ms)."""
         while self._heap and self._heap[0][0] < time:
             until, key = heapq.heappop(self._heap)
             if self.until.get(key) == until:

@@ -1,4 +1,4 @@
-"""Open sessions in order of their last clicks, of which most move on before anyone asks."""
+"""Open sessions in the order of their last clicks, sorted only when needed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ader_stream.stream.sessions.open.session import OpenSession
 
 
 class OldestFirst:
-    """Finds the open sessions that come first by (last time, key).
+    """Finds the open sessions that are first by (last time, key).
 
-    A session lies where its last click was when it was put there, in a bucket of some length of
-    time, and is looked at again only when its bucket's turn has come: most sessions have moved on
-    or closed by then, and keeping them in order at every click would cost more than all the rest.
+    A session is in the bucket of the time that its last click had when it was added. It is looked
+    at again only when its bucket is the oldest: by then, most sessions have later clicks or are
+    closed. Sorting them at every click would cost more than all other work.
 
     Parameters
     ----------
     width
-        ms of a bucket.
+        Length of a bucket, ms.
 
     >>> order = OldestFirst(width=100)
     >>> shoe, hat = OpenSession.of("a", 0, [10], ["shoe"]), OpenSession.of("b", 0, [20], ["hat"])
@@ -37,7 +37,7 @@ class OldestFirst:
         self._tie = count()
 
     def add(self, session: OpenSession) -> None:
-        """Take in a session."""
+        """Add a session."""
         last = session.times[-1]
         if self._front_end is not None and last < self._front_end:
             heapq.heappush(self._front, (last, session.key, next(self._tie), session))
@@ -51,7 +51,7 @@ class OldestFirst:
             bucket.append(session)
 
     def oldest(self) -> OpenSession | None:
-        """Return the first one; it stays here until it is closed."""
+        """Return the first session; it stays here until it is closed."""
         while True:
             while self._front:
                 last, _, _, session = self._front[0]
@@ -69,7 +69,7 @@ class OldestFirst:
                     self.add(session)
 
     def take_before(self, time: int) -> list[OpenSession]:
-        """Take out those whose last click was before a time (ms), in no order."""
+        """Remove and return sessions with a last click before a time (ms), in no order."""
         found: list[OpenSession] = []
         left: list[OpenSession] = []
         while self._front and self._front[0][0] < time:
@@ -79,7 +79,7 @@ class OldestFirst:
         while self._numbers and self._numbers[0] * self._width < time:
             number = heapq.heappop(self._numbers)
             end = (number + 1) * self._width
-            if end > time:  # the rest of it is wanted soon
+            if end > time:  # the rest of it is needed soon
                 self._front_end = end
             for session in self._buckets.pop(number):
                 if not session.is_closed:

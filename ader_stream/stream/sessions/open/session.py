@@ -1,4 +1,4 @@
-"""A session that may still grow: its clicks in order, and where the log tells of them."""
+"""An open session: its clicks in order, and the place in the log where it can be read again."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class Jump(NamedTuple):
-    """The stream time has moved on by `lead` ms at once, at the record of an offset."""
+    """The stream time advanced by `lead` ms at once, at the record of an offset."""
 
     offset: int
     lead: int
 
 
 class Place(NamedTuple):
-    """An offset of the log, and what the window's state says there (see `WindowState`)."""
+    """An offset of the log, and the window's state there (see `WindowState`)."""
 
     offset: int
     watermark: int | None
@@ -33,25 +33,25 @@ class Place(NamedTuple):
 
 
 FIELD_BYTES = 8
-"""Lengths of a field's name and value, at most: a click is far smaller than the 128 MiB that would
-need longer ones."""
+"""Most bytes of the lengths of a field's name and value: a click is far below the 128 MiB that
+would need longer ones."""
 
 NOWHERE = Place(0, None, None)
 
 NO_TIMES = array("q")
-"""To be copied: an array of one time takes five times as long to be made from a list."""
+"""Template to copy: making an array of one time from a list takes five times as long."""
 
 NONE: dict[int, Any] = {}
-"""Of every session without such clicks, never written to: two of its own take 128 bytes."""
+"""Shared by all sessions without such clicks, never changed: two separate ones take 128 bytes."""
 
 
 @dataclass(slots=True, eq=False)
 class OpenSession:
-    """The clicks of one key in one block, so far, in the order (effective time, offset).
+    """The clicks of one key in one block so far, in the order (effective time, offset).
 
-    Columns, not an object for each click, and item ids as the bytes that are written: of a million
-    sessions hardly any lies in the processor's caches, and each object of one would have to be
-    fetched at each click and again at each commit.
+    It has columns, not an object for each click, and item ids as the bytes that are written. Of a
+    million sessions, hardly any is in the processor's caches, and each object of a session would
+    have to be fetched at each click and again at each commit.
 
     Parameters
     ----------
@@ -62,24 +62,24 @@ class OpenSession:
     carried
         Position → original event time (ms) of the late clicks among them.
     extra
-        Position → the click's fields that pass through untouched.
+        Position → the click's fields that pass through unchanged.
     reads_from
-        Where the log must be read from to see the session again: its first click, or an older
-        record that decided which clicks are this one's.
+        Where the log must be read from to restore the session: its first click, or an older record
+        that decided which clicks belong to it.
     ends_at
-        From this event time (ms) on, a click begins another session, or this one is too old: its
-        block's end, or its greatest age. 0 where that has still to be worked out, or where each
-        click has to be looked at: it may be too large.
+        From this event time (ms) on, a click starts another session, or this one is too old: the
+        end of its block, or its greatest age. 0 if that is not computed yet, or if each click must
+        be checked because it may be too large.
     extra_bytes
-        What the fields that pass through take as they are written, at most.
+        Most bytes of the fields that pass through, as they are written.
     is_full
-        It takes no click any more and waits for its block to open, to be written then.
+        It accepts no more clicks, and is written when its block opens.
     is_closed
-        It has been put out, or has become a part of another one.
+        It was written to the output, or was merged into another one.
     has_changed
-        Since its window has told of it.
+        It has changed since its window last reported it.
     is_known
-        Its window has told of it before, or was given it.
+        Its window has reported it before, or was given it.
     """
 
     key: str
@@ -118,33 +118,33 @@ class OpenSession:
 
     @property
     def items(self) -> list[str]:
-        """Item ids of the clicks."""
+        """Return the item ids of the clicks."""
         return texts_in(self.texts)
 
     @property
     def first(self) -> int:
-        """Effective time (ms) of the first click."""
+        """Return the effective time (ms) of the first click."""
         return self.times[0]
 
     @property
     def began(self) -> int:
-        """When the earliest click happened (ms): before `first`, where it came late."""
+        """Return the time (ms) of the earliest click: before `first` if it was late."""
         return min(self.times[0], *self.carried.values()) if self.carried else self.times[0]
 
     @property
     def last(self) -> int:
-        """Effective time (ms) of the last click."""
+        """Return the effective time (ms) of the last click."""
         return self.times[-1]
 
     @property
     def size(self) -> int:
-        """Bytes that it takes as it is written, without its key, at most."""
+        """Return the most bytes that it has as it is written, without its key."""
         return len(self.texts) + CLICK_BYTES * len(self.times) + self.extra_bytes
 
     def insert(self, time: int, item: str, original: int | None, extra: Mapping[str, str]) -> int:
-        """Insert a click behind those of the same time, and return its position.
+        """Insert a click after those of the same time, and return its position.
 
-        `original` is the event time (ms) of a late one.
+        `original` is the event time (ms) of a late click.
         """
         position = bisect_right(self.times, time)
         if position == len(self.times):
@@ -162,13 +162,13 @@ class OpenSession:
         return position
 
     def add_extra(self, position: int, extra: Mapping[str, str], size: int) -> None:
-        """Keep fields that pass through, of so many bytes, with the click at a position."""
+        """Store fields that pass through, with their size in bytes, for the click at a position."""
         self.extra = self.extra or {}
         self.extra[position] = extra
         self.extra_bytes += size
 
     def append(self, later: OpenSession) -> None:
-        """Take in the clicks of a session that begins behind this one's end."""
+        """Append the clicks of a session that starts after this one's end."""
         self.carried = self.carried | _shifted(later.carried, 0, len(self.times))
         self.extra = self.extra | _shifted(later.extra, 0, len(self.times))
         self.extra_bytes += later.extra_bytes
@@ -177,13 +177,13 @@ class OpenSession:
         self.read_from(later.reads_from)
 
     def read_from(self, place: Place) -> None:
-        """Remember that the log is needed from this place on, if that lies further back."""
+        """Record that the log is needed from this place on, if it is earlier."""
         if place.offset < self.reads_from.offset:
             self.reads_from = place
 
 
 def fields_bytes(fields: Mapping[str, str]) -> int:
-    """Return how many bytes fields that pass through take as they are written, at most.
+    """Return the most bytes of fields that pass through, as they are written.
 
     >>> fields_bytes({"price": "1"})
     14
@@ -199,5 +199,5 @@ def _with(items: list[str], position: int, item: str) -> list[str]:
 
 
 def _shifted(by_position: dict[int, T], start: int, by: int) -> dict[int, T]:
-    """Move the positions from `start` on."""
+    """Shift the positions from `start` on."""
     return {at + by if at >= start else at: value for at, value in by_position.items()}

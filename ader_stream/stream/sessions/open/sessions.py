@@ -16,25 +16,25 @@ FIRST = attrgetter("first")
 
 
 class OpenSessions:
-    """Sessions that have not closed.
+    """The sessions that are not closed.
 
     Parameters
     ----------
     width
-        ms in which sessions are looked at together to see which of them come first.
+        ms in which sessions are checked together to find the oldest ones.
     sessions
-        Those that are open now; nothing of them has changed.
+        The initial open sessions, all unchanged.
 
     Attributes
     ----------
     alone
-        Key → its session, of keys that have one.
+        Key → its session, of keys with one session.
     several
-        Key → its sessions, of keys that have more.
+        Key → its sessions, of keys with more.
     count
-        How many there are.
+        Number of open sessions.
     changed
-        Those that have `has_changed`, and some that have closed since.
+        Sessions that `has_changed` marks, and some that have closed since.
     """
 
     def __init__(self, width: int, sessions: Iterable[OpenSession] = ()) -> None:
@@ -42,7 +42,7 @@ class OpenSessions:
         self.several: dict[str, tuple[OpenSession, ...]] = {}
         self.count = 0
         self.changed: list[OpenSession] = []
-        self._left: dict[str, bool] = {}  # keys that a session has left → whether that is known
+        self._left: dict[str, bool] = {}  # keys that a session has left → whether it was known
         self._count_in: Counter[int] = Counter()  # by block
         self._order = OldestFirst(width)
         for session in sessions:
@@ -55,7 +55,7 @@ class OpenSessions:
             yield from sessions
 
     def add(self, session: OpenSession) -> None:
-        """Take in a session."""
+        """Add a session."""
         key = session.key
         if key in self.several:
             self.several[key] += (session,)
@@ -68,7 +68,7 @@ class OpenSessions:
         self._order.add(session)
 
     def remove(self, session: OpenSession) -> None:
-        """Take out a session: it has closed."""
+        """Remove a closed session."""
         key = session.key
         session.is_closed = True
         self.note_left(key, is_known=session.is_known)
@@ -87,49 +87,49 @@ class OpenSessions:
             del self.several[key]
 
     def of(self, key: str) -> Iterable[OpenSession]:
-        """Return those of a key. May be called from another thread."""
+        """Return the sessions of a key. Thread-safe."""
         session = self.alone.get(key)
         return self.several.get(key, ()) if session is None else (session,)
 
     def blocks(self) -> Iterable[int]:
-        """Return the blocks that have any."""
+        """Return the blocks with open sessions."""
         return self._count_in.keys()
 
     def of_block(self, block: int) -> list[OpenSession]:
-        """Return those of a block."""
+        """Return the sessions of a block."""
         if block not in self._count_in:
             return []
         return [session for session in self if session.block == block]
 
     def oldest(self) -> OpenSession | None:
-        """Return the first by (last time, key)."""
+        """Return the first session by (last time, key)."""
         return self._order.oldest()
 
     def last_before(self, time: int) -> list[OpenSession]:
-        """Return those whose last click was before a time (ms); they have to be removed next."""
+        """Return sessions with a last click before a time (ms); the caller must remove them."""
         return self._order.take_before(time)
 
     def note_change(self, session: OpenSession) -> None:
-        """Take note that a session has changed."""
+        """Record that a session has changed."""
         if not session.has_changed:
             session.has_changed = True
             self.changed.append(session)
 
     def note_full(self, session: OpenSession) -> None:
-        """Take note that a session takes no click any more: `take_changed` tells of it no more."""
+        """Record that a session accepts no more clicks: `take_changed` no longer reports it."""
         self.note_left(session.key, is_known=session.is_known)
 
     def note_left(self, key: str, *, is_known: bool) -> None:
-        """Take note that something of a key has gone, and whether `take_changed` has told of it."""
+        """Record that a key has lost a session, and whether `take_changed` had reported it."""
         self._left[key] = is_known or self._left.get(key, False)
 
     def take_changed(self, capped: Container[str]) -> Iterator[KeySessions]:
-        """Yield the keys of which something has changed since the last call.
+        """Yield the keys with changes since the last call.
 
-        Each with its sessions, but for those that are full. One that has come and gone meanwhile is
-        left out, if it is not `capped`. Nothing else may
-        be done here before all are drawn. They are not collected first: among a million sessions,
-        each would have left the processor's caches before it is written.
+        Each comes with its sessions, without the full ones. A key that appeared and disappeared
+        meanwhile is left out, unless it is `capped`. The caller must draw all keys before it calls
+        anything else here. They are not collected first: among a million sessions, each would be
+        out of the processor's caches before it is written.
         """
         changed, self.changed = self.changed, []
         left, self._left = self._left, {}
@@ -139,7 +139,7 @@ class OpenSessions:
     def _grown(
         self, changed: Iterable[OpenSession], left: dict[str, bool]
     ) -> Iterator[KeySessions]:
-        """Yield the keys with one session alone; add the others to those that were left."""
+        """Yield the keys with only one session; add the others to those that a session has left."""
         for session in changed:
             session.has_changed = False
             if session.is_closed:
@@ -152,10 +152,10 @@ class OpenSessions:
                 yield key, [session]
 
     def _left_by(self, left: Mapping[str, bool], capped: Container[str]) -> Iterator[KeySessions]:
-        """Yield keys that a session has left, but for those of which nobody has known."""
+        """Yield keys that a session has left, except those that were never reported."""
         for key, is_known in left.items():
             sessions = [session for session in self.of(key) if not session.is_full]
-            if len(sessions) > 1:  # most keys are left with none
+            if len(sessions) > 1:  # most keys have no other session
                 sessions.sort(key=FIRST)
             for session in sessions:
                 session.is_known = True

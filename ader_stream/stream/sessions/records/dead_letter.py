@@ -1,4 +1,4 @@
-"""What is kept of a record that is refused: all of it, or as much as a letter has room for."""
+"""Make the dead letter of a refused record: with all of it, or with as much as fits."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ DeadLetter = dict[str, Any]
 """The Avro value of a dead letter."""
 
 ERROR_CHARACTERS = 1_000
-"""Of what was found and expected: a parser may cite as much of a record as it likes."""
+"""Most characters of the error: a parser may cite any part of a record."""
 
 VALUE_BYTES = 64 * 1024
-"""First bytes that a truncated letter keeps of its value: enough to see what it is."""
+"""First bytes of the value in a truncated letter: enough to recognise it."""
 
 KEY_BYTES = 1_024
-"""First bytes that it keeps of its key."""
+"""First bytes of the key in a truncated letter."""
 
 HEADER_BYTES = 1_024
-"""First bytes that it keeps of a header's value, and characters of its name."""
+"""First bytes of a header's value, and characters of its name, in a truncated letter."""
 
 HEADERS_BYTES = 16 * 1024
-"""What all headers that it keeps may have together."""
+"""Most bytes of all headers in a truncated letter."""
 
 FIELD_BYTES = 16
-"""Lengths and markers of a header, at most."""
+"""Most bytes of the lengths and markers of a header."""
 
 OTHER_BYTES = 1_024 + 4 * ERROR_CHARACTERS
-"""Everything in a letter but key, value and headers, at most."""
+"""Most bytes of a letter without key, value and headers."""
 
 SMALLEST_LETTER = VALUE_BYTES + 2 * KEY_BYTES + 2 * HEADERS_BYTES + OTHER_BYTES
-"""A letter that was truncated has no more than this, its record's key included."""
+"""Most bytes of a truncated letter, including its record's key."""
 
 
 def dead_letter(record: Record, headers: Headers | None, room: int) -> DeadLetter:
-    """Return a DeadLetter's value; the reason is still to come (`with_reason`).
+    """Return a DeadLetter's value without the reason (see `with_reason`).
 
     Parameters
     ----------
     headers
-        The original's where they were asked for already: see `headers_of`.
+        The original's, if they were read already: see `headers_of`.
     room
-        Bytes that the letter may have, together with its record's key, which is the original's.
+        Most bytes of the letter together with its record's key, which is the original's.
     """
     headers = headers_of(record) if headers is None else headers
     letter: DeadLetter = {
@@ -64,12 +64,12 @@ def dead_letter(record: Record, headers: Headers | None, room: int) -> DeadLette
 
 
 def with_reason(letter: DeadLetter, error: ClickError) -> DeadLetter:
-    """Return a letter that says why it was written."""
+    """Return a letter with the reason for which it was written."""
     return letter | {"reason": error.reason, "error": shortened(str(error))}
 
 
 def shortened(text: str) -> str:
-    """Return the beginning of a text that is too long to be written whole.
+    """Return a text, or the start of a text that is too long.
 
     >>> shortened("no JSON"), len(shortened("x" * 10_000)) <= ERROR_CHARACTERS
     ('no JSON', True)
@@ -98,7 +98,7 @@ def _truncated(letter: DeadLetter) -> DeadLetter:
 
 
 def _first_headers(headers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the first headers, and of those the first bytes, as far as there is room for them."""
+    """Return the first headers with the first bytes of each, as far as they fit."""
     first, room = [], HEADERS_BYTES
     for header in headers:
         value = header["value"] and header["value"][:HEADER_BYTES]
@@ -115,6 +115,6 @@ def _header_size(header: dict[str, Any]) -> int:
 
 
 def _size(letter: DeadLetter) -> int:
-    """Return how many bytes a letter has at most, its record's key included."""
+    """Return the most bytes of a letter, including its record's key."""
     headers = sum(_header_size(header) + FIELD_BYTES for header in letter["headers"])
     return 2 * len(letter["key"] or b"") + len(letter["value"] or b"") + headers + OTHER_BYTES

@@ -22,7 +22,7 @@ NOTHING_BEHIND = 5
 
 
 def read_plain(keys: Sequence[bytes], values: Sequence[bytes]) -> list[OpenSession | None]:
-    """Return the session of each key, from its OpenSessions; None where it is not so simple."""
+    """Return the session of each key, from its OpenSessions; None if it is not a simple one."""
     cursor = Cursor(values)
     cursor.expect(1)
     blocks, counts = cursor.longs().tolist(), cursor.longs()
@@ -31,7 +31,7 @@ def read_plain(keys: Sequence[bytes], values: Sequence[bytes]) -> list[OpenSessi
     times, texts = map(_times, cursor.long_arrays(counts)), cursor.text_arrays(counts)
     for _ in range(NOTHING_BEHIND):
         cursor.expect(0)
-    one_of: dict[int, int] = {}  # many sessions lie in one block: one number for all of them
+    one_of: dict[int, int] = {}  # many sessions are in one block: one number for all of them
     found: list[OpenSession | None] = [
         OpenSession(key.decode(), one_of.setdefault(block, block), of_key, text, NONE, NONE)
         for key, block, of_key, text in zip(keys, blocks, times, texts, strict=True)

@@ -1,10 +1,10 @@
-"""What the changelog keeps of one input partition: a record for each key, and some of its own.
+"""State of one input partition in the changelog: a record for each key, and some of its own.
 
 Keys: the session key (OpenSessions); ``__partition__`` (PartitionState), ``__partition__/rules``
 (RulesChange, the last one), ``__partition__/held/N`` (HeldClick, N its offset),
 ``__partition__/ids/N`` (EventIds, N its number), ``__partition__/full/N`` (SessionBatch of one
-session that takes no click any more and waits for its block, N a hash of its identity: however many
-a key has of them, its own record does not grow).
+session that accepts no more clicks and waits for its block, N a hash of its identity; so the record
+of a key does not grow with them).
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ PARTITION_KEY = RESERVED_KEY.encode()
 """Changelog key of the partition's own state."""
 
 RULES_KEY = PARTITION_KEY + b"/rules"
-"""Changelog key of the rules that the state was made by."""
+"""Changelog key of the rules by which the state was made."""
 
 FULL_KEY = PARTITION_KEY + b"/full/"
 """Start of the changelog keys of full sessions."""
 
 READ_AT_ONCE = 20_000
-"""Keys that are read side by side."""
+"""Keys that are decoded together."""
 
 KEYS_AT_ONCE = 300
-"""So many stay in the processor's caches from one step of writing them to the next."""
+"""Sessions encoded together; so many stay in the processor's caches between two steps."""
 
 FLAGS = (b"\0", b"\1")
 """Avro's boolean."""
 
 UNCOUNTED = -1
-"""Open sessions of a state that was written before they were counted."""
+"""Number of open sessions in a state of an earlier release, which did not count them."""
 
 Change = tuple[bytes | str, bytes | None, Headers]
 """Key, value (None: a tombstone) and headers of a changelog record."""
@@ -71,32 +71,32 @@ Change = tuple[bytes | str, bytes | None, Headers]
 
 @dataclass
 class PartitionState:
-    """All that a process must know to go on with a partition.
+    """All that a process needs to continue with a partition.
 
     Parameters
     ----------
     window, sessions
-        Of its `SessionWindow`.
+        State and open sessions of its `SessionWindow`.
     held
-        Offset → click in quarantine.
+        Offset → quarantined click.
     letters
-        Offset → what becomes of that click if it is not.
+        Offset → dead letter of that click if it is refused.
     full_keys
         Keys of the records of full sessions.
     segments
         Of its `EventIds`.
     next_offset
-        Offset of the clicks topic up to which all this is true; -1 before the first commit.
+        Offset of the clicks topic up to which the state is valid; -1 before the first commit.
     topic_id
         Kafka's id of the clicks topic.
     skipped
-        Records that were never read, because the log no longer held them.
+        Number of records that were never read, because retention had deleted them.
     rules
-        Those that it was made by; empty where it does not name them.
+        Rules by which it was made; empty if it does not name them.
     applied
-        Which requests to erase keys are applied.
+        Which erasure requests are applied.
     open_sessions
-        How many there were when it was written; `UNCOUNTED` in a state of before.
+        Number of open sessions when it was written; `UNCOUNTED` in a state of an earlier release.
     """
 
     window: WindowState = field(default_factory=WindowState)
@@ -117,11 +117,11 @@ class Changelog:
     """The last record of each key of a partition's changelog, as far as it was read."""
 
     def __init__(self) -> None:
-        self._opened: dict[bytes, bytes] = {}  # of OpenSessions that are written as they are today
+        self._opened: dict[bytes, bytes] = {}  # of OpenSessions in today's schema
         self._others: dict[bytes, Record] = {}
 
     def extend(self, records: Iterable[Record]) -> None:
-        """Take records in order."""
+        """Add records in order."""
         opened, others, headers_today = self._opened, self._others, headers_for("OpenSessions")
         for record in records:
             key, value = record.key() or b"", record.value()
@@ -135,7 +135,7 @@ class Changelog:
                 others[key] = record
 
     def state(self) -> PartitionState:
-        """Return what it comes to."""
+        """Return the state that the records result in."""
         state, opened = PartitionState(), self._opened
         keys, values = list(opened), list(opened.values())
         for begin in range(0, len(keys), READ_AT_ONCE):
@@ -158,12 +158,12 @@ def read_states(
     records = read_all_to_end(clients, topic, partitions, between)
     for partition, some in groupby(records, methodcaller("partition")):
         changelogs[partition].extend(some)
-    # One after the other is let go: together they are as large as what comes of them.
+    # Each is released when it is converted: all of them together are as large as their states.
     return {partition: changelogs.pop(partition).state() for partition in partitions}
 
 
 def encode_keys(keys: Iterable[KeySessions], capped_until: Mapping[str, int]) -> Iterator[Change]:
-    """Yield the records of keys with their open sessions: a tombstone where nothing is to know."""
+    """Yield the records of keys with their open sessions: a tombstone if there are none."""
     headers, block_bytes = headers_for("OpenSessions"), cache(long_bytes)
     keys = iter(keys)
     while some := list(islice(keys, KEYS_AT_ONCE)):
@@ -212,13 +212,13 @@ def encode_partition(
 
 
 def encode_rules(partition: int, next_offset: int, rules: Rules) -> tuple[bytes, Headers]:
-    """Return the record that tells from which offset on rules hold."""
+    """Return the record with the offset from which rules are valid."""
     value = {"partition": partition, "next_offset": next_offset, "rules": rules}
     return encode("RulesChange", value)
 
 
 def encode_held(offset: int, held: HeldClick, letter: DeadLetter) -> Change:
-    """Return a held click's record."""
+    """Return the record of a quarantined click."""
     click = held.click
     value = {
         "offset": offset,
@@ -245,17 +245,17 @@ def full_key(session: OpenSession) -> bytes:
 
 
 def full_tombstone(key: bytes) -> Change:
-    """Return the record that ends a full session's."""
+    """Return the tombstone of a full session."""
     return key, None, []
 
 
 def held_tombstone(offset: int) -> Change:
-    """Return the record that ends a held click's."""
+    """Return the tombstone of a quarantined click."""
     return _own_key("held", offset), None, []
 
 
 def encode_segments(segments: Iterable[tuple[int, Segment | None]]) -> Iterator[Change]:
-    """Yield the records of what `EventIds.take_segments` has given."""
+    """Yield the records of segments from `EventIds.take_segments`."""
     for number, segment in segments:
         key = _own_key("ids", number)
         yield (key, None, []) if segment is None else (key, *encode("EventIds", vars(segment)))
@@ -266,7 +266,7 @@ def _own_key(kind: str, number: int) -> bytes:
 
 
 def _take_opened(state: PartitionState, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
-    """Take OpenSessions that are written as they are today."""
+    """Decode OpenSessions in today's schema."""
     for key, value, session in zip(keys, values, read_plain(keys, values), strict=True):
         if session:
             state.sessions.append(session)

@@ -1,4 +1,4 @@
-"""The sessions topic: closed sessions and ended blocks as records, and back."""
+"""Records of the sessions topic: encode and decode closed sessions and ended blocks."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ BLOCK = attrgetter("block")
 ErasedTo = Callable[[OpenSession], int]
 
 BATCH_BYTES = 128 * 1024
-"""The sessions of a SessionBatch have so many at most, but for a single one of more (which
-`SessionRule.max_bytes` bounds): readers take some hundred batches at a time."""
+"""Most clicks of the sessions in a SessionBatch; a single session may have more (which
+`SessionRule.max_bytes` limits). Readers fetch some hundred batches at a time."""
 
 AT_ONCE = 1_000
-"""Sessions that are made bytes side by side: all that close with a block may be a million."""
+"""Sessions that are encoded together: a million may close with a block."""
 
 
 def encode_outputs(
     partition: int, outputs: Iterable[Output], erased_to: ErasedTo = lambda _: 0
 ) -> Iterator[tuple[bytes, Headers]]:
-    """Yield the records for what a window has put out, in the same order.
+    """Yield the records of a window's outputs, in the same order.
 
     Parameters
     ----------
     erased_to
-        Of a session: requests to erase a key below this offset of `control` do not cover it.
+        Session → offset of `control` below which erasure requests do not cover it.
     """
     for kind, group in groupby(outputs, type):
         if kind is OpenSession:
@@ -66,12 +66,12 @@ def encode_batch(
 def encode_decision(
     partition: int, decision: IdleAdvance | ClockRefusal | WatermarkReset
 ) -> tuple[bytes, Headers]:
-    """Return the record of what a partition's log alone does not decide."""
+    """Return the record of a decision that is not in the partition's log."""
     return encode(type(decision).__name__, {"partition": partition, **decision._asdict()})
 
 
 def decode_sessions(batch: Mapping[str, Any]) -> Iterator[Session]:
-    """Yield the sessions of a SessionBatch's value."""
+    """Yield the sessions in a SessionBatch's value."""
     for session in batch["sessions"]:
         yield Session(
             key=session["key"],
@@ -84,17 +84,17 @@ def decode_sessions(batch: Mapping[str, Any]) -> Iterator[Session]:
 
 
 def carried_of(columns: Mapping[str, Any]) -> dict[int, int]:
-    """Position → original event time (ms) of late clicks, from their Avro value."""
+    """Return position → original event time (ms) of late clicks, from their Avro value."""
     return {late["position"]: late["time"] for late in columns["carried"]}
 
 
 def extra_of(columns: Mapping[str, Any]) -> dict[int, Mapping[str, str]]:
-    """Position → fields that pass through, from their Avro value."""
+    """Return position → fields that pass through, from their Avro value."""
     return {extra["position"]: extra["fields"] for extra in columns["extra"]}
 
 
 def _batches(sessions: Iterator[OpenSession]) -> Iterator[list[bytes]]:
-    """Yield the bytes of sessions that share a record: as many as it holds."""
+    """Yield the bytes of sessions that share a record: as many as it can contain."""
     batch, room = list[bytes](), BATCH_BYTES
     while some := list(islice(sessions, AT_ONCE)):
         for session in _session_bytes(some):

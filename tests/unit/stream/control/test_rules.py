@@ -211,7 +211,7 @@ def test_an_older_state_that_names_no_rules_takes_those_of_now_and_says_so() -> 
     kafka.append(TOPICS.sessionizer_state, *headed("PartitionState", value | {"next_offset": 5}))
     with capture_logs() as logs:
         second = Sessionizer(kafka, changed("sessions.gap", "5m")).restore(5)
-    assert [e["event"] for e in logs] == ["the state names no rules; those of now hold"]
+    assert [e["event"] for e in logs] == ["the state names no rules; the current ones apply"]
     second.commit()
     assert written(kafka, TOPICS.sessions, "RulesChange")[0]["rules"]["sessions.gap"] == "5m"
 

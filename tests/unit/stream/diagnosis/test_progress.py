@@ -103,7 +103,7 @@ def test_a_group_that_somebody_has_moved_is_told_as_the_worker_would() -> None:
     kafka = worked()
     kafka.committed[GROUP, (TOPICS.clicks, 0)] = 3
     [error] = said(found(kafka, "state"), "error")
-    assert "the group goes on at offset 3, the open sessions at 60" in error
+    assert "the group continues at offset 3, the open sessions at 60" in error
     assert "offsets restore --yes" in error
 
 

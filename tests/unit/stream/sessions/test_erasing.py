@@ -300,7 +300,7 @@ def test_requests_of_a_control_topic_that_was_made_again_are_all_applied(
     kafka.topic_ids[TOPICS.control] = "made again"
     with capture_logs() as logs:
         after = successor(kafka, Erasures())
-    assert any("control topic was made again" in line["event"] for line in logs)
+    assert any("control topic was created again" in line["event"] for line in logs)
     ask(after, "a", 2)
     erase(after)
     assert open_keys(after.task) == {"b"}

@@ -451,7 +451,7 @@ def test_an_offset_that_somebody_has_moved_is_named(
 ) -> None:
     sessionizer.process(click("a", 10, offset=6))
     sessionizer.commit()
-    with pytest.raises(OffsetError, match=r"clicks/2: the group goes on at offset 3, .* at 7"):
+    with pytest.raises(OffsetError, match=r"clicks/2: the group continues at offset 3, .* at 7"):
         Sessionizer(kafka, CollectorRegistry()).restore(3, is_committed=True)
 
 
