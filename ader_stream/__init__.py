@@ -3,7 +3,8 @@
 The public library. A name is imported when it is first used, so that a process without a model
 never loads torch::
 
-    train_cycle, CycleReport    one update cycle: sessions and a parent to the next version
+    train_cycle, CycleResult    one update cycle: sessions and a parent to the next version
+    CycleReport                 statistics of a cycle
     Recipe, recipe              hyper-parameters
     Method, method              ADER, its baselines and its ablations
     State                       one version
@@ -21,18 +22,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ader_stream.ader.artifact.saved_cycles import load_state, save_state
     from ader_stream.ader.artifact.state import State
-    from ader_stream.ader.cycle import CycleReport, train_cycle
+    from ader_stream.ader.cycle import CycleResult, train_cycle
     from ader_stream.ader.evaluate import evaluate
     from ader_stream.ader.methods import Method, method
     from ader_stream.ader.models.ranking import top_k
     from ader_stream.ader.recipes import Recipe, recipe
+    from ader_stream.ader.report import CycleReport
     from ader_stream.errors import AderError
     from ader_stream.settings import Settings
     from ader_stream.types import Session
 
 _MODULES = {
     "AderError": "errors",
-    "CycleReport": "ader.cycle",
+    "CycleReport": "ader.report",
+    "CycleResult": "ader.cycle",
     "Method": "ader.methods",
     "Recipe": "ader.recipes",
     "Session": "types",
@@ -50,6 +53,7 @@ _MODULES = {
 __all__ = [
     "AderError",
     "CycleReport",
+    "CycleResult",
     "Method",
     "Recipe",
     "Session",

@@ -1,43 +1,86 @@
-"""What a version ranks by, found out by clicks that its model has not learnt.
+"""Calibration of what a version adds to its scores, on clicks that its model was not trained on.
 
-A version with a parent finds it on its block, before that is trained on. A first one has nothing to
-rank with before it is trained, and nothing that it has not learnt afterwards: so another model is
-trained on the first sessions of its block and ranks those that follow, and no more of it is kept.
+A version with a parent is calibrated on its block, before it is trained on it. A first version
+cannot rank before it is trained, and has no other clicks afterwards: so another model is trained on
+the first sessions of its block and calibrated on those that follow. Only the calibration of that
+model is kept.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
 
+from ader_stream.ader.artifact.state import untrained
 from ader_stream.ader.data.arrays import Int64
 from ader_stream.ader.data.dataset import Batch, Samples, by_length, pack
 from ader_stream.ader.data.encoded_block import EncodedBlock
+from ader_stream.ader.distributed import ALONE, Workers
 from ader_stream.ader.models.base import SessionModel
-from ader_stream.ader.progress import nothing
+from ader_stream.ader.progress import Pace, nothing
+from ader_stream.ader.random_streams import RandomStreams
+from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.training.learner import build_learner
+from ader_stream.ader.training.loop import fit
+from ader_stream.ader.training.replay import Replay
+from ader_stream.ader.training.split import CycleData
 
 CALIBRATED, CALIBRATED_SCORES = 5_000, 10**9
-"""Samples that a model is calibrated with, drawn at random, and how often one of them may be scored
-with an item: fewer samples in catalogues of more than 200,000 items, and no longer time."""
+"""Samples that a model is calibrated with, drawn at random, and the most scores of a sample with an
+item: catalogues of more than 200,000 items get fewer samples, which take no longer."""
 
 CALIBRATED_AT_ONCE, SCORES_AT_ONCE = 256, 2**24
-"""Samples, and their scores with all items, that a model is calibrated with at a time."""
+"""Samples, and their scores with all items, in one batch of the calibration."""
 
 RESERVED, LEARNT = 0.1, 2**16
-"""Share of a first block's targets that calibrate a first version, `CALIBRATED` at most, and how
-many before them the other model is trained on at most: blocks may be of any size."""
+"""Share of a first block's targets that calibrate a first version, at most `CALIBRATED`, and the
+most targets before them that the other model is trained on: blocks may have any size."""
 
 Train = Callable[[SessionModel, EncodedBlock], None]
-"""Trains a model that is initialised and knows no item on a block, and leaves it in eval mode."""
+"""Trains an initialised model without items on a block, and leaves it in eval mode."""
+
+
+def calibrate_start(
+    model: SessionModel,
+    data: CycleData,
+    recipe: Recipe,
+    seed: int,
+    random: RandomStreams,
+    workers: Workers = ALONE,
+    between: Callable[[], None] = nothing,
+) -> None:
+    """Calibrate the model that a cycle starts from; draw the first weights of one without any.
+
+    Parameters
+    ----------
+    model
+        Of `data.start`.
+    data
+        What it will be trained on.
+    recipe, seed, workers
+        Of the cycle.
+    random
+        The cycle's random numbers.
+    between
+        Called after every batch.
+    """
+    block = data.split.block
+    if data.start.steps:
+        calibrate(model, block, random.order, between)
+        return
+    model.initialise(random.weights)
+    train = partial(_train_apart, recipe, seed, workers, between)
+    calibrate_first(model, block, train, random.order, between)
 
 
 def drawn(
     samples: Samples, n_items: int, rng: np.random.Generator, device: torch.device
 ) -> Iterator[Batch]:
-    """Draw what is scored with so many items; the fewer samples, the more items there are."""
+    """Draw samples to calibrate with; the more items there are, the fewer samples."""
     most = max(1, min(CALIBRATED, CALIBRATED_SCORES // max(1, n_items)))
     at_once = max(1, min(CALIBRATED_AT_ONCE, SCORES_AT_ONCE // max(1, n_items)))
     some = samples.take(rng.permutation(len(samples))[:most])
@@ -51,7 +94,7 @@ def calibrate(
     rng: np.random.Generator,
     between: Callable[[], None] = nothing,
 ) -> None:
-    """Calibrate a model with the clicks of a block, as far as it knows their items."""
+    """Calibrate a model with the clicks of a block on the items that it knows."""
     unseen = block.known_to(model.n_items).learnt()
     batches = drawn(unseen, model.n_items, rng, model.device)
     model.calibrate(batches, len(unseen), between)
@@ -64,35 +107,56 @@ def calibrate_first(
     rng: np.random.Generator,
     between: Callable[[], None] = nothing,
 ) -> None:
-    """Calibrate a first model, not trained yet, by what another one ranks best.
+    """Calibrate a model without a parent, before it is trained, by another model.
 
-    What is rare in the block is guessed first; of a block without a target to spare, no more.
+    The calibration starts from the shares of repeat clicks in the block; a block without enough
+    targets for another model leaves it there.
 
     Parameters
     ----------
     model
-        Initialised; it knows no item.
+        Initialised, without items.
     block
         What it will be trained on.
     train
-        How.
+        Trains the other model.
     rng
-        Source of what is drawn.
+        Source of the draws.
     between
         Called after every batch.
     """
-    model.anticipate(drawn(block.learnt(), 1, rng, model.device))
+    model.init_calibration(drawn(block.learnt(), 1, rng, model.device))
     before, after = _first_sessions(block)
     if model.fitted and len(before.learnt()) and len(after.learnt()):
         other = copy.deepcopy(model)
         train(other, before.known_to(before.highest_item))
-        # Not by `rng`: what is trained afterwards is the same, whether or not this was.
+        # Not `rng`: training draws the same numbers whether or not the model is calibrated.
         calibrate(other, after, np.random.default_rng(len(after.learnt())), between)
         model.adopt(other)
 
 
+def _train_apart(
+    recipe: Recipe,
+    seed: int,
+    workers: Workers,
+    between: Callable[[], None],
+    model: SessionModel,
+    block: EncodedBlock,
+) -> None:
+    """Train a model from its first weights, only to calibrate it (`Train`)."""
+    start, training = untrained(recipe.architecture), block.learnt()
+    random = RandomStreams.of(seed, start, workers.rank)
+    torch.manual_seed(random.dropout)
+    model.grow(block.highest_item, random.weights, recipe.item_bound)
+    model.update_statistics(block)
+    learner = build_learner(model, start, recipe, block, len(training), Replay(), workers=workers)
+    nothing_held_out = training.take(np.zeros(0, np.int64))
+    fit(learner, training, nothing_held_out, recipe, random.order, Pace(lambda _: between()))
+    model.eval()
+
+
 def _first_sessions(block: EncodedBlock) -> tuple[EncodedBlock, EncodedBlock]:
-    """Return the sessions that another model is trained on, and those that it is calibrated by."""
+    """Return the sessions that another model is trained on, and those that calibrate it."""
     targets: Int64 = block.learnt().targets
     reserved = min(CALIBRATED, int(RESERVED * len(targets)))
     learnt = min(LEARNT, len(targets) - reserved)

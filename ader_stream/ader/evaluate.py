@@ -11,18 +11,19 @@ import numpy as np
 import torch
 
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, train_cycle
+from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.data.arrays import Int64
-from ader_stream.ader.data.dataset import Samples, split_sessions
+from ader_stream.ader.data.dataset import Samples, Sessions, split_sessions
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.device import CPU
 from ader_stream.ader.distributed import ALONE, Workers
-from ader_stream.ader.methods import ADER, Method, Sessions
+from ader_stream.ader.methods import ADER, Method
 from ader_stream.ader.metrics import describe_lists, slice_counts
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.models.ranking import rank_samples
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.report import CycleReport
 from ader_stream.errors import DatasetError
 from ader_stream.types import RECIPROCAL_UNIT, Counts
 
@@ -32,7 +33,7 @@ error of 0.7 points at most."""
 
 
 @dataclass(frozen=True, eq=False)
-class CycleResult:
+class EvaluatedCycle:
     """One cycle, trained and tested.
 
     Parameters
@@ -72,7 +73,7 @@ def evaluate(
     on_progress: Callable[[int, Progress], None] = _silence,
     resumed: tuple[int, State] | None = None,
     workers: Workers = ALONE,
-) -> Iterator[CycleResult]:
+) -> Iterator[EvaluatedCycle]:
     """Train and test cycle after cycle.
 
     Parameters
@@ -111,13 +112,14 @@ def evaluate(
     for cycle in range(finished + 1, last + 1):
         sessions, parent = method.gather(blocks[:cycle], state)
         watch = partial(on_progress, cycle)
-        state, report = train_cycle(sessions, parent, recipe, seed, watch, method, workers)
-        yield _tested(cycle, blocks[cycle], state, report, workers.device)
+        result = train_cycle(sessions, parent, recipe, seed, watch, method, workers)
+        state = result.state
+        yield _tested(cycle, blocks[cycle], state, result.report, workers.device)
 
 
 def _tested(
     cycle: int, block: Sessions, state: State, report: CycleReport, device: torch.device
-) -> CycleResult:
+) -> EvaluatedCycle:
     """Test a cycle on the next block; model and ranks are gone before the next cycle begins."""
     began = time.perf_counter()
     model = state.model(device=device)
@@ -125,7 +127,7 @@ def _tested(
     counts = counts_of(ranks) + Counts(unknown=unknown)
     old_items = report.items - report.new_items
     slices = slice_counts(samples, ranks, old_items, counts_of)
-    return CycleResult(cycle, counts, slices, report, time.perf_counter() - began, state)
+    return EvaluatedCycle(cycle, counts, slices, report, time.perf_counter() - began, state)
 
 
 def rank_sessions(
@@ -214,7 +216,7 @@ def counts_of(ranks: Int64) -> Counts:
     )
 
 
-def as_json(result: CycleResult) -> dict[str, object]:
+def as_json(result: EvaluatedCycle) -> dict[str, object]:
     """Return one entry of the command's ``cycles``: percentages as in the paper, plain numbers."""
     report = asdict(result.report)
     report["lambda"] = report.pop("adaptive_weight")

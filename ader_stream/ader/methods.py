@@ -1,15 +1,15 @@
-"""The paper's method, its baselines and its ablations: what each does with the past.
+"""The paper's method, its baselines and its ablations.
 
-A method is a value made of small functions, so that the update cycle stays one straight line.
+A method is a value made of small functions, so that the update cycle has no branches for it.
 Where the paper leaves something open, the authors' code decides (github.com/doublemul/ADER).
 
 ==============  ==================================================================================
 ``ader``        distillation on herded exemplars, weighed by λ_t
-``finetune``    goes on from the parent, without dropout; no past
-``dropout``     goes on from the parent, with dropout; no past
-``ewc``         without dropout; anchored at the parent's weights by the Fisher information of its
-                exemplars, λ = λ_base
-``joint``       begins anew every cycle, on all blocks so far
+``finetune``    continues from the parent, without dropout; no exemplars
+``dropout``     continues from the parent, with dropout; no exemplars
+``ewc``         without dropout; a penalty on changed weights, by the Fisher information of the
+                parent's exemplars, λ = λ_base
+``joint``       trains a new model on all blocks so far in every cycle
 ``er-herding``  cross-entropy on the labels of herded exemplars, weighed by λ_t
 ``er-random``   the same with exemplars drawn at random within a label
 ``er-loss``     the same with the exemplars of lowest loss within a label
@@ -20,7 +20,7 @@ Where the paper leaves something open, the authors' code decides (github.com/dou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 from ader_stream.ader.artifact.state import State
+from ader_stream.ader.data.dataset import Sessions
 from ader_stream.ader.distributed import ALONE, Workers
 from ader_stream.ader.exemplars.selection import (
     Allocate,
@@ -41,40 +42,41 @@ from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.progress import nothing
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.retention import FOREVER, Retention
-from ader_stream.ader.training.ewc import Anchor, drawn, fisher_information
-from ader_stream.ader.training.losses import adaptive_weight
+from ader_stream.ader.training.ewc import (
+    ElasticPenalty,
+    Penalty,
+    drawn,
+    fisher_information,
+    no_penalty,
+)
+from ader_stream.ader.training.losses import CycleSizes, adaptive_weight, output_precision
 from ader_stream.ader.training.replay import DistilledReplay, ExemplarBatches, LabelReplay, Replay
+from ader_stream.ader.training.split import CycleData
 from ader_stream.errors import SettingsError
-
-Sessions = Collection[Sequence[str]]
-"""Item ids in order of clicks, for each session; gone through more than once."""
 
 
 @dataclass(frozen=True, eq=False)
-class Past:
-    """What a method can hold the student to.
+class CycleContext:
+    """What a method's functions may use of a cycle.
 
     Parameters
     ----------
-    parent
-        The version that the student comes from; it has exemplars.
+    data
+        What is trained on.
     weight
         λ of this cycle.
-    steps
-        Batches of new sub-sequences an epoch.
     recipe
         Hyper-parameters.
     rng
-        Source of whatever is drawn.
+        Source of every draw.
     workers
-        Among whom batches are shared.
+        Processes that batches are shared among.
     between
-        Called after every chunk that the parent has seen.
+        Called after every chunk that the teacher has processed.
     """
 
-    parent: State
+    data: CycleData
     weight: float
-    steps: int
     recipe: Recipe
     rng: np.random.Generator
     workers: Workers = ALONE
@@ -82,53 +84,61 @@ class Past:
 
     @property
     def precision(self) -> torch.dtype:
-        """Of the output layer's products."""
-        return self.recipe.precision_on(self.workers.device)
+        """Precision of the output layer's products."""
+        return output_precision(self.recipe, self.workers.device)
 
     def teacher(self) -> SessionModel:
-        """The parent's model, where the student is."""
-        return self.parent.model(device=self.workers.device)
+        """Return the parent's model, on the student's device."""
+        return self.data.before.model(device=self.workers.device)
 
     def batches(self) -> ExemplarBatches:
-        """The parent's exemplars, a batch for every step."""
-        exemplars = self.parent.exemplars.samples().within(self.recipe.maxlen)
-        most = self.recipe.exemplars_at_once(len(self.parent.vocabulary))
-        return ExemplarBatches(exemplars, self.steps, self.rng, self.workers, most)
+        """Return the parent's exemplars, one batch for every step."""
+        steps = self.recipe.steps(len(self.data.training))
+        most = self.recipe.exemplars_at_once(len(self.data.before.vocabulary))
+        return ExemplarBatches(self.data.exemplars, steps, self.rng, self.workers, most)
 
 
-def distil(past: Past) -> Replay:
-    """Hold the student to what its parent says about the exemplars (paper, section 3.2)."""
+def distil(context: CycleContext) -> Replay:
+    """Distil the parent's distributions on the exemplars (paper, section 3.2)."""
     return DistilledReplay(
-        past.batches(), past.weight, past.teacher(), past.precision, past.between
+        context.batches(),
+        context.weight,
+        context.teacher(),
+        context.precision,
+        context.between,
     )
 
 
-def rehearse(past: Past) -> Replay:
-    """Train the exemplars' own labels again: plain experience replay."""
-    return LabelReplay(past.batches(), past.weight)
+def rehearse(context: CycleContext) -> Replay:
+    """Train on the exemplars' own labels again: plain experience replay."""
+    return LabelReplay(context.batches(), context.weight)
 
 
-def anchor(past: Past) -> Replay:
-    """Hold the student to its parent's weights, each by its Fisher information."""
-    samples = drawn(past.parent.exemplars.samples(), past.rng)
-    teacher = past.teacher()
-    importance = fisher_information(teacher, samples, past.between)
-    return Anchor(past.weight, teacher.state_dict(), importance)
+def without_replay(context: CycleContext) -> Replay:  # noqa: ARG001
+    """Replay no exemplar."""
+    return Replay()
 
 
-def fixed_weight(
-    base: float,
-    old_items: int,  # noqa: ARG001
-    items: int,  # noqa: ARG001
-    exemplars: int,
-    train_samples: int,  # noqa: ARG001
-) -> float:
-    """λ_base in every cycle that has exemplars."""
-    return base if exemplars else 0.0
+def consolidate(context: CycleContext) -> Penalty:
+    """Penalise changes of the parent's weights by their Fisher information."""
+    samples = drawn(context.data.before.exemplars.samples(), context.rng)
+    teacher = context.teacher()
+    importance = fisher_information(teacher, samples, context.between)
+    return ElasticPenalty(context.weight, teacher.state_dict(), importance)
+
+
+def without_penalty(context: CycleContext) -> Penalty:  # noqa: ARG001
+    """Penalise no change of weights."""
+    return no_penalty
+
+
+def fixed_weight(base: float, sizes: CycleSizes) -> float:
+    """Return λ_base in every cycle that has exemplars, else 0."""
+    return base if sizes.exemplars else 0.0
 
 
 def newest_block(blocks: Sequence[Sessions], parent: State | None) -> tuple[Sessions, State | None]:
-    """Train on the last block, from the parent on."""
+    """Train on the last block, and continue from the parent."""
     return blocks[-1], parent
 
 
@@ -136,63 +146,72 @@ def all_blocks(
     blocks: Sequence[Sessions],
     parent: State | None,  # noqa: ARG001
 ) -> tuple[Sessions, State | None]:
-    """Train on every block so far, from nothing on."""
+    """Train a new model on every block so far."""
     return list(chain.from_iterable(blocks)), None
 
 
 def as_it_is(recipe: Recipe) -> Recipe:
-    """Leave the recipe alone."""
+    """Return the recipe unchanged."""
     return recipe
 
 
 def without_exemplars(recipe: Recipe) -> Recipe:
-    """Keep nothing to replay."""
+    """Select no exemplars."""
     return replace(recipe, exemplars=0)
 
 
 def without_dropout(recipe: Recipe) -> Recipe:
-    """Drop no activation, as the paper has it for fine-tuning and EWC."""
+    """Drop no activation, as in the paper for fine-tuning and EWC."""
     return replace(recipe, dropout=0.0)
 
 
 def without_either(recipe: Recipe) -> Recipe:
-    """Keep nothing and drop nothing."""
+    """Select no exemplars and drop no activation."""
     return without_dropout(without_exemplars(recipe))
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What an update cycle does with the past; by default what ADER does.
+    """How an update cycle uses its parent; by default as ADER does.
 
     Parameters
     ----------
     adapt
-        What the method makes of a recipe.
+        Returns the recipe that is trained.
     gather
-        (blocks so far, parent) → what is trained on, and what it goes on from.
+        (blocks so far, parent) → sessions to train on, and the version to continue from.
     weigh
-        λ of a cycle, with the parameters of `adaptive_weight`.
-    hold
-        What joins every step of a cycle whose parent has exemplars.
+        (λ_base, sizes of the cycle) → λ of the cycle.
+    replay
+        Returns the exemplars that join every step of a cycle whose parent has exemplars.
+    penalty
+        Returns the term of the loss for such a cycle that depends on the weights alone.
     allocate, choose
         How many exemplars an item gets (by default as the recipe says), and which ones.
     retention
-        How long items stay that nobody clicks; those that leave do so before anything is trained.
+        How long items stay without a click; those that leave do so before training.
     earlier
-        Sessions that the parent was trained on, and that are trained again where the recipe's model
-        is not the parent's.
+        Sessions of earlier blocks, which a model of another architecture than the parent's is
+        trained on again.
     """
 
     adapt: Callable[[Recipe], Recipe] = as_it_is
     gather: Callable[[Sequence[Sessions], State | None], tuple[Sessions, State | None]] = (
         newest_block
     )
-    weigh: Callable[[float, int, int, int, int], float] = adaptive_weight
-    hold: Callable[[Past], Replay] = distil
+    weigh: Callable[[float, CycleSizes], float] = adaptive_weight
+    replay: Callable[[CycleContext], Replay] = distil
+    penalty: Callable[[CycleContext], Penalty] = without_penalty
     allocate: Allocate | None = None
     choose: Choose = by_herding
     retention: Retention = FOREVER
     earlier: Sessions = ()
+
+    def regularisation(self, context: CycleContext) -> tuple[Replay, Penalty]:
+        """Return what protects the parent's knowledge in every step; nothing without exemplars."""
+        if not len(context.data.exemplars):
+            return Replay(), no_penalty
+        return self.replay(context), self.penalty(context)
 
 
 ADER = Method()
@@ -201,11 +220,13 @@ METHODS = {
     "ader": ADER,
     "finetune": Method(adapt=without_either),
     "dropout": Method(adapt=without_exemplars),
-    "ewc": Method(adapt=without_dropout, hold=anchor, weigh=fixed_weight),
+    "ewc": Method(
+        adapt=without_dropout, weigh=fixed_weight, replay=without_replay, penalty=consolidate
+    ),
     "joint": Method(adapt=without_exemplars, gather=all_blocks),
-    "er-herding": Method(hold=rehearse),
-    "er-random": Method(hold=rehearse, choose=at_random),
-    "er-loss": Method(hold=rehearse, choose=by_loss),
+    "er-herding": Method(replay=rehearse),
+    "er-random": Method(replay=rehearse, choose=at_random),
+    "er-loss": Method(replay=rehearse, choose=by_loss),
     "ader-equal": Method(allocate=allocate_equally),
     "ader-fix": Method(weigh=fixed_weight),
 }

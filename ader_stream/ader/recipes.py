@@ -7,39 +7,24 @@ beside it in `RECIPES`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-import torch
-from torch import Tensor
-
-from ader_stream.ader.device import multiplies_bfloat16
-from ader_stream.ader.exemplars.selection import ALLOCATIONS
 from ader_stream.ader.models.base import Architecture, Dropped
-from ader_stream.ader.training.ensemble_loss import EachMember
-from ader_stream.ader.training.losses import FusedLoss, Loss, PlainLoss
-from ader_stream.ader.training.sampled_softmax import SampledLoss
 from ader_stream.errors import SettingsError
 
+OUTPUT_PRECISIONS = ("auto", "bfloat16", "float32")
+"""Of the output layer's products in training; the device decides where it is ``auto``."""
 
-def fastest_precision(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where a device multiplies it, else float32."""
-    return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
-
-
-PRECISIONS: dict[str, Callable[[torch.device], torch.dtype]] = {
-    "auto": fastest_precision,
-    "bfloat16": lambda _: torch.bfloat16,
-    "float32": lambda _: torch.float32,
-}
-
+ALLOCATIONS = ("drawn", "within")
+"""How exemplars are shared out among items (`exemplars.selection`)."""
 
 VALIDATION_UNITS = ("samples", "sessions")
 """What is held out at random: single sub-sequences, as in the paper, or whole sessions."""
 
 WORDS = {
-    "allocation": tuple(ALLOCATIONS),
-    "output_precision": tuple(PRECISIONS),
+    "allocation": ALLOCATIONS,
+    "output_precision": OUTPUT_PRECISIONS,
     "validation_unit": VALIDATION_UNITS,
 }
 """Hyper-parameters that are no numbers, and what they may be."""
@@ -183,11 +168,9 @@ class Recipe:
         """Share of the sessions held out whole."""
         return self.validation_share if self.validation_unit == "sessions" else 0.0
 
-    def precision_on(self, device: torch.device) -> torch.dtype:
-        """Of the output layer's products in training."""
-        if self.negatives and self.output_precision == "auto":
-            return torch.float32  # so few items are scored that it costs nothing
-        return PRECISIONS[self.output_precision](device)
+    def steps(self, samples: int) -> int:
+        """Return the batches of an epoch over so many sub-sequences."""
+        return math.ceil(samples / self.batch_size)
 
     def exemplars_at_once(self, n_items: int) -> int:
         """Exemplars of a step that are learnt together, with a teacher who knows so many items.
@@ -197,16 +180,6 @@ class Recipe:
         """
         scored = self.negatives or max(1, n_items)
         return max(1, min(EXEMPLARS_A_SAMPLE * self.batch_size, TAUGHT_SCORES // scored))
-
-    def loss(self, clicks: Tensor) -> Loss:
-        """Return what compares scores with targets; `clicks` in the block, of each item (I,)."""
-        loss: Loss
-        if self.negatives:
-            loss = SampledLoss(self.negatives, clicks)
-        else:
-            precision = self.precision_on(clicks.device)
-            loss = FusedLoss(precision) if self.fused else PlainLoss()
-        return loss if self.members == 1 else EachMember(self.members, loss)
 
 
 def what_can_differ(recipe_: Recipe) -> dict[str, float | str]:

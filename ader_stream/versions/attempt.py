@@ -18,12 +18,14 @@ from torch import distributed
 
 from ader_stream.ader.artifact.parts import state_bytes
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import NOTHING_DONE, CycleReport, train_cycle
+from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.data.dataset import Sessions
 from ader_stream.ader.device import CPU
 from ader_stream.ader.distributed import Workers
-from ader_stream.ader.methods import ADER, Method, Sessions
+from ader_stream.ader.methods import ADER, Method
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.report import NOTHING_DONE, CycleReport
 from ader_stream.ader.training.checkpoint import NOWHERE, Checkpoint
 from ader_stream.errors import AderError, TrainingError
 from ader_stream.versions.gate.measured import Measured
@@ -119,7 +121,7 @@ def attempt_cycle(
     began = time.perf_counter()
     try:
         with _blamed_on_the_block():
-            state, report = train_cycle(
+            result = train_cycle(
                 sessions,
                 parent,
                 recipe,
@@ -130,8 +132,9 @@ def attempt_cycle(
                 watch.checkpoint,
             )
             seconds = time.perf_counter() - began
-            validation = validation_samples(sessions, parent, state, recipe, seed, between)
-            left, held_out = report.left_items, report.validation_samples > 0
+            state, report = result.state, result.report
+            validation = validation_samples(result.held_out, sessions, state, between)
+            left, held_out = report.left_items, len(result.held_out) > 0
             measured = measure(validation, parent, state, between, device, left, held_out=held_out)
             verdict = judge(rule, measured, state, state_bytes(state))
     except TrainingError as error:

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from ader_stream.ader.cycle import NOTHING_DONE, CycleReport
 from ader_stream.ader.device import CPU, describe_device
 from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.report import NOTHING_DONE, CycleReport
 from ader_stream.runtime.code_version import code_version
 from ader_stream.stream.blocks.feed import TrainingBlock
 from ader_stream.stream.versions.manifest import ACCEPTED, REJECTED, Manifest

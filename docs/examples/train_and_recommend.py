@@ -27,7 +27,8 @@ def main() -> None:
 
     state: State | None = None  # the first version has no parent
     for cycle, sessions in enumerate([first, second], start=1):
-        state, report = train_cycle(sessions, state, small, seed=0, on_progress=lambda _: None)
+        result = train_cycle(sessions, state, small, seed=0, on_progress=lambda _: None)
+        state, report = result.state, result.report
         print(
             f"cycle {cycle}: {report.items} items, {report.exemplars} exemplars, adaptive weight "
             f"{report.adaptive_weight:.2f}, recall@20 {recall(state, third, 20):.1f} % on week 3"

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.cycle import CycleResult, train_cycle
+from ader_stream.ader.data.dataset import Samples, Sessions
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.evaluate import score_sessions
-from ader_stream.ader.methods import Sessions
 from ader_stream.ader.recipes import RECIPES, Recipe
 from ader_stream.datasets.folder import read_folder_sessions
 from ader_stream.datasets.shop import SimulatedShop
@@ -85,6 +85,8 @@ class Cycle:
     ----------
     sound
         The version that would have been made of the block, had nothing been ruined.
+    trained
+        The update cycle on the block, whose version may have been ruined afterwards.
     """
 
     block: Sessions
@@ -92,11 +94,12 @@ class Cycle:
     parent: State | None
     child: State
     sound: State
+    trained: CycleResult
 
     def told(self, name: str, recipe: Recipe) -> Row:
         """What it has lost, in points of Recall@20, and what the gate says."""
-        seen = self._measured(self.block, recipe)
-        unseen = self._measured(self.coming, replace(recipe, validation_share=0.0))
+        seen = self._measured(self.block, held_out_by(self.trained, self.child))
+        unseen = self._measured(self.coming, NONE)
         on_block = seen.against(Against.BLOCK)
         verdict = judge(RULE, seen, self.child, 0)
         return {
@@ -113,10 +116,22 @@ class Cycle:
             "undecided": verdict.measured.undecided,
         }
 
-    def _measured(self, block: Sessions, recipe: Recipe) -> Measured:
-        samples = validation_samples(block, self.parent, self.child, recipe, SEED)
-        held_out = recipe.validation_share > 0
-        return measure(samples, self.parent, self.child, lambda: None, held_out=held_out)
+    def _measured(self, block: Sessions, held_out: Samples) -> Measured:
+        samples = validation_samples(held_out, block, self.child)
+        is_held_out = len(held_out) > 0
+        return measure(samples, self.parent, self.child, lambda: None, held_out=is_held_out)
+
+
+NONE = Samples(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def held_out_by(trained: CycleResult, child: State) -> Samples:
+    """Return what a cycle held out, by the rows of a version with the same items."""
+    held_out, items = trained.held_out, trained.state.vocabulary.items
+    if not len(held_out):
+        return held_out
+    rows = np.array([0, *(child.vocabulary.index(item) for item in items)], np.int32)
+    return Samples(rows[held_out.items], held_out.starts, held_out.targets)
 
 
 def main() -> None:
@@ -169,8 +184,8 @@ def measured_rows(
 
 
 def sound_cycle(block: Sessions, coming: Sessions, parent: State | None, recipe: Recipe) -> Cycle:
-    child = train(block, parent, recipe)
-    return Cycle(block, coming, parent, child, child)
+    trained = train(block, parent, recipe)
+    return Cycle(block, coming, parent, trained.state, trained.state, trained)
 
 
 def recall20(state: State, sessions: Sessions) -> float | None:
@@ -195,8 +210,8 @@ def visits_of(clicks: Iterable[Click]) -> list[tuple[str, ...]]:
     return [tuple(visit) for visit in visits.values()]
 
 
-def train(block: Sessions, parent: State | None, recipe: Recipe) -> State:
-    return train_cycle(block, parent, recipe, SEED, lambda _: None)[0]
+def train(block: Sessions, parent: State | None, recipe: Recipe) -> CycleResult:
+    return train_cycle(block, parent, recipe, SEED, lambda _: None)
 
 
 def misplaced(cycle: Cycle, _: Recipe) -> Iterator[tuple[str, Cycle]]:
@@ -219,22 +234,27 @@ def ruined(cycle: Cycle, recipe: Recipe) -> Iterator[tuple[str, Cycle]]:
         architecture = replace(child.architecture, temperature=temperature)
         child = replace(child, architecture=architecture)
         yield f"the temperature is {temperature:g}", replace(cycle, child=child)
-    child = train(shifted(cycle.block), cycle.parent, recipe)
+    child = train(shifted(cycle.block), cycle.parent, recipe).state
     yield "trained on the next session's targets", replace(cycle, child=child)
     for times in (10, 100, 1_000):
         faster = replace(recipe, learning_rate=times * recipe.learning_rate)
-        child = train(cycle.block, cycle.parent, faster)
+        child = train(cycle.block, cycle.parent, faster).state
         yield f"learning rate × {times:,}", replace(cycle, child=child)
     for share in (0.2, 0.5, 1.0):
         block = poisoned(cycle.block, share)
-        child = train(block, cycle.parent, recipe)
-        yield f"{share:.0%} of the visits at random", replace(cycle, block=block, child=child)
+        name = f"{share:.0%} of the visits at random"
+        yield name, of_another_block(cycle, block, recipe)
     block = [*cycle.block, bots_visit(cycle.block)]
-    child = train(block, cycle.parent, recipe)
-    yield "one bot among the visitors", replace(cycle, block=block, child=child)
+    yield "one bot among the visitors", of_another_block(cycle, block, recipe)
     yield f"a block of {TINY} visits", tiny(cycle, recipe)
     if cycle.parent:
         yield from moved(cycle, recipe)
+
+
+def of_another_block(cycle: Cycle, block: Sessions, recipe: Recipe) -> Cycle:
+    """The same cycle with a version that was trained on another block."""
+    trained = train(block, cycle.parent, recipe)
+    return replace(cycle, block=block, child=trained.state, trained=trained)
 
 
 def tiny(cycle: Cycle, recipe: Recipe) -> Cycle:

@@ -89,9 +89,10 @@ def judged_cycles(number: int, cycles: int) -> Iterator[Row]:
 def judged(
     block: list[tuple[str, ...]], parent: State | None, recipe: Recipe, seed: int
 ) -> tuple[Row, State]:
-    child, report = train_cycle(block, parent, recipe, seed, lambda _: None)
-    samples = validation_samples(block, parent, child, recipe, seed)
-    held_out = report.validation_samples > 0
+    result = train_cycle(block, parent, recipe, seed, lambda _: None)
+    child = result.state
+    samples = validation_samples(result.held_out, block, child)
+    held_out = len(result.held_out) > 0
     found = measure(samples, parent, child, lambda: None, held_out=held_out)
     rule = replace(RULE, when_undecided=WhenUndecided.ACCEPT)
     verdict = judge(rule, found, child, state_bytes(child))

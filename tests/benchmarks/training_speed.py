@@ -29,7 +29,7 @@ from ader_stream.ader.device import CPU
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.models.encoders import model_of
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
-from ader_stream.ader.training.learner import Learner
+from ader_stream.ader.training.learner import Learner, build_loss
 from ader_stream.ader.training.replay import Replay
 from ader_stream.runtime.machine import describe_machine
 
@@ -124,7 +124,9 @@ def training_step(recipe: Recipe, items: int) -> Callable[[], None]:
     model = new_model(recipe, items)
     adam = resumed_adam(model, {}, recipe.learning_rate)
     clicks = torch.from_numpy(np.bincount(samples.items, minlength=items + 1)[1:])
-    learner = Learner(model.train(), adam, ConstantLR(adam, 1.0), Replay(), recipe.loss(clicks))
+    learner = Learner(
+        model.train(), adam, ConstantLR(adam, 1.0), Replay(), build_loss(recipe, clicks)
+    )
 
     def run() -> None:
         for rows in islice(batches, STEPS):

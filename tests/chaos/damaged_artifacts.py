@@ -78,7 +78,7 @@ def damage_many(count: int, seed: int) -> Outcome:
 
 
 def trained() -> Parts:
-    return encode_parts(train_cycle(SESSIONS, None, RECIPE, 0, lambda _: None)[0])
+    return encode_parts(train_cycle(SESSIONS, None, RECIPE, 0, lambda _: None).state)
 
 
 def publish(kafka: FakeKafka, parts: Mapping[str, bytes], **lies: Any) -> None:

@@ -133,7 +133,7 @@ def untouched(system: System, count: int) -> list[str]:
     state, digests = None, []
     for block in range(count):
         items = [row.items for row in rows if row.block == block]
-        state, _ = train_cycle(items, state, chosen, trainer.seed, lambda _: None)
+        state = train_cycle(items, state, chosen, trainer.seed, lambda _: None).state
         digests.append(content_digest(encode_parts(state)))
     return digests
 

@@ -20,7 +20,7 @@ def tiny_parts(seed: int = 0, items: tuple[str, ...] = ITEMS, epochs: int = 1) -
     """Train on sessions that walk along items; one epoch teaches next to nothing."""
     recipe = replace(PAPER, **SMALL["trainer"]["overrides"] | {"max_epochs": epochs})
     sessions = [(items * 2)[start : start + 4] for start in range(len(items))]
-    state, _ = train_cycle(sessions, None, recipe, seed, lambda _: None)
+    state = train_cycle(sessions, None, recipe, seed, lambda _: None).state
     return encode_parts(state)
 
 

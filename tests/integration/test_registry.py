@@ -114,7 +114,7 @@ def digest_from(system: System, parent: Manifest | None, blocks: tuple[int, ...]
     state = load_state(ModelReader(system.clients, system.topics), parent) if parent else None
     chosen = overridden(recipe(trainer.recipe), trainer.overrides)
     items = [row.items for row in sessions]
-    state, _ = train_cycle(items, state, chosen, trainer.seed, lambda _: None)
+    state = train_cycle(items, state, chosen, trainer.seed, lambda _: None).state
     return content_digest(encode_parts(state))
 
 

@@ -42,7 +42,7 @@ def test_clicks_count_alike(sessions: list[list[int]], cuts: int) -> None:
     for count in (1, cuts):
         core = Core(Architecture(8, 0, 9, encoder="core"), ITEMS)
         for block in blocks_of(sessions, count):
-            core.meet(block)
+            core.update_statistics(block)
         counted.append(core.clicks.tolist())
     assert counted[1] == pytest.approx(counted[0], rel=1e-4)
 

@@ -31,7 +31,7 @@ def version(name: str) -> State:
     ]
     state: State | None = None
     for _ in range(2):
-        state, _ = train_cycle(sessions, state, RECIPES[name], 0, lambda _: None)
+        state = train_cycle(sessions, state, RECIPES[name], 0, lambda _: None).state
     assert state
     assert len(state.vocabulary) == ITEMS
     blended = {"blend": torch.tensor(0.4)} if "blend" in state.weights else {}

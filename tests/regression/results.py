@@ -21,9 +21,10 @@ from prometheus_client import CollectorRegistry
 
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, train_cycle
+from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.methods import METHODS, Method
 from ader_stream.ader.recipes import RECIPES, Recipe
+from ader_stream.ader.report import CycleReport
 from ader_stream.artifact import content_digest
 from ader_stream.datasets import ShopSize, SimulatedShop
 from ader_stream.metrics import Metrics
@@ -75,7 +76,8 @@ def versions(blocks: list[Sessions], recipe: Recipe, method: Method) -> Iterator
     state: State | None = None
     for number in range(len(blocks)):
         sessions, parent = method.gather(blocks[: number + 1], state)
-        state, report = train_cycle(sessions, parent, recipe, SEED, lambda _: None, method)
+        result = train_cycle(sessions, parent, recipe, SEED, lambda _: None, method)
+        state, report = result.state, result.report
         yield {"digest": content_digest(encode_parts(state))} | counts(report)
 
 

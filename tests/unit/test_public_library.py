@@ -9,7 +9,7 @@ import ader_stream
 
 PUBLIC = {
     *("AderError", "Session", "Settings", "State"),
-    *("CycleReport", "Method", "Recipe", "method", "recipe", "train_cycle"),
+    *("CycleReport", "CycleResult", "Method", "Recipe", "method", "recipe", "train_cycle"),
     *("evaluate", "load_state", "save_state", "top_k"),
 }
 

@@ -8,7 +8,7 @@ array of clicks, and a batch is cut out of that array at once.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,9 @@ from torch import Tensor
 from ader_stream.ader.data.arrays import Int32, Int64
 from ader_stream.ader.data.vocabulary import PADDING
 from ader_stream.ader.device import CPU
+
+Sessions = Collection[Sequence[str]]
+"""Item ids in order of clicks, for each session; iterated more than once."""
 
 LENGTHS = (1, 2, 4, 8, 16)
 """Inputs up to each of these lengths, and longer ones, are padded by themselves: a piece costs a

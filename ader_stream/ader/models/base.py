@@ -255,7 +255,7 @@ class SessionModel(nn.Module, ABC):
         for name in self.fitted:
             getattr(self, name).copy_(getattr(other, name))
 
-    def meet(self, block: EncodedBlock) -> None:
+    def update_statistics(self, block: EncodedBlock) -> None:
         """Keep what is learnt of the block without training: each item's clicks.
 
         Older ones fade, by `POPULARITY`.
@@ -277,7 +277,7 @@ class SessionModel(nn.Module, ABC):
                 counted = self.get_buffer(name)
                 counted[: len(weights[name])] = weights[name].to(counted)
 
-    def anticipate(self, block: Iterable[Batch]) -> None:
+    def init_calibration(self, block: Iterable[Batch]) -> None:
         """Guess from the first block what `calibrate` finds out later; here: nothing."""
 
     @torch.no_grad()

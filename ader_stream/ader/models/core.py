@@ -197,9 +197,9 @@ class Core(SessionModel):
         """
         return add_gains(self._without_gains(inputs, layer, self.pull), inputs, self.gains)
 
-    def meet(self, block: EncodedBlock) -> None:
-        """Keep each item's clicks, and its companions (`SessionModel.meet`)."""
-        super().meet(block)
+    def update_statistics(self, block: EncodedBlock) -> None:
+        """Keep each item's clicks, and its companions (`SessionModel.update_statistics`)."""
+        super().update_statistics(block)
         self._hold(self._company().after(block, self.n_items))
 
     def _company(self) -> Companions:
@@ -289,8 +289,8 @@ class Core(SessionModel):
         super().keep(kept)
         self._hold(self._company().keep(kept))
 
-    def anticipate(self, block: Iterable[Batch]) -> None:
-        """Guess the gains of a first model (`SessionModel.anticipate`)."""
+    def init_calibration(self, block: Iterable[Batch]) -> None:
+        """Guess the gains of a first model (`SessionModel.init_calibration`)."""
         self.gains.copy_(first_gains((batch.inputs, batch.targets) for batch in block))
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from ader_stream.ader.training.losses import Loss, Target
 
 
 @dataclass(frozen=True, eq=False)
-class EachMember:
+class EnsembleLoss:
     """The mean of the members' losses, each of which answers for itself.
 
     Were the whole compared with the targets instead, a member would learn only what the others

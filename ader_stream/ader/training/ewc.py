@@ -1,4 +1,4 @@
-r"""Elastic weight consolidation: what mattered to the past stays where it was.
+r"""Elastic weight consolidation: a penalty on changing weights that mattered to the parent.
 
 Kirkpatrick et al., PNAS 2017; a baseline of the paper. Each step's loss gains
 
@@ -11,7 +11,7 @@ with θ* the previous weights and F the diagonal of their empirical Fisher infor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,21 +21,32 @@ from torch.nn import functional
 from ader_stream.ader.data.dataset import Samples, pack
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.progress import nothing
-from ader_stream.ader.training.replay import Replay
 
 FISHER_SAMPLES = 1_000
 """As in the authors' code (``ewc_sample_num``)."""
 
 
-class Anchor(Replay):
-    """The penalty on leaving the previous weights.
+class Penalty(Protocol):
+    """A term of the loss that depends on the student's weights alone."""
+
+    def __call__(self, student: SessionModel) -> Tensor | float:
+        """Return the term."""
+
+
+def no_penalty(student: SessionModel) -> float:  # noqa: ARG001 - a `Penalty`
+    """Return 0."""
+    return 0.0
+
+
+class ElasticPenalty:
+    """The penalty on weights that differ from the parent's (`Penalty`).
 
     Parameters
     ----------
     weight
         λ.
     weights
-        θ* by name. A tensor may be shorter than the student's: what is new is free.
+        θ* by name. A tensor may be shorter than the student's: new rows have no penalty.
     importance
         F by the same names and shapes.
     """
@@ -47,7 +58,7 @@ class Anchor(Replay):
         self.weights = weights
         self.importance = importance
 
-    def penalty(self, student: SessionModel) -> Tensor:
+    def __call__(self, student: SessionModel) -> Tensor:
         """Return λ/2 · Σ F (θ − θ*)² of all parameters, in their own precision."""
         penalties: list[Tensor] = [
             _Pull.apply(now, self.weights[name], self.importance[name])

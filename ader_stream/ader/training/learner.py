@@ -1,4 +1,4 @@
-"""What is trained, and what its epochs have come to so far."""
+"""The model in training: its optimizer, its loss, and one gradient step."""
 
 from __future__ import annotations
 
@@ -7,16 +7,27 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LinearLR, LRScheduler
 
-from ader_stream.ader.artifact.state import MOMENTS, STEPS, copied_moments, copied_weights
+from ader_stream.ader.artifact.state import (
+    MOMENTS,
+    STEPS,
+    State,
+    copied_moments,
+    copied_weights,
+    resumed_adam,
+)
 from ader_stream.ader.data.arrays import Int64
 from ader_stream.ader.data.dataset import Samples
+from ader_stream.ader.data.encoded_block import EncodedBlock
 from ader_stream.ader.distributed import ALONE, Workers
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.training.losses import Loss
+from ader_stream.ader.training.ensemble_loss import EnsembleLoss
+from ader_stream.ader.training.ewc import Penalty, no_penalty
+from ader_stream.ader.training.losses import FusedLoss, Loss, PlainLoss, output_precision
 from ader_stream.ader.training.replay import Lesson, Replay, labelled
+from ader_stream.ader.training.sampled_softmax import SampledLoss
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,7 @@ NOBODY = Newcomers()
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """A model, its optimizer, and what it must not forget.
+    """A model in training.
 
     Parameters
     ----------
@@ -55,13 +66,15 @@ class Learner:
     adam, schedule
         Over its parameters, and its learning rate after each step.
     replay
-        What joins every batch.
+        Exemplars that join every batch.
     loss
         Compares scores with targets.
     workers
         Among whom batches are shared; all of them train the same model.
     newcomers
         Items that the parent does not know.
+    penalty
+        Term of the loss that depends on the weights alone.
     """
 
     model: SessionModel
@@ -71,6 +84,7 @@ class Learner:
     loss: Loss
     workers: Workers = ALONE
     newcomers: Newcomers = NOBODY
+    penalty: Penalty = no_penalty
 
     def step(self, samples: Samples, rows: Int64) -> float:
         """Take one gradient step: L = L_CE(new) + λ_t · L_KD(exemplars) (paper, equation 3)."""
@@ -78,7 +92,7 @@ class Learner:
         new = labelled(samples, mine, part, self.model.device)
         replayed = self.replay.draw()
         self.adam.zero_grad()
-        loss = self._learn([new, *replayed[:1]], self.replay.penalty(self.model))
+        loss = self._learn([new, *replayed[:1]], self.penalty(self.model))
         for lesson in replayed[1:]:  # as if they had been in one pass, in less memory
             loss += self._learn([lesson])
         self.workers.add_up_gradients(self.model)
@@ -99,9 +113,74 @@ class Learner:
         return loss.detach()
 
 
+def build_learner(
+    model: SessionModel,
+    start: State,
+    recipe: Recipe,
+    block: EncodedBlock,
+    train_samples: int,
+    replay: Replay,
+    penalty: Penalty = no_penalty,
+    workers: Workers = ALONE,
+) -> Learner:
+    """Return the learner of a cycle.
+
+    Parameters
+    ----------
+    model
+        With a row for every item of the block.
+    start
+        The version whose training it continues, or an untrained state.
+    recipe
+        Hyper-parameters.
+    block
+        Whose clicks a sampled softmax draws by.
+    train_samples
+        Sub-sequences of an epoch.
+    replay, penalty, workers
+        See `Learner`.
+    """
+    moments = start.optimizer if recipe.carry_moments else {}
+    learning_rate = _learning_rate(recipe, start, train_samples)
+    adam = resumed_adam(model, moments, learning_rate, recipe.adam_epsilon)
+    steps = recipe.steps(train_samples) * recipe.max_epochs
+    schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, steps)
+    clicks = torch.from_numpy(block.clicks(model.n_items)).to(model.device)
+    loss, newcomers = build_loss(recipe, clicks), _newcomers(start, recipe)
+    return Learner(model, adam, schedule, replay, loss, workers, newcomers, penalty)
+
+
+def build_loss(recipe: Recipe, clicks: Tensor) -> Loss:
+    """Return the loss of a recipe; `clicks` in the block, of each item (I,)."""
+    loss: Loss
+    if recipe.negatives:
+        loss = SampledLoss(recipe.negatives, clicks)
+    elif recipe.fused:
+        loss = FusedLoss(output_precision(recipe, clicks.device))
+    else:
+        loss = PlainLoss()
+    return loss if recipe.members == 1 else EnsembleLoss(recipe.members, loss)
+
+
+def _learning_rate(recipe: Recipe, start: State, train_samples: int) -> float:
+    """Return the learning rate, reduced where a block fills only a part of one batch.
+
+    The parent was trained on many clicks: those of a small block change it no more than they would
+    have as a part of a larger one.
+    """
+    filled = min(1.0, train_samples / recipe.batch_size) if start.steps else 1.0
+    return filled * recipe.learning_rate
+
+
+def _newcomers(start: State, recipe: Recipe) -> Newcomers:
+    """Return the items that the parent does not know; none in a first version."""
+    known = len(start.vocabulary)
+    return Newcomers(known, recipe.adam_epsilon / recipe.adam_epsilon_new) if known else NOBODY
+
+
 @dataclass(eq=False)
-class Fit:
-    """What the epochs came to.
+class FitResult:
+    """The result of training: losses, and the best epoch's weights.
 
     Parameters
     ----------
@@ -113,6 +192,8 @@ class Fit:
         Mean loss of every epoch.
     validation
         Recall@20 of every epoch, in percent; empty where nothing is held out.
+    seconds
+        Of all epochs of this process, with their validation.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -120,14 +201,15 @@ class Fit:
     best_epoch: int = 0
     losses: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def best_recall20(self) -> float:
-        """Validation Recall@20 of the best epoch; below all where there is none."""
+        """Validation Recall@20 of the best epoch; -1 without one."""
         return self.validation[self.best_epoch - 1] if self.best_epoch else -1.0
 
     def keep(self, learner: Learner, recipe: Recipe) -> None:
-        """Copy what the last epoch came to, as the best so far."""
+        """Copy the weights after the last epoch, as the best so far."""
         self.best_epoch = len(self.losses)
         self.weights = copied_weights(learner.model)
         moments = MOMENTS if recipe.carry_moments else STEPS

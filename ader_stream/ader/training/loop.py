@@ -15,7 +15,7 @@ from ader_stream.ader.models.ranking import rank_samples
 from ader_stream.ader.progress import Pace
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.training.checkpoint import NOWHERE, Checkpoint
-from ader_stream.ader.training.learner import Fit, Learner
+from ader_stream.ader.training.learner import FitResult, Learner
 from ader_stream.ader.training.snapshot import restore_snapshot, take_snapshot
 from ader_stream.errors import TrainingError
 
@@ -30,7 +30,7 @@ def fit(
     rng: np.random.Generator,
     pace: Pace,
     checkpoint: Checkpoint = NOWHERE,
-) -> Fit:
+) -> FitResult:
     """Train for `max_epochs`, or until validation Recall@20 has not improved for `patience` epochs.
 
     Parameters
@@ -54,7 +54,8 @@ def fit(
     TrainingError
         The loss, a weight or one of Adam's moments is no longer finite.
     """
-    result, is_watched = Fit(), len(validation) > 0 and recipe.stops_early
+    began = time.perf_counter()
+    result, is_watched = FitResult(), len(validation) > 0 and recipe.stops_early
     if snapshot := checkpoint.load():
         restore_snapshot(snapshot, learner, result, rng, pace)
         log.info("cycle goes on", epochs_done=len(result.losses))
@@ -70,10 +71,11 @@ def fit(
     if not is_watched:
         result.keep(learner, recipe)
     _require_finite_values(result, recipe)
+    result.seconds = time.perf_counter() - began
     return result
 
 
-def _is_over(result: Fit, recipe: Recipe, *, is_watched: bool) -> bool:
+def _is_over(result: FitResult, recipe: Recipe, *, is_watched: bool) -> bool:
     epochs = len(result.losses)
     if not is_watched:
         return epochs >= recipe.epochs_unwatched
@@ -87,7 +89,7 @@ def _train_epoch(
     recipe: Recipe,
     rng: np.random.Generator,
     pace: Pace,
-    result: Fit,
+    result: FitResult,
 ) -> None:
     learner.model.train()
     epoch = len(result.losses) + 1
@@ -109,7 +111,7 @@ def _recall20(model: SessionModel, validation: Samples, pace: Pace) -> float:
     return 100 * float(np.mean(ranks < 20))
 
 
-def _require_finite_values(result: Fit, recipe: Recipe) -> None:
+def _require_finite_values(result: FitResult, recipe: Recipe) -> None:
     """Look at what the last step has left, too, which no loss has shown."""
     if broken := not_finite({**result.weights, **result.moments}):
         raise TrainingError(

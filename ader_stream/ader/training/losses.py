@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ader_stream.ader.device import multiplies_bfloat16
+from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.training.candidates import Candidates
 from ader_stream.ader.training.scratch import Scratch
 
@@ -27,6 +29,9 @@ SCORES_AT_ONCE = 2**26
 
 ROWS_AT_ONCE = 2**13
 """Rows of a narrow product that are widened together: they are still in the processor's caches."""
+
+
+PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 class Target(Protocol):
@@ -177,6 +182,18 @@ class Loss(Protocol):
         """
 
 
+def output_precision(recipe: Recipe, device: torch.device) -> torch.dtype:
+    """Return the precision of the output layer's products in training, on a device.
+
+    ``auto`` is bfloat16 where the device multiplies it. A sampled softmax scores so few items that
+    float32 costs nothing.
+    """
+    if recipe.output_precision != "auto":
+        return PRECISIONS[recipe.output_precision]
+    is_narrow = not recipe.negatives and multiplies_bfloat16(device)
+    return torch.bfloat16 if is_narrow else torch.float32
+
+
 class LossOverAll:
     """A loss that scores every item."""
 
@@ -313,10 +330,28 @@ MOST_WEIGHT = 2.0
 exemplars: of a few sessions, nothing would be learnt. On the paper's data it is 1.3 at most."""
 
 
-def adaptive_weight(
-    base: float, old_items: int, items: int, exemplars: int, train_samples: int
-) -> float:
-    """Weigh the exemplars (paper, equation 4).
+@dataclass(frozen=True, slots=True)
+class CycleSizes:
+    """Sizes of a cycle that its adaptive weight depends on.
+
+    Parameters
+    ----------
+    old_items, items
+        |I_{t−1}|, |I_t|: items known before and after the block.
+    exemplars
+        |E_{t−1}|.
+    train_samples
+        |D_t|: training sub-sequences, validation taken out.
+    """
+
+    old_items: int
+    items: int
+    exemplars: int
+    train_samples: int
+
+
+def adaptive_weight(base: float, sizes: CycleSizes) -> float:
+    """Return the weight of the exemplars (paper, equation 4).
 
     λ_t = λ_base · √(|I_{t−1}| / |I_t| · |E_{t−1}| / |D_t|), at most `MOST_WEIGHT` · λ_base
 
@@ -324,16 +359,14 @@ def adaptive_weight(
     ----------
     base
         λ_base.
-    old_items, items
-        |I_{t−1}|, |I_t|: items known before and after this block.
-    exemplars
-        |E_{t−1}|.
-    train_samples
-        |D_t|: training sub-sequences, validation taken out.
+    sizes
+        Of the cycle.
 
     Examples
     --------
-    >>> adaptive_weight(0.8, old_items=100, items=400, exemplars=900, train_samples=100)
+    >>> sizes = CycleSizes(old_items=100, items=400, exemplars=900, train_samples=100)
+    >>> adaptive_weight(0.8, sizes)
     1.2000000000000002
     """
-    return base * min(MOST_WEIGHT, math.sqrt(old_items / items * exemplars / train_samples))
+    items = sizes.old_items / sizes.items
+    return base * min(MOST_WEIGHT, math.sqrt(items * sizes.exemplars / sizes.train_samples))

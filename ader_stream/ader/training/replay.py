@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ader_stream.ader.data.arrays import Int64
 from ader_stream.ader.data.dataset import Samples, pack_by_length, shuffled_batches
@@ -63,10 +62,6 @@ class Replay:
     def draw(self) -> list[Lesson]:
         """Draw what the step should learn of the past: a few lessons, each small enough at once."""
         return []
-
-    def penalty(self, student: SessionModel) -> Tensor | float:  # noqa: ARG002
-        """Return what the student's weights themselves add to the loss."""
-        return 0.0
 
     def rest(self) -> Int64:
         """Return what is still to come of this pass over the exemplars: rows, in their order."""

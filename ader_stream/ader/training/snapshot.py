@@ -17,10 +17,12 @@ from ader_stream.ader.artifact.state import MOMENTS, restore_moments
 from ader_stream.ader.device import generator_state, set_generator_state
 from ader_stream.ader.progress import Pace
 from ader_stream.ader.training.checkpoint import Snapshot
-from ader_stream.ader.training.learner import Fit, Learner
+from ader_stream.ader.training.learner import FitResult, Learner
 
 
-def take_snapshot(learner: Learner, result: Fit, rng: np.random.Generator, pace: Pace) -> Snapshot:
+def take_snapshot(
+    learner: Learner, result: FitResult, rng: np.random.Generator, pace: Pace
+) -> Snapshot:
     """Take down what training has come to, on the CPU: there, the tensors in use, not copies."""
     adam = learner.adam
     moments = {
@@ -50,7 +52,7 @@ def take_snapshot(learner: Learner, result: Fit, rng: np.random.Generator, pace:
 
 
 def restore_snapshot(
-    snapshot: Snapshot, learner: Learner, result: Fit, rng: np.random.Generator, pace: Pace
+    snapshot: Snapshot, learner: Learner, result: FitResult, rng: np.random.Generator, pace: Pace
 ) -> None:
     """Put back what `take_snapshot` took down, into a cycle that has just begun."""
     tensors, numbers = snapshot.tensors, snapshot.numbers

@@ -1,31 +1,34 @@
-"""A block in two parts: what a cycle learns from, and what it holds out to measure by.
+"""What a cycle trains on: a block without what is held out, and what its parent was trained on.
 
 Nothing that is held out reaches a version: it is no target, it counts in no statistic, and no model
 is calibrated on it. Where whole sessions are held out, they share no click with those that are
-trained on, and the vocabulary and the exemplars know nothing of them either. Where single
-sub-sequences are, as in the paper, their clicks are also inputs of later sub-sequences of the same
-session, and the paper has vocabulary and exemplar candidates from the whole block.
+trained on, and neither the vocabulary nor the exemplars contain their clicks. Where single
+sub-sequences are held out, as in the paper, their clicks are also inputs of later sub-sequences of
+the same session, and the paper takes vocabulary and exemplar candidates from the whole block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
 
+from ader_stream.ader.artifact.state import State, untrained
 from ader_stream.ader.data.arrays import Bools
-from ader_stream.ader.data.dataset import Samples, hold_out
+from ader_stream.ader.data.dataset import Samples, Sessions, hold_out
 from ader_stream.ader.data.encoded_block import EncodedBlock
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.progress import nothing, told
 from ader_stream.ader.recipes import Recipe
+from ader_stream.ader.training.losses import CycleSizes
+from ader_stream.errors import TrainingError
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """What a cycle does with each part of a block.
+    """A block, split at random.
 
     Parameters
     ----------
@@ -53,14 +56,14 @@ class Split:
 
 
 def split_block(
-    sessions: Collection[Sequence[str]],
+    sessions: Sessions,
     known: Vocabulary,
     recipe: Recipe,
     rng: np.random.Generator,
     between: Callable[[], None] = nothing,
     due: Bools | None = None,
 ) -> Split:
-    """Draw what is held out, and let the vocabulary learn the items of the rest, and forget some.
+    """Draw what is held out, and update the vocabulary with the items of the rest.
 
     Parameters
     ----------
@@ -105,10 +108,135 @@ def split_block(
     )
 
 
-def _drawn_sessions(
-    sessions: Collection[Sequence[str]], share: float, rng: np.random.Generator
-) -> Bools:
-    """Tell which sessions are held out (S,): a share of those that have a target."""
+@dataclass(frozen=True, eq=False)
+class CycleData:
+    """The data of an update cycle: D_t, I_t and E_{t−1} of the paper's algorithm 1.
+
+    Parameters
+    ----------
+    sessions, clicks
+        Of the block, before anything is left out.
+    split
+        The block, split.
+    before
+        The parent, without the items that leave; without a parent, an untrained state.
+    start
+        Where training starts: `before`, or an untrained state where the recipe has another
+        architecture.
+    due
+        Items of the parent that leave unless the block shows a click on them (I,).
+    exemplars
+        E_{t−1}: the parent's exemplars.
+    earlier, earlier_sessions
+        Sessions of earlier blocks that a rebuilt model is trained on again, and how many; none
+        where the model is not rebuilt.
+    training
+        Sub-sequences that are trained on: the block's; for a rebuilt model, exemplars and earlier
+        sessions as well.
+    """
+
+    sessions: int
+    clicks: int
+    split: Split
+    before: State
+    start: State
+    due: Bools
+    exemplars: Samples
+    earlier: EncodedBlock
+    earlier_sessions: int
+    training: Samples
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether the recipe's architecture is not the parent's."""
+        return self.start is not self.before
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """I_t: the items known after the cycle."""
+        return self.split.vocabulary
+
+    @property
+    def validation(self) -> Samples:
+        """Sub-sequences held out."""
+        return self.split.validation
+
+    @property
+    def sizes(self) -> CycleSizes:
+        """The sizes that the adaptive weight depends on."""
+        return CycleSizes(
+            old_items=len(self.before.vocabulary),
+            items=len(self.vocabulary),
+            exemplars=len(self.exemplars),
+            train_samples=len(self.training),
+        )
+
+
+def prepare_data(
+    sessions: Sessions,
+    parent: State,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    due: Bools,
+    earlier: Sessions = (),
+    between: Callable[[], None] = nothing,
+) -> CycleData:
+    """Split a block, and collect what else the cycle trains on.
+
+    Parameters
+    ----------
+    sessions
+        The block's, in their final order.
+    parent
+        The version before, or an untrained state.
+    recipe
+        Decides what is held out, and whether the model is rebuilt.
+    rng
+        Source of the draw.
+    due
+        Items of the parent that leave unless the block shows a click on them (I,).
+    earlier
+        Sessions of earlier blocks, for a rebuilt model.
+    between
+        Called now and then.
+
+    Raises
+    ------
+    TrainingError
+        The block has no sub-sequence to train on.
+    """
+    split = split_block(sessions, parent.vocabulary, recipe, rng, between, due)
+    clicks = sum(map(len, sessions))
+    if not len(split.training):
+        raise TrainingError(
+            f"{len(sessions)} sessions with {clicks} clicks hold no sub-sequence of two known "
+            "items to train on; join more blocks, or lower min_item_count"
+        )
+    before = start = parent.keep(split.stayed)
+    exemplars, training = before.exemplars.samples().within(recipe.maxlen), split.training
+    if before.architecture != recipe.architecture:
+        start = untrained(recipe.architecture)
+    again = earlier if start is not before else ()
+    encoded = (split.vocabulary.encode(session) for session in told(again, between))
+    block = EncodedBlock.of(encoded, recipe.maxlen)
+    if start is not before:
+        training += exemplars + block.learnt()
+    return CycleData(
+        sessions=len(sessions),
+        clicks=clicks,
+        split=split,
+        before=before,
+        start=start,
+        due=due,
+        exemplars=exemplars,
+        earlier=block,
+        earlier_sessions=len(again),
+        training=training,
+    )
+
+
+def _drawn_sessions(sessions: Sessions, share: float, rng: np.random.Generator) -> Bools:
+    """Return which sessions are held out (S,): a share of those that have a target."""
     held_out = np.zeros(len(sessions), np.bool_)
     if share:
         having = np.flatnonzero([len(session) > 1 for session in sessions])

@@ -13,12 +13,14 @@ import click
 import torch
 
 from ader_stream.ader.artifact.saved_cycles import keep_only, load_state, save_state
+from ader_stream.ader.data.dataset import Sessions
 from ader_stream.ader.device import CHOICES, chosen_device, describe_device, use_threads
 from ader_stream.ader.distributed import Workers, joined
-from ader_stream.ader.evaluate import CycleResult, as_json, details
+from ader_stream.ader.evaluate import EvaluatedCycle, as_json, details
 from ader_stream.ader.evaluate import evaluate as run_cycles
-from ader_stream.ader.methods import METHODS, Method, Sessions, method
+from ader_stream.ader.methods import METHODS, Method, method
 from ader_stream.ader.recipes import RECIPES, Recipe, overridden, recipe
+from ader_stream.ader.training.losses import output_precision
 from ader_stream.cli.evaluation.progress import ProgressBar
 from ader_stream.cli.evaluation.result import ResultFile
 from ader_stream.cli.extras import require
@@ -156,7 +158,7 @@ def run(asked: Request) -> None:
 def _keep(
     asked: Request,
     result: ResultFile,
-    done: CycleResult,
+    done: EvaluatedCycle,
     blocks: Sequence[Sessions],
     device: torch.device,
 ) -> None:
@@ -190,7 +192,7 @@ def _result_file(asked: Request, hyper: Recipe, workers: Workers) -> ResultFile:
             **describe_machine(torch.get_num_threads()),
             "processes": workers.count,
             "device": describe_device(workers.device),
-            "precision": str(hyper.precision_on(workers.device)).removeprefix("torch."),
+            "precision": str(output_precision(hyper, workers.device)).removeprefix("torch."),
         },
     )
     if asked.resume:
@@ -199,7 +201,7 @@ def _result_file(asked: Request, hyper: Recipe, workers: Workers) -> ResultFile:
 
 
 def _entry(
-    asked: Request, done: CycleResult, blocks: Sequence[Sessions], device: torch.device
+    asked: Request, done: EvaluatedCycle, blocks: Sequence[Sessions], device: torch.device
 ) -> dict[str, object]:
     more = details(done.state, blocks[: done.cycle + 1], device) if asked.with_details else {}
     return {**as_json(done), "peak_rss_bytes": peak_rss_bytes(), **more}

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from ader_stream.ader import progress as pace
-from ader_stream.ader.evaluate import CycleResult
+from ader_stream.ader.evaluate import EvaluatedCycle
 
 
 class ProgressBar(Progress):
@@ -47,7 +47,7 @@ class ProgressBar(Progress):
         if now.ends_epoch and not self.console.is_terminal:
             self.console.print(where, highlight=False, soft_wrap=True)  # a log has no bar
 
-    def finish_cycle(self, result: CycleResult) -> None:
+    def finish_cycle(self, result: EvaluatedCycle) -> None:
         """Print what a cycle has come to."""
         self._cycles_done = result.cycle
         self._cycle_began = time.monotonic()
@@ -100,7 +100,7 @@ def _now(now: pace.Progress) -> str:
     return f"epoch {now.epoch}: loss {now.loss:.3f}{validated}, {speed}"
 
 
-def _summary(result: CycleResult) -> str:
+def _summary(result: EvaluatedCycle) -> str:
     report, percent = result.report, result.counts.percentages()
     return (
         f"cycle {result.cycle}: Recall@20 {percent.get('recall@20', 0):.2f}, "

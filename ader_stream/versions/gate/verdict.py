@@ -27,14 +27,11 @@ import numpy as np
 import torch
 
 from ader_stream.ader.artifact.state import State, not_finite
-from ader_stream.ader.cycle import held_out_samples
 from ader_stream.ader.data.arrays import Bools, Int32, Int64
-from ader_stream.ader.data.dataset import Samples, split_sessions
+from ader_stream.ader.data.dataset import Samples, Sessions, split_sessions
 from ader_stream.ader.device import CPU
-from ader_stream.ader.methods import Sessions
 from ader_stream.ader.models.ranking import UNRANKED, rank_items, rank_samples
 from ader_stream.ader.progress import nothing, told
-from ader_stream.ader.recipes import Recipe
 from ader_stream.versions.gate.baselines import count_baselines
 from ader_stream.versions.gate.bounds import ALMOST_SURE, CONFIDENCE, Share, fewest_trials
 from ader_stream.versions.gate.comparison import Against, Comparison, compare
@@ -117,23 +114,29 @@ class GateRule:
 
 
 def validation_samples(
+    held_out: Samples,
     sessions: Sessions,
-    parent: State | None,
     state: State,
-    recipe: Recipe,
-    seed: int,
     between: Callable[[], None] = nothing,
 ) -> Samples:
-    """Return what the update cycle has held out: drawn again, by the cycle's own numbers.
+    """Return the samples that the gate ranks.
 
-    Where the recipe holds nothing out, some that it was trained on: a version that is no better
-    than its parent even there has come to grief.
+    Those that the update cycle held out; where its recipe holds nothing out, some that it was
+    trained on: a version that ranks even those no better than its parent is not sound.
+
+    Parameters
+    ----------
+    held_out
+        By the cycle (`CycleResult.held_out`).
+    sessions, state
+        The block, and the version trained on it.
+    between
+        Called now and then.
     """
-    held_out = held_out_samples(sessions, parent, state, recipe, seed, between)
     if len(held_out):
         return held_out
     encoded = (state.vocabulary.encode(session) for session in told(sessions, between))
-    return _some(split_sessions(encoded, recipe.maxlen))
+    return _some(split_sessions(encoded, state.architecture.maxlen))
 
 
 def measure(

@@ -75,10 +75,10 @@ def test_item_seen_once_is_known_unless_the_recipe_asks_for_more(
     tiny: Recipe, block: Blocks
 ) -> None:
     sessions = [*block(0, 12), ("item-1", "once")]
-    state, _ = train_cycle(sessions, None, replace(tiny, max_epochs=1), 0, lambda _: None)
+    state = train_cycle(sessions, None, replace(tiny, max_epochs=1), 0, lambda _: None).state
     assert state.vocabulary.index("once") == 13
     strict = replace(tiny, max_epochs=1, min_item_count=2)
-    state, _ = train_cycle(sessions, None, strict, 0, lambda _: None)
+    state = train_cycle(sessions, None, strict, 0, lambda _: None).state
     assert state.vocabulary.index("once") is None
 
 
@@ -90,7 +90,7 @@ def test_catalogue_of_one_item_is_always_right(tiny: Recipe, name: str) -> None:
 
 
 def test_large_item_ids_make_no_large_table(tiny: Recipe) -> None:
-    state, _ = train_cycle([("1000000", "999999")] * 9, None, tiny, 0, lambda _: None)
+    state = train_cycle([("1000000", "999999")] * 9, None, tiny, 0, lambda _: None).state
     assert len(state.weights["items.weight"]) == 2
 
 

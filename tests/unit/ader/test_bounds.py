@@ -45,7 +45,7 @@ def recipe(request: pytest.FixtureRequest) -> Recipe:
 
 @pytest.fixture(scope="module")
 def parent(recipe: Recipe) -> State:
-    state, _ = train_cycle(walks(0, 800), None, recipe, 0, silent)
+    state = train_cycle(walks(0, 800), None, recipe, 0, silent).state
     assert len(state.exemplars) > 1_000
     return state
 
@@ -101,7 +101,7 @@ def test_no_stage_is_silent_for_long(recipe: Recipe, parent: State) -> None:
     told: Counter[str] = Counter()
     watched = replace(recipe, validation_share=0.2)
     block = walks(1, 200)
-    _, report = train_cycle(block, parent, watched, 0, lambda p: told.update([p.stage]))
+    report = train_cycle(block, parent, watched, 0, lambda p: told.update([p.stage])).report
     assert told["validate"] >= report.validation_samples / 8
     assert told["herd"] > 10
     if recipe.encoder == "core":
@@ -115,9 +115,9 @@ def test_the_gate_is_not_silent_either(recipe: Recipe, parent: State) -> None:
     def tell() -> None:
         told[0] += 1
 
-    state, _ = train_cycle(block, parent, recipe, 0, silent)
-    samples = validation_samples(block, parent, state, recipe, 0, tell)
-    measured = measure(samples, parent, state, tell)
+    result = train_cycle(block, parent, recipe, 0, silent)
+    samples = validation_samples(result.held_out, block, result.state, tell)
+    measured = measure(samples, parent, result.state, tell)
     ranked_twice = sum(comparison.samples for comparison in measured.comparisons)
     assert ranked_twice > 1_000
     assert told[0] >= 2 * ranked_twice / 8

@@ -34,7 +34,7 @@ def visits(seed: int, count: int, *, last_again: bool) -> Sessions:
 
 
 def first_version(sessions: Sessions) -> State:
-    return train_cycle(sessions, None, RECIPE, 0, lambda _: None)[0]
+    return train_cycle(sessions, None, RECIPE, 0, lambda _: None).state
 
 
 def untrained_core() -> Core:

@@ -56,12 +56,12 @@ def two_cycles(
     how, blocks = method(name), [block(0, 12), block(1, 15)]
     sessions, before = how.gather(blocks, parent_of(recipe, block, name))
     workers = Workers(device=device)
-    return train_cycle(sessions, before, recipe, 0, on_progress, how, workers, checkpoint)[0]
+    return train_cycle(sessions, before, recipe, 0, on_progress, how, workers, checkpoint).state
 
 
 @functools.cache
 def parent_of(recipe: Recipe, block: Blocks, name: str) -> State:
-    return train_cycle(block(0, 12), None, recipe, 0, lambda _: None, method(name))[0]
+    return train_cycle(block(0, 12), None, recipe, 0, lambda _: None, method(name)).state
 
 
 def assert_same(one: State, other: State) -> None:

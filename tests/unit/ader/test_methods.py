@@ -9,9 +9,12 @@ import pytest
 
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, train_cycle
-from ader_stream.ader.methods import METHODS, Past, fixed_weight, method
+from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.methods import METHODS, CycleContext, fixed_weight, method
 from ader_stream.ader.recipes import PAPER, Recipe
+from ader_stream.ader.report import CycleReport
+from ader_stream.ader.training.losses import CycleSizes
+from ader_stream.ader.training.split import prepare_data
 from ader_stream.artifact import content_digest
 from ader_stream.errors import SettingsError
 
@@ -21,8 +24,9 @@ Blocks = Callable[[int, int], Block]
 
 def second_cycle(tiny: Recipe, block: Blocks, name: str) -> tuple[State, State, CycleReport]:
     how = method(name)
-    parent, _ = train_cycle(block(0, 12), None, tiny, 0, lambda _: None, how)
-    state, report = train_cycle(block(1, 15), parent, tiny, 0, lambda _: None, how)
+    parent = train_cycle(block(0, 12), None, tiny, 0, lambda _: None, how).state
+    result = train_cycle(block(1, 15), parent, tiny, 0, lambda _: None, how)
+    state, report = result.state, result.report
     return parent, state, report
 
 
@@ -71,31 +75,33 @@ def test_weight_is_fixed_where_the_paper_fixes_it(tiny: Recipe, block: Blocks, n
 
 
 def test_fixed_weight_without_exemplars_is_zero() -> None:
-    assert fixed_weight(0.8, old_items=0, items=9, exemplars=0, train_samples=9) == 0.0
+    assert fixed_weight(0.8, CycleSizes(0, 9, exemplars=0, train_samples=9)) == 0.0
 
 
 def test_methods_differ_in_what_they_come_to(tiny: Recipe, block: Blocks) -> None:
-    first, _ = train_cycle(block(0, 12), None, tiny, 0, lambda _: None)
+    first = train_cycle(block(0, 12), None, tiny, 0, lambda _: None).state
     digests = set()
     for name in ("ader", "er-herding", "ader-fix", "dropout", "ader-equal", "ewc"):
-        state, _ = train_cycle(block(1, 15), first, tiny, 0, lambda _: None, method(name))
+        state = train_cycle(block(1, 15), first, tiny, 0, lambda _: None, method(name)).state
         digests.add(content_digest(encode_parts(state)))
     assert len(digests) == 6
 
 
 def test_joint_gathers_every_block_and_forgets_its_parent(tiny: Recipe, block: Blocks) -> None:
-    parent, _ = train_cycle(block(0, 12), None, tiny, 0, lambda _: None)
+    parent = train_cycle(block(0, 12), None, tiny, 0, lambda _: None).state
     blocks: list[Block] = [[("a", "b")], [("c",)], [("d", "e")]]
     sessions = [("a", "b"), ("c",), ("d", "e")]
     assert method("joint").gather(blocks, parent) == (sessions, None)
     assert method("ader").gather(blocks, parent) == (blocks[2], parent)
 
 
-def test_past_shares_the_exemplars_among_the_steps(tiny: Recipe, block: Blocks) -> None:
-    parent, _ = train_cycle(block(0, 12), None, tiny, 0, lambda _: None)
-    past = Past(parent, 1.0, 7, tiny, np.random.default_rng(0))
-    batches = past.batches()
-    assert batches.batch_size == len(parent.exemplars) // 7
+def test_a_context_shares_the_exemplars_among_the_steps(tiny: Recipe, block: Blocks) -> None:
+    parent = train_cycle(block(0, 12), None, tiny, 0, lambda _: None).state
+    rng, due = np.random.default_rng(0), np.zeros(len(parent.vocabulary), np.bool_)
+    data = prepare_data(block(1, 15), parent, tiny, rng, due)
+    batches = CycleContext(data, 1.0, tiny, rng).batches()
+    steps = math.ceil(len(data.training) / tiny.batch_size)
+    assert batches.batch_size == len(parent.exemplars) // steps > 1
     assert len(batches.draw()[0]) == batches.batch_size
 
 

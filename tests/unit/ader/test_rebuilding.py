@@ -11,10 +11,12 @@ import torch
 
 from ader_stream.ader.artifact.parts import decode_state, encode_parts
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, train_cycle
+from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.data.dataset import Sessions
 from ader_stream.ader.evaluate import score_sessions
-from ader_stream.ader.methods import ADER, Sessions
+from ader_stream.ader.methods import ADER
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
+from ader_stream.ader.report import CycleReport
 from ader_stream.ader.retention import Retention
 from ader_stream.versions.attempt import Watch, attempt_cycle
 from ader_stream.versions.gate.verdict import GateRule, WhenUndecided
@@ -70,7 +72,8 @@ def cycle(
     block: Block, parent: State | None, recipe: Recipe, earlier: Sessions = ()
 ) -> tuple[State, CycleReport]:
     method = replace(ADER, earlier=earlier)
-    return train_cycle(block, parent, recipe, SEED, lambda _: None, method)
+    result = train_cycle(block, parent, recipe, SEED, lambda _: None, method)
+    return result.state, result.report
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,7 @@ def test_items_leave_as_they_would_from_the_same_model(parents: dict[str, State]
     bare = replace(
         parents["core"], exemplars=parents["core"].exemplars.keep(np.zeros(30, np.bool_))
     )
-    state, report = train_cycle(NEW, bare, RECIPES["wider"], SEED, lambda _: None, method)
+    result = train_cycle(NEW, bare, RECIPES["wider"], SEED, lambda _: None, method)
+    state, report = result.state, result.report
     assert report.left_items == 15
     assert set(state.vocabulary.items) == {item for session in NEW for item in session}

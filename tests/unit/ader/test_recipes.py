@@ -5,9 +5,13 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from ader_stream.ader import recipes
 from ader_stream.ader.device import CPU
+from ader_stream.ader.exemplars import selection
 from ader_stream.ader.models.encoders import model_of
 from ader_stream.ader.recipes import PAPER, PRODUCTION, RECIPES, overridden, recipe
+from ader_stream.ader.training import losses
+from ader_stream.ader.training.losses import output_precision
 from ader_stream.errors import SettingsError
 
 
@@ -16,6 +20,11 @@ def test_paper_has_the_published_hyper_parameters() -> None:
     assert (PAPER.hidden, PAPER.blocks, PAPER.maxlen, PAPER.dropout) == (150, 2, 50, 0.3)
     assert (PAPER.learning_rate, PAPER.batch_size, PAPER.patience) == (5e-4, 256, 5)
     assert (PAPER.exemplars, PAPER.lambda_base, PAPER.validation_share) == (30_000, 0.8, 0.1)
+
+
+def test_every_allocation_of_a_recipe_exists() -> None:
+    assert tuple(selection.ALLOCATIONS) == recipes.ALLOCATIONS
+    assert ("auto", *losses.PRECISIONS) == recipes.OUTPUT_PRECISIONS
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -69,7 +78,7 @@ def test_products_are_narrow_where_the_processor_multiplies_narrow_numbers(
     unit: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True, "amx_fp16": False})
-    assert PAPER.precision_on(CPU) == precision
-    assert PRODUCTION.precision_on(CPU) == torch.float32, "it scores few items"
+    assert output_precision(PAPER, CPU) == precision
+    assert output_precision(PRODUCTION, CPU) == torch.float32, "it scores few items"
     narrow = replace(PRODUCTION, output_precision="bfloat16")
-    assert narrow.precision_on(CPU) == torch.bfloat16
+    assert output_precision(narrow, CPU) == torch.bfloat16

@@ -9,7 +9,7 @@ import torch
 
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, held_out_samples, train_cycle
+from ader_stream.ader.cycle import CycleResult, train_cycle
 from ader_stream.ader.data.arrays import Bools, Int32
 from ader_stream.ader.data.string_table import Texts
 from ader_stream.ader.data.vocabulary import Vocabulary
@@ -17,6 +17,7 @@ from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.methods import ADER
 from ader_stream.ader.models.co_clicks import Companions
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
+from ader_stream.ader.report import CycleReport
 from ader_stream.ader.retention import FOREVER, Retention
 
 Block = list[tuple[str, ...]]
@@ -45,11 +46,18 @@ def items_of(*seasons: str) -> set[str]:
     return set(chain.from_iterable(chain.from_iterable(map(walks, seasons))))
 
 
+def trained(
+    block: Block, parent: State | None, recipe: Recipe, retention: Retention = FOREVER
+) -> CycleResult:
+    method = replace(ADER, retention=retention)
+    return train_cycle(block, parent, recipe, SEED, lambda _: None, method)
+
+
 def cycle(
     block: Block, parent: State | None, recipe: Recipe, retention: Retention = FOREVER
 ) -> tuple[State, CycleReport]:
-    method = replace(ADER, retention=retention)
-    return train_cycle(block, parent, recipe, SEED, lambda _: None, method)
+    result = trained(block, parent, recipe, retention)
+    return result.state, result.report
 
 
 def chained(
@@ -208,10 +216,9 @@ def test_a_click_that_is_held_out_keeps_no_item() -> None:
     recipe = replace(PRODUCTION_, validation_share=0.3)
     parent, _ = cycle(walks("spring"), None, recipe)
     summer = walks("summer", count=60)
-    quiet, _ = cycle(summer, parent, recipe, Retention(1))
-    held = held_out_samples(summer, parent, quiet, recipe, SEED)
+    quiet = trained(summer, parent, recipe, Retention(1))
     starts = np.concatenate([[0], np.cumsum([len(session) for session in summer])])
-    held_out = np.unique(np.searchsorted(starts, held.targets, side="right") - 1)
+    held_out = np.unique(np.searchsorted(starts, quiet.held_out.targets, side="right") - 1)
     spring = sorted(items_of("spring"))
     poisoned = [
         (spring[n % len(spring)],) * len(session) if n in held_out else session
@@ -219,7 +226,7 @@ def test_a_click_that_is_held_out_keeps_no_item() -> None:
     ]
     loud, report = cycle(poisoned, parent, recipe, Retention(1))
     assert report.left_items >= len(spring)
-    assert encode_parts(loud) == encode_parts(quiet)
+    assert encode_parts(loud) == encode_parts(quiet.state)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

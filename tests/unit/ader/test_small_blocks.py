@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, train_cycle
+from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.evaluate import score_sessions
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
+from ader_stream.ader.report import CycleReport
 
 RECIPE = replace(PRODUCTION, hidden=16, maxlen=6, batch_size=128, exemplars=500, max_epochs=4)
 
@@ -46,9 +47,8 @@ def trained(
     """Train on sessions, cut into so many blocks."""
     state, report, size = parent, None, len(sessions) // blocks
     for first in range(0, len(sessions), size):
-        state, report = train_cycle(
-            sessions[first : first + size], state, recipe, 0, lambda _: None
-        )
+        result = train_cycle(sessions[first : first + size], state, recipe, 0, lambda _: None)
+        state, report = result.state, result.report
     assert state
     assert report
     return state, report
@@ -94,7 +94,7 @@ def test_a_cold_start_list_outlives_a_block_of_one_session(recipe: Recipe) -> No
     small = replace(recipe, hidden=16, maxlen=6, batch_size=32, exemplars=60, max_epochs=1)
     first = [("hat", "scarf")] * 9 + [("glove", "hat")] * 5
     state, _ = trained(None, first, 1, small)
-    _, report = train_cycle([("sock", "glove")], state, small, 0, lambda _: None)
+    report = train_cycle([("sock", "glove")], state, small, 0, lambda _: None).report
     assert report.frequent_items[:3] == ["hat", "scarf", "glove"]
     assert "sock" in report.frequent_items
 

@@ -6,7 +6,7 @@ import pytest
 
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, train_cycle
+from ader_stream.ader.cycle import CycleResult, train_cycle
 from ader_stream.ader.recipes import PRODUCTION, Recipe
 from ader_stream.stream.blocks.columns import SessionColumns
 from ader_stream.stream.blocks.feed import TrainingBlock
@@ -74,20 +74,20 @@ def sessions() -> list[tuple[str, ...]]:
 
 
 @pytest.fixture(scope="session")
-def cycle(recipe: Recipe, sessions: list[tuple[str, ...]]) -> tuple[State, CycleReport]:
+def cycle(recipe: Recipe, sessions: list[tuple[str, ...]]) -> CycleResult:
     return train_cycle(sessions, None, recipe, SEED, lambda _: None)
 
 
 @pytest.fixture(scope="session")
-def state(cycle: tuple[State, CycleReport]) -> State:
-    return cycle[0]
+def state(cycle: CycleResult) -> State:
+    return cycle.state
 
 
 @pytest.fixture(scope="session")
-def second_cycle(production: Recipe, sessions: list[tuple[str, ...]]) -> tuple[State, CycleReport]:
+def second_cycle(production: Recipe, sessions: list[tuple[str, ...]]) -> CycleResult:
     """Two cycles of recipe `production`: the second one knows how readily people return."""
     returning = [(*session, session[2]) for session in sessions]
-    first, _ = train_cycle(returning, None, production, SEED, lambda _: None)
+    first = train_cycle(returning, None, production, SEED, lambda _: None).state
     return train_cycle(returning, first, production, SEED, lambda _: None)
 
 
@@ -95,7 +95,7 @@ def second_cycle(production: Recipe, sessions: list[tuple[str, ...]]) -> tuple[S
 def published(
     kafka: FakeKafka,
     recipe: Recipe,
-    cycle: tuple[State, CycleReport],
+    cycle: CycleResult,
     sessions: list[tuple[str, ...]],
 ) -> Manifest:
     """Version 1 in the log, as the trainer publishes it."""
@@ -105,12 +105,11 @@ def published(
 def publish(
     kafka: FakeKafka,
     recipe: Recipe,
-    cycle: tuple[State, CycleReport],
+    cycle: CycleResult,
     sessions: list[tuple[str, ...]],
 ) -> Manifest:
-    state, report = cycle
     rows = tuple(Session(str(n), items, tuple(range(5))) for n, items in enumerate(sessions))
     block = TrainingBlock((4,), SessionColumns.of(rows), {0: 0}, {0: 9})
     making = Making("ader", "paper", recipe, SEED)
-    manifest = describe_version(block, making, previous=None, parent=None, report=report)
-    return ModelPublisher(kafka, TOPICS, 1_000).publish(manifest, encode_parts(state))
+    manifest = describe_version(block, making, previous=None, parent=None, report=cycle.report)
+    return ModelPublisher(kafka, TOPICS, 1_000).publish(manifest, encode_parts(cycle.state))

@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from itertools import combinations
 
-from ader_stream.ader.cycle import NOTHING_DONE, train_cycle
+from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import PAPER
+from ader_stream.ader.report import NOTHING_DONE
 from ader_stream.stream.blocks.columns import SessionColumns
 from ader_stream.stream.blocks.feed import TrainingBlock
 from ader_stream.stream.versions.lineage import trained_spans
@@ -18,7 +19,7 @@ BLOCK = TrainingBlock((4, 5), SessionColumns.of(SESSIONS), {1: 0, 0: 10}, {1: 7,
 
 
 def test_a_manifest_says_how_its_version_was_made() -> None:
-    _, report = train_cycle([s.items for s in SESSIONS], None, RECIPE, 3, lambda _: None)
+    report = train_cycle([s.items for s in SESSIONS], None, RECIPE, 3, lambda _: None).report
     made = describe_version(BLOCK, MAKING, previous=6, parent=5, report=report, seconds=1.5)
     assert (made["version"], made["parent"], made["predecessor"]) == (7, 5, 6)
     assert (made["status"], made["rejection"], made["blocks"]) == ("accepted", None, [4, 5])

@@ -54,7 +54,7 @@ def test_a_script_without_torch_recommends_the_same_items(
 ) -> None:
     cycle = request.getfixturevalue({"paper": "cycle", "production": "second_cycle"}[name])
     recipe = request.getfixturevalue({"paper": "recipe", "production": "production"}[name])
-    manifest, state = publish(kafka, recipe, cycle, sessions), cycle[0]
+    manifest, state = publish(kafka, recipe, cycle, sessions), cycle.state
     export_version(ModelReader(kafka, TOPICS), manifest, tmp_path / "exported", with_onnx=False)
     command = [sys.executable, "-I", PLAIN_READER, tmp_path / "exported", *session]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

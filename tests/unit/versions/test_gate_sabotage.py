@@ -12,6 +12,7 @@ import torch
 
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.data.dataset import Samples
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.evaluate import score_sessions
 from ader_stream.ader.recipes import PRODUCTION, Recipe
@@ -50,11 +51,11 @@ class Cycle:
     parent: State | None
     child: State
 
-    recipe: Recipe = RECIPE
+    held_out: Samples
 
     def judged(self) -> Verdict:
-        samples = validation_samples(self.block, self.parent, self.child, self.recipe, SEED)
-        held_out = self.recipe.validation_share > 0
+        samples = validation_samples(self.held_out, self.block, self.child)
+        held_out = len(self.held_out) > 0
         measured = measure(samples, self.parent, self.child, lambda: None, held_out=held_out)
         return judge(RULE, measured, self.child, 0)
 
@@ -63,8 +64,8 @@ class Cycle:
 
 
 def train(block: Block, parent: State | None, recipe: Recipe = RECIPE) -> Cycle:
-    child, _ = train_cycle(block, parent, recipe, SEED, lambda _: None)
-    return Cycle(block, parent, child, recipe)
+    result = train_cycle(block, parent, recipe, SEED, lambda _: None)
+    return Cycle(block, parent, result.state, result.held_out)
 
 
 @pytest.fixture(scope="module")

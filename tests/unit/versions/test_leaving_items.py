@@ -9,10 +9,12 @@ import pytest
 
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, train_cycle
+from ader_stream.ader.cycle import train_cycle
+from ader_stream.ader.data.dataset import Samples
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.methods import ADER
 from ader_stream.ader.recipes import PRODUCTION
+from ader_stream.ader.report import CycleReport
 from ader_stream.ader.retention import Retention
 from ader_stream.versions.attempt import Attempt, Watch, attempt_cycle
 from ader_stream.versions.gate.measured import Measured
@@ -93,15 +95,19 @@ def test_by_default_it_has_all_that_it_ever_had() -> None:
 def leaving() -> tuple[State, State, CycleReport]:
     """A version, and the one after it, with which some of its items have left."""
     recipe = replace(RECIPE, exemplars=20)
-    parent, _ = train_cycle(week(0), None, recipe, SEED, lambda _: None)
+    parent = train_cycle(week(0), None, recipe, SEED, lambda _: None).state
     method = replace(ADER, retention=Retention(1))
-    child, report = train_cycle(week(1), parent, recipe, SEED, lambda _: None, method)
+    result = train_cycle(week(1), parent, recipe, SEED, lambda _: None, method)
+    child, report = result.state, result.report
     assert report.left_items
     return parent, child, report
 
 
+NONE_HELD_OUT = Samples(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
 def at_the_gate(parent: State, child: State, left: int) -> Measured:
-    samples = validation_samples(week(1), parent, child, replace(RECIPE, exemplars=20), SEED)
+    samples = validation_samples(NONE_HELD_OUT, week(1), child)
     return measure(samples, parent, child, lambda: None, left=left)
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load
 from ader_stream.ader.artifact.onnx import NO_ITEM, onnx_files
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport
+from ader_stream.ader.cycle import CycleResult
 from ader_stream.ader.models.ranking import top_k
 from tests.unit.versions.conftest import ITEMS
 
@@ -53,12 +53,12 @@ class Exported:
 @pytest.fixture(scope="module", params=["paper", "production"])
 def exported(
     request: pytest.FixtureRequest,
-    cycle: tuple[State, CycleReport],
-    second_cycle: tuple[State, CycleReport],
+    cycle: CycleResult,
+    second_cycle: CycleResult,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Exported:
     """A version, some of whose items score the same for everyone."""
-    state, _ = {"paper": cycle, "production": second_cycle}[request.param]
+    state = {"paper": cycle, "production": second_cycle}[request.param].state
     weights = {name: weight.clone() for name, weight in state.weights.items()}
     weights["items.weight"][ALIKE] = weights["items.weight"][ALIKE[0]].clone()
     if "companions" in weights:
@@ -106,9 +106,9 @@ def test_of_equal_items_the_lower_one_comes_first(exported: Exported) -> None:
 
 
 def test_what_ranking_alone_knows_is_in_the_graph(
-    second_cycle: tuple[State, CycleReport], tmp_path: Path
+    second_cycle: CycleResult, tmp_path: Path
 ) -> None:
-    state, sessions = second_cycle[0], [[3, 4, 3, 9], [5, 6]]
+    state, sessions = second_cycle.state, [[3, 4, 3, 9], [5, 6]]
     known = {
         "gains": torch.tensor([-8.0, -8.0, 6.0, 6.0, -8.0, 4.0, 6.0]),
         "pull": torch.tensor(3.0),
@@ -141,9 +141,9 @@ def test_the_file_tells_what_it_takes_and_gives(exported: Exported) -> None:
 
 
 def test_the_same_model_is_the_same_file_and_names_no_place_of_this_machine(
-    cycle: tuple[State, CycleReport],
+    cycle: CycleResult,
 ) -> None:
-    state, _ = cycle
+    state = cycle.state
     weights = encode_parts(state)["weights"]
     files, again = (onnx_files(state.model(), weights, WEIGHTS) for _ in range(2))
     assert files == again
@@ -151,22 +151,22 @@ def test_the_same_model_is_the_same_file_and_names_no_place_of_this_machine(
 
 
 def test_a_table_that_ranks_alone_is_in_a_file_of_its_own(
-    cycle: tuple[State, CycleReport], second_cycle: tuple[State, CycleReport]
+    cycle: CycleResult, second_cycle: CycleResult
 ) -> None:
     paper, production = (
         onnx_files(state.model(), encode_parts(state)["weights"], WEIGHTS)
-        for state, _ in (cycle, second_cycle)
+        for state in (cycle.state, second_cycle.state)
     )
     assert paper.keys() == {"model.onnx"}
     assert production.keys() == {"model.onnx", "ranked.safetensors"}
     [ranked] = load(production["ranked.safetensors"]).values()
-    assert torch.equal(ranked, second_cycle[0].model().ranked_table())
+    assert torch.equal(ranked, second_cycle.state.model().ranked_table())
 
 
 def test_a_large_model_is_not_copied_into_the_graph(
-    second_cycle: tuple[State, CycleReport], tmp_path: Path
+    second_cycle: CycleResult, tmp_path: Path
 ) -> None:
-    state, _ = second_cycle
+    state = second_cycle.state
     model = state.model()
     model.grow(20_000, torch.Generator().manual_seed(0), item_bound=0.5)
     weights = {name: weight.detach() for name, weight in model.state_dict().items()}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ader_stream import State, top_k
-from ader_stream.ader.cycle import CycleReport
+from ader_stream import top_k
+from ader_stream.ader.cycle import CycleResult
 from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.versions.export import export_version
@@ -31,10 +31,8 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("items", [[ITEMS[3]], [*ITEMS[3:6], "never seen", ITEMS[7]], [*ITEMS]])
-def test_it_recommends_what_is_served(
-    exported: Path, cycle: tuple[State, CycleReport], items: list[str]
-) -> None:
-    state, _ = cycle
+def test_it_recommends_what_is_served(exported: Path, cycle: CycleResult, items: list[str]) -> None:
+    state = cycle.state
     done = run(exported, *items, "-k", 5)
     [best], _ = top_k(state.model(), [state.vocabulary.encode(items)], 5)
     printed = [line.split()[1] for line in done.stdout.splitlines()]

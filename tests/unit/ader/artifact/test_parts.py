@@ -27,7 +27,7 @@ from ader_stream.errors import ArtifactError
 @pytest.fixture(scope="module")
 def state(tiny: Recipe, block: Callable[[int, int], list[tuple[str, ...]]]) -> State:
     sessions = [*block(0, 12), ("Schuhe für Köche 👟", "", "item-1")]
-    return train_cycle(sessions, None, replace(tiny, max_epochs=1), 0, lambda _: None)[0]
+    return train_cycle(sessions, None, replace(tiny, max_epochs=1), 0, lambda _: None).state
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def with_companions(tiny: Recipe, block: Callable[[int, int], list[tuple[str, ..
     recipe = replace(
         PRODUCTION, hidden=tiny.hidden, maxlen=tiny.maxlen, exemplars=tiny.exemplars, max_epochs=1
     )
-    return train_cycle(block(0, 12), None, recipe, 0, lambda _: None)[0]
+    return train_cycle(block(0, 12), None, recipe, 0, lambda _: None).state
 
 
 def test_companions_survive(with_companions: State) -> None:
@@ -194,12 +194,13 @@ def test_a_recipe_that_carries_no_moments_publishes_steps_alone(
     tiny: Recipe, block: Callable[[int, int], list[tuple[str, ...]]]
 ) -> None:
     recipe = replace(tiny, carry_moments=False, max_epochs=1)
-    first = train_cycle(block(0, 12), None, recipe, 0, lambda _: None)[0]
+    first = train_cycle(block(0, 12), None, recipe, 0, lambda _: None).state
     again = decode_state(encode_parts(first))
     assert {name.rpartition(".")[2] for name in again.optimizer} == {"step"}
     assert again.steps == first.steps > 0
     one, other = (
-        train_cycle(block(1, 15), parent, recipe, 0, lambda _: None)[0] for parent in (first, again)
+        train_cycle(block(1, 15), parent, recipe, 0, lambda _: None).state
+        for parent in (first, again)
     )
     assert encode_parts(one) == encode_parts(other)
 
@@ -210,7 +211,7 @@ def test_moments_that_an_older_version_has_for_nothing_are_read(
     older = decode_state(encode_parts(state))
     assert any(name.endswith("exp_avg") for name in older.optimizer)
     recipe = replace(tiny, carry_moments=False, max_epochs=1)
-    child, _ = train_cycle(block(1, 15), older, recipe, 0, lambda _: None)
+    child = train_cycle(block(1, 15), older, recipe, 0, lambda _: None).state
     assert len(encode_parts(child)["optimizer"]) < len(encode_parts(older)["optimizer"]) / 2
 
 

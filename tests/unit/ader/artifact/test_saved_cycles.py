@@ -16,7 +16,7 @@ from ader_stream.errors import ArtifactError
 
 @pytest.fixture(scope="module")
 def state(tiny: Recipe, block: Callable[[int, int], list[tuple[str, ...]]]) -> State:
-    return train_cycle(block(0, 12), None, replace(tiny, max_epochs=1), 0, lambda _: None)[0]
+    return train_cycle(block(0, 12), None, replace(tiny, max_epochs=1), 0, lambda _: None).state
 
 
 def test_a_saved_state_comes_back_byte_for_byte(state: State, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from ader_stream.ader.models.core import NEVER_CLICKED, RECENCY, TURN_RATE, Core
 from ader_stream.ader.models.ranking import rank_targets, top_k
 from ader_stream.ader.models.repeat_clicks import FIRST_GAINS, by_kind
 from ader_stream.ader.recipes import PRODUCTION
-from ader_stream.ader.training.ensemble_loss import EachMember
+from ader_stream.ader.training.ensemble_loss import EnsembleLoss
 from ader_stream.ader.training.losses import Labels, Loss, PlainLoss
 from ader_stream.ader.training.sampled_softmax import SampledLoss
 
@@ -88,7 +88,7 @@ def test_a_session_is_turned_onward(core: Core) -> None:
 def test_training_learns_which_way_people_go(block: Callable[[int, int, int], Block]) -> None:
     """Without the turn, an item's two neighbours on the ring would score alike."""
     recipe = replace(PRODUCTION, hidden=16, maxlen=6, batch_size=32)
-    state, _ = train_cycle(block(1, 30, 800), None, recipe, 0, lambda _: None)
+    state = train_cycle(block(1, 30, 800), None, recipe, 0, lambda _: None).state
     items = range(30)
     known = [state.vocabulary.encode([f"item-{i}", f"item-{(i + 1) % 30}"]) for i in items]
     ranks = rank_targets(state.model(), [[one] for one, _ in known], [next_ for _, next_ in known])
@@ -159,7 +159,7 @@ def test_what_was_fitted_gives_way_to_as_many_later_clicks(core: Core) -> None:
 def test_items_gain_by_their_clicks(core: Core) -> None:
     layer, inputs = core.ranked_table(), torch.tensor([[2]])
     before = core.scores(inputs, layer)
-    core.meet(clicked({4: 20, 9: 1}))
+    core.update_statistics(clicked({4: 20, 9: 1}))
     core.pull.fill_(0.2)
     gained = core.scores(inputs, layer) - before
     expected = torch.full((1, 9), 0.2 * math.log(NEVER_CLICKED))
@@ -169,23 +169,23 @@ def test_items_gain_by_their_clicks(core: Core) -> None:
 
 def test_an_item_falls_behind_while_nobody_clicks_it(core: Core) -> None:
     half_life = round(POPULARITY.half_life)
-    core.meet(clicked({4: 20}))
+    core.update_statistics(clicked({4: 20}))
     before = core.clicks[3].item()
-    core.meet(clicked_often(9, half_life))
-    core.meet(clicked_often(9, half_life))
+    core.update_statistics(clicked_often(9, half_life))
+    core.update_statistics(clicked_often(9, half_life))
     assert core.clicks[3].item() == pytest.approx(before / 4)
     assert core.clicks[8].item() == pytest.approx(0.75 * half_life / math.log(2), rel=0.01)
     assert core.clicks.count_nonzero() == 2
 
 
 def test_a_block_of_one_click_leaves_what_was_popular(core: Core) -> None:
-    core.meet(clicked({4: 20}))
-    core.meet(clicked({9: 1}))
+    core.update_statistics(clicked({4: 20}))
+    core.update_statistics(clicked({9: 1}))
     assert core.clicks[[3, 8]].tolist() == pytest.approx([20, 1], rel=0.01)
 
 
 def test_calibration_finds_out_whether_popularity_tells(core: Core) -> None:
-    core.meet(clicked({4: 50}))
+    core.update_statistics(clicked({4: 50}))
     inputs = torch.tensor([[1], [2], [3], [5]])
     calibrate(core, Batch(inputs, torch.full((4,), 4)))
     popular = core.pull.item()
@@ -194,13 +194,15 @@ def test_calibration_finds_out_whether_popularity_tells(core: Core) -> None:
 
 
 def test_new_items_have_no_clicks(core: Core) -> None:
-    core.meet(clicked(dict.fromkeys(range(1, 10), 1)))
+    core.update_statistics(clicked(dict.fromkeys(range(1, 10), 1)))
     core.grow(11, torch.Generator().manual_seed(0), item_bound=0.5)
     assert core.clicks.tolist() == pytest.approx([1.0] * 9 + [0.0, 0.0], rel=1e-3)
 
 
 def test_items_answer_for_the_company_that_they_kept(core: Core) -> None:
-    core.meet(EncodedBlock.of([[1, 2], [2, 1, 2], [2, 3], [4]], 6))  # 1–2 thrice, 2–3 once
+    core.update_statistics(
+        EncodedBlock.of([[1, 2], [2, 1, 2], [2, 3], [4]], 6)
+    )  # 1–2 thrice, 2–3 once
     core.blend.fill_(0.5)
     layer = core.ranked_table()
     alone = functional.normalize(unit(core, 1) + 0.5 * 3 / math.sqrt(3 * 4) * unit(core, 2), dim=0)
@@ -215,10 +217,10 @@ def test_a_table_to_rank_with_keeps_nothing_for_a_gradient(core: Core) -> None:
 
 
 def test_company_fades_with_every_click(core: Core) -> None:
-    core.meet(EncodedBlock.of([[1, 2]] * 3, 6))
+    core.update_statistics(EncodedBlock.of([[1, 2]] * 3, 6))
     before = core.together[0, 0].item()
-    core.meet(clicked_often(4, round(COMPANY.half_life)))
-    core.meet(EncodedBlock.of([[1, 3]], 6))
+    core.update_statistics(clicked_often(4, round(COMPANY.half_life)))
+    core.update_statistics(EncodedBlock.of([[1, 3]], 6))
     assert core.companions[0, :3].tolist() == [2, 3, 0]
     assert core.together[0, :3].tolist() == pytest.approx([before / 2, 1, 0], rel=1e-4)
 
@@ -227,7 +229,7 @@ def test_calibration_finds_out_whether_company_tells(core: Core) -> None:
     """Item 9 is like none, and stood next to 1: all who see 1 go on to it, or nobody does."""
     with torch.no_grad():
         core.items.weight.copy_(torch.eye(9, 16))
-    core.meet(EncodedBlock.of([[1, 9]], 6))
+    core.update_statistics(EncodedBlock.of([[1, 9]], 6))
     inputs = torch.tensor([[1], [1]])
     calibrate(core, Batch(inputs, torch.tensor([9, 9])))
     together = core.blend.item()
@@ -238,19 +240,19 @@ def test_calibration_finds_out_whether_company_tells(core: Core) -> None:
 
 
 def test_new_items_have_no_company(core: Core) -> None:
-    core.meet(EncodedBlock.of([[1, 2]], 6))
+    core.update_statistics(EncodedBlock.of([[1, 2]], 6))
     core.grow(11, torch.Generator().manual_seed(0), item_bound=0.5)
     assert core.companions[0, 0] == 2
     assert not core.companions[9:].any() and not core.together[9:].any()
 
 
 def test_what_the_first_block_never_returns_to_is_in_no_list(core: Core) -> None:
-    core.anticipate([Batch(torch.tensor([[1, 2, 3]]), torch.tensor([2]))] * 1000)
+    core.init_calibration([Batch(torch.tensor([[1, 2, 3]]), torch.tensor([2]))] * 1000)
     assert torch.equal(core.gains, by_kind(torch.tensor([-8.0, 4.0, -8.0])))
 
 
 def test_a_first_block_of_one_session_takes_nothing_out_of_the_lists(core: Core) -> None:
-    core.anticipate([Batch(torch.tensor([[1, 2, 3]]), torch.tensor([4]))])
+    core.init_calibration([Batch(torch.tensor([[1, 2, 3]]), torch.tensor([4]))])
     assert torch.equal(core.gains, by_kind(FIRST_GAINS))
 
 
@@ -313,7 +315,7 @@ def pair() -> Core:
     generator = torch.Generator().manual_seed(8)
     pair = Core(replace(ARCHITECTURE, members=2), 0)
     pair.grow(9, generator, item_bound=0.5)
-    pair.meet(EncodedBlock.of([[1, 2], [2, 1, 2], [2, 3], [4]], 6))
+    pair.update_statistics(EncodedBlock.of([[1, 2], [2, 1, 2], [2, 3], [4]], 6))
     with torch.no_grad():
         for weight in (pair.age, pair.likeness, pair.turn):
             weight.normal_(generator=generator)
@@ -339,7 +341,7 @@ def test_members_learn_one_by_one(pair: Core, loss: Loss) -> None:
         return loss([model.represent(embedded, pieces)], layer, targets, columns)
 
     each = torch.stack([of(one, loss) for one in halves(pair)])
-    torch.testing.assert_close(of(pair, EachMember(2, loss)), each.mean())
+    torch.testing.assert_close(of(pair, EnsembleLoss(2, loss)), each.mean())
 
 
 @pytest.mark.parametrize("rows", [1, 4, 9])

@@ -10,9 +10,10 @@ from structlog.testing import capture_logs
 
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, train_cycle
+from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import PRODUCTION, Recipe
+from ader_stream.ader.report import CycleReport
 from ader_stream.ader.training.checkpoint import FILE, NOWHERE, Checkpoint, CheckpointFile, Snapshot
 from ader_stream.artifact import content_digest
 
@@ -37,7 +38,7 @@ def recipe(request: pytest.FixtureRequest, tiny: Recipe) -> Recipe:
 
 @pytest.fixture(scope="module")
 def parent(recipe: Recipe, block: Blocks) -> State:
-    return train_cycle(block(0, 12), None, recipe, 0, lambda _: None)[0]
+    return train_cycle(block(0, 12), None, recipe, 0, lambda _: None).state
 
 
 def second_cycle(
@@ -50,7 +51,8 @@ def second_cycle(
             raise KilledError
 
     torch.manual_seed(killed_in)  # another process
-    state, report = train_cycle(block(1, 15), parent, recipe, 0, on_progress, checkpoint=checkpoint)
+    result = train_cycle(block(1, 15), parent, recipe, 0, on_progress, checkpoint=checkpoint)
+    state, report = result.state, result.report
     return content_digest(encode_parts(state)), report
 
 
@@ -91,9 +93,9 @@ def test_a_cycle_whose_epochs_are_done_goes_on_with_its_exemplars(
     checkpoint = CheckpointFile(tmp_path, {})
     digest, _ = second_cycle(recipe, parent, block, checkpoint)
     steps: list[int] = []
-    state, _ = train_cycle(
+    state = train_cycle(
         block(1, 15), parent, recipe, 0, lambda p: steps.append(p.step), checkpoint=checkpoint
-    )
+    ).state
     assert content_digest(encode_parts(state)) == digest
     assert not any(steps)
 

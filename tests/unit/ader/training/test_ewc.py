@@ -9,7 +9,7 @@ from torch.nn import functional
 from ader_stream.ader.artifact.state import copied_weights
 from ader_stream.ader.data.dataset import pack, split_sessions
 from ader_stream.ader.models.sasrec import SASRec
-from ader_stream.ader.training.ewc import FISHER_SAMPLES, Anchor, drawn, fisher_information
+from ader_stream.ader.training.ewc import FISHER_SAMPLES, ElasticPenalty, drawn, fisher_information
 
 # In the last session the input items are clicked twice, and one is the target as well.
 SAMPLES = split_sessions([[1, 2, 3], [4, 5], [7, 1, 7, 1]], maxlen=6)
@@ -79,13 +79,13 @@ def test_fisher_leaves_no_gradient_behind(model: SASRec) -> None:
 def test_penalty_by_hand(model: SASRec) -> None:
     before = copied_weights(model)
     importance = {name: torch.full_like(weight, 2.0) for name, weight in before.items()}
-    anchor = Anchor(0.8, before, importance)
-    assert anchor.penalty(model).item() == 0.0
+    penalty = ElasticPenalty(0.8, before, importance)
+    assert penalty(model).item() == 0.0
     with torch.no_grad():
         model.norm.bias[3] += 0.5
         model.items.weight[0, 0] -= 0.1
     expected = 0.8 / 2 * 2.0 * (0.5**2 + 0.1**2)
-    assert anchor.penalty(model).item() == pytest.approx(expected)
+    assert penalty(model).item() == pytest.approx(expected)
 
 
 def test_penalty_pulls_back_by_importance_and_leaves_new_items_free(model: SASRec) -> None:
@@ -94,7 +94,7 @@ def test_penalty_pulls_back_by_importance_and_leaves_new_items_free(model: SASRe
     model.grow(11, torch.Generator().manual_seed(0), item_bound=0.5)
     with torch.no_grad():
         model.items.weight[:9] += 0.1
-    Anchor(0.8, before, importance).penalty(model).backward()
+    ElasticPenalty(0.8, before, importance)(model).backward()
     gradient = model.items.weight.grad
     assert gradient is not None
     torch.testing.assert_close(gradient[:9], torch.full((9, 16), 0.8 * 3.0 * 0.1))

@@ -37,9 +37,9 @@ def test_newcomers_are_moved_as_with_an_epsilon_of_their_own() -> None:
 
 def test_a_cycle_moves_new_items_and_leaves_old_ones(tiny: Recipe, block: Blocks) -> None:
     recipe = replace(tiny, validation_share=0.0, carry_moments=False, adam_epsilon=100.0)
-    parent, _ = train_cycle(block(0, 12), None, recipe, 0, unwatched)
+    parent = train_cycle(block(0, 12), None, recipe, 0, unwatched).state
     one, three = (
-        train_cycle(block(1, 15), parent, replace(recipe, max_epochs=n), 0, unwatched)[0]
+        train_cycle(block(1, 15), parent, replace(recipe, max_epochs=n), 0, unwatched).state
         for n in (1, 3)
     )
     moved = (three.weights["items.weight"] - one.weights["items.weight"]).abs().mean(1)
@@ -48,7 +48,7 @@ def test_a_cycle_moves_new_items_and_leaves_old_ones(tiny: Recipe, block: Blocks
 
 def test_the_items_of_a_first_version_are_no_newcomers(tiny: Recipe, block: Blocks) -> None:
     one, other = (
-        train_cycle(block(0, 12), None, replace(tiny, adam_epsilon_new=e), 0, unwatched)[0]
+        train_cycle(block(0, 12), None, replace(tiny, adam_epsilon_new=e), 0, unwatched).state
         for e in (1e-8, 1e-3)
     )
     assert torch.equal(one.weights["items.weight"], other.weights["items.weight"])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ader_stream.ader.training import losses
 from ader_stream.ader.training.losses import (
+    CycleSizes,
     FusedLoss,
     Labels,
     Loss,
@@ -144,19 +145,19 @@ def test_softmax_in_place_equals_softmax_out_of_place() -> None:
 
 
 def test_adaptive_weight_by_hand() -> None:
-    weight = adaptive_weight(
-        0.8, old_items=18_569, items=22_692, exemplars=27_896, train_samples=26_721
-    )
+    sizes = CycleSizes(old_items=18_569, items=22_692, exemplars=27_896, train_samples=26_721)
+    weight = adaptive_weight(0.8, sizes)
     assert weight == pytest.approx(0.8 * math.sqrt(18_569 / 22_692 * 27_896 / 26_721))
     assert weight == pytest.approx(0.73942, abs=1e-5)
 
 
 def test_adaptive_weight_without_exemplars_is_zero() -> None:
-    assert adaptive_weight(0.8, old_items=0, items=5, exemplars=0, train_samples=9) == 0.0
+    assert adaptive_weight(0.8, CycleSizes(0, 5, exemplars=0, train_samples=9)) == 0.0
 
 
 def test_the_weight_of_exemplars_beside_a_few_samples_is_bounded() -> None:
     weights = [
-        adaptive_weight(4.0, 5, 5, exemplars=30_000, train_samples=n) for n in (1, 40, 30_000)
+        adaptive_weight(4.0, CycleSizes(5, 5, exemplars=30_000, train_samples=n))
+        for n in (1, 40, 30_000)
     ]
     assert weights == [8.0, 8.0, 4.0]

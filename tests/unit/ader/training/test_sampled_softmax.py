@@ -83,8 +83,9 @@ def test_cycles_train_with_few_negatives(tiny: Recipe) -> None:
     recipe = replace(tiny, negatives=5)
     sessions = [[str(n % 12), str((n + 1) % 12), str((n + 2) % 12)] for n in range(240)]
     reported: list[Progress] = []
-    state, first = train_cycle(sessions, None, recipe, seed=0, on_progress=reported.append)
-    _, second = train_cycle(sessions, state, recipe, seed=0, on_progress=reported.append)
+    result = train_cycle(sessions, None, recipe, seed=0, on_progress=reported.append)
+    state, first = result.state, result.report
+    second = train_cycle(sessions, state, recipe, seed=0, on_progress=reported.append).report
     assert first.losses[-1] < first.losses[0]
     assert second.adaptive_weight > 0
     assert second.losses[-1] < second.losses[0]

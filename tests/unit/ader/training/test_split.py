@@ -8,12 +8,13 @@ import pytest
 
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, held_out_samples, train_cycle
+from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.data.dataset import Samples
 from ader_stream.ader.data.encoded_block import EncodedBlock
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.methods import METHODS
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
+from ader_stream.ader.report import CycleReport
 from ader_stream.ader.training.split import Split, split_block
 
 Block = list[tuple[str, ...]]
@@ -48,13 +49,13 @@ def sequences(samples: Samples) -> list[list[int]]:
 def cycle(
     sessions: Block, parent: State | None, recipe: Recipe, method: str = "ader"
 ) -> tuple[State, CycleReport]:
-    return train_cycle(sessions, parent, recipe, SEED, lambda _: None, METHODS[method])
+    result = train_cycle(sessions, parent, recipe, SEED, lambda _: None, METHODS[method])
+    return result.state, result.report
 
 
 def held_out_targets(sessions: Block, parent: State | None, recipe: Recipe) -> set[int]:
     """Positions of what a cycle has held out, in the block's clicks end to end."""
-    state, _ = cycle(sessions, parent, recipe)
-    held = held_out_samples(sessions, parent, state, recipe, SEED)
+    held = train_cycle(sessions, parent, recipe, SEED, lambda _: None).held_out
     assert len(held.items) == sum(map(len, sessions)), "every item is known"
     return set(held.targets.tolist())
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ader_stream.ader.artifact.state import State
-from ader_stream.ader.cycle import CycleReport, train_cycle
+from ader_stream.ader.cycle import CycleResult, train_cycle
 from ader_stream.ader.data.dataset import Samples
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.exemplars.selection import Exemplars
@@ -78,11 +78,11 @@ def nothing() -> None:
 
 
 def test_the_samples_are_those_that_the_cycle_has_held_out(
-    cycle: tuple[State, CycleReport], sessions: list[tuple[str, ...]], recipe: Recipe
+    cycle: CycleResult, sessions: list[tuple[str, ...]]
 ) -> None:
-    state, report = cycle
-    held_out = validation_samples(sessions, None, state, recipe, SEED)
-    found = measure(held_out, None, state, nothing)
+    report = cycle.report
+    held_out = validation_samples(cycle.held_out, sessions, cycle.state)
+    found = measure(held_out, None, cycle.state, nothing)
     assert found.samples == len(held_out) > 100
     assert found.recall20 == report.validation[report.best_epoch - 1]
     assert found.parent_recall20 is None
@@ -90,17 +90,18 @@ def test_the_samples_are_those_that_the_cycle_has_held_out(
 
 def test_they_are_the_cycles_own_along_the_chain_too(state: State, recipe: Recipe) -> None:
     later = walks(0, 20) * 5
-    child, report = train_cycle(later, state, recipe, SEED, lambda _: None)
-    found = measure(validation_samples(later, state, child, recipe, SEED), state, child, nothing)
+    result = train_cycle(later, state, recipe, SEED, lambda _: None)
+    child, report = result.state, result.report
+    samples = validation_samples(result.held_out, later, child)
+    found = measure(samples, state, child, nothing)
     assert found.recall20 == report.validation[report.best_epoch - 1]
     assert found.parent_recall20 is not None
 
 
 def test_where_nothing_is_held_out_samples_that_were_trained_on_stand_in(
-    sessions: list[tuple[str, ...]], state: State, recipe: Recipe
+    sessions: list[tuple[str, ...]], state: State
 ) -> None:
-    whole = replace(recipe, validation_share=0.0)
-    drawn = validation_samples(sessions, None, state, whole, SEED)
+    drawn = validation_samples(NONE_HELD_OUT, sessions, state)
     assert len(drawn) == sum(len(session) - 1 for session in sessions)
 
 
@@ -108,7 +109,7 @@ def test_samples_with_items_that_the_parent_does_not_know_are_held_against_popul
     state: State, recipe: Recipe
 ) -> None:
     later = [("item-0", "item-1", "brand new", "item-2")] * 30
-    child, _ = train_cycle(later, state, recipe, SEED, lambda _: None)
+    child = train_cycle(later, state, recipe, SEED, lambda _: None).state
     new = child.vocabulary.index("brand new")
     one, two, three = (child.vocabulary.index(f"item-{n}") for n in range(3))
     items = np.array([one, two, new, three], np.int32)
@@ -119,8 +120,8 @@ def test_samples_with_items_that_the_parent_does_not_know_are_held_against_popul
     assert found.samples == 1
 
 
-def test_coverage_is_the_share_of_items_in_some_list(state: State, recipe: Recipe) -> None:
-    held_out = validation_samples(walks(0, 20) * 6, None, state, recipe, SEED)
+def test_coverage_is_the_share_of_items_in_some_list(cycle: CycleResult) -> None:
+    state, held_out = cycle.state, cycle.held_out
     prefixes = [
         held_out.items[s:t].tolist() for s, t in zip(held_out.starts, held_out.targets, strict=True)
     ]
@@ -214,12 +215,11 @@ def test_a_measure_that_is_not_a_number_does_not_pass(state: State, found: Measu
 
 
 def test_scores_that_are_not_numbers_do_not_pass(
-    state: State, sessions: list[tuple[str, ...]], recipe: Recipe
+    cycle: CycleResult,
 ) -> None:
     """All weights are finite: the layer norm's is so large that the scores are not."""
-    weights = state.weights | {"norm.weight": torch.full((8,), 3e38)}
-    broken = replace(state, weights=weights)
-    samples = validation_samples(sessions, None, state, recipe, SEED)
+    samples, weights = cycle.held_out, cycle.state.weights
+    broken = replace(cycle.state, weights=weights | {"norm.weight": torch.full((8,), 3e38)})
     found = measure(samples, None, broken, nothing)
     assert 0 < found.unranked <= len(samples)
     reason = why_rejected(RULE, found, broken, 0)
@@ -352,12 +352,12 @@ def test_a_rule_says_what_is_done_with_a_version_that_is_undecided(
 
 
 def test_a_vocabulary_that_is_not_the_parents_is_found(
-    state: State, sessions: list[tuple[str, ...]], recipe: Recipe
+    cycle: CycleResult,
 ) -> None:
+    state = cycle.state
     first, second, *others = state.vocabulary.items
     child = replace(state, vocabulary=Vocabulary.of([second, first, *others]))
-    samples = validation_samples(sessions, state, child, recipe, SEED)
-    assert measure(samples, state, child, nothing).renamed == 2
+    assert measure(cycle.held_out, state, child, nothing).renamed == 2
     grown = replace(state, vocabulary=Vocabulary.of([first, second, *others, "new"]))
     assert measure(NONE_HELD_OUT, state, state, nothing).renamed == 0
     assert renamed(state, grown) == 0
@@ -375,7 +375,7 @@ def test_weights_that_are_no_numbers_are_rejected(state: State, value: float) ->
 def with_exemplars(recipe: Recipe, count: int) -> State:
     """A version of 200 items that remembers its best guess after the first one so many times."""
     sessions = [(f"item-{n}", f"item-{n + 1}") for n in range(0, 200, 2)]
-    state, _ = train_cycle(sessions, None, replace(recipe, max_epochs=1), SEED, lambda _: None)
+    state = train_cycle(sessions, None, replace(recipe, max_epochs=1), SEED, lambda _: None).state
     best = int(top_k(state.model(), [[1]], 1)[0][0, 0])
     items = np.tile(np.array([1, best], np.int32), count)
     return replace(state, exemplars=Exemplars(items, np.arange(0, 2 * count + 1, 2)))
