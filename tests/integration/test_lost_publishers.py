@@ -9,7 +9,8 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from ader_stream.artifact import KINDS
-from ader_stream.stream.kafka.producing import FLUSHES, settle
+from ader_stream.stream.kafka.producing import FLUSHES
+from ader_stream.stream.transactions.producer import TransactionalProducer
 from ader_stream.stream.versions.model_log import CHUNKS_A_TRANSACTION
 from ader_stream.stream.versions.model_reader import ModelReader
 from tests.chaos import killed_trainers
@@ -93,7 +94,7 @@ def test_a_fenced_producer_raises_no_error_but_its_own_while_deliveries_are_told
         for _ in range(FLUSHES):
             with suppress(KafkaException):  # fatal, unless the broker was slow to fence it
                 first.flush(WAIT_SECONDS)
-        settle([first])
+        TransactionalProducer(first).give_up()
         assert outcomes
 
 

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
-from confluent_kafka import KafkaException
-
 from ader_stream.stream.dead_letters.letters import Letter, LetterFilter, read_letters
-from ader_stream.stream.dead_letters.sending_back import claim, commit_failure, produce_marks
+from ader_stream.stream.dead_letters.sending_back import produce_marks, replay_producer
 from ader_stream.stream.groups.groups import extents
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.producing import retried, settle
 from ader_stream.stream.topics.topics import Topics, partition_counts
 
 MARKED_AT_ONCE = 10_000
@@ -55,16 +52,10 @@ def mark_read_again(clients: KafkaClients, topics: Topics) -> None:
     AderError
         If a transaction fails; run it again.
     """
-    producer = claim(clients, topics)
-    try:
+    with replay_producer(clients, topics) as producer:
         unmarked = _letters(clients, topics, replayed=False)
         while letters := list(islice(unmarked, MARKED_AT_ONCE)):
-            producer.begin_transaction()
-            produce_marks(producer, topics, letters)
-            retried(lambda: producer.commit_transaction(REQUEST_TIMEOUT))
-    except KafkaException as exception:
-        raise commit_failure(producer, exception) from None
-    settle([producer])
+            producer.transact(partial(produce_marks, topics=topics, letters=letters))
 
 
 def _letters(clients: KafkaClients, topics: Topics, *, replayed: bool) -> Iterator[Letter]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ader_stream.errors import AderError, ClickError, FencedError
 from ader_stream.stream.avro.codec import encode
@@ -25,11 +27,11 @@ from ader_stream.stream.dead_letters.letters import (
     read_letters,
 )
 from ader_stream.stream.dead_letters.originals import mended_letter, whole_letter
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import MAX_RESPONSE_BYTES, KafkaClients
-from ader_stream.stream.kafka.producing import is_fatal, produce, recover, retried
+from ader_stream.stream.kafka.producing import is_fatal, produce
 from ader_stream.stream.kafka.rights import Right, named
 from ader_stream.stream.topics.topics import Topics, check_topics, topic_id
+from ader_stream.stream.transactions.producer import TransactionalProducer, sole_producer
 from ader_stream.types import Click
 
 BATCH_LETTERS = 500
@@ -113,19 +115,17 @@ class DeadLetterReplay:
         AderError
             If a transaction fails; what was sent before stays sent, and is not sent again.
         """
-        producer = claim(self._clients, self._topics)
-        for batch in _batches(self._sendable(wanted)):
-            try:
-                producer.begin_transaction()
-                for letter in batch:
-                    self._produce_click(producer, letter)
-                produce_marks(producer, self._topics, batch)
-                retried(lambda: producer.commit_transaction(REQUEST_TIMEOUT))
-            except KafkaException as exception:
-                raise commit_failure(producer, exception) from None
-            self.report.sent += len(batch)
-            on_batch(self.report)
+        with replay_producer(self._clients, self._topics) as producer:
+            for batch in _batches(self._sendable(wanted)):
+                producer.transact(partial(self._produce, batch))
+                self.report.sent += len(batch)
+                on_batch(self.report)
         return self.report
+
+    def _produce(self, batch: Sequence[Letter], client: Producer) -> None:
+        for letter in batch:
+            self._produce_click(client, letter)
+        produce_marks(client, self._topics, batch)
 
     def _sendable(self, wanted: LetterFilter) -> Iterator[Letter]:
         """Yield the letters that are clicks or heartbeats now; count the others."""
@@ -186,24 +186,28 @@ class DeadLetterReplay:
         )
 
 
-def claim(clients: KafkaClients, topics: Topics) -> Producer:
-    """Return a producer for what becomes of letters; whoever had the last one is fenced.
+def replay_producer(
+    clients: KafkaClients, topics: Topics
+) -> AbstractContextManager[TransactionalProducer]:
+    """Return the producer of replays, for a `with` statement; any earlier one is fenced.
 
     Raises
     ------
     AuthorizationError
         If the user may not write in its name.
+    FencedError
+        If another replay has started since.
     AderError
-        If the broker does not give it.
+        If a transaction fails.
     """
     name = f"{topics.group('dead-letters')}.replay"
-    producer = clients.producer(name, message_max_bytes=MAX_RESPONSE_BYTES)
-    try:
-        retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
-    except KafkaException as exception:
+
+    def failure(exception: KafkaException) -> Exception:
         right = Right("TransactionalId", name, ("Write",))
-        raise named(exception, right, commit_failure(producer, exception)) from None
-    return producer
+        return named(exception, right, _commit_failure(exception.args[0]))
+
+    client = clients.producer(name, message_max_bytes=MAX_RESPONSE_BYTES)
+    return sole_producer(client, failure)
 
 
 def produce_marks(producer: Producer, topics: Topics, letters: Iterable[Letter]) -> None:
@@ -229,10 +233,7 @@ def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
         yield batch
 
 
-def commit_failure(producer: Producer, exception: KafkaException) -> AderError:
-    """Give up the transaction that has failed, and return what to raise."""
-    error = exception.args[0]
-    recover(producer, error)
+def _commit_failure(error: KafkaError) -> AderError:
     if is_fatal(error):
         return FencedError("another replay of dead letters has started; this one has stopped")
     return AderError(

@@ -12,7 +12,8 @@ from confluent_kafka import KafkaException, TopicPartition
 from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.exactly_once.partition_task import Held
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
-from ader_stream.stream.kafka.producing import Transaction, recover, side_by_side
+from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.transactions.requests import side_by_side
 
 log = structlog.get_logger(__name__)
 
@@ -63,12 +64,12 @@ def commit_side_by_side(
     seconds = max([REQUEST_TIMEOUT, *(held[p].transaction_ms / 1000 for p in offsets)])
 
     def send_offset(partition: int) -> None:
-        held[partition].producer.send_offsets_to_transaction(
+        held[partition].producer.send_offsets(
             [offsets[partition]], metadata_of_group, OFFSETS_TIMEOUT
         )
 
     def commit(partition: int) -> None:
-        held[partition].producer.commit_transaction(seconds)
+        held[partition].producer.commit(seconds)
 
     failed |= side_by_side(send_offset, offsets.keys(), OFFSETS_TIMEOUT)
     failed |= side_by_side(commit, offsets.keys() - failed.keys(), seconds)
@@ -99,8 +100,8 @@ def _begin(held: Held) -> str:
     transaction = Transaction()
     metadata = held.task.write(transaction, held.next_offset)
     held.opened_at = time.monotonic()
-    held.producer.begin_transaction()
-    transaction.send(held.producer)
+    held.producer.begin()
+    transaction.send(held.producer.client)
     return metadata
 
 
@@ -117,7 +118,7 @@ def abort_failed(topic: str, partition: int, held: Held, exception: KafkaExcepti
     error = exception.args[0]
     held.aborts += 1
     log.warning("transaction failed", partition=partition, aborts=held.aborts, error=error.str())
-    if not recover(held.producer, error):
+    if not held.producer.abort(error):
         raise FencedError(f"the producer of partition {partition} is lost: {error.str()}")
     if held.aborts > MOST_ABORTS:
         raise TopicError(

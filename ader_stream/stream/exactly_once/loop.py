@@ -40,11 +40,12 @@ from ader_stream.stream.groups.groups import extents
 from ader_stream.stream.groups.membership import NameClaim, subscribe
 from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
-from ader_stream.stream.kafka.producing import back_off, recover, settle
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.rights import is_refusal
 from ader_stream.stream.topics.identity import TopicIdentity
 from ader_stream.stream.topics.topics import partition_counts
+from ader_stream.stream.transactions.producer import give_up_all
+from ader_stream.stream.transactions.requests import back_off
 
 log = structlog.get_logger(__name__)
 
@@ -242,7 +243,7 @@ class ExactlyOnceLoop:
     def _leave(self) -> None:
         """End the membership, whatever the clients say on their way out."""
         self._takeovers.close()
-        settle([held.producer for held in self._held.values()])
+        give_up_all(held.producer for held in self._held.values())
         self._held.clear()  # nothing left to commit: leaving must not try again
         self._is_leaving = True
         close(self._consumer)  # gives up what it has, by the callbacks
@@ -420,7 +421,7 @@ class ExactlyOnceLoop:
             # What fails here, the next owner does again.
             error = exception.args[0]
             log.warning("last commit failed", partition=partition, error=error.str())
-            recover(self._held[partition].producer, error)
+            self._held[partition].producer.abort(error)
         self._on_lost(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

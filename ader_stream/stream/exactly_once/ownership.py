@@ -1,4 +1,4 @@
-"""Changing what is known of a partition from outside, in place of the worker that owns it."""
+"""Change the committed state of a partition from outside, in place of the worker that owns it."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from ader_stream.errors import TopicError
 from ader_stream.stream.groups.groups import Committed
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
-from ader_stream.stream.kafka.clients import KafkaClients, close
-from ader_stream.stream.kafka.producing import Transaction, recover, retried
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.transactions.producer import (
+    TransactionalProducer,
+    send_offsets_as_outsider,
+    sole_producer,
+)
 
 
 @dataclass(frozen=True)
 class Ownership:
     """A partition's transactional id, taken from the worker that had it.
 
-    That one is fenced with its next commit, joins its group again and restores what was committed
-    here.
+    That worker is fenced with its next commit, joins its group again and restores what was
+    committed here.
     """
 
     clients: KafkaClients
     group: str
     topic: str
     partition: int
-    producer: Producer
+    producer: TransactionalProducer
 
     def commit(self, transaction: Transaction, place: Committed) -> None:
         """Write records and the group's offset, or none of them."""
-        outsider = self.clients.group_consumer(self.group)
         where = TopicPartition(self.topic, self.partition, place.offset, metadata=place.metadata)
-        try:
-            self.producer.begin_transaction()
-            transaction.send(self.producer)
-            self.producer.send_offsets_to_transaction(
-                [where], outsider.consumer_group_metadata(), REQUEST_TIMEOUT
-            )
-            retried(lambda: self.producer.commit_transaction(REQUEST_TIMEOUT))
-        finally:
-            close(outsider)
+
+        def fill(client: Producer) -> None:
+            transaction.send(client)
+            send_offsets_as_outsider(self.producer, self.clients, self.group, [where])
+
+        self.producer.transact(fill)
 
 
 @contextmanager
@@ -51,15 +51,14 @@ def ownership(clients: KafkaClients, group: str, topic: str, partition: int) -> 
     Raises
     ------
     TopicError
-        If a request fails, for one because a worker has taken the partition back meanwhile.
+        If a request fails, for example because a worker has taken the partition back meanwhile.
     """
-    producer = clients.producer(f"{group}.{partition}")
-    try:
-        retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
+
+    def failure(exception: KafkaException) -> TopicError:
+        reason = exception.args[0].str()
+        return TopicError(
+            f"{topic}/{partition} of {group}: nothing was changed ({reason}); run it again"
+        )
+
+    with sole_producer(clients.producer(f"{group}.{partition}"), failure) as producer:
         yield Ownership(clients, group, topic, partition, producer)
-    except KafkaException as exception:
-        error = exception.args[0]
-        recover(producer, error)
-        raise TopicError(
-            f"{topic}/{partition} of {group}: nothing was changed ({error.str()}); run it again"
-        ) from None

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from confluent_kafka import Producer
-
 from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.transactions.producer import TransactionalProducer
 
 
 class PartitionTask(Protocol):
@@ -65,7 +64,7 @@ class Held:
     """A partition that this process owns."""
 
     task: PartitionTask
-    producer: Producer
+    producer: TransactionalProducer
     next_offset: int
     committed_offset: int
     ended_at: int | None = None  # where the log was last said to end; None: there is more to read

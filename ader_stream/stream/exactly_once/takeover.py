@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from ader_stream.stream.exactly_once.partition_task import Held, PartitionTask
 from ader_stream.stream.exactly_once.transaction_time import TransactionTime
@@ -15,7 +15,8 @@ from ader_stream.stream.groups.groups import Committed, Extent, committed_by
 from ader_stream.stream.groups.lost import require_held
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, offset_ranges
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.producing import settle, side_by_side
+from ader_stream.stream.transactions.producer import TransactionalProducer, give_up_all
+from ader_stream.stream.transactions.requests import side_by_side
 
 LINGER_MS = 50
 """Records wait so long for others to go with: a commit sends what waits at once."""
@@ -44,7 +45,7 @@ class OpenTasks(Protocol):
 class KeptProducer(NamedTuple):
     """A producer that a process has already, and ms that it has for a transaction."""
 
-    producer: Producer
+    producer: TransactionalProducer
     transaction_ms: int
 
 
@@ -79,7 +80,7 @@ class Taking:
 
     def producers(
         self, partitions: Collection[int], kept: Mapping[int, KeptProducer]
-    ) -> dict[int, Producer]:
+    ) -> dict[int, TransactionalProducer]:
         """Return the sole producers of partitions: new ones, unless one that is kept has the time.
 
         Earlier owners are fenced, and their transactions aborted.
@@ -94,23 +95,23 @@ class Taking:
             for partition, (producer, had_ms) in kept.items()
             if had_ms == self.time.of(partition)
         }
-        settle([producer for partition, (producer, _) in kept.items() if partition not in found])
+        give_up_all(producer for partition, (producer, _) in kept.items() if partition not in found)
         while left := partitions - found.keys():
             found |= self._fencing(left)
         return found
 
-    def _fencing(self, partitions: Collection[int]) -> dict[int, Producer]:
+    def _fencing(self, partitions: Collection[int]) -> dict[int, TransactionalProducer]:
         """Return new producers, but for those that may only have less time."""
         made = {partition: self._producer(partition) for partition in partitions}
         failed = side_by_side(
-            lambda partition: made[partition].init_transactions(REQUEST_TIMEOUT),
+            lambda partition: made[partition].init(),
             partitions,
             REQUEST_TIMEOUT,
         )
-        settle([made.pop(partition) for partition in failed])
+        give_up_all([made.pop(partition) for partition in failed])
         for partition, exception in failed.items():
             if not self._may_have_less(partition, exception):
-                settle(made.values())
+                give_up_all(made.values())
                 raise exception
         return made
 
@@ -119,7 +120,7 @@ class Taking:
         return is_too_long and self.time.note_refusal(partition)
 
     def restore(
-        self, producers: Mapping[int, Producer], stay: Callable[[], None]
+        self, producers: Mapping[int, TransactionalProducer], stay: Callable[[], None]
     ) -> dict[int, Held]:
         """Restore the tasks of partitions at the places where they go on.
 
@@ -145,7 +146,7 @@ class Taking:
         self,
         partition: int,
         task: PartitionTask,
-        producer: Producer,
+        producer: TransactionalProducer,
         places: Mapping[int, Committed],
         extents: Mapping[int, Extent],
     ) -> Held:
@@ -168,11 +169,12 @@ class Taking:
             started = committed_by(self.clients, self.group, self.topic, partitions)
         return {p: started.get(p, Committed(extents[p].first)) for p in partitions}
 
-    def _producer(self, partition: int) -> Producer:
-        return self.clients.producer(
+    def _producer(self, partition: int) -> TransactionalProducer:
+        client = self.clients.producer(
             f"{self.group}.{partition}",
             linger_ms=LINGER_MS,
             queue_buffering_max_messages=MOST_RECORDS,
-            delivery_report_only_error=True,  # a transaction's commit tells of all of them
+            delivery_report_only_error=True,  # a transaction's commit reports all of them
             transaction_timeout_ms=self.time.of(partition),
         )
+        return TransactionalProducer(client)

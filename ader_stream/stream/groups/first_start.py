@@ -1,7 +1,7 @@
-"""The moment at which a group first reads a topic, where it begins at the ends of the logs.
+"""Start a group at the ends of the logs.
 
-It is the same for all partitions: one transaction commits the end of each, whoever of the workers
-is the first. A partition that has no offset after that was added later, and is read from its first
+The start is the same moment for all partitions: one transaction of the first worker commits the end
+of each. A partition that has no offset after that was added later, and is read from its first
 record.
 """
 
@@ -15,15 +15,14 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
 from ader_stream.stream.groups.groups import committed_by, extents
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
-from ader_stream.stream.kafka.clients import KafkaClients, close
-from ader_stream.stream.kafka.producing import recover, retried
+from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.topics.topics import partition_counts
+from ader_stream.stream.transactions.producer import send_offsets_as_outsider, sole_producer
 
 log = structlog.get_logger(__name__)
 
 MOST_TRIES = 5
-"""Workers that start side by side fence one another: each time, one of them gets through."""
+"""Workers that start together fence one another: each time, one of them succeeds."""
 
 
 def start_at_ends(
@@ -34,7 +33,7 @@ def start_at_ends(
     Parameters
     ----------
     has_started
-        Says whether the group has left something, where none of its offsets is known any more.
+        Returns whether the group has read the topic, if none of its offsets is known any more.
 
     Raises
     ------
@@ -55,24 +54,12 @@ def start_at_ends(
 def _start_at_ends(
     clients: KafkaClients, group: str, topic: str, has_started: Callable[[], bool]
 ) -> None:
-    producer = clients.producer(f"{group}.start")
-    retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
     admin = clients.admin()
-    partitions = range(partition_counts(admin)[topic])
-    if committed_by(clients, group, topic, partitions) or has_started():
-        return
-    ends = {partition: log.end for partition, log in extents(admin, topic, partitions).items()}
-    offsets = [TopicPartition(topic, partition, end) for partition, end in ends.items()]
-    outsider = clients.group_consumer(group)
-    try:
-        producer.begin_transaction()
-        producer.send_offsets_to_transaction(
-            offsets, outsider.consumer_group_metadata(), REQUEST_TIMEOUT
-        )
-        retried(lambda: producer.commit_transaction(REQUEST_TIMEOUT))
-    except KafkaException as exception:
-        recover(producer, exception.args[0])
-        raise
-    finally:
-        close(outsider)
+    with sole_producer(clients.producer(f"{group}.start")) as producer:
+        partitions = range(partition_counts(admin)[topic])
+        if committed_by(clients, group, topic, partitions) or has_started():
+            return
+        ends = {partition: log.end for partition, log in extents(admin, topic, partitions).items()}
+        offsets = [TopicPartition(topic, partition, end) for partition, end in ends.items()]
+        producer.transact(lambda _: send_offsets_as_outsider(producer, clients, group, offsets))
     log.info("first start: reading begins at the ends", topic=topic, group=group, offsets=ends)

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import structlog
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from ader_stream.errors import AderError, TopicError
@@ -23,9 +22,10 @@ from ader_stream.stream.dead_letters.read_again import (
 from ader_stream.stream.groups.groups import delete_groups, extents, members_of, place_groups
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.producing import settle, side_by_side
 from ader_stream.stream.topics.shapes import TopicShape, delete_topics, make_topics, shapes_of
 from ader_stream.stream.topics.topics import Topics, create_topics, partition_counts
+from ader_stream.stream.transactions.producer import TransactionalProducer, give_up_all
+from ader_stream.stream.transactions.requests import side_by_side
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +138,7 @@ def reset(
         logs = extents(admin, topics.clicks, range(plan.partitions))
         firsts = {partition: log.first for partition, log in logs.items()}
         place_groups(admin, plan.groups, topics.clicks, firsts)
-    settle(fenced)
+    give_up_all(fenced)
     log.info("reset", topics=names, groups=plan.groups)
 
 
@@ -164,22 +164,21 @@ def _held_by(admin: AdminClient, shape: TopicShape) -> int:
     return sum(extent.end - extent.first for extent in ranges)
 
 
-def _fence(clients: KafkaClients, plan: ResetPlan) -> list[Producer]:
+def _fence(clients: KafkaClients, plan: ResetPlan) -> list[TransactionalProducer]:
     """Fence workers that were away for too long to be members: none of them commits any more."""
     ids = [f"{group}.{p}" for group in plan.groups for p in range(plan.partitions)]
-    fenced = list[Producer]()
+    fenced = list[TransactionalProducer]()
     for begin in range(0, len(ids), FENCED_AT_ONCE):
         fenced += _fenced(clients, ids[begin : begin + FENCED_AT_ONCE])
     return fenced
 
 
-def _fenced(clients: KafkaClients, transactional_ids: Collection[str]) -> list[Producer]:
-    producers = [clients.producer(name) for name in transactional_ids]
-    failed = side_by_side(
-        lambda number: producers[number].init_transactions(REQUEST_TIMEOUT),
-        range(len(producers)),
-        REQUEST_TIMEOUT,
-    )
+def _fenced(
+    clients: KafkaClients, transactional_ids: Collection[str]
+) -> list[TransactionalProducer]:
+    producers = [TransactionalProducer(clients.producer(name)) for name in transactional_ids]
+    numbers = range(len(producers))
+    failed = side_by_side(lambda number: producers[number].init(), numbers, REQUEST_TIMEOUT)
     for exception in failed.values():
         raise exception
     return producers

@@ -1,4 +1,4 @@
-"""Where each partition's event time stands, and how an operator corrects it.
+"""Show each partition's event time, and correct it.
 
 A reset takes the partition's transactional id: an owner that runs is fenced, joins its group again
 and restores the corrected state. State, hint and the record for those who follow the log go out in
@@ -14,14 +14,15 @@ from confluent_kafka import KafkaException
 
 from ader_stream.errors import OffsetError, TopicError
 from ader_stream.stream.avro.codec import decode, encode
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, read_to_end
+from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.producing import Transaction, recover, retried
+from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.rights import Right, named
 from ader_stream.stream.sessions.outputs import WatermarkReset
 from ader_stream.stream.sessions.records.partition_state import PARTITION_KEY
 from ader_stream.stream.sessions.records.session_records import encode_decision
 from ader_stream.stream.topics.topics import Topics
+from ader_stream.stream.transactions.producer import sole_producer
 from ader_stream.types import BlockRule
 
 
@@ -64,37 +65,36 @@ def reset_watermark(
     OffsetError
         If the partition does not stand after that time.
     TopicError
-        If the transaction fails, for one because a worker has taken the partition meanwhile.
+        If the transaction fails, for example because a worker has taken the partition meanwhile.
     """
     owner = f"{topics.group('sessionizer')}.{partition}"
-    producer = clients.producer(owner)
-    try:
-        retried(lambda: producer.init_transactions(REQUEST_TIMEOUT))
-        state = _state(clients, topics, partition)
-        if state.get("watermark") is None:
-            raise OffsetError(
-                f"{topics.clicks}/{partition} has no watermark yet: nothing to correct"
-            )
-        if watermark >= state["watermark"]:
-            raise OffsetError(
-                f"{topics.clicks}/{partition} stands at {state['watermark']} ms, which is not "
-                f"after {watermark}: a reset moves back; clicks and heartbeats move event time on"
-            )
-        reset = WatermarkReset(state["next_offset"], watermark, blocks.block_of(watermark))
-        transaction = Transaction()
-        _add_records(transaction, topics, partition, state, reset, lateness)
-        producer.begin_transaction()
-        transaction.send(producer)
-        retried(lambda: producer.commit_transaction(REQUEST_TIMEOUT))
-    except KafkaException as exception:
-        recover(producer, exception.args[0])
+
+    def failure(exception: KafkaException) -> Exception:
         reason = TopicError(
             f"{topics.sessionizer_state}/{partition}: the reset was not committed "
             f"({exception.args[0].str()}); run it again"
         )
-        right = Right("TransactionalId", owner, ("Write",))
-        raise named(exception, right, reason) from None
+        return named(exception, Right("TransactionalId", owner, ("Write",)), reason)
+
+    with sole_producer(clients.producer(owner), failure) as producer:
+        state = _state(clients, topics, partition)
+        _require_later(topics, partition, state.get("watermark"), watermark)
+        reset = WatermarkReset(state["next_offset"], watermark, blocks.block_of(watermark))
+        transaction = Transaction()
+        _add_records(transaction, topics, partition, state, reset, lateness)
+        producer.transact(transaction.send)
     return EventTime(partition, watermark, reset.open_block, reset.next_offset)
+
+
+def _require_later(topics: Topics, partition: int, now: int | None, watermark: int) -> None:
+    """Raise OffsetError unless a partition's watermark is after the one that it is reset to."""
+    if now is None:
+        raise OffsetError(f"{topics.clicks}/{partition} has no watermark yet: nothing to correct")
+    if watermark >= now:
+        raise OffsetError(
+            f"{topics.clicks}/{partition} stands at {now} ms, which is not "
+            f"after {watermark}: a reset moves back; clicks and heartbeats move event time on"
+        )
 
 
 def _add_records(

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import FencedError, TopicError
@@ -24,10 +24,12 @@ from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.limits import record_limits
-from ader_stream.stream.kafka.producing import produce, recover, retried, settle
+from ader_stream.stream.kafka.producing import produce
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.rights import Right, is_refusal, named
 from ader_stream.stream.topics.topics import Topics
+from ader_stream.stream.transactions.producer import INTERRUPTED, TransactionalProducer
+from ader_stream.stream.transactions.requests import retried
 from ader_stream.stream.versions.manifest import FORMAT, Manifest, digest_of, encode_manifest
 from ader_stream.stream.versions.signing import Signer
 
@@ -52,9 +54,6 @@ TOMBSTONES_A_TRANSACTION = 1_000
 
 COMMIT_SECONDS = 4 * REQUEST_TIMEOUT
 """How long a commit is tried: giving up costs the training of a version, brokers come back."""
-
-INTERRUPTED = KafkaError(KafkaError._APPLICATION, txn_requires_abort=True)  # noqa: SLF001
-"""What a transaction has come to that something else than Kafka ends."""
 
 ATTEMPTS = 8
 """Aborted transactions in a row after which publishing gives up: the last ones hold one chunk."""
@@ -132,15 +131,16 @@ class ModelPublisher:
         self._require_leader = require_leader
         self._sent: dict[str, _Sent] = {}
         self._at_once = CHUNKS_A_TRANSACTION
-        self._producer: Producer = clients.producer(
+        self._client = clients.producer(
             topics.group("trainer"),
             queue_buffering_max_messages=QUEUED_CHUNKS,
             compression_type=compression,
             linger_ms=0,  # a chunk fills a batch by itself
             batch_size=limits.batch_bytes,
         )
+        self._producer = TransactionalProducer(self._client)
         try:
-            retried(lambda: self._producer.init_transactions(REQUEST_TIMEOUT))
+            retried(self._producer.init)
         except KafkaException as exception:
             self.close()
             right = Right("TransactionalId", topics.group("trainer"), ("Write",))
@@ -148,8 +148,8 @@ class ModelPublisher:
             raise named(exception, right, reason) from None
 
     def close(self) -> None:
-        """Give the producer up: nothing of it is on its way on return."""
-        settle([self._producer])
+        """Give the producer up: nothing of it is in flight on return."""
+        self._producer.give_up()
 
     def publish(
         self,
@@ -204,12 +204,12 @@ class ModelPublisher:
             self._transact(lambda g=group: self._produce_chunk_tombstones(g))  # type: ignore[misc]
 
     def _produce_tombstones(self, manifest: Manifest) -> None:
-        produce(self._producer, self._topics.models, str(manifest["version"]), None)
+        produce(self._client, self._topics.models, str(manifest["version"]), None)
         self._produce_chunk_tombstones(chunk_keys(manifest))
 
     def _produce_chunk_tombstones(self, keys: Iterable[str | bytes]) -> None:
         for key in keys:
-            produce(self._producer, self._topics.model_chunks, key, None)
+            produce(self._client, self._topics.model_chunks, key, None)
 
     def _send_next(
         self,
@@ -233,7 +233,7 @@ class ModelPublisher:
         for chunk in chunks:
             sent = self._sent[chunk.key] = _Sent()
             produce(
-                self._producer, topic, chunk.key, bytes(chunk.data), headers, on_delivery=sent.note
+                self._client, topic, chunk.key, bytes(chunk.data), headers, on_delivery=sent.note
             )
             sent.sha256 = sha256(chunk.data)
 
@@ -247,7 +247,7 @@ class ModelPublisher:
         """Produce the last chunks and, where all of them lie is known, the manifest."""
         self._produce_chunks(chunks)
         described = [self._describe(manifest["version"], k, parts[k]) for k in KINDS if parts]
-        self._producer.flush(REQUEST_TIMEOUT)
+        self._client.flush(REQUEST_TIMEOUT)
         complete = manifest | {
             "format": FORMAT,
             "parts": described,
@@ -259,7 +259,7 @@ class ModelPublisher:
             "published_at": time.time_ns() // 1_000_000,
         }
         value, headers = encode_manifest(complete, self._signer)
-        produce(self._producer, self._topics.models, str(manifest["version"]), value, headers)
+        produce(self._client, self._topics.models, str(manifest["version"]), value, headers)
         return complete
 
     def _describe(self, version: int, kind: str, part: bytes) -> dict[str, Any]:
@@ -294,10 +294,7 @@ class ModelPublisher:
         self._commits.note_due()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                self._producer.begin_transaction()
-                result = produce_records()
-                commit = partial(self._producer.commit_transaction, REQUEST_TIMEOUT)
-                retried(commit, COMMIT_SECONDS)
+                result = self._producer.transact(lambda _: produce_records(), COMMIT_SECONDS)
             except KafkaException as exception:
                 error = exception.args[0]
                 log.warning("publishing failed", attempt=attempt, error=error.str())
@@ -306,14 +303,14 @@ class ModelPublisher:
                 # Who was frozen must not abort: librdkafka may ask for a new epoch then, and the
                 # coordinator, which does not compare the old one, fences the new leader for it.
                 self._require_leader()
-                is_usable = recover(self._producer, error)
+                is_usable = self._producer.abort(error)
                 if is_refusal(error):
                     raise
                 if not is_usable:
                     raise FencedError(f"publishing: {error.str()}") from None
             except Exception as reason:
                 # No reader has to wait for a transaction that stays open.
-                if not recover(self._producer, INTERRUPTED):
+                if not self._producer.abort(INTERRUPTED):
                     raise FencedError(f"publishing was interrupted: {reason}") from reason
                 raise
             else:

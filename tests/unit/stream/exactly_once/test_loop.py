@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from ader_stream import metrics as m
@@ -20,116 +19,14 @@ from ader_stream.stream.exactly_once.commit import abort_failed, commit_side_by_
 from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.exactly_once.partition_task import Held
 from ader_stream.stream.groups import membership
-from ader_stream.stream.kafka import producing
 from ader_stream.stream.kafka.changelog import offset_range
-from ader_stream.stream.kafka.producing import (
-    Transaction,
-    is_lost,
-    produce,
-    recover,
-    retried,
-    side_by_side,
-)
+from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.topics.identity import TopicIdentity
+from ader_stream.stream.transactions.producer import TransactionalProducer
 from tests.fakes import FakeKafka, FakeProducer, FakeReader, FakeRecord
 
 RETRIABLE = KafkaError(KafkaError._TIMED_OUT, retriable=True)
 FINAL = KafkaError(KafkaError._TIMED_OUT, txn_requires_abort=True)
-
-
-@dataclass
-class Request:
-    """A request that fails with these errors before it goes well."""
-
-    errors: list[KafkaError]
-    asked: int = 0
-
-    def __call__(self) -> None:
-        self.asked += 1
-        if self.errors:
-            raise KafkaException(self.errors.pop(0))
-
-
-@dataclass
-class SlowProducer(FakeProducer):
-    """Has room again after it was polled."""
-
-    polls: list[float] = field(default_factory=list)
-
-    def poll(self, timeout: float) -> None:
-        self.polls.append(timeout)
-        super().poll(timeout)
-
-
-def test_a_request_is_repeated_while_that_may_help() -> None:
-    request = Request([RETRIABLE, RETRIABLE])
-    retried(request)
-    assert request.asked == 3
-
-
-def test_a_request_that_needs_an_abort_is_not_repeated() -> None:
-    request = Request([FINAL])
-    with pytest.raises(KafkaException):
-        retried(request)
-    assert request.asked == 1
-
-
-def test_a_request_is_not_repeated_for_ever() -> None:
-    request = Request([RETRIABLE] * 3)
-    with pytest.raises(KafkaException) as failed:
-        retried(request, 0)
-    assert request.asked == 1
-    assert is_lost(failed.value.args[0])
-
-
-def test_a_full_queue_is_waited_for() -> None:
-    producer = SlowProducer(FakeKafka(), room=2)
-    for number in range(5):
-        produce(producer, "topic", "key", bytes([number]))
-    producer.flush(0)
-    assert [record.value() for record in producer.kafka.records("topic")] == [
-        bytes([number]) for number in range(5)
-    ]
-    assert len(producer.polls) == 3
-
-
-def test_a_record_that_is_too_large_ends_the_process_instead_of_being_tried_for_ever() -> None:
-    producer = Producer({"bootstrap.servers": "localhost:1", "message.max.bytes": 1000})
-    with pytest.raises(TopicError, match=r"sessions/3: a record of 2000 bytes, key 'bot'.*raise"):
-        produce(producer, "sessions", "bot", b"x" * 2000, None, 3)
-
-
-def test_requests_of_several_partitions_are_done_side_by_side() -> None:
-    everyone_is_here = threading.Barrier(3, timeout=10)
-    assert side_by_side(lambda _: everyone_is_here.wait() and None, [0, 1, 2], 10) == {}
-
-
-@pytest.mark.parametrize(
-    ("error", "seconds", "loses_producer"),
-    [(FINAL, 10, False), (RETRIABLE, 0, True)],
-    ids=["final", "time is over"],
-)
-def test_what_fails_on_one_partition_stops_no_other(
-    error: KafkaError, seconds: float, loses_producer: bool
-) -> None:
-    done = []
-
-    def request(partition: int) -> None:
-        if partition == 1:
-            raise KafkaException(error)
-        done.append(partition)
-
-    failed = side_by_side(request, [0, 1, 2], seconds)
-    assert {p: is_lost(why.args[0]) for p, why in failed.items()} == {1: loses_producer}
-    assert sorted(done) == [0, 2]
-
-
-def test_a_request_that_does_not_return_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    release = threading.Event()
-    monkeypatch.setattr(producing, "HANG_SECONDS", 0.03)
-    with pytest.raises(FencedError, match=r"partition 1 has not returned in 0.05 s"):
-        side_by_side(lambda partition: partition and release.wait() and None, [0, 1], 0.02)
-    release.set()
 
 
 @pytest.mark.parametrize(
@@ -140,39 +37,25 @@ def test_a_request_that_does_not_return_is_given_up(monkeypatch: pytest.MonkeyPa
 def test_nothing_of_a_lost_producer_is_on_its_way_when_it_goes(error: KafkaError) -> None:
     producer = FakeProducer(FakeKafka())
     with pytest.raises(FencedError, match=re.escape(f"partition 1 is lost: {error.str()}")):
-        abort_failed("clicks", 1, Held(FakeTask(), producer, 0, 0), KafkaException(error))
-    assert producer.is_settled
-
-
-def test_a_producer_goes_on_if_it_still_can_abort() -> None:
-    producer = FakeProducer(FakeKafka())
-    producer.begin_transaction()
-    produce(producer, "topic", "key", b"value")
-    assert recover(producer, FINAL)
-    assert not producer.is_settled
-    producer.begin_transaction()  # nothing is left of the one before
-    assert not recover(producer, RETRIABLE)
+        abort_failed(
+            "clicks",
+            1,
+            Held(FakeTask(), TransactionalProducer(producer), 0, 0),
+            KafkaException(error),
+        )
     assert producer.is_settled
 
 
 def test_a_producer_that_cannot_abort_is_lost() -> None:
     producer = FakeProducer(FakeKafka(), abort_failure=FINAL)
     with pytest.raises(FencedError, match="the producer of partition 1 is lost"):
-        abort_failed("clicks", 1, Held(FakeTask(), producer, 0, 0), KafkaException(FINAL))
+        abort_failed(
+            "clicks",
+            1,
+            Held(FakeTask(), TransactionalProducer(producer), 0, 0),
+            KafkaException(FINAL),
+        )
     assert producer.is_settled
-
-
-def test_a_request_of_one_partition_is_repeated_while_that_may_help() -> None:
-    errors = {0: [], 1: [RETRIABLE, RETRIABLE], 2: [RETRIABLE, FINAL]}
-    asked = []
-
-    def request(partition: int) -> None:
-        asked.append(partition)
-        if errors[partition]:
-            raise KafkaException(errors[partition].pop(0))
-
-    assert [*side_by_side(request, [0, 1, 2], 10)] == [2]
-    assert sorted(asked) == [0, 1, 1, 1, 2, 2]
 
 
 def same() -> Callable[[], None]:
@@ -215,19 +98,25 @@ class CommittingProducer:
             raise KafkaException(self.error)
 
 
+def committing(error: KafkaError | None = None) -> TransactionalProducer:
+    return TransactionalProducer(CommittingProducer(error))
+
+
 def test_each_partition_commits_its_own_offset() -> None:
-    held = {p: Held(FakeTask(), CommittingProducer(), 5 + p, p) for p in (0, 1)}
-    held[2] = Held(FakeTask(), CommittingProducer(), 4, 9)  # restored: reads its state again
+    held = {p: Held(FakeTask(), committing(), 5 + p, p) for p in (0, 1)}
+    held[2] = Held(FakeTask(), committing(), 4, 9)  # restored: reads its state again
     assert commit_side_by_side("clicks", held, held, lambda: "group", same) == {}
     offsets = [
-        (o.partition, o.offset, o.metadata) for h in held.values() for o in h.producer.offsets
+        (o.partition, o.offset, o.metadata)
+        for h in held.values()
+        for o in h.producer.client.offsets
     ]
     assert offsets == [(0, 5, "up to 5"), (1, 6, "up to 6")]
     assert [(h.committed_offset, h.task.commits) for h in held.values()] == [(5, 1), (6, 1), (9, 0)]
 
 
 def test_a_failed_commit_keeps_no_memory_of_the_partition() -> None:
-    held = {p: Held(FakeTask(), CommittingProducer(FINAL), 5, 0) for p in (0, 1)}
+    held = {p: Held(FakeTask(), committing(FINAL), 5, 0) for p in (0, 1)}
     tasks = [weakref.ref(one.task) for one in held.values()]
     failed = commit_side_by_side("clicks", held, list(held), lambda: "group", same)
     assert failed.keys() == {0, 1}
@@ -243,7 +132,7 @@ def test_clicks_that_wait_are_told_but_are_no_backlog() -> None:
     metrics = Metrics(CollectorRegistry())
     loop = ExactlyOnceLoop(FakeKafka(), LoopConfig("clicks", "group"), dict, metrics, list)
     loop._consumer = Consumer()
-    loop._held = {p: Held(FakeTask(), CommittingProducer(), at, at) for p, at in ((0, 40), (1, 90))}
+    loop._held = {p: Held(FakeTask(), committing(), at, at) for p, at in ((0, 40), (1, 90))}
     loop._waiting = {1}
     assert loop._left() == 60
     lag = [(s.labels["partition"], s.value) for s in metrics[m.LAG].collect()[0].samples]
@@ -341,16 +230,18 @@ def unanswered() -> Callable[[], None]:
 
 
 def test_nothing_of_a_topic_that_was_made_again_is_committed() -> None:
-    held = {p: Held(FakeTask(), CommittingProducer(), 5, 0) for p in (0, 1)}
+    held = {p: Held(FakeTask(), committing(), 5, 0) for p in (0, 1)}
     with pytest.raises(TopicError, match="made again"):
         commit_side_by_side("clicks", held, held, lambda: "group", another)
-    assert [(one.producer.offsets, one.task.commits) for one in held.values()] == [([], 0)] * 2
+    assert [(one.producer.client.offsets, one.task.commits) for one in held.values()] == [
+        ([], 0)
+    ] * 2
 
 
 def test_nothing_is_committed_while_nobody_says_which_topic_it_is() -> None:
-    held = {0: Held(FakeTask(), CommittingProducer(), 5, 0)}
+    held = {0: Held(FakeTask(), committing(), 5, 0)}
     failed = commit_side_by_side("clicks", held, held, lambda: "group", unanswered)
-    assert (failed.keys(), held[0].producer.offsets) == ({0}, [])
+    assert (failed.keys(), held[0].producer.client.offsets) == ({0}, [])
 
 
 def test_nobody_is_asked_where_there_is_nothing_to_commit() -> None:
@@ -358,7 +249,7 @@ def test_nobody_is_asked_where_there_is_nothing_to_commit() -> None:
         def is_dirty(self) -> bool:
             return False
 
-    held = {0: Held(Idle(), CommittingProducer(), 5, 5)}
+    held = {0: Held(Idle(), committing(), 5, 5)}
     assert commit_side_by_side("clicks", held, held, lambda: "group", another) == {}
 
 

@@ -20,6 +20,7 @@ from ader_stream.stream.exactly_once.takeover import KeptProducer
 from ader_stream.stream.exactly_once.takeover_thread import Takeovers
 from ader_stream.stream.exactly_once.waiting import WaitingPartitions
 from ader_stream.stream.topics.identity import TopicIdentity
+from ader_stream.stream.transactions.producer import TransactionalProducer
 from tests.fakes import FakeKafka, FakeProducer, FakeRecord
 
 WAIT = 10.0
@@ -295,7 +296,8 @@ def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(
     loop._waiting = Waiting()
     loop._identity = TopicIdentity(FakeKafka().admin(), "clicks")
     lost = FakeTask()
-    producers = {0: FakeProducer(FakeKafka()), 1: FailingProducer(FakeKafka())}
+    clients = FakeProducer(FakeKafka()), FailingProducer(FakeKafka())
+    producers = [*map(TransactionalProducer, clients)]
     loop._held = {0: Held(FakeTask(), producers[0], 5, 5), 1: Held(lost, producers[1], 7, 5)}
     loop._consumer.assigned = {0: 7, 1: 7}
     loop._commit_all()

@@ -98,7 +98,7 @@ def test_a_partition_is_taken_with_what_the_broker_allows(kafka: StrictKafka) ->
     taking = Taking(kafka, "clicks", "group", "earliest", copying_tasks, time)
     producers = taking.producers({0, 1}, {})
     held = taking.restore(producers, lambda: None)
-    assert [(one.producer.has_ms, one.transaction_ms) for one in held.values()] == 2 * [
+    assert [(one.producer.client.has_ms, one.transaction_ms) for one in held.values()] == 2 * [
         (10_000, 10_000)
     ]
 
@@ -111,4 +111,4 @@ def test_a_producer_is_kept_unless_its_partition_needs_more_time(kafka: StrictKa
     kept = {partition: KeptProducer(one, 10_000) for partition, one in before.items()}
     after = taking.producers({0, 1}, kept)
     assert after[0] is before[0]
-    assert (after[1].has_ms, before[1].is_settled) == (20_000, True)
+    assert (after[1].client.has_ms, before[1].client.is_settled) == (20_000, True)
