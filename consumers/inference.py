@@ -11,7 +11,6 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from typing import cast
 
 import structlog
 import torch
@@ -261,10 +260,6 @@ class _Worker:
             self._decisions.close()
             self._canary.close()
 
-    @property
-    def _tasks(self) -> dict[int, PrequentialTask]:
-        return cast("dict[int, PrequentialTask]", self._loop.tasks)
-
     def _open_tasks(
         self, partitions: Collection[int], stay: Callable[[], None]
     ) -> dict[int, PrequentialTask]:
@@ -347,7 +342,7 @@ class _Worker:
         self._models.follower.check()
         self._models.compare_rules(self._comparison, self._settings.block_rule)
         self._decisions.keep(self._loop.partitions)
-        blocks = {partition: task.open_block for partition, task in self._tasks.items()}
+        blocks = {partition: task.open_block for partition, task in self._loop.tasks.items()}
         self._versions.keep_for(block for block in blocks.values() if block is not None)
         served = self._versions.served
         self._serving.show(
@@ -356,14 +351,14 @@ class _Worker:
             self._models.publish_to_live,
             blocks,
         )
-        self._canary.look(self._versions.compared if 0 in self._tasks else None)
+        self._canary.look(self._versions.compared if 0 in self._loop.tasks else None)
         if served:
             age = time.time() - served.published_at / 1000
             self._process.metrics[m.MODEL_AGE].set(age)
 
     def _items_of(self, key: str) -> tuple[str, ...] | None:
         """Items of an open session; the first of our partitions that knows the key has it."""
-        found = (task.items_of(key) for task in self._tasks.values())
+        found = (task.items_of(key) for task in self._loop.tasks.values())
         return next((items for items in found if items is not None), None)
 
     def _not_ready(self) -> str:

@@ -8,7 +8,6 @@ are partitions: the group divides the partitions among them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import structlog
 
@@ -87,9 +86,8 @@ def run(settings: Settings) -> None:
 
         def after_round() -> None:
             cycles.collect_if_due()
-            tasks = cast("dict[int, SessionizerTask]", loop.tasks)
             commands.poll()
-            noting.apply(registry.rules, tasks)
+            noting.apply(registry.rules, loop.tasks)
             if hints:
                 hints.hear()
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from operator import methodcaller
-from typing import cast
+from typing import Generic, cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -30,7 +30,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.exactly_once.commit import abort_failed, commit_side_by_side
 from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from ader_stream.stream.exactly_once.commit_pace import CommitPace
-from ader_stream.stream.exactly_once.partition_task import Held, PartitionTask
+from ader_stream.stream.exactly_once.partition_task import Held, TaskT
 from ader_stream.stream.exactly_once.permission import Permission, error_name, is_refused
 from ader_stream.stream.exactly_once.takeover import KeptProducer, OpenTasks, Taking
 from ader_stream.stream.exactly_once.takeover_thread import Takeovers
@@ -84,8 +84,8 @@ class LoopConfig:
     state_topic: str = ""
 
 
-class ExactlyOnceLoop:
-    """Runs one task for each partition that the group gives to this process.
+class ExactlyOnceLoop(Generic[TaskT]):
+    """Run one task for each partition that the group assigns to this process; own the tasks.
 
     `has_joined` turns true with the first assignment, be it an empty one.
 
@@ -110,7 +110,7 @@ class ExactlyOnceLoop:
         self,
         clients: KafkaClients,
         config: LoopConfig,
-        open_tasks: OpenTasks,
+        open_tasks: OpenTasks[TaskT],
         metrics: Metrics,
         check_readable: Callable[[list[Record]], None],
         permission: Permission | None = None,
@@ -129,7 +129,7 @@ class ExactlyOnceLoop:
         )
         self._metrics = metrics
         self._check_readable = check_readable
-        self._held: dict[int, Held] = {}
+        self._held: dict[int, Held[TaskT]] = {}
         self._consumer: Consumer
         self._waiting: WaitingPartitions
         self._identity: TopicIdentity
@@ -147,9 +147,9 @@ class ExactlyOnceLoop:
         return sorted(self._held)
 
     @property
-    def tasks(self) -> dict[int, PartitionTask]:
-        """Their tasks."""
-        return {partition: held.task for partition, held in self._held.items()}
+    def tasks(self) -> dict[int, TaskT]:
+        """Partition → its task, of those held now. May be called from another thread."""
+        return {partition: held.task for partition, held in self._held.copy().items()}
 
     @property
     def restoring(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
@@ -59,11 +59,14 @@ class PartitionTask(Protocol):
         """Called after the transaction of the last `write` is committed."""
 
 
+TaskT = TypeVar("TaskT", bound=PartitionTask)
+
+
 @dataclass
-class Held:
+class Held(Generic[TaskT]):
     """A partition that this process owns."""
 
-    task: PartitionTask
+    task: TaskT
     producer: TransactionalProducer
     next_offset: int
     committed_offset: int

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from ader_stream.stream.exactly_once.partition_task import Held, PartitionTask
+from ader_stream.stream.exactly_once.partition_task import Held, PartitionTask, TaskT
 from ader_stream.stream.exactly_once.transaction_time import TransactionTime
 from ader_stream.stream.groups.first_start import start_at_ends
 from ader_stream.stream.groups.groups import Committed, Extent, committed_by
@@ -26,7 +26,10 @@ MOST_RECORDS = 1_000_000
 one after the other costs more than to hand them over."""
 
 
-class OpenTasks(Protocol):
+TaskT_co = TypeVar("TaskT_co", bound=PartitionTask, covariant=True)
+
+
+class OpenTasks(Protocol[TaskT_co]):
     """Makes the tasks of partitions, with the state that their earlier owners have left.
 
     Called in a thread of its own, after those were fenced, while the loop goes on with other
@@ -35,7 +38,7 @@ class OpenTasks(Protocol):
 
     def __call__(
         self, partitions: Collection[int], stay: Callable[[], None]
-    ) -> Mapping[int, PartitionTask]:
+    ) -> Mapping[int, TaskT_co]:
         """Return partition → task; `stay` is called now and then, and what it raises let through.
 
         It does where nobody wants these partitions any more.
@@ -50,7 +53,7 @@ class KeptProducer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Taking:
+class Taking(Generic[TaskT]):
     """How partitions of a topic are taken.
 
     Parameters
@@ -74,7 +77,7 @@ class Taking:
     topic: str
     group: str
     start: str
-    open_tasks: OpenTasks
+    open_tasks: OpenTasks[TaskT]
     time: TransactionTime
     has_started: Callable[[], bool] = lambda: False
 
@@ -121,7 +124,7 @@ class Taking:
 
     def restore(
         self, producers: Mapping[int, TransactionalProducer], stay: Callable[[], None]
-    ) -> dict[int, Held]:
+    ) -> dict[int, Held[TaskT]]:
         """Restore the tasks of partitions at the places where they go on.
 
         Raises
@@ -145,11 +148,11 @@ class Taking:
     def _held(
         self,
         partition: int,
-        task: PartitionTask,
+        task: TaskT,
         producer: TransactionalProducer,
         places: Mapping[int, Committed],
         extents: Mapping[int, Extent],
-    ) -> Held:
+    ) -> Held[TaskT]:
         place, extent = places[partition], extents[partition]
         require_held(self.topic, partition, place.offset, extent)
         read_from = task.restore(place, extent.first)

@@ -9,8 +9,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
 from queue import SimpleQueue
+from typing import Generic
 
-from ader_stream.stream.exactly_once.partition_task import Held
+from ader_stream.stream.exactly_once.partition_task import Held, TaskT
 from ader_stream.stream.exactly_once.takeover import KeptProducer, Taking
 
 AT_ONCE = 50
@@ -25,7 +26,7 @@ CLOSE_SECONDS = 2.0
 
 
 @dataclass
-class _Batch:
+class _Batch(Generic[TaskT]):
     """Partitions that are taken together.
 
     Parameters
@@ -41,14 +42,14 @@ class _Batch:
     wanted: set[int]
     kept: Mapping[int, KeptProducer] = field(default_factory=dict)
     aborts: int = 0
-    outcome: Future[dict[int, Held]] = field(default_factory=Future)
+    outcome: Future[dict[int, Held[TaskT]]] = field(default_factory=Future)
 
 
 class _GivenUpError(Exception):
     """All partitions of a batch were given up."""
 
 
-class Takeovers:
+class Takeovers(Generic[TaskT]):
     """Takes partitions over while the loop reads and commits others.
 
     To restore a large state takes many seconds, in which the group must be answered and the
@@ -60,10 +61,10 @@ class Takeovers:
         How they are taken.
     """
 
-    def __init__(self, taking: Taking) -> None:
+    def __init__(self, taking: Taking[TaskT]) -> None:
         self._taking = taking
-        self._batches: deque[_Batch] = deque()
-        self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._batches: deque[_Batch[TaskT]] = deque()
+        self._queue: SimpleQueue[_Batch[TaskT] | None] = SimpleQueue()
         self._fencing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="takeovers", daemon=True)
 
@@ -81,7 +82,7 @@ class Takeovers:
         """Restore a partition that this process has had, after so many `aborts` in a row."""
         self._append(_Batch({partition}, {partition: kept}, aborts))
 
-    def done(self) -> Iterator[tuple[int, Held]]:
+    def done(self) -> Iterator[tuple[int, Held[TaskT]]]:
         """Yield the partitions that were taken since the last call.
 
         Raises
@@ -113,7 +114,7 @@ class Takeovers:
         if self._thread.ident is not None:
             self._thread.join(CLOSE_SECONDS)
 
-    def _append(self, batch: _Batch) -> None:
+    def _append(self, batch: _Batch[TaskT]) -> None:
         if self._thread.ident is None:
             self._thread.start()
         self._batches.append(batch)
@@ -134,7 +135,7 @@ class Takeovers:
             batch.outcome.set_exception(error)
         return True
 
-    def _take(self, batch: _Batch) -> dict[int, Held]:
+    def _take(self, batch: _Batch[TaskT]) -> dict[int, Held[TaskT]]:
         def stay() -> None:
             if not batch.wanted:
                 raise _GivenUpError

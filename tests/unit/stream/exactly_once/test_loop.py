@@ -139,6 +139,23 @@ def test_clicks_that_wait_are_told_but_are_no_backlog() -> None:
     assert lag == [("0", 60), ("1", 10)]
 
 
+def test_tasks_can_be_read_while_partitions_come_and_go() -> None:
+    """Requests are answered in other threads than the loop's."""
+    loop = ExactlyOnceLoop(
+        FakeKafka(), LoopConfig("clicks", "group"), dict, Metrics(CollectorRegistry()), list
+    )
+
+    class Leaving:
+        @property
+        def task(self) -> FakeTask:
+            loop._held.pop(1, None)
+            return FakeTask()
+
+    loop._held = {0: Leaving(), 1: Held(FakeTask(), committing(), 5, 5)}
+    assert loop.tasks.keys() == {0, 1}
+    assert loop.partitions == [0]
+
+
 class RefusedConsumer:
     """Is not let into its group, as a member has its name."""
 
