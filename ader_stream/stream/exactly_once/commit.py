@@ -18,10 +18,10 @@ from ader_stream.stream.transactions.requests import side_by_side
 log = structlog.get_logger(__name__)
 
 MOST_ABORTS = 10
-"""After so many aborts in a row a partition's worker ends: about half a minute of trying."""
+"""Aborts in a row after which the worker ends: about half a minute."""
 
 OFFSETS_TIMEOUT = 10.0
-"""Seconds that adding offsets may take: the broker aborts a transaction after about as long."""
+"""Seconds that adding offsets may take: about the time after which the broker aborts."""
 
 
 def commit_side_by_side(
@@ -31,25 +31,26 @@ def commit_side_by_side(
     group: Callable[[], Any],
     ask_identity: Callable[[], Callable[[], None]],
 ) -> dict[int, KafkaException]:
-    """Commit what partitions have done, of those `held`; return why those failed that did.
+    """Commit the work of partitions, of those `held`; return the errors of those that failed.
 
-    What is returned keeps no partition's memory: it is looked up in `held` each time.
+    The errors keep no partition's state alive: it is looked up in `held` each time.
 
     Parameters
     ----------
     topic
-        Their topic, the input.
+        The input topic.
     group
-        Returns the metadata of the consumer group that their offsets belong to.
+        Returns the metadata of the consumer group of the offsets.
     ask_identity
-        Asks whether the topic is the one that was read; returns what waits for the answer.
+        Asks whether the topic is the one that was read; returns a function that waits for the
+        answer.
 
     Raises
     ------
     FencedError
-        If a request does not return.
+        If a request never returns.
     TopicError
-        If the topic was deleted and made again: nothing of it is committed.
+        If the topic was deleted and created again: nothing of it is committed.
     """
     to_commit = [partition for partition in partitions if held[partition].has_work()]
     if not to_commit:
@@ -58,7 +59,7 @@ def commit_side_by_side(
     offsets, failed = _begin_all(topic, held, to_commit)
     try:
         require_same()
-    except KafkaException as exception:  # nobody knows what was read
+    except KafkaException as exception:  # which topic was read is unknown
         return failed | dict.fromkeys(offsets, exception)
     metadata_of_group = group()
     seconds = max([REQUEST_TIMEOUT, *(held[p].transaction_ms / 1000 for p in offsets)])
@@ -81,7 +82,7 @@ def commit_side_by_side(
 def _begin_all(
     topic: str, held: Mapping[int, Held[TaskT]], partitions: Iterable[int]
 ) -> tuple[dict[int, TopicPartition], dict[int, KafkaException]]:
-    """Open and fill a transaction for each partition; return offsets, and why those failed."""
+    """Begin and fill a transaction for each partition; return the offsets, and the errors."""
     offsets: dict[int, TopicPartition] = {}
     failed: dict[int, KafkaException] = {}
     for partition in partitions:
@@ -96,7 +97,7 @@ def _begin_all(
 
 
 def _begin(held: Held[TaskT]) -> str:
-    """Open a transaction and fill it; return the offset's metadata."""
+    """Begin a transaction and fill it; return the offset's metadata."""
     transaction = Transaction()
     metadata = held.task.write(transaction, held.next_offset)
     held.opened_at = time.monotonic()
@@ -113,7 +114,7 @@ def abort_failed(topic: str, partition: int, held: Held[TaskT], exception: Kafka
     FencedError
         If the producer is lost.
     TopicError
-        If too many in a row have failed: waiting does not seem to help.
+        If too many in a row have failed.
     """
     error = exception.args[0]
     held.aborts += 1

@@ -1,4 +1,4 @@
-"""Whether what a worker has done gets committed, and why not."""
+"""Track whether the work of a worker is committed, and why not."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import time
 from collections.abc import Callable
 
 PROMPT_SECONDS = 10.0
-"""What a commit takes at the most, if all is well: the default of a transaction's time-out."""
+"""The longest that a healthy commit takes: the default of a transaction's time-out."""
 
 
 class CommitHealth:
-    """Knows the last commit, and since when none has succeeded though one was due.
+    """Hold the time of the last commit, and since when a due commit has not succeeded.
 
-    Written by the worker's loop, read by the threads that answer HTTP.
+    Written by the worker's loop, read by the threads of the HTTP server.
 
     Parameters
     ----------
     prompt
-        Seconds that a commit takes at the most, if all is well.
+        Seconds that a healthy commit takes at most.
     on_failure
-        Called with the name of the error of each commit that has failed.
+        Called with the name of the error of each failed commit.
     clock, wall_clock
-        Seconds, ever rising; seconds since 1970.
+        Monotonic seconds; seconds since 1970.
 
     Attributes
     ----------
     last_commit
-        When something was committed, seconds since 1970; 0 before the first time.
+        Time of the last commit, seconds since 1970; 0 before the first.
     obstacle
-        Why what is due could not be committed; empty if nothing is known.
+        Why the due commit has failed; empty if no reason is known.
     """
 
     def __init__(
@@ -47,44 +47,44 @@ class CommitHealth:
         self._due_since: float | None = None
 
     def note_due(self) -> None:
-        """Something is about to be committed."""
+        """Take note that a commit is due."""
         if self._due_since is None:
             self._due_since = self._clock()
 
     def note_failure(self, error: str, reason: str) -> None:
-        """It could not be committed, because of an error of this name."""
+        """Take note that the due commit has failed with an error of this name."""
         self.note_obstacle(reason)
         self._on_failure(error)
 
     def note_obstacle(self, reason: str) -> None:
-        """It cannot be committed for now; `reason` is for who asks why the worker is not ready."""
+        """Take note that no commit is possible now; the readiness check shows `reason`."""
         self.note_due()
         self.obstacle = reason
 
     def note_commit(self) -> None:
-        """All that was due is committed."""
+        """Take note that the due commit has succeeded."""
         self.last_commit = self._wall_clock()
         self.note_nothing_due()
 
     def note_nothing_due(self) -> None:
-        """Nothing is left to be committed."""
+        """Take note that no commit is due."""
         self._due_since, self.obstacle = None, ""
 
     @property
     def waiting_seconds(self) -> float:
-        """Seconds since the first try to commit what is not committed yet; 0 if all of it is."""
+        """Return the seconds since the first try of the due commit; 0 if none is due."""
         since = self._due_since
         return 0.0 if since is None else self._clock() - since
 
     def not_ready(self) -> str:
-        """Say why the last commit did not happen; empty if it did."""
+        """Return why the last commit has not happened; empty if it has."""
         if self.obstacle:
             return f"cannot commit: {self.obstacle}"
         waiting = self.waiting_seconds
         return f"a commit has taken {waiting:.0f} s so far" if waiting > self._prompt else ""
 
     def not_healthy(self, limit: float) -> str:
-        """Say what has not been committed for more than `limit` seconds; empty if all is."""
+        """Return the reason if a commit is due for more than `limit` seconds; else empty."""
         if (waiting := self.waiting_seconds) <= limit:
             return ""
         return f"nothing could be committed for {waiting:.0f} s: {self.obstacle or 'no answer'}"

@@ -1,15 +1,15 @@
-"""One input partition = one state = one producer = one transaction.
+"""Process a topic exactly once: one partition = one state = one producer = one transaction.
 
-`ExactlyOnceLoop` reads a topic as a member of a group. Each partition that it is given has a task
-(state and what is made of the records) and a transactional producer of its own. Outputs, changelog
-and the input's next offset go out in one transaction, so a task's state is never ahead of a
-transaction that can still fail: after any abort the task is dropped, restored as after a takeover,
-and reading goes back to the committed offset. Partitions are taken and restored in a thread of
-their own (`Takeovers`): those that are held already do not wait for them.
+`ExactlyOnceLoop` reads a topic as a member of a group. Each partition that the group assigns has a
+task (state, and what is computed from the records) and a transactional producer of its own.
+Outputs, changelog and the input's next offset are written in one transaction, so a task's state is
+never ahead of a transaction that can still fail: after any abort the task is dropped and restored
+as after a takeover, and reading returns to the committed offset. Partitions are taken over and
+restored in another thread (`Takeovers`): those that are held already do not wait for them.
 
-The consumer is assigned a partition for as long as it is held, from a known offset on. To assign it
-when the group gives it, at the log's end, and to seek later loses records: librdkafka (2.16) asks
-for the end, and the answer that comes after the seek undoes it.
+The consumer is assigned a partition only while it is held, from a known offset on. To assign it at
+the log's end when the group assigns it, and to seek later, loses records: librdkafka (2.16) asks
+for the end, and the answer that arrives after the seek reverts it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 PARTITION = methodcaller("partition")
 
 OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION)  # noqa: SLF001
-"""What a partition says whose log begins behind the next offset, or ends before it."""
+"""Errors of a partition whose log begins behind the next offset, or ends before it."""
 
 POLL_SECONDS = 0.1
 REJOIN_SECONDS = 1.0
@@ -60,7 +60,7 @@ REJOIN_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """What an `ExactlyOnceLoop` reads, and how.
+    """Name what an `ExactlyOnceLoop` reads, and how.
 
     Parameters
     ----------
@@ -72,9 +72,9 @@ class LoopConfig:
         ``earliest`` or ``latest``, where the group has never read the topic. A partition that is
         added later is read from its first record.
     commit_interval
-        ms between two transactions of a partition; longer while there is more to be read.
+        ms between two transactions of a partition; longer while there is a backlog.
     state_topic
-        Topic of ours in which the group has left records if it has ever read the input.
+        Topic of ours that has records if the group has ever read the input.
     """
 
     topic: str
@@ -87,23 +87,23 @@ class LoopConfig:
 class ExactlyOnceLoop(Generic[TaskT]):
     """Run one task for each partition that the group assigns to this process; own the tasks.
 
-    `has_joined` turns true with the first assignment, be it an empty one.
+    `has_joined` becomes true with the first assignment, even an empty one.
 
     Parameters
     ----------
     clients
-        Makes consumer and producers.
+        Creates consumer and producers.
     config
         What is read.
     open_tasks
-        Makes the tasks of partitions.
+        Creates the tasks of partitions.
     metrics
-        Show what is held, waits and is restored; of partitions given up, no gauge stays.
+        Show lag, waiting and restoring partitions; gauges of revoked partitions are dropped.
     check_readable
-        Raises `NotYetError` where a record needs what does not answer; the records from there on
-        come again.
+        Raises `NotYetError` at a record that depends on a service which does not answer; the
+        records from there on are read again.
     permission
-        The worker's rights, and the health of its commits; without it, none are looked at.
+        The rights of the worker, and the health of its commits; None: none are checked.
     """
 
     def __init__(
@@ -143,21 +143,21 @@ class ExactlyOnceLoop(Generic[TaskT]):
 
     @property
     def partitions(self) -> list[int]:
-        """Partitions held now."""
+        """Return the partitions that are held now."""
         return sorted(self._held)
 
     @property
     def tasks(self) -> dict[int, TaskT]:
-        """Partition → its task, of those held now. May be called from another thread."""
+        """Return partition → its task, of those held now. May be called from another thread."""
         return {partition: held.task for partition, held in self._held.copy().items()}
 
     @property
     def restoring(self) -> int:
-        """How many partitions were given to this process that it does not hold yet."""
+        """Return the number of assigned partitions that are not held yet."""
         return len(self._takeovers)
 
     def not_ready(self) -> str:
-        """Say why the last commit did not happen, or what is waited for before; else empty."""
+        """Return why nothing was committed, or what the worker still waits for; else empty."""
         if self._commits.obstacle or self._has_begun:
             return self._commits.not_ready()
         return "restoring partitions" if self.has_joined else "waiting for the group"
@@ -165,17 +165,19 @@ class ExactlyOnceLoop(Generic[TaskT]):
     def run(self, should_stop: Callable[[], bool], on_round: Callable[[], None]) -> None:
         """Read, process and commit until `should_stop`, then commit and leave the group.
 
-        `on_round` is called after each round of reading. A producer that was fenced ends the
-        membership, not the process: the group alone says who owns a partition, so a worker that
-        was away for too long must ask again instead of taking its old partitions back. So does a
-        request that failed while partitions were taken: brokers come back. So does a group that
-        has this worker's name for another one, as far as `NameClaim` goes. So does a right that is
-        taken away: the worker waits for it outside of the group.
+        `on_round` is called after each round of reading. These end the membership, not the process,
+        and the worker joins the group again:
+
+        - A fenced producer. Only the group decides who owns a partition, so a worker that was away
+          for too long must not take its old partitions back.
+        - A request that failed while partitions were taken over: brokers recover.
+        - Another member with this worker's name, for as long as `NameClaim` allows.
+        - A right that is withdrawn: the worker waits for it outside of the group.
 
         Raises
         ------
         AuthorizationError
-            If a right lacks that the worker has not had before.
+            If a right is missing that the worker has not had before.
         NameInUseError
             If another worker has this one's ``group.instance.id``.
         OffsetError
@@ -201,7 +203,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
                 self._stand_by(failure, should_stop)
 
     def _stand_by(self, failure: Exception, should_stop: Callable[[], bool]) -> None:
-        """Wait until the group may be joined again; raises what no waiting helps against."""
+        """Wait until the group may be joined again; raise errors that do not pass."""
         if isinstance(failure, NameInUseError):
             self._name.note_refusal(failure)
         elif is_refused(failure):
@@ -241,16 +243,16 @@ class ExactlyOnceLoop(Generic[TaskT]):
         self._commit_all()
 
     def _leave(self) -> None:
-        """End the membership, whatever the clients say on their way out."""
+        """End the membership; errors of the clients are logged."""
         self._takeovers.close()
         give_up_all(held.producer for held in self._held.values())
         self._held.clear()  # nothing left to commit: leaving must not try again
         self._is_leaving = True
-        close(self._consumer)  # gives up what it has, by the callbacks
+        close(self._consumer)  # gives its partitions up in the callbacks
         self.has_joined = self._has_begun = False
 
     def _hold_taken(self) -> None:
-        """Begin to read partitions that have been taken."""
+        """Begin to read partitions that have been taken over."""
         taken = []
         for partition, held in self._takeovers.done():
             self._held[partition] = held
@@ -276,7 +278,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
                 self._waiting.passed(partition)
 
     def _readable(self, partition: int, batch: list[Record]) -> list[Record]:
-        """Return the records before the first one that cannot be read yet, and wait for it."""
+        """Return the records before the first one that is not readable yet; wait for that one."""
         try:
             self._check_readable(batch)
         except NotYetError as error:
@@ -286,9 +288,9 @@ class ExactlyOnceLoop(Generic[TaskT]):
         return batch
 
     def _note_ends(self, messages: list[Message]) -> None:
-        """Note where logs end for now: it may be with a marker, no record.
+        """Note where logs end for now: the last entry may be a marker, which is no record.
 
-        An end that lies before what was read says nothing.
+        An end before the next offset has no meaning.
         """
         for message in messages:
             error = message.error()
@@ -301,16 +303,16 @@ class ExactlyOnceLoop(Generic[TaskT]):
     def _is_at_end(self, partition: int) -> bool:
         """Whether all of a partition is read.
 
-        Before an open transaction, a reader is told once that the log ends there, whether the
-        transaction was there then or has begun since.
+        A reader gets one end of partition before an open transaction, whether the transaction was
+        there then or has begun since.
         """
         ended_at = self._held[partition].ended_at
         return ended_at is not None and ended_at >= self._end_of(partition)
 
     def _return_into_range(self, messages: list[Message]) -> None:
-        """Restore partitions whose log no longer holds what comes next, with what it still holds.
+        """Restore partitions whose log no longer holds the next offset, from what it still holds.
 
-        Where records are lost that were not read yet, that raises OffsetError.
+        Raises OffsetError, at the restore, if records were deleted that were not read yet.
         """
         gone = {
             cast("int", message.partition())
@@ -335,7 +337,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
             held.task.tick(is_at_end=self._is_at_end(partition))
 
     def _left(self) -> int:
-        """Records that are left to be read, but for those that wait; tells each partition's."""
+        """Set each partition's lag; return the sum over the partitions that do not wait."""
         left = 0
         for partition, held in self._held.items():
             end = self._end_of(partition)
@@ -345,13 +347,13 @@ class ExactlyOnceLoop(Generic[TaskT]):
         return left
 
     def _end_of(self, partition: int) -> int:
-        """The offset behind the last record of a log, committed or not, as far as is known."""
+        """Return the last known offset behind the last record of a log, committed or not."""
         where = TopicPartition(self._config.topic, partition)
         _, end = self._consumer.get_watermark_offsets(where, cached=True)
         return end
 
     def _commit_all(self) -> None:
-        """Commit what the partitions have done; restore those whose transaction failed."""
+        """Commit the work of all partitions; restore those whose transaction failed."""
         failed = self._commit(self.partitions)
         for partition, exception in failed.items():
             held, error = self._held[partition], exception.args[0]
@@ -366,7 +368,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
             self._begin_again(partition)
 
     def _begin_again(self, partition: int) -> None:
-        """Drop a partition's memory, to be restored and read from its committed offset again."""
+        """Drop a partition's state; restore it and read from its committed offset again."""
         held = self._held.pop(partition)
         self._waiting.forget(partition)
         self._consumer.incremental_unassign([TopicPartition(self._config.topic, partition)])
@@ -374,7 +376,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
         self._takeovers.begin_again(partition, kept, held.aborts)
 
     def _commit(self, partitions: Collection[int]) -> dict[int, KafkaException]:
-        """Commit what partitions have done; return why those failed that did."""
+        """Commit the work of partitions; return the errors of those that failed."""
         group, ask = self._consumer.consumer_group_metadata, self._identity.ask
         is_due = any(self._held[partition].has_work() for partition in partitions)
         if is_due:
@@ -385,7 +387,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
         return failed
 
     def _note_committed(self, *, is_due: bool) -> None:
-        """Note that nothing is left to commit, unless a partition recovers from a failure."""
+        """Note that nothing is left to commit, unless a partition is recovering from a failure."""
         is_restoring = bool(self._takeovers) or not self._has_begun
         if self._commits.obstacle and (is_restoring or self._is_recovering()):
             return
@@ -395,7 +397,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
             self._commits.note_nothing_due()
 
     def _is_recovering(self) -> bool:
-        """Whether what could not be committed is still to be done again."""
+        """Whether work that could not be committed is still to be repeated."""
         return any(
             held.aborts > 0 and not self._is_at_end(partition)
             for partition, held in self._held.items()
@@ -404,10 +406,10 @@ class ExactlyOnceLoop(Generic[TaskT]):
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.has_joined = True
         self._name.note_joined()
-        consumer.incremental_assign([])  # they are given; each is read once it is known from where
+        consumer.incremental_assign([])  # each is read once its offset is known
         if self._is_leaving:
-            # The rebalance was under way when `close` began. What it brings goes back at once:
-            # a consumer that closes answers no request, and taking a partition would wait for one.
+            # The rebalance was under way when `close` began. Its partitions are returned at once:
+            # a closing consumer answers no request, and a takeover would wait for one.
             return
         if partitions:
             self._takeovers.begin(sorted(given.partition for given in partitions))
@@ -418,7 +420,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
         self._takeovers.give_up([given.partition for given in partitions])
         leaving = [given.partition for given in partitions if given.partition in self._held]
         for partition, exception in self._commit(leaving).items():
-            # What fails here, the next owner does again.
+            # The next owner repeats the work of a failed transaction.
             error = exception.args[0]
             log.warning("last commit failed", partition=partition, error=error.str())
             self._held[partition].producer.abort(error)
@@ -436,6 +438,6 @@ class ExactlyOnceLoop(Generic[TaskT]):
 
 
 def _poll_seconds(pace: CommitPace) -> float:
-    """How long to wait for records: not beyond the next commit, unless that is put off."""
+    """Return how long to wait for records: not beyond the next commit, unless that is put off."""
     to_next = pace.seconds_to_next()
     return min(POLL_SECONDS, to_next) if to_next > 0 else POLL_SECONDS

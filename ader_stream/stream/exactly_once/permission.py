@@ -1,4 +1,4 @@
-"""A worker's rights while it runs: one that is taken away is waited for."""
+"""Check a worker's rights while it runs, and wait for one that is withdrawn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ader_stream.stream.kafka.rights import (
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 5.0
-"""Between two looks at the rights, and after a refusal that they do not explain."""
+"""Between two checks of the rights, and after a refusal that they do not explain."""
 
 REMIND_SECONDS = 60.0
 
@@ -31,16 +31,16 @@ POLL_SECONDS = 0.1
 
 
 class Permission:
-    """What a worker may do on the cluster.
+    """Check what a worker may do on the cluster.
 
     Parameters
     ----------
     role, rights
-        The worker, and what it needs.
+        The worker, and the rights that it needs.
     commits
-        Learns why nothing is committed.
+        Takes note of why nothing is committed.
     clock, sleep
-        Seconds, and how to wait for some.
+        Monotonic seconds, and how to wait for some.
     """
 
     def __init__(
@@ -61,21 +61,21 @@ class Permission:
         self._was_granted = False
 
     def note_granted(self) -> None:
-        """The worker has begun its work: from here on, what is refused was allowed before."""
+        """Take note that the worker has begun: what is refused later was allowed before."""
         self._was_granted = True
 
     def lacks(self) -> str:
-        """Say what lacks now; empty if nothing does, as far as brokers say."""
+        """Return what is missing now, as far as brokers answer; empty if nothing is."""
         found = find_lacks(self._clients.admin(), self._rights)
         return describe_lacks(found, self._clients, self._role) if found else ""
 
     def wait_after(self, error: Exception, should_stop: Callable[[], bool]) -> None:
-        """Wait until a request may be tried again that came to this error.
+        """Wait until a request that failed with this error may be repeated.
 
         Raises
         ------
         AuthorizationError
-            If the worker has never had the right: who starts it learns at once.
+            If the worker has never had the right: its operator sees that at once.
         """
         reason = self.lacks() or _describe(error, self._rights)
         if not self._was_granted:
@@ -88,7 +88,7 @@ class Permission:
     def wait_until_granted(
         self, between: Callable[[], None], should_stop: Callable[[], bool] = lambda: False
     ) -> None:
-        """Return when nothing lacks; `between` is called again and again until then."""
+        """Return when no right is missing; `between` is called repeatedly until then."""
         reminded_at = self._clock()
         while not should_stop() and (reason := self.lacks()):
             if self._clock() - reminded_at >= REMIND_SECONDS:
@@ -107,14 +107,14 @@ class Permission:
 
 
 def error_name(error: Exception) -> str:
-    """Return the name of an error, one of few."""
+    """Return the name of an error, one of few: it is a label."""
     if isinstance(error, KafkaException):
         return str(error.args[0].name())
     return type(error).__name__
 
 
 def _describe(error: Exception, rights: Sequence[Right]) -> str:
-    """Name the right that an error is about, where there is but one of its kind."""
+    """Name the right that an error is about, if there is only one of its kind."""
     if not isinstance(error, KafkaException):
         return str(error)
     resource = REFUSALS.get(error.args[0].code())
@@ -123,7 +123,7 @@ def _describe(error: Exception, rights: Sequence[Right]) -> str:
 
 
 def is_refused(error: Exception) -> bool:
-    """Whether an error says that the user may not do what was asked for."""
+    """Whether an error says that the user lacks a right."""
     if isinstance(error, KafkaException):
         return is_refusal(error.args[0])
     return isinstance(error, AuthorizationError)

@@ -1,4 +1,4 @@
-"""Taking partitions over: earlier owners are fenced, then their state is restored."""
+"""Take partitions over: fence earlier owners, then restore the state."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from ader_stream.stream.transactions.producer import TransactionalProducer, give
 from ader_stream.stream.transactions.requests import side_by_side
 
 LINGER_MS = 50
-"""Records wait so long for others to go with: a commit sends what waits at once."""
+"""ms that records wait for others of their batch: a commit sends what waits at once."""
 
 MOST_RECORDS = 1_000_000
-"""Room in a producer's queue. A transaction's records are in memory anyway, and to make room for
-one after the other costs more than to hand them over."""
+"""Room in a producer's queue. A transaction's records are in memory anyway, and waiting for room
+for each costs more than producing them."""
 
 
 TaskT_co = TypeVar("TaskT_co", bound=PartitionTask, covariant=True)
 
 
 class OpenTasks(Protocol[TaskT_co]):
-    """Makes the tasks of partitions, with the state that their earlier owners have left.
+    """Create the tasks of partitions, with the state of their earlier owners.
 
-    Called in a thread of its own, after those were fenced, while the loop goes on with other
-    partitions. One call for many: what they share is asked for once.
+    Called in another thread than the loop's, after earlier owners were fenced, while the loop
+    processes other partitions. One call for many: what they share is requested once.
     """
 
     def __call__(
         self, partitions: Collection[int], stay: Callable[[], None]
     ) -> Mapping[int, TaskT_co]:
-        """Return partition → task; `stay` is called now and then, and what it raises let through.
+        """Return partition → task; call `stay` regularly, and let what it raises pass.
 
-        It does where nobody wants these partitions any more.
+        It raises when these partitions are no longer assigned.
         """
 
 
 class KeptProducer(NamedTuple):
-    """A producer that a process has already, and ms that it has for a transaction."""
+    """A producer of an earlier takeover, and its transaction time-out in ms."""
 
     producer: TransactionalProducer
     transaction_ms: int
@@ -54,23 +54,23 @@ class KeptProducer(NamedTuple):
 
 @dataclass(frozen=True)
 class Taking(Generic[TaskT]):
-    """How partitions of a topic are taken.
+    """Take partitions of a topic over.
 
     Parameters
     ----------
     clients
-        Makes producers.
+        Creates producers.
     topic, group
-        Whose partitions, and the consumer group; with the partition's number it is the
+        Topic of the partitions, and the consumer group; with the partition's number it is the
         transactional id.
     start
-        ``earliest`` or ``latest``, where the group has never read the topic.
+        ``earliest`` or ``latest``, if the group has never read the topic.
     open_tasks
-        Makes the tasks of partitions.
+        Creates the tasks of partitions.
     time
-        How long transactions may take.
+        Time-outs of transactions.
     has_started
-        Says whether the group has read the topic, where none of its offsets is known.
+        Returns whether the group has read the topic, if none of its offsets is known.
     """
 
     clients: KafkaClients
@@ -84,14 +84,14 @@ class Taking(Generic[TaskT]):
     def producers(
         self, partitions: Collection[int], kept: Mapping[int, KeptProducer]
     ) -> dict[int, TransactionalProducer]:
-        """Return the sole producers of partitions: new ones, unless one that is kept has the time.
+        """Return the sole producers of partitions: kept ones, or new ones of the right time-out.
 
         Earlier owners are fenced, and their transactions aborted.
 
         Raises
         ------
         KafkaException, FencedError
-            If a request fails or hangs.
+            If a request fails or never returns.
         """
         found = {
             partition: producer
@@ -104,7 +104,7 @@ class Taking(Generic[TaskT]):
         return found
 
     def _fencing(self, partitions: Collection[int]) -> dict[int, TransactionalProducer]:
-        """Return new producers, but for those that may only have less time."""
+        """Return new producers, except those whose time-out the broker does not allow."""
         made = {partition: self._producer(partition) for partition in partitions}
         failed = side_by_side(
             lambda partition: made[partition].init(),
@@ -125,16 +125,16 @@ class Taking(Generic[TaskT]):
     def restore(
         self, producers: Mapping[int, TransactionalProducer], stay: Callable[[], None]
     ) -> dict[int, Held[TaskT]]:
-        """Restore the tasks of partitions at the places where they go on.
+        """Restore the tasks of partitions at the places where they continue.
 
         Raises
         ------
         OffsetError
-            If a log no longer holds records that come from there on.
+            If a log no longer holds the records from there on.
         """
         ranges = offset_ranges(self.clients, self.topic, producers)
         extents = {partition: Extent(*range_) for partition, range_ in ranges.items()}
-        # Asked for by a client of its own: the loop's may be closed at any time.
+        # Requested by another client: the loop's may be closed at any time.
         committed = committed_by(self.clients, self.group, self.topic, [*producers])
         tasks = self.open_tasks(producers.keys(), stay)
         known = {p: tasks[p].place(committed.get(p), extent) for p, extent in extents.items()}
@@ -162,9 +162,9 @@ class Taking(Generic[TaskT]):
     def _first_places(
         self, partitions: Collection[int], extents: Mapping[int, Extent]
     ) -> dict[int, Committed]:
-        """Return where partitions begin that were never read: at their first records.
+        """Return where partitions that were never read begin: at their first records.
 
-        With ``latest`` that is the end, unless the group has begun to read the topic before.
+        With ``latest`` that is the end, unless the group has read the topic before.
         """
         started = dict[int, Committed]()
         if partitions and self.start == "latest":

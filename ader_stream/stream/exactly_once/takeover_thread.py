@@ -1,4 +1,4 @@
-"""Partitions that are being taken over, in a thread beside the loop that reads the others."""
+"""Take partitions over in another thread than the loop's, which reads the others."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ader_stream.stream.exactly_once.partition_task import Held, TaskT
 from ader_stream.stream.exactly_once.takeover import KeptProducer, Taking
 
 AT_ONCE = 50
-"""Partitions that are taken together: their requests go out side by side, a thread for each, their
-changelogs are read by one client, and are in memory together with what is made of them."""
+"""Partitions that are taken together: their requests are sent side by side, each in a thread, their
+changelogs are read by one client, and are in memory together with the restored state."""
 
 FENCE_SECONDS = 5.0
-"""How long a revocation waits for requests that would fence the next owner."""
+"""Seconds that a revocation waits for requests that would fence the next owner."""
 
 CLOSE_SECONDS = 2.0
-"""How long leaving the group waits for the thread to end."""
+"""Seconds that leaving the group waits for the thread to end."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class _Batch(Generic[TaskT]):
     wanted
         Those that were not given up since.
     kept
-        Producers from before.
+        Producers of earlier takeovers.
     aborts
         Of their transactions, in a row.
     """
@@ -46,19 +46,19 @@ class _Batch(Generic[TaskT]):
 
 
 class _GivenUpError(Exception):
-    """All partitions of a batch were given up."""
+    """Raised when all partitions of a batch were given up."""
 
 
 class Takeovers(Generic[TaskT]):
-    """Takes partitions over while the loop reads and commits others.
+    """Take partitions over while the loop reads and commits others.
 
-    To restore a large state takes many seconds, in which the group must be answered and the
-    partitions that are held already must not wait.
+    To restore a large state takes many seconds, in which the group must be answered and held
+    partitions must not wait.
 
     Parameters
     ----------
     taking
-        How they are taken.
+        Fences earlier owners and restores the state.
     """
 
     def __init__(self, taking: Taking[TaskT]) -> None:
@@ -69,26 +69,26 @@ class Takeovers(Generic[TaskT]):
         self._thread = threading.Thread(target=self._run, name="takeovers", daemon=True)
 
     def __len__(self) -> int:
-        """Partitions that are being taken, or wait for it."""
+        """Return the number of partitions that are being taken over, or wait for it."""
         return sum(len(batch.wanted) for batch in self._batches)
 
     def begin(self, partitions: Iterable[int]) -> None:
-        """Take partitions over, one batch after the other."""
+        """Take partitions over, in batches."""
         left = iter(partitions)
         while some := set(islice(left, AT_ONCE)):
             self._append(_Batch(some))
 
     def begin_again(self, partition: int, kept: KeptProducer, aborts: int) -> None:
-        """Restore a partition that this process has had, after so many `aborts` in a row."""
+        """Restore a partition that this process has held, after so many `aborts` in a row."""
         self._append(_Batch({partition}, {partition: kept}, aborts))
 
     def done(self) -> Iterator[tuple[int, Held[TaskT]]]:
-        """Yield the partitions that were taken since the last call.
+        """Yield the partitions that were taken over since the last call.
 
         Raises
         ------
         AderError, KafkaException
-            If one could not be taken.
+            If one could not be taken over.
         """
         while self._batches and self._batches[0].outcome.done():
             batch = self._batches.popleft()
@@ -100,14 +100,14 @@ class Takeovers(Generic[TaskT]):
                     yield partition, held
 
     def give_up(self, partitions: Collection[int]) -> None:
-        """Take these no more. On return, nobody will be fenced for them, unless that hangs."""
+        """Cancel these. On return, no owner will be fenced for them, unless a request hangs."""
         for batch in self._batches:
             batch.wanted.difference_update(partitions)
         if self._fencing.acquire(timeout=FENCE_SECONDS):
             self._fencing.release()
 
     def close(self) -> None:
-        """Give up all, and wait a while for the thread to end."""
+        """Cancel all, and wait up to `CLOSE_SECONDS` for the thread to end."""
         for batch in self._batches:
             batch.wanted.clear()
         self._queue.put(None)
@@ -125,7 +125,10 @@ class Takeovers(Generic[TaskT]):
             pass
 
     def _take_next(self) -> bool:
-        """Wait for a batch and take it; False at the end. No variable outlives it: states do."""
+        """Wait for a batch and take it over; return False at the end.
+
+        A function of its own, so that no variable keeps the states of a batch alive.
+        """
         batch = self._queue.get()
         if batch is None:
             return False
@@ -140,7 +143,7 @@ class Takeovers(Generic[TaskT]):
             if not batch.wanted:
                 raise _GivenUpError
 
-        with self._fencing:  # whoever gives one of them up meanwhile waits
+        with self._fencing:  # `give_up` waits for this
             stay()
             producers = self._taking.producers(set(batch.wanted), batch.kept)
         left = {p: producer for p, producer in producers.items() if p in batch.wanted}

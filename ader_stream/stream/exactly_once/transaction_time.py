@@ -1,4 +1,4 @@
-"""How long a partition's transactions may take."""
+"""Adapt the transaction time-out of each partition."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import structlog
 log = structlog.get_logger(__name__)
 
 MOST_MS = 240_000
-"""A member that does not ask for records for five minutes is given up (`max.poll.interval.ms`)."""
+"""The group removes a member that does not poll for five minutes (`max.poll.interval.ms`)."""
 
 SLOW = 0.9
-"""A transaction that fails after this share of its time has failed for lack of time."""
+"""A transaction that fails after this share of its time-out has failed for lack of time."""
 
 
 class TransactionTime:
-    """Gives a partition twice the time after a transaction that was too slow.
+    """Double a partition's transaction time-out after a transaction that was too slow.
 
-    A transaction holds what has come together, and where a block ends that is every session that
-    was open: it cannot be made smaller. Brokers slow a producer down by its quota, links and disks
-    by what they are. With the same time the same transaction would fail again, for ever.
+    A transaction cannot be made smaller: at the end of a block it holds every session that was
+    open. Quotas, links and disks may slow a producer down. With the same time-out the same
+    transaction would fail again, forever.
 
     Parameters
     ----------
     first
-        ms that a transaction may take at first, the setting.
+        First time-out in ms, the setting.
     """
 
     def __init__(self, first: int) -> None:
@@ -32,11 +32,11 @@ class TransactionTime:
         self._of: dict[int, int] = {}
 
     def of(self, partition: int) -> int:
-        """Ms that the partition's transactions may take."""
+        """Return the transaction time-out of a partition, in ms."""
         return min(self._of.get(partition, self._first), self._most)
 
     def note_failure(self, partition: int, seconds: float) -> None:
-        """A transaction of the partition has failed that long after it was opened."""
+        """Take note that a transaction has failed so many seconds after it was begun."""
         before = self.of(partition)
         if seconds * 1000 < SLOW * before:
             return
@@ -49,7 +49,7 @@ class TransactionTime:
         )
 
     def note_refusal(self, partition: int) -> bool:
-        """The broker allows no such time; return whether a shorter one is left to try."""
+        """Take note that the broker refuses the time-out; return whether a shorter one is left."""
         refused = self.of(partition)
         self._most = max(self._first, refused // 2)
         return self.of(partition) < refused

@@ -1,4 +1,4 @@
-"""Partitions whose next record cannot be read yet."""
+"""Pause partitions whose next record is not readable yet."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ader_stream.errors import NotYetError
 
 log = structlog.get_logger(__name__)
 
-TOLD_SECONDS = 1.0
-"""Waiting for less is not worth a line in the log."""
+LOGGED_SECONDS = 1.0
+"""A shorter wait is not logged."""
 
 
 class WaitingPartitions:
-    """Pauses a partition until its record may be tried again.
+    """Pause a partition until its record may be tried again.
 
-    The consumer goes on polling meanwhile: it stays a member of its group, its other partitions
-    go on, and it can hand over the one that waits.
+    The consumer still polls meanwhile: it stays a member of its group, its other partitions are
+    processed, and the paused one can be revoked.
 
     Parameters
     ----------
     consumer
-        Holds the partitions.
+        Is assigned the partitions.
     topic
-        Its topic.
+        Topic of the partitions.
     clock
-        Seconds, ever rising.
+        Monotonic, in seconds.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class WaitingPartitions:
         self._clock = clock
         self._until: dict[int, float] = {}
         self._since: dict[int, float] = {}
-        self._told: set[int] = set()
+        self._logged: set[int] = set()
 
     def __contains__(self, partition: int) -> bool:
         return partition in self._until
 
     def __len__(self) -> int:
-        """Partitions that wait, or are being tried again."""
+        """Return the number of partitions that wait, or are being tried again."""
         return len(self._since)
 
     def wait(self, partition: int, error: NotYetError) -> None:
@@ -54,33 +54,33 @@ class WaitingPartitions:
         self._consumer.pause([TopicPartition(self._topic, partition)])
         self._until[partition] = self._clock() + error.retry_after
         since = self._since.setdefault(partition, self._clock())
-        if partition not in self._told and self._until[partition] - since >= TOLD_SECONDS:
-            self._told.add(partition)
+        if partition not in self._logged and self._until[partition] - since >= LOGGED_SECONDS:
+            self._logged.add(partition)
             log.warning("partition waits", partition=partition, offset=error.offset, why=str(error))
 
     def due(self) -> list[int]:
-        """Partitions whose time has come."""
+        """Return the partitions that may be tried again."""
         now = self._clock()
         return [partition for partition, until in self._until.items() if until <= now]
 
     def resume(self, partition: int, next_offset: int) -> None:
-        """Read on from an offset; what was fetched before the pause is dropped."""
+        """Continue at an offset; what was fetched before the pause is dropped."""
         del self._until[partition]
         where = TopicPartition(self._topic, partition, next_offset)
         self._consumer.resume([where])
         self._consumer.seek(where)
 
     def passed(self, partition: int) -> None:
-        """Take note that records of a partition were read, all that came."""
+        """Take note that all fetched records of a partition were readable."""
         if partition in self._since and partition not in self._until:
             waited = self._clock() - self._since.pop(partition)
-            if partition in self._told:
-                self._told.remove(partition)
-                log.info("partition goes on", partition=partition, waited_seconds=waited)
+            if partition in self._logged:
+                self._logged.remove(partition)
+                log.info("partition continues", partition=partition, waited_seconds=waited)
 
     def forget(self, partition: int) -> None:
-        """Give a partition up; whoever takes it next, here or elsewhere, finds it unpaused."""
+        """Drop a partition and resume it: its next owner finds it unpaused."""
         if self._until.pop(partition, None) is not None:
             self._consumer.resume([TopicPartition(self._topic, partition)])
         self._since.pop(partition, None)
-        self._told.discard(partition)
+        self._logged.discard(partition)

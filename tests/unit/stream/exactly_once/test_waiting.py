@@ -72,7 +72,7 @@ def test_only_a_wait_that_lasts_is_told(waiting: WaitingPartitions, clock: Clock
         waiting.wait(3, NotYetError("not passed", retry_after=0.4))
         waiting.resume(3, 41)
         waiting.passed(3)
-    assert [one["event"] for one in told] == ["partition waits", "partition goes on"]
+    assert [one["event"] for one in told] == ["partition waits", "partition continues"]
 
 
 def test_a_partition_that_is_given_up_is_not_left_paused(
