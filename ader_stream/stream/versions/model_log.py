@@ -1,9 +1,9 @@
-"""The model log: publishing is the commit of a manifest; readers reach chunks only through one.
+"""Publish versions to the model log: a version exists once its manifest is committed.
 
 An artifact is a few parts (bytes by kind), each cut into chunks of less than 1 MB in
-`model-chunks`; its manifest is one record in `models`. They go out in as many transactions as it
-takes; the last one holds the manifest, too. What a manifest does not name does not exist: chunks of
-a publishing that died are orphans, and the next leader deletes them (`pruning`).
+`model-chunks`; its manifest is one record in `models`. They are written in as many transactions as
+needed; the last one also holds the manifest. Readers find chunks only by a manifest: chunks of an
+interrupted publication are orphans, and the next leader deletes them (`pruning`).
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 MANIFEST_BYTES = 128 * 1024
-"""Of a manifest beside its chunks, at most: half of it for the frequent items."""
+"""Of a manifest without its chunks, at most: half of it for the frequent items."""
 
 CHUNK_ENTRY_BYTES = 72
-"""Of a chunk in the manifest: its size and its SHA-256, hexadecimal."""
+"""Of a chunk in the manifest: its size and its hexadecimal SHA-256."""
 
 QUEUED_CHUNKS = 8
-"""Chunks that wait in the producer at most: a model of any size passes through a few MB."""
+"""Chunks in the producer's queue at most: a model of any size needs a few MB."""
 
 CHUNKS_A_TRANSACTION = 64
-"""A transaction stays far shorter than its timeout, whatever the size of the model. Half as many
-after each one that fails: a broker may slow a producer down by its quota."""
+"""A transaction stays far shorter than its time-out, whatever the size of the model. Half as many
+after each failure: a quota may slow the producer down."""
 
 TOMBSTONES_A_TRANSACTION = 1_000
-"""Of chunks that no version names, which are as many as have been left: they need no unity."""
+"""Of orphaned chunks. There may be many; they need not be deleted in one transaction."""
 
 COMMIT_SECONDS = 4 * REQUEST_TIMEOUT
-"""How long a commit is tried: giving up costs the training of a version, brokers come back."""
+"""How long a commit is retried: giving up costs the training of a version, brokers recover."""
 
 ATTEMPTS = 8
-"""Aborted transactions in a row after which publishing gives up: the last ones hold one chunk."""
+"""Aborted transactions in a row after which publishing fails: the last ones hold one chunk."""
 
 
 class Chunk(NamedTuple):
-    """A record of model-chunks, before it is sent."""
+    """A record of model-chunks that is to be sent."""
 
     key: str
     data: memoryview
@@ -68,7 +68,7 @@ class Chunk(NamedTuple):
 
 @dataclass
 class _Sent:
-    """What is known of a chunk that was handed to the producer."""
+    """Hash and offset of a chunk that was handed to the producer."""
 
     sha256: str = ""
     offset: int | None = None
@@ -80,9 +80,9 @@ class _Sent:
 
 
 class ModelPublisher:
-    """The one writer of `models` and `model-chunks`; made by the leading trainer.
+    """Write `models` and `model-chunks`; only the leading trainer has one.
 
-    Making it fences every earlier leader and aborts what it left.
+    Its creation fences every earlier leader and aborts the transaction that it left open.
 
     Parameters
     ----------
@@ -93,21 +93,21 @@ class ModelPublisher:
     compression
         Of chunks, by librdkafka's names.
     commits
-        Learns what becomes of each transaction.
+        Takes note of the outcome of each transaction.
     require_leader
-        Raises if another one leads now. Asked before a transaction is aborted.
+        Raises if another trainer leads now. Called before a transaction is aborted.
 
     Attributes
     ----------
     max_bytes
-        Largest version, all its parts together, whose manifest has room for every chunk.
+        Largest version, of all its parts together, whose manifest has room for every chunk.
 
     Raises
     ------
     FencedError
-        If another one is made meanwhile.
+        If another publisher is created meanwhile.
     TopicError
-        If `models` or `model-chunks` takes too small records: see `record_limits`.
+        If `models` or `model-chunks` accepts only too small records: see `record_limits`.
     """
 
     def __init__(
@@ -158,24 +158,24 @@ class ModelPublisher:
         last_look: Callable[[], int | None] = lambda: None,
         between: Callable[[], None] = lambda: None,
     ) -> Manifest:
-        """Send the chunks, then commit the manifest; return it with what describes them filled in.
+        """Send the chunks, then commit the manifest; return it with the description of the parts.
 
         Parameters
         ----------
         parts
-            Every kind, or none at all: a version that came to nothing is rejected.
+            Every kind, or none at all for a rejected version.
         last_look
-            Called when every chunk is sent: returns the offset of `control` below which commands
-            are known by then. What it raises ends the publishing, and nobody sees the version.
+            Called when every chunk is sent: returns the offset of `control` below which all
+            commands are known. What it raises ends the publication, and no reader sees the version.
         between
-            Called before every transaction; what it raises ends the publishing as well.
+            Called before every transaction; what it raises ends the publication as well.
 
         Raises
         ------
         FencedError
-            If another trainer leads now; nothing of this version will be seen.
+            If another trainer leads now; no reader will see this version.
         TopicError
-            If the broker refuses it again and again.
+            If `ATTEMPTS` transactions in a row fail.
         """
         left, published = _cut(manifest["version"], parts, self._chunk_size), None
         self._sent, self._at_once = {}, CHUNKS_A_TRANSACTION
@@ -187,7 +187,7 @@ class ModelPublisher:
         return published
 
     def prune(self, manifests: Sequence[Manifest]) -> None:
-        """Delete versions by tombstones: the manifest first, so that nobody looks for chunks.
+        """Delete versions by tombstones: the manifest first, so that no reader looks for chunks.
 
         Raises
         ------
@@ -218,9 +218,9 @@ class ModelPublisher:
         left: Sequence[Chunk],
         last_look: Callable[[], int | None],
     ) -> tuple[int, Manifest | None]:
-        """Produce what goes into one transaction; return how many chunks, and what completes them.
+        """Produce the records of one transaction; return the number of chunks, and the manifest.
 
-        That is the manifest, in the transaction that holds the last ones.
+        There is a manifest in the transaction that holds the last chunks; else it is None.
         """
         if len(left) <= self._at_once:
             return len(left), self._finish(manifest, parts, left, last_look)
@@ -228,7 +228,7 @@ class ModelPublisher:
         return self._at_once, None
 
     def _produce_chunks(self, chunks: Sequence[Chunk]) -> None:
-        """Hand chunks to the producer, and hash each while it is on its way."""
+        """Produce chunks, and hash each while it is in flight."""
         topic, headers = self._topics.model_chunks, [(TYPE_HEADER, CHUNK_TYPE)]
         for chunk in chunks:
             sent = self._sent[chunk.key] = _Sent()
@@ -244,7 +244,7 @@ class ModelPublisher:
         chunks: Sequence[Chunk],
         last_look: Callable[[], int | None],
     ) -> Manifest:
-        """Produce the last chunks and, where all of them lie is known, the manifest."""
+        """Produce the last chunks and, once their offsets are known, the manifest."""
         self._produce_chunks(chunks)
         described = [self._describe(manifest["version"], k, parts[k]) for k in KINDS if parts]
         self._client.flush(REQUEST_TIMEOUT)
@@ -272,12 +272,12 @@ class ModelPublisher:
         }
 
     def _place(self, version: int, part: Mapping[str, Any]) -> dict[str, Any]:
-        """Say between which offsets a part lies.
+        """Return the first and the last offset of a part.
 
         Raises
         ------
         KafkaException
-            If a chunk was not delivered: the transaction has to be aborted.
+            If a chunk was not delivered: the transaction must be aborted.
         """
         sent = [self._sent[_key(version, part["kind"], n)] for n in range(len(part["chunks"]))]
         offsets = [chunk.offset for chunk in sent if chunk.offset is not None]
@@ -290,7 +290,7 @@ class ModelPublisher:
         }
 
     def _transact(self, produce_records: Callable[[], T]) -> T:
-        """Commit a transaction; after an abort do it again: a version takes long to train."""
+        """Commit a transaction; repeat it after an abort: a version takes long to train."""
         self._commits.note_due()
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -300,8 +300,8 @@ class ModelPublisher:
                 log.warning("publishing failed", attempt=attempt, error=error.str())
                 self._commits.note_failure(error.name(), error.str())
                 self._at_once = max(1, self._at_once // 2)
-                # Who was frozen must not abort: librdkafka may ask for a new epoch then, and the
-                # coordinator, which does not compare the old one, fences the new leader for it.
+                # A process that was frozen must not abort: librdkafka may request a new epoch then,
+                # and the coordinator, which does not compare the old one, fences the new leader.
                 self._require_leader()
                 is_usable = self._producer.abort(error)
                 if is_refusal(error):
@@ -309,7 +309,7 @@ class ModelPublisher:
                 if not is_usable:
                     raise FencedError(f"publishing: {error.str()}") from None
             except Exception as reason:
-                # No reader has to wait for a transaction that stays open.
+                # Readers would wait for a transaction that stays open.
                 if not self._producer.abort(INTERRUPTED):
                     raise FencedError(f"publishing was interrupted: {reason}") from reason
                 raise
@@ -324,7 +324,7 @@ class ModelPublisher:
 
 
 def _cut(version: int, parts: Mapping[str, bytes], size: int) -> list[Chunk]:
-    """Cut parts into chunks in the order in which they are sent; none of them is copied."""
+    """Cut parts into chunks, in the order in which they are sent, without a copy."""
     return [
         Chunk(_key(version, kind, number), memoryview(parts[kind])[start : start + size])
         for kind in KINDS
@@ -334,7 +334,7 @@ def _cut(version: int, parts: Mapping[str, bytes], size: int) -> list[Chunk]:
 
 
 def chunk_keys(manifest: Manifest) -> list[str]:
-    """Keys of the chunks that a manifest names."""
+    """Return the keys of the chunks that a manifest names."""
     return [
         _key(manifest["version"], part["kind"], number)
         for part in manifest["parts"]

@@ -1,4 +1,4 @@
-"""The registry: every version and every command that counts, read from the log and followed."""
+"""The registry: all versions and the commands in force, read from the log and kept up to date."""
 
 from __future__ import annotations
 
@@ -32,35 +32,34 @@ Refusal = Callable[[ArtifactError], None]
 
 
 def refuse_none(error: ArtifactError) -> None:
-    """Raise: who writes versions must know all of them."""
+    """Raise the error: a writer of versions must know all of them."""
     raise error
 
 
 class Registry:
-    """What `models` and `control` say.
+    """Hold the versions and commands of `models` and `control`.
 
     Parameters
     ----------
     trust
-        Which manifests are taken.
+        Decides which manifests are accepted.
     on_refused
-        Told why a manifest is not taken; what it raises goes through.
+        Called with the error of a manifest that is not accepted; what it raises passes through.
 
     Attributes
     ----------
     manifests
-        By version, those that were pruned taken out.
+        By version, without those that were pruned.
     commands
-        The last of each, in the order of the log, but for `erasures`.
+        The last of each, in the order of the log, without `erasures`.
     erasures
-        Requests to erase keys: there may be many.
+        Requests to erase keys; there may be many.
     signers
-        Of the same versions: id of the key that the manifest says it is signed by; None where it is
-        not signed.
+        Version → id of the key that its manifest names as the signer; None if it is unsigned.
     rules
-        By which blocks are cut and sessions are made.
+        Rules of blocks and sessions in force.
     control_offset
-        Behind the last record of `control` that was read.
+        Offset behind the last record of `control` that was read.
     """
 
     def __init__(self, trust: Trust, on_refused: Refusal = refuse_none) -> None:
@@ -75,16 +74,16 @@ class Registry:
 
     @property
     def newest(self) -> Manifest | None:
-        """The manifest with the highest number, whatever became of it."""
+        """Return the manifest with the highest number, whatever its status."""
         return self.manifests[max(self.manifests)] if self.manifests else None
 
     @property
     def standing(self) -> Standing:
-        """Who serves and who is the next parent."""
+        """Return which versions serve, and which is the next parent."""
         return standing(self.manifests, self.commands)
 
     def take_manifest(self, record: Record) -> None:
-        """Take a record of the models topic."""
+        """Process a record of the models topic."""
         key = (record.key() or b"").decode(errors="replace")
         if record.value() is None:
             self.remove(int(key) if key.isdecimal() else 0)
@@ -102,12 +101,12 @@ class Registry:
             self.signers[manifest["version"]] = signer_of(dict(headers_of(record)))
 
     def remove(self, version: int) -> None:
-        """Know a version no more: it was pruned."""
+        """Remove a version that was pruned."""
         self.manifests.pop(version, None)
         self.signers.pop(version, None)
 
     def take_command(self, record: Record) -> None:
-        """Take a record of the control topic; one that cannot be read is passed over."""
+        """Process a record of the control topic; log and skip one that cannot be decoded."""
         self.control_offset = record.offset() + 1
         if record.value() is None:
             self._withdraw((record.key() or b"").decode(errors="replace"))
@@ -125,7 +124,7 @@ class Registry:
                 self.rules = LoggedRules.of(self.commands)
 
     def _withdraw(self, key: str) -> None:
-        """Know a command no more: `reset --models` has deleted it."""
+        """Remove a command that `reset --models` has deleted."""
         self.commands = [command for command in self.commands if command.key != key]
         self.rules = LoggedRules.of(self.commands)
 
@@ -163,19 +162,19 @@ def commands_reader(clients: KafkaClients, topics: Topics, registry: Registry) -
 
 
 def read_registry(clients: KafkaClients, topics: Topics, trust: Trust) -> Registry:
-    """Read what is there; raises ArtifactError for a manifest that cannot be taken."""
+    """Return the registry as it is now; raise ArtifactError if a manifest is not accepted."""
     registry = Registry(trust)
     registry_reader(clients, topics, registry).close()
     return registry
 
 
 class RegistryFollower:
-    """Says that the registry has changed: once for what stands there, then from a thread.
+    """Call back when the registry changes: once for its present state, then from a thread.
 
     Parameters
     ----------
     on_change
-        Called with nothing new, too, every `repeat` seconds: what could not be done may be then.
+        Also called every `repeat` seconds without a change, to retry what has failed.
     """
 
     def __init__(
@@ -197,21 +196,21 @@ class RegistryFollower:
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
 
     def start(self) -> None:
-        """Hand on what is there, then follow in the thread.
+        """Read the registry and call back, then follow in the thread.
 
-        Who joins a group after this scores no click without the versions that existed before.
+        A worker that joins its group after this scores no click without the present versions.
         """
         self._reader = registry_reader(self._clients, self._topics, self.registry)
         self._on_change()
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self.stopping.set()
         self._thread.join()
 
     def check(self) -> None:
-        """Raise what has ended the thread, or, once, that it may not read: it goes on with that."""
+        """Raise the error that has ended the thread; or, once each, a refusal, which it retries."""
         if self.failure:
             raise self.failure
         refusal, self._refusal = self._refusal, None
@@ -221,9 +220,7 @@ class RegistryFollower:
     def _run(self) -> None:
         try:
             self._follow()
-        except (
-            Exception
-        ) as error:  # whatever it is: the worker must not serve old versions for good
+        except Exception as error:  # any: the worker must not serve old versions forever
             self.failure = error
             log.exception("following models has ended")
         finally:
@@ -240,7 +237,7 @@ class RegistryFollower:
                 repeat_at = time.monotonic() + RETRY_SECONDS
 
     def _change(self) -> float:
-        """Hand on what has changed; return the seconds until that is to be done again."""
+        """Call back; return the seconds until the next call."""
         try:
             self._on_change()
         except KafkaException as exception:
