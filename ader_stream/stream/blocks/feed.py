@@ -1,7 +1,7 @@
 """Read sessions, and return complete blocks of them to the trainer.
 
-While blocks grow, only their ends are kept. The sessions of a complete block are then read from
-the log once more, into columns on disk: a block takes no memory, however many of them wait.
+While blocks grow, only their ends are kept in memory. The sessions of a complete block are then
+read from the log again, into columns on disk: waiting blocks take no memory.
 """
 
 from __future__ import annotations
@@ -50,18 +50,17 @@ class TrainingBlock:
     sessions
         By (last time, first time, key): the order does not depend on partitions.
     first_offsets, next_offsets
-        Partition of the sessions topic → where reading has begun, and where it goes on after
-        these blocks.
+        Partition of the sessions topic → first offset, and next offset after these blocks.
     skipped
-        Sessions that were left out because they are erased.
+        Sessions that were left out because their keys are erased.
     topic_id
-        Kafka's id of the topic that the offsets belong to; empty where there are none.
+        Kafka's id of the topic of the offsets; empty if there are none.
     trained_before
-        Block → sessions that were left out because a version was trained on them.
+        Block → sessions that were left out because a version was trained on them before.
     hashed
-        The sessions' keys, by which requests to erase one are found.
+        Hashes of the sessions' keys, to find those that a request erases.
     earlier
-        Blocks that versions were trained on, to be trained again with this one; None: none.
+        Blocks of earlier versions that are trained again with this one; None for none.
     """
 
     blocks: tuple[int, ...]
@@ -75,10 +74,9 @@ class TrainingBlock:
     earlier: TrainingBlock | None = None
 
     def without(self, erasures: Erasures, since: int = 0) -> TrainingBlock:
-        """Return this block without what requests from an offset of `control` on erase.
+        """Return this block without the sessions that requests since an offset of `control` erase.
 
-        It is this block where that is nothing. The keys are hashed once, however many requests
-        come one after another.
+        Return this block itself if there are none. Keys are hashed once, for all requests.
         """
         rows = self.hashed.rows_of(self.sessions, erasures.since(since))
         gone = [row for row in rows if self._is_erased(row, erasures)]
@@ -92,13 +90,13 @@ class TrainingBlock:
 
     @property
     def erased(self) -> int:
-        """Sessions that were left out because they are erased, of the earlier blocks as well."""
+        """Return the number of erased sessions that were left out, including earlier blocks."""
         return self.skipped + (self.earlier.erased if self.earlier else 0)
 
     def unread(self) -> TrainingBlock:
-        """Return this block as one whose sessions are to be read again: reading goes on before it.
+        """Return this block with its first offsets as the next ones: its sessions are read again.
 
-        It is no block of the topic then that a version was trained on (`is_unread`).
+        A version of it does not count as trained on its part of the topic (`is_unread`).
         """
         return replace(self, next_offsets=self.first_offsets)
 
@@ -116,7 +114,7 @@ class TrainingBlock:
 
 @dataclass
 class _PartitionProgress:
-    """What was read of one partition of the sessions topic."""
+    """Progress of reading one partition of the sessions topic."""
 
     next_offset: int
     is_at_end: bool = False
@@ -124,7 +122,7 @@ class _PartitionProgress:
     ends: dict[int, int] = field(default_factory=dict)  # block → offset behind its BlockEnd
 
     def reset(self, open_block: int) -> None:
-        """Take note that this block and those after it end again."""
+        """Take note that this block and later ones will end again."""
         self.reached = open_block - 1
         self.ends = {block: at for block, at in self.ends.items() if block < open_block}
 
@@ -132,19 +130,19 @@ class _PartitionProgress:
 class BlockFeed:
     """Read the sessions topic and return complete blocks, in order.
 
-    A block is complete when every partition has ended it, or one after it. Partitions that the
-    topic is given later are read too.
+    A block is complete when every partition has ended it, or a later one. Partitions that are added
+    to the topic are read too.
 
     Parameters
     ----------
     partitions
         Number of partitions of the topic.
     start
-        Partition → offset to read from; a partition that is not there is read from its beginning.
+        Partition → offset to read from; other partitions are read from their first records.
     topic_id
-        Kafka's id of the topic that the offsets belong to; empty for whatever is there.
+        Kafka's id of the topic of the offsets; empty for any.
     is_trained
-        Says whether a version was trained on a session, which is left out then.
+        Returns whether a version was trained on a session, which is then left out.
 
     Raises
     ------
@@ -201,7 +199,7 @@ class BlockFeed:
             self._follower.follow([TopicPartition(self._topic, p, 0) for p in new])
 
     def waiting(self) -> list[int]:
-        """Complete blocks that have sessions and were not given out yet."""
+        """Return the complete blocks that have sessions and were not returned yet."""
         end = self._complete()
         waiting = (block for block, count in self._sessions.items() if count)
         return sorted(block for block in waiting if end is not None and block <= end)
@@ -209,16 +207,16 @@ class BlockFeed:
     def next_block(
         self, min_sessions: int, *, all_waiting: bool = False, joined_to: int | None = None
     ) -> TrainingBlock | None:
-        """Give out the next complete block, joined with those after it up to `min_sessions`.
+        """Return the next complete block, joined with later ones up to `min_sessions`, or None.
 
-        `all_waiting` joins every block that waits, once the log was read to its end. Where blocks
-        up to `joined_to` were too few to judge a version by, one more is joined at least. A block
-        has no sessions where versions were trained on all of them.
+        `all_waiting` joins every waiting block, once the log was read to its end. If blocks up to
+        `joined_to` were too few to judge a version, at least one more is joined. A block has no
+        sessions if versions were trained on all of them.
 
         Raises
         ------
         TopicError
-            If the topic is another one than the one whose offsets are known.
+            If the topic is not the one of the known offsets.
         """
         if all_waiting and not all(progress.is_at_end for progress in self._progress.values()):
             return None
@@ -253,12 +251,12 @@ class BlockFeed:
         )
 
     def read_again(self, spans: Iterable[Mapping[int, tuple[int, int]]]) -> TrainingBlock:
-        """Read sessions that were given out before, as far as the topic still has them.
+        """Read sessions that were returned before, as far as the topic still holds them.
 
         Parameters
         ----------
         spans
-            Partition → first offset and the one behind the last, for each of some versions.
+            For each version: partition → first offset and the one behind the last.
         """
         writer, blocks = ColumnWriter(), set[int]()
         for span in spans:
@@ -297,7 +295,7 @@ class BlockFeed:
     def _read(
         self, first: Mapping[int, int], ends: Mapping[int, int]
     ) -> tuple[ColumnWriter, Counter[int], Counter[int]]:
-        """Read the sessions between offsets; count by block the new ones, and the trained ones."""
+        """Read the sessions between offsets; count the new and the trained ones by block."""
         writer, new, trained = ColumnWriter(), Counter[int](), Counter[int]()
         for batch in self._batches({p: (start, ends[p]) for p, start in first.items()}):
             sessions = list(decode_sessions(batch))
@@ -316,7 +314,7 @@ class BlockFeed:
                     yield decode(record.value(), record.headers())[1]
 
     def _holds(self, span: Mapping[int, tuple[int, int]]) -> bool:
-        """Whether all between offsets of each partition is still there."""
+        """Whether the topic still holds all records between the offsets of each partition."""
         held = offset_ranges(self._clients, self._topic, span)
         return all(held[p][0] <= start for p, (start, end) in span.items() if start < end)
 
@@ -326,7 +324,7 @@ class BlockFeed:
         return [session for session in sessions if not self._is_trained(session)]
 
     def _complete(self) -> int | None:
-        """The last block that every partition has reached."""
+        """Return the last block that every partition has reached; None before the first."""
         reached = [progress.reached for progress in self._progress.values()]
         known = [block for block in reached if block is not None]
         return min(known) if len(known) == len(reached) else None
@@ -337,7 +335,7 @@ def _goes_beyond(joined_to: int | None, blocks: Sequence[int]) -> bool:
 
 
 def _held_from(clients: KafkaClients, topic: str, partition: int, wanted: int | None) -> int:
-    """Return the offset to read from; None is wanted where no version was trained on any."""
+    """Return the offset to read from; `wanted` is None if no version was trained on any."""
     first, _ = offset_range(clients, topic, partition)
     if wanted is None or wanted >= first:
         return first if wanted is None else wanted

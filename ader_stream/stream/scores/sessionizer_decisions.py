@@ -1,9 +1,9 @@
 """Follow what the sessionizer has decided beside the log.
 
-It alone sees that a partition has fallen silent, and what its clock said of a click's time; an
-operator may have moved a watermark. All of that is logged in `sessions`. A click that comes after a
-pause, or that is ahead of the clock, therefore waits until the sessionizer has passed it: only then
-it is certain that every decision before it is known.
+Only the sessionizer knows that a partition has become idle, and what its clock said of a click's
+time; an operator may have moved a watermark. All of that is logged in `sessions`. A click that
+arrives after a pause, or that is ahead of the clock, therefore waits until the sessionizer has
+passed it: only then is every decision before it known.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from ader_stream.stream.topics.topics import Topics
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 0.1
-"""After which a waiting click is tried again: the sessionizer commits every 200 ms."""
+"""Seconds until a waiting click is tried again: the sessionizer commits every 200 ms."""
 
 REQUEST_SECONDS = 5.0
-"""How long the question may take: other partitions wait meanwhile."""
+"""Time-out of the request: other partitions wait meanwhile."""
 
 PATIENCE_SECONDS = 15.0
-"""How long a click waits: then whatever the sessionizer had done before it is committed or aborted
-(`kafka.transaction_timeout` is 10 s), and it would read this click before it falls idle again."""
+"""Seconds that a click waits: by then the sessionizer's work before it is committed or aborted
+(`kafka.transaction_timeout` is 10 s), and it would read this click before it is idle again."""
 
 
 Decision = IdleAdvance | ClockRefusal | WatermarkReset
-"""What a partition's log alone does not decide."""
+"""A decision that the log of a partition does not determine."""
 
 DECISIONS: dict[str, type[Decision]] = {
     kind.__name__: kind for kind in (IdleAdvance, ClockRefusal, WatermarkReset)
@@ -64,23 +64,23 @@ class LoggedDecision(NamedTuple):
 
 @dataclass
 class _Followed:
-    """What is known of one partition.
+    """Hold what is known of one partition.
 
     Parameters
     ----------
     heard_to
-        Offset of the sessions topic before which everything was read.
+        Offset of the sessions topic below which everything was read.
     known_until
-        Offset of the clicks topic: every decision before a click below it was heard of.
+        Offset of the clicks topic: every decision before a click below it is known.
     passed
-        Offset before which the sessionizer had committed, when that was beyond the click that
-        waits, and the end of the sessions topic then.
+        Offset up to which the sessionizer had committed, when that was beyond the waiting click,
+        and the end of the sessions topic then.
     last_at, last_timestamp
-        When a click was let through, s, and its record's timestamp, ms.
+        Time (s) at which the last click passed, and the timestamp (ms) of its record.
     waits_for, waits_since
-        Offset of the click that waits, and since when, s.
+        Offset of the waiting click, and since when (s).
     given_up_at
-        Where the sessionizer stood when a click had waited in vain.
+        Offset of the sessionizer when a click had waited for `PATIENCE_SECONDS`.
     """
 
     heard_to: int
@@ -95,15 +95,15 @@ class _Followed:
 
 
 class SessionizerDecisions:
-    """Reads the decisions of the partitions that a worker follows.
+    """Read the decisions of the partitions that a worker holds.
 
     Parameters
     ----------
     pause
-        ms without a click after which the sessionizer is waited for: less than its idle time-out.
-        None: it never calls a partition idle.
+        ms without a click after which the next one waits for the sessionizer: less than its idle
+        time-out. None: it never considers a partition idle.
     max_ahead
-        ms by which the sessionizer lets a record's timestamp be ahead of its clock; 0: no limit.
+        ms that the sessionizer lets a record's timestamp be ahead of its clock; 0: no limit.
     committed
         Returns the offset up to which the sessionizer has committed a partition of the clicks
         topic, negative before its first commit. May raise `KafkaException`.
@@ -129,7 +129,7 @@ class SessionizerDecisions:
         self._followed: dict[int, _Followed] = {}
 
     def follow(self, partition: int, start: int) -> None:
-        """Read a partition's decisions from an offset of the sessions topic on, or its first."""
+        """Follow a partition from an offset of the sessions topic on, or from its first."""
         self.keep(self._followed.keys() - {partition})
         first = self._follower.first_offset(TopicPartition(self._topic, partition))
         start = max(first, start)
@@ -137,7 +137,7 @@ class SessionizerDecisions:
         self._follower.follow([TopicPartition(self._topic, partition, start)])
 
     def keep(self, partitions: Collection[int]) -> None:
-        """Follow no others any more."""
+        """Stop following all other partitions."""
         gone = self._followed.keys() - partitions
         for partition in gone:
             del self._followed[partition]
@@ -145,7 +145,7 @@ class SessionizerDecisions:
             self._follower.leave([TopicPartition(self._topic, p) for p in gone])
 
     def take(self, partition: int) -> tuple[list[LoggedDecision], int]:
-        """Return what was heard since the last call, and the offset from which to hear more."""
+        """Return the decisions since the last call, and the offset below which all are known."""
         self._follower.poll()
         followed = self._followed[partition]
         new = [*followed.new]
@@ -153,12 +153,12 @@ class SessionizerDecisions:
         return new, followed.heard_to
 
     def check_readable(self, batch: Sequence[Record]) -> None:
-        """Say whether every decision before these clicks of one partition is known.
+        """Check that every decision before these clicks of one partition is known.
 
         Raises
         ------
         NotYetError
-            With the offset of the first click of which that is not certain yet.
+            With the offset of the first click for which that is not certain yet.
         """
         followed = self._followed[batch[0].partition()]
         for record in batch:
@@ -173,12 +173,12 @@ class SessionizerDecisions:
         self._follower.close()
 
     def _may_be_decided_upon(self, record: Record, followed: _Followed) -> bool:
-        """Whether the sessionizer may have decided something at this record."""
+        """Whether the sessionizer may have logged a decision at this record."""
         written_at = record.timestamp()[1]
         return written_at > self._bound.limit() or self._comes_after_a_pause(record, followed)
 
     def _comes_after_a_pause(self, record: Record, followed: _Followed) -> bool:
-        """By the clock where clicks are read as they come, by the log where they lie there."""
+        """Whether a click follows a pause: by the clock if new, by timestamps in a backlog."""
         if self._pause == ENDLESS:
             return False
         if followed.last_at is None or record.offset() == followed.waits_for:
@@ -203,7 +203,7 @@ class SessionizerDecisions:
         )
 
     def _has_been_passed(self, partition: int, offset: int, followed: _Followed) -> bool:
-        """Whether the sessionizer has, and all that it had decided by then was heard."""
+        """Whether the sessionizer has passed a click, and its decisions until then are known."""
         try:
             if followed.passed is None or followed.passed[0] <= offset:
                 committed = self._committed(partition)
@@ -221,7 +221,7 @@ class SessionizerDecisions:
         return followed.heard_to >= end
 
     def _has_given_up(self, committed: int, followed: _Followed) -> bool:
-        """Whether a click has waited in vain, and the sessionizer has not moved since."""
+        """Whether a click has waited too long, and the sessionizer has not advanced since."""
         if self._clock() - followed.waits_since >= PATIENCE_SECONDS:
             followed.given_up_at = committed
         return committed == followed.given_up_at
@@ -238,9 +238,9 @@ class SessionizerDecisions:
 
 
 def place_of_sessionizer(clients: KafkaClients, topics: Topics) -> Callable[[int], int]:
-    """Return what says up to which offset the sessionizer has committed a partition.
+    """Return a function: partition → the offset that the sessionizer has committed.
 
-    It asks from outside the group: the right to describe it is enough.
+    It does not join the group: the right to describe it is enough.
     """
     admin, group = clients.admin(), topics.group("sessionizer")
 
@@ -261,7 +261,7 @@ def place_of_sessionizer(clients: KafkaClients, topics: Topics) -> Callable[[int
 
 
 def _decision_in(record: Record) -> Decision | None:
-    """Return a record's decision; those of other types are not decoded."""
+    """Return the decision in a record; None for other types, which are not decoded."""
     headers = record.headers()
     kind = DECISIONS.get(type_of(headers))
     if kind is None:
