@@ -131,7 +131,7 @@ def period_files(path: Path) -> list[Path]:
 
 
 def folder_hint(path: Path) -> str:
-    """Name the folder of a period's file, which is often given in its folder's place."""
+    """Return a hint if the path is a period's file: the user may have meant its folder."""
     return f"; name its folder {path.parent}" if _FILE_NAME.fullmatch(path.name) else ""
 
 
