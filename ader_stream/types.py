@@ -375,13 +375,21 @@ class Counts:
         """Return recall and MRR at 10 and 20 in percent, as in the paper; empty without targets."""
         if not self.targets:
             return {}
-        share = 100 / self.targets
         return {
-            "recall@10": self.hits10 * share,
-            "recall@20": self.hits20 * share,
-            "mrr@10": self.reciprocal10 / RECIPROCAL_UNIT * share,
-            "mrr@20": self.reciprocal20 / RECIPROCAL_UNIT * share,
+            "recall@10": percent(self.hits10, self.targets),
+            "recall@20": percent(self.hits20, self.targets),
+            "mrr@10": percent(self.reciprocal10 / RECIPROCAL_UNIT, self.targets),
+            "mrr@20": percent(self.reciprocal20 / RECIPROCAL_UNIT, self.targets),
         }
+
+
+def percent(part: float, whole: int) -> float:
+    """Return a part of a whole in percent.
+
+    >>> percent(3, 4)
+    75.0
+    """
+    return 100 * (part / whole)
 
 
 RECIPROCAL_UNIT = 232_792_560

@@ -18,17 +18,17 @@ from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.device import CPU
 from ader_stream.ader.distributed import ALONE, Workers
 from ader_stream.ader.methods import ADER, Method
-from ader_stream.ader.metrics import describe_lists, slice_counts
+from ader_stream.ader.metrics import count_ranks, describe_lists, slice_counts
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.models.ranking import rank_samples
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.report import CycleReport
 from ader_stream.errors import DatasetError
-from ader_stream.types import RECIPROCAL_UNIT, Counts
+from ader_stream.types import Counts
 
 REMEMBERED = 5_000
-"""Clicks of each earlier block that forgetting is measured by: a recall of so many has a standard
+"""Clicks of each earlier block that forgetting is measured on: their recall has a standard
 error of 0.7 points at most."""
 
 
@@ -49,7 +49,7 @@ class EvaluatedCycle:
     rank_seconds
         Spent on the test.
     state
-        What the next cycle goes on from.
+        The version, from which the next cycle continues.
     """
 
     cycle: int
@@ -61,7 +61,7 @@ class EvaluatedCycle:
 
 
 def _silence(cycle: int, progress: Progress) -> None:
-    """Nobody watches."""
+    """Ignore the progress."""
 
 
 def evaluate(
@@ -86,14 +86,14 @@ def evaluate(
     seed
         Not negative.
     method
-        What a cycle does with the past.
+        How a cycle uses its parent.
     cycles
         The last one; by default as many as there are blocks after the first.
     on_progress
         Called with the cycle and its progress.
     resumed
-        Cycles that an earlier run has done, and the state that it has come to: what follows is
-        the same as if it had gone on.
+        Number of cycles that an earlier run finished, and its last state: the cycles that follow
+        are the same as without an interruption.
     workers
         Processes that train together.
 
@@ -120,13 +120,13 @@ def evaluate(
 def _tested(
     cycle: int, block: Sessions, state: State, report: CycleReport, device: torch.device
 ) -> EvaluatedCycle:
-    """Test a cycle on the next block; model and ranks are gone before the next cycle begins."""
+    """Test a cycle on the next block; model and ranks are freed before the next cycle begins."""
     began = time.perf_counter()
     model = state.model(device=device)
     samples, ranks, unknown = rank_sessions(model, state.vocabulary, block)
-    counts = counts_of(ranks) + Counts(unknown=unknown)
+    counts = count_ranks(ranks) + Counts(unknown=unknown)
     old_items = report.items - report.new_items
-    slices = slice_counts(samples, ranks, old_items, counts_of)
+    slices = slice_counts(samples, ranks, old_items)
     return EvaluatedCycle(cycle, counts, slices, report, time.perf_counter() - began, state)
 
 
@@ -135,7 +135,7 @@ def rank_sessions(
 ) -> tuple[Samples, Int64, int]:
     """Rank every known click of the sessions, given the known ones before it.
 
-    Items that the vocabulary does not know are neither targets nor in a prefix.
+    Items that are not in the vocabulary are neither targets nor in a prefix.
 
     Returns
     -------
@@ -150,11 +150,11 @@ def rank_sessions(
 def score_sessions(
     model: SessionModel, vocabulary: Vocabulary, sessions: Sessions, most: int | None = None
 ) -> Counts:
-    """Count hits and unknown clicks; of more targets than `most`, as many are drawn and ranked."""
+    """Count hits and unknown clicks; of more targets than `most`, that many are drawn at random."""
     samples, unknown = _known_samples(model, vocabulary, sessions)
     if most is not None:
         samples = samples.take(np.random.default_rng(len(samples)).permutation(len(samples))[:most])
-    return counts_of(rank_samples(model, samples)) + Counts(unknown=unknown)
+    return count_ranks(rank_samples(model, samples)) + Counts(unknown=unknown)
 
 
 def _known_samples(
@@ -168,22 +168,22 @@ def _known_samples(
 def details(
     state: State, blocks: Sequence[Sessions], device: torch.device = CPU
 ) -> dict[str, object]:
-    """Tell what costs more than the test itself, as fields of a cycle's entry.
+    """Return the metrics that cost more than the test itself, as fields of a cycle's entry.
 
     Parameters
     ----------
     state
-        What cycle t has come to.
+        The version of cycle t.
     blocks
         Blocks 0 … t.
     device
-        What to compute on.
+        Where to compute.
 
     Returns
     -------
     dict
-        ``forgetting``: the scores of version t on each block k < t, all of which it or a parent
-        was trained on: on `REMEMBERED` of its clicks, each time the same. ``top20``:
+        ``forgetting``: the scores of version t on each block k < t, on which it or a parent was
+        trained: on the same `REMEMBERED` clicks of it in every cycle. ``top20``:
         `describe_lists` of block t.
     """
     model, vocabulary = state.model(device=device), state.vocabulary
@@ -197,23 +197,6 @@ def details(
         ],
         "top20": describe_lists(model, samples),
     }
-
-
-def counts_of(ranks: Int64) -> Counts:
-    """Hits and reciprocal ranks of zero-based ranks.
-
-    >>> counts_of(np.array([0, 1, 12, 20])).percentages()["recall@20"]
-    75.0
-    """
-    hits = np.bincount(ranks[ranks < 20], minlength=20)
-    shares = RECIPROCAL_UNIT // np.arange(1, 21)
-    return Counts(
-        targets=len(ranks),
-        hits10=int(hits[:10].sum()),
-        hits20=int(hits.sum()),
-        reciprocal10=int(hits[:10] @ shares[:10]),
-        reciprocal20=int(hits @ shares),
-    )
 
 
 def as_json(result: EvaluatedCycle) -> dict[str, object]:

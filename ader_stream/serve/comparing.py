@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ader_stream.ader.metrics import reciprocal_ranks
 from ader_stream.paired import GROUPS, PairedCounts, Sums, group_of
 from ader_stream.serve.recommending import Ranked
-from ader_stream.types import RECIPROCAL_UNIT, Target
+from ader_stream.types import Target
 
 Int64 = npt.NDArray[np.int64]
 
@@ -33,8 +34,7 @@ def compare(stable: Ranked, canary: Ranked, targets: Sequence[Target]) -> Paired
 def _reciprocals(ranked: Ranked, clicks: int) -> Int64:
     """Return the reciprocal rank of each click, in `RECIPROCAL_UNIT` (C,); 0 is a miss at 20."""
     units = np.zeros(clicks, dtype=np.int64)
-    first20 = np.where(ranked.ranks < 20, RECIPROCAL_UNIT // (ranked.ranks + 1), 0)
-    units[ranked.places] = first20
+    units[ranked.places] = reciprocal_ranks(ranked.ranks)
     return units
 
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ader_stream.ader.metrics import count_ranks
 from ader_stream.ader.models.ranking import rank_targets, top_k
 from ader_stream.serve.versions import Version
-from ader_stream.types import RECIPROCAL_UNIT, Counts, Recommendation, Target
+from ader_stream.types import Counts, Recommendation, Target
 
 
 def recommend(version: Version, sessions: Sequence[Sequence[str]], k: int) -> list[Recommendation]:
@@ -53,7 +54,7 @@ class Ranked(NamedTuple):
     @property
     def counts(self) -> Counts:
         """Return the sums over the clicks."""
-        return _counts(self.ranks) + Counts(unknown=self.unknown)
+        return count_ranks(self.ranks) + Counts(unknown=self.unknown)
 
 
 def rank_clicks(version: Version, targets: Sequence[Target]) -> Ranked:
@@ -71,18 +72,6 @@ def rank_clicks(version: Version, targets: Sequence[Target]) -> Ranked:
         return Ranked([], np.zeros(0, dtype=np.int64), unknown)
     ranks = rank_targets(version.model, prefixes, indices, version.layer)
     return Ranked(places, ranks, unknown)
-
-
-def _counts(ranks: npt.NDArray[np.int64]) -> Counts:
-    units = RECIPROCAL_UNIT // (ranks[ranks < 20] + 1)
-    first10 = ranks[ranks < 20] < 10
-    return Counts(
-        targets=len(ranks),
-        hits10=int(first10.sum()),
-        hits20=len(units),
-        reciprocal10=int(units[first10].sum()),
-        reciprocal20=int(units.sum()),
-    )
 
 
 def _ranked(

@@ -10,6 +10,7 @@ import structlog
 
 from ader_stream.ader.artifact.state import not_finite
 from ader_stream.ader.data.dataset import Samples, shuffled_batches
+from ader_stream.ader.metrics import count_ranks
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.models.ranking import rank_samples
 from ader_stream.ader.progress import Pace
@@ -108,7 +109,7 @@ def _train_epoch(
 def _recall20(model: SessionModel, validation: Samples, pace: Pace) -> float:
     model.eval()
     ranks = rank_samples(model, validation, pace.tell)
-    return 100 * float(np.mean(ranks < 20))
+    return count_ranks(ranks).percentages()["recall@20"]
 
 
 def _require_finite_values(result: FitResult, recipe: Recipe) -> None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from ader_stream.ader.data.arrays import Bools, Int64
+from ader_stream.types import percent
 from ader_stream.versions.gate.bounds import difference_bounds, session_shares
 
 
@@ -83,8 +84,8 @@ def compare(against: Against, ours: Bools, others: Bools, sessions: Int64) -> It
         against=against.value,
         samples=len(ours),
         sessions=len(gained),
-        recall20=100 * float(np.mean(ours)),
-        other_recall20=100 * float(np.mean(others)),
+        recall20=percent(int(np.count_nonzero(ours)), len(ours)),
+        other_recall20=percent(int(np.count_nonzero(others)), len(others)),
         gain=gain - loss,
         gain_low=bounds.low,
         gain_high=bounds.high,

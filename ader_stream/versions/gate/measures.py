@@ -12,13 +12,11 @@ from torch.nn import functional
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.data.arrays import Bools, Int32, Int64
 from ader_stream.ader.data.dataset import Samples
+from ader_stream.ader.metrics import LIST
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.models.ranking import top_k
 from ader_stream.ader.progress import told
 from ader_stream.versions.gate.bounds import Share, session_shares
-
-LIST = 20
-"""Items in a list."""
 
 COVERAGE_SAMPLES = 2_000
 """Lists over which the coverage is taken: enough for every item of a catalogue of thousands."""

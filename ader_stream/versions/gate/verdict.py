@@ -30,6 +30,7 @@ from ader_stream.ader.artifact.state import State, not_finite
 from ader_stream.ader.data.arrays import Bools, Int32, Int64
 from ader_stream.ader.data.dataset import Samples, Sessions, split_sessions
 from ader_stream.ader.device import CPU
+from ader_stream.ader.metrics import LIST, is_hit
 from ader_stream.ader.models.ranking import UNRANKED, rank_items, rank_samples
 from ader_stream.ader.progress import nothing, told
 from ader_stream.versions.gate.baselines import count_baselines
@@ -37,7 +38,6 @@ from ader_stream.versions.gate.bounds import ALMOST_SURE, CONFIDENCE, Share, few
 from ader_stream.versions.gate.comparison import Against, Comparison, compare
 from ader_stream.versions.gate.measured import Measured
 from ader_stream.versions.gate.measures import (
-    LIST,
     MISLAID,
     Coverage,
     coverage,
@@ -182,15 +182,15 @@ def measure(
         both = validation.take(known), remembered
         beside = pairs.among(validation, len(parent.vocabulary))[known]
         parents_ranks, then = _ranks_by(parent, both, beside, between, device)
-        others[is_known] = parents_ranks[0] < LIST
+        others[is_known] = is_hit(parents_ranks[0])
     each_its_own, is_new = np.arange(len(remembered)), ~is_known
-    listed, is_right, told = ranks[0] < LIST, ranks[0] < ranks[1], co_clicks[0] != co_clicks[1]
+    listed, is_right, told = is_hit(ranks[0]), ranks[0] < ranks[1], co_clicks[0] != co_clicks[1]
     return Measured(
         comparisons=(
             *_compare(Against.PARENT, listed, others, sessions, is_known),
             *_compare(Against.POPULAR, listed, others, sessions, is_new),
             *compare(Against.BLOCK, listed, others, sessions),
-            *compare(Against.EXEMPLARS, now < LIST, then < LIST, each_its_own),
+            *compare(Against.EXEMPLARS, is_hit(now), is_hit(then), each_its_own),
             *_compare(Against.CO_CLICKS, is_right, co_clicks[0] > co_clicks[1], sessions, told),
         ),
         told_apart=ToldApart(
@@ -200,7 +200,7 @@ def measure(
             held_out,
         ),
         coverage=coverage(state.model(device=device), validation, between),
-        mislaid=mislaid(then < LIST, now, n_items, each_its_own, remembered.labels),
+        mislaid=mislaid(is_hit(then), now, n_items, each_its_own, remembered.labels),
         new_mislaid=mislaid(
             baselines.neighbours & is_new, ranks[0], n_items, sessions, validation.labels
         ),

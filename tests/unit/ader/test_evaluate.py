@@ -11,12 +11,12 @@ from ader_stream.ader.artifact.state import State
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.evaluate import (
     as_json,
-    counts_of,
     details,
     evaluate,
     score_sessions,
 )
 from ader_stream.ader.methods import method
+from ader_stream.ader.metrics import count_ranks
 from ader_stream.ader.models.ranking import rank_targets
 from ader_stream.ader.models.sasrec import SASRec
 from ader_stream.ader.recipes import Recipe
@@ -35,24 +35,24 @@ NINE = Vocabulary.of("abcdefghi")
 
 
 def test_counts_by_hand() -> None:
-    counts = counts_of(np.array([0, 9, 10, 19, 20]))
+    counts = count_ranks(np.array([0, 9, 10, 19, 20]))
     u = RECIPROCAL_UNIT
     assert counts == Counts(5, 2, 4, u + u // 10, u + u // 10 + u // 11 + u // 20)
 
 
 def test_counts_of_nothing_are_zero() -> None:
-    assert counts_of(np.array([], dtype=np.int64)) == Counts()
+    assert count_ranks(np.array([], dtype=np.int64)) == Counts()
 
 
 def test_every_known_click_after_the_first_is_a_target(model: SASRec) -> None:
     counts = score_sessions(model, NINE, [("a", "b", "c"), ("d",), ("e", "f")])
     ranks = rank_targets(model, [[1], [1, 2], [5]], [2, 3, 6])
-    assert counts == counts_of(ranks)
+    assert counts == count_ranks(ranks)
 
 
 def test_unknown_items_are_no_target_and_join_no_prefix(model: SASRec) -> None:
     counts = score_sessions(model, NINE, [("new", "a", "newer", "b"), ("new", "c")])
-    expected = counts_of(rank_targets(model, [[1]], [2]))
+    expected = count_ranks(rank_targets(model, [[1]], [2]))
     assert counts == expected + Counts(unknown=3)
 
 

@@ -4,14 +4,13 @@ import numpy as np
 
 from ader_stream.ader import metrics
 from ader_stream.ader.data.dataset import split_sessions
-from ader_stream.ader.evaluate import counts_of
-from ader_stream.ader.metrics import repeated, slice_counts
+from ader_stream.ader.metrics import count_ranks, repeated, slice_counts
 
 
 def test_slices_by_hand() -> None:
     # Targets 2 (after 1), 1 (after 1 2), 5 (after 4), 5 (after 4 5); items 4 and 5 are new.
     samples = split_sessions([[1, 2, 1], [4, 5, 5]], maxlen=50)
-    counts = slice_counts(samples, np.array([0, 3, 30, 7]), 3, counts_of)
+    counts = slice_counts(samples, np.array([0, 3, 30, 7]), 3)
     hits = {name: (part.hits20, part.targets) for name, part in counts.items()}
     assert hits == {
         "new_items": (1, 2),
@@ -27,13 +26,13 @@ def test_a_pair_of_slices_is_the_whole() -> None:
     rng = np.random.default_rng(0)
     samples = split_sessions([rng.integers(1, 9, size=7).tolist() for _ in range(20)], maxlen=4)
     ranks = rng.integers(0, 40, size=len(samples))
-    counts = slice_counts(samples, ranks, 5, counts_of)
+    counts = slice_counts(samples, ranks, 5)
     for one, other in (
         ("new_items", "old_items"),
         ("first_click", "later_clicks"),
         ("repeats", "discoveries"),
     ):
-        assert counts[one] + counts[other] == counts_of(ranks)
+        assert counts[one] + counts[other] == count_ranks(ranks)
 
 
 def test_a_repeat_is_one_that_the_model_can_see() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ader_stream.ader.evaluate import counts_of
+from ader_stream.ader.metrics import count_ranks
 from ader_stream.ader.models import ranking
 from ader_stream.ader.models.ranking import UNRANKED, best_of, rank_targets, ranks_of, top_k
 from ader_stream.ader.models.sasrec import SASRec
@@ -28,7 +28,7 @@ def test_a_model_of_no_numbers_hits_nothing(items: int) -> None:
     targets = torch.arange(1, items + 1)
     ranks = ranks_of(torch.full((items, items), torch.nan), targets)
     assert ranks.tolist() == [UNRANKED] * items
-    counts = counts_of(ranks.numpy())
+    counts = count_ranks(ranks.numpy())
     assert (counts.targets, counts.hits20, counts.reciprocal20) == (items, 0, 0)
 
 
