@@ -21,7 +21,7 @@ from ader_stream.ader.data.dataset import Batch, Samples, by_length, pack
 from ader_stream.ader.data.encoded_block import EncodedBlock
 from ader_stream.ader.distributed import ALONE, Workers
 from ader_stream.ader.models.base import SessionModel
-from ader_stream.ader.progress import Pace, nothing
+from ader_stream.ader.progress import ProgressReporter, no_progress
 from ader_stream.ader.random_streams import RandomStreams
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.training.learner import build_learner
@@ -51,7 +51,7 @@ def calibrate_start(
     seed: int,
     random: RandomStreams,
     workers: Workers = ALONE,
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
 ) -> None:
     """Calibrate the model that a cycle starts from; draw the first weights of one without any.
 
@@ -92,10 +92,10 @@ def calibrate(
     model: SessionModel,
     block: EncodedBlock,
     rng: np.random.Generator,
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
 ) -> None:
     """Calibrate a model with the clicks of a block on the items that it knows."""
-    unseen = block.known_to(model.n_items).learnt()
+    unseen = block.known_to(model.n_items).training_samples()
     batches = drawn(unseen, model.n_items, rng, model.device)
     model.calibrate(batches, len(unseen), between)
 
@@ -105,7 +105,7 @@ def calibrate_first(
     block: EncodedBlock,
     train: Train,
     rng: np.random.Generator,
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
 ) -> None:
     """Calibrate a model without a parent, before it is trained, by another model.
 
@@ -125,14 +125,14 @@ def calibrate_first(
     between
         Called after every batch.
     """
-    model.init_calibration(drawn(block.learnt(), 1, rng, model.device))
+    model.init_calibration(drawn(block.training_samples(), 1, rng, model.device))
     before, after = _first_sessions(block)
-    if model.fitted and len(before.learnt()) and len(after.learnt()):
+    if model.fitted and len(before.training_samples()) and len(after.training_samples()):
         other = copy.deepcopy(model)
         train(other, before.known_to(before.highest_item))
         # Not `rng`: training draws the same numbers whether or not the model is calibrated.
-        calibrate(other, after, np.random.default_rng(len(after.learnt())), between)
-        model.adopt(other)
+        calibrate(other, after, np.random.default_rng(len(after.training_samples())), between)
+        model.copy_calibration(other)
 
 
 def _train_apart(
@@ -144,22 +144,29 @@ def _train_apart(
     block: EncodedBlock,
 ) -> None:
     """Train a model from its first weights, only to calibrate it (`Train`)."""
-    start, training = untrained(recipe.architecture), block.learnt()
+    start, training = untrained(recipe.architecture), block.training_samples()
     random = RandomStreams.of(seed, start, workers.rank)
     torch.manual_seed(random.dropout)
     model.grow(block.highest_item, random.weights, recipe.item_bound)
     model.update_statistics(block)
     learner = build_learner(model, start, recipe, block, len(training), Replay(), workers=workers)
     nothing_held_out = training.take(np.zeros(0, np.int64))
-    fit(learner, training, nothing_held_out, recipe, random.order, Pace(lambda _: between()))
+    fit(
+        learner,
+        training,
+        nothing_held_out,
+        recipe,
+        random.order,
+        ProgressReporter(lambda _: between()),
+    )
     model.eval()
 
 
 def _first_sessions(block: EncodedBlock) -> tuple[EncodedBlock, EncodedBlock]:
     """Return the sessions that another model is trained on, and those that calibrate it."""
-    targets: Int64 = block.learnt().targets
+    targets: Int64 = block.training_samples().targets
     reserved = min(CALIBRATED, int(RESERVED * len(targets)))
     learnt = min(LEARNT, len(targets) - reserved)
     before, later = block.cut(block.session_of(targets, learnt))
-    after, _ = later.cut(later.session_of(later.learnt().targets, reserved))
+    after, _ = later.cut(later.session_of(later.training_samples().targets, reserved))
     return before, after

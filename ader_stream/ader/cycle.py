@@ -21,7 +21,7 @@ from ader_stream.ader.distributed import ALONE, Workers
 from ader_stream.ader.exemplars.selection import ALLOCATIONS, Exemplars, select_exemplars
 from ader_stream.ader.methods import ADER, CycleContext, Method
 from ader_stream.ader.models.base import SessionModel
-from ader_stream.ader.progress import Pace, Progress
+from ader_stream.ader.progress import Progress, ProgressReporter
 from ader_stream.ader.random_streams import RandomStreams
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.report import CycleReport, report_cycle
@@ -92,20 +92,20 @@ def train_cycle(
     TrainingError
         The block has no sub-sequence, or a loss, a weight or a representation is not finite.
     """
-    recipe, pace = method.adapt(recipe), Pace(on_progress)
+    recipe, progress = method.adapt(recipe), ProgressReporter(on_progress)
     before = parent or untrained(recipe.architecture)
     random = RandomStreams.of(seed, before, workers.rank)
     rng, due = random.order, method.retention.due(before)
 
-    data = prepare_data(sessions, before, recipe, rng, due, method.earlier, pace.tell)  # D_t
-    model = _grow(data, recipe, seed, random, workers, pace)  # θ_{t−1}, a row for each item of I_t
+    data = prepare_data(sessions, before, recipe, rng, due, method.earlier, progress.report)  # D_t
+    model = _grow(data, recipe, seed, random, workers, progress)  # θ_{t−1}, and rows for I_t
     weight = method.weigh(recipe.lambda_base, data.sizes)  # λ_t
-    context = CycleContext(data, weight, recipe, rng, workers, pace.tell)
-    learner = _learner(model, context, method, pace)  # L_CE + λ_t · L_KD
-    fitted = fit(learner, data.training, data.validation, recipe, rng, pace, checkpoint)  # θ_t
+    context = CycleContext(data, weight, recipe, rng, workers, progress.report)
+    learner = _learner(model, context, method, progress)  # L_CE + λ_t · L_KD
+    fitted = fit(learner, data.training, data.validation, recipe, rng, progress, checkpoint)  # θ_t
     del learner  # herding needs as much memory as Adam does
     began = time.perf_counter()
-    exemplars = _select(model, fitted, context, method, pace)  # E_t
+    exemplars = _select(model, fitted, context, method, progress)  # E_t
 
     idle = method.retention.idle_after(data.before, data.split.clicked)
     report = report_cycle(
@@ -114,7 +114,7 @@ def train_cycle(
         adaptive_weight=weight,
         exemplars=len(exemplars),
         clicks=model.clicks.numpy(force=True),
-        samples_per_second=pace.samples_per_second,
+        samples_per_second=progress.samples_per_second,
         herding_seconds=time.perf_counter() - began,
     )
     state = State(
@@ -129,24 +129,26 @@ def _grow(
     seed: int,
     random: RandomStreams,
     workers: Workers,
-    pace: Pace,
+    progress: ProgressReporter,
 ) -> SessionModel:
     """Return the calibrated model that training starts from, with a row for every item."""
-    pace.enter("calibrate")
+    progress.enter_stage("calibrate")
     model = data.start.model(recipe.dropped, workers.device)
-    calibrate_start(model, data, recipe, seed, random, workers, pace.tell)
+    calibrate_start(model, data, recipe, seed, random, workers, progress.report)
     model.grow(len(data.vocabulary), random.weights, recipe.item_bound)
     if data.is_rebuilt:
         model.update_statistics(data.earlier)
-        model.inherit(data.before.weights)
+        model.copy_statistics(data.before.weights)
     model.update_statistics(data.split.block)
     torch.manual_seed(random.dropout)
     return model
 
 
-def _learner(model: SessionModel, context: CycleContext, method: Method, pace: Pace) -> Learner:
+def _learner(
+    model: SessionModel, context: CycleContext, method: Method, progress: ProgressReporter
+) -> Learner:
     """Return the learner of the block, with the method's replay and penalty."""
-    pace.enter("replay")
+    progress.enter_stage("replay")
     data = context.data
     return build_learner(
         model,
@@ -160,10 +162,14 @@ def _learner(model: SessionModel, context: CycleContext, method: Method, pace: P
 
 
 def _select(
-    model: SessionModel, fitted: FitResult, context: CycleContext, method: Method, pace: Pace
+    model: SessionModel,
+    fitted: FitResult,
+    context: CycleContext,
+    method: Method,
+    progress: ProgressReporter,
 ) -> Exemplars:
     """Select exemplars of the block and the previous ones with the best epoch's weights."""
-    pace.enter("herd")
+    progress.enter_stage("herd")
     model.zero_grad()
     model.load_state_dict(fitted.weights)
     data, recipe = context.data, context.recipe
@@ -175,6 +181,6 @@ def _select(
         context.rng,
         method.allocate or allocation.share,
         allocation.adapt(method.choose),
-        pace.tell,
+        progress.report,
         recipe.allocation_power,
     )

@@ -39,7 +39,7 @@ from ader_stream.ader.exemplars.selection import (
     by_loss,
 )
 from ader_stream.ader.models.base import SessionModel
-from ader_stream.ader.progress import nothing
+from ader_stream.ader.progress import no_progress
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.retention import FOREVER, Retention
 from ader_stream.ader.training.ewc import (
@@ -80,7 +80,7 @@ class CycleContext:
     recipe: Recipe
     rng: np.random.Generator
     workers: Workers = ALONE
-    between: Callable[[], None] = nothing
+    between: Callable[[], None] = no_progress
 
     @property
     def precision(self) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""How far a cycle has come, and how fast."""
+"""Progress of an update cycle, and its speed."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 STAGES = ("encode", "calibrate", "replay", "train", "validate", "herd")
-"""What a cycle does, in order; training and validation take turns."""
+"""Stages of a cycle, in order; training and validation alternate."""
 
 ITEMS_BETWEEN = 2**13
-"""What Python goes through one by one is no silence: so many take milliseconds."""
+"""Items of a Python loop between two reports: so many take milliseconds."""
 
 T = TypeVar("T")
 
 
-def nothing() -> None:
-    """Do nothing between two pieces of work: nobody waits."""
+def no_progress() -> None:
+    """Report nothing between two pieces of work."""
 
 
-def told(items: Iterable[T], between: Callable[[], None]) -> Iterator[T]:
-    """Pass items on, and call `between` now and then."""
+def with_progress(items: Iterable[T], between: Callable[[], None]) -> Iterator[T]:
+    """Yield the items, and call `between` after every `ITEMS_BETWEEN` of them."""
     for number, item in enumerate(items, start=1):
         yield item
         if number % ITEMS_BETWEEN == 0:
@@ -30,7 +30,7 @@ def told(items: Iterable[T], between: Callable[[], None]) -> Iterator[T]:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a cycle is; told after every batch, and again in every other stage.
+    """Progress of a cycle; reported after every batch, and repeatedly in the other stages.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Progress:
     validation_recall20
         Of the last epoch that ended, in percent; None before, or where nothing is held out.
     ends_epoch
-        Told once an epoch, after its validation.
+        True once an epoch, after its validation.
     stage
         One of `STAGES`.
     """
@@ -60,8 +60,8 @@ class Progress:
     stage: str = "train"
 
 
-class Pace:
-    """Counts what was trained and tells the caller.
+class ProgressReporter:
+    """Counts trained samples, and reports progress to the caller.
 
     Parameters
     ----------
@@ -82,27 +82,27 @@ class Pace:
         """Sub-sequences a second of training; 0 before the first batch."""
         return self.samples / self.seconds if self.seconds else 0.0
 
-    def enter(self, stage: str) -> None:
-        """Tell that another stage begins."""
+    def enter_stage(self, stage: str) -> None:
+        """Report that another stage begins."""
         self.now = replace(self.now, stage=stage)
-        self.tell()
+        self.report()
 
     def count(self, samples: int, seconds: float) -> None:
-        """Count a batch that was trained."""
+        """Add a trained batch to the counts."""
         self.samples += samples
         self.seconds += seconds
 
-    def trained(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """Tell that a batch is done."""
+    def report_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """Report that a batch is trained."""
         recall = self.now.validation_recall20
         self.now = Progress(epoch, step, steps, loss, self.samples_per_second, recall)
-        self.tell()
+        self.report()
 
-    def validated(self, recall20: float | None) -> None:
-        """Tell that an epoch has ended."""
+    def report_epoch(self, recall20: float | None) -> None:
+        """Report that an epoch has ended."""
         self.now = replace(self.now, validation_recall20=recall20)
         self.on_progress(replace(self.now, ends_epoch=True))
 
-    def tell(self) -> None:
-        """Tell the same again, so that a long stretch without a batch is no silence."""
+    def report(self) -> None:
+        """Report the last progress again, for work without batches."""
         self.on_progress(self.now)

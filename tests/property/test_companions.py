@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ader_stream.ader.data.encoded_block import EncodedBlock
-from ader_stream.ader.data.evidence import Fading
-from ader_stream.ader.models.co_clicks import COMPANIONS, Companions
+from ader_stream.ader.data.evidence import Decay
+from ader_stream.ader.models.co_clicks import PARTNERS, CoClicks
 
 MOST_ITEMS = 30
 
-FADING = Fading(64.0)
+FADING = Decay(64.0)
 
 sessions = st.lists(st.integers(1, MOST_ITEMS), min_size=1, max_size=12)
 histories = st.lists(st.lists(sessions, max_size=15), max_size=4)
@@ -39,13 +39,13 @@ def counted_plainly(history: list[list[list[int]]], n_items: int) -> list[list[t
             for other, count in counts.items():
                 added[other] = added.get(other, 0.0) + count
             best = sorted(added.items(), key=lambda pair: (-pair[1], pair[0]))
-            known[item] = {other: float(np.float32(count)) for other, count in best[:COMPANIONS]}
+            known[item] = {other: float(np.float32(count)) for other, count in best[:PARTNERS]}
     return [list(counts.items()) for counts in known[1:]]
 
 
 @given(histories)
 def test_companions_are_those_that_a_plain_count_finds(history: list[list[list[int]]]) -> None:
-    companions = Companions.nobody()
+    companions = CoClicks.nobody()
     for block in history:
         companions = companions.after(EncodedBlock.of(block, 50), MOST_ITEMS, FADING)
     expected = counted_plainly(history, MOST_ITEMS) if history else []
@@ -60,7 +60,7 @@ def test_companions_are_those_that_a_plain_count_finds(history: list[list[list[i
 
 @given(histories)
 def test_padding_counts_nothing(history: list[list[list[int]]]) -> None:
-    companions = Companions.nobody()
+    companions = CoClicks.nobody()
     for block in history:
         companions = companions.after(EncodedBlock.of(block, 50), MOST_ITEMS, FADING)
     assert ((companions.items > 0) == (companions.counts > 0)).all()

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ader_stream.ader.data.encoded_block import EncodedBlock
-from ader_stream.ader.data.evidence import Fading
+from ader_stream.ader.data.evidence import Decay
 from ader_stream.ader.models.base import Architecture
-from ader_stream.ader.models.co_clicks import COMPANIONS, Companions
+from ader_stream.ader.models.co_clicks import PARTNERS, CoClicks
 from ader_stream.ader.models.core import Core
 
-ITEMS = COMPANIONS + 1
+ITEMS = PARTNERS + 1
 """So few that nobody's company is cut short."""
 
-QUICK = Fading(20.0)
+QUICK = Decay(20.0)
 """So quick that what fades by blocks would show."""
 
 sessions = st.lists(
@@ -59,7 +59,7 @@ def test_clicks_fade_alike(sessions: list[list[int]], cuts: int) -> None:
 def test_company_counts_and_fades_alike(sessions: list[list[int]], cuts: int) -> None:
     found = []
     for count in (1, cuts):
-        companions = Companions.nobody()
+        companions = CoClicks.nobody()
         for block in blocks_of(sessions, count):
             companions = companions.after(block, ITEMS, QUICK)
         pairs = np.zeros((ITEMS, ITEMS + 1))

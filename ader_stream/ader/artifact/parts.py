@@ -27,7 +27,7 @@ from torch import Tensor
 from ader_stream.ader.artifact.safetensors import read_tensors
 from ader_stream.ader.artifact.state import MOMENTS, STEPS, State
 from ader_stream.ader.data.arrays import Int32, Int64, UInt8
-from ader_stream.ader.data.string_table import Texts
+from ader_stream.ader.data.string_table import StringTable
 from ader_stream.ader.data.vocabulary import PADDING, Vocabulary
 from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.models.base import Architecture, SessionModel
@@ -119,7 +119,7 @@ def _decode_idle(found: Tensor | None, n_items: int) -> Int32:
 
 def _decode_items(utf8: UInt8, offsets: Int64) -> Vocabulary:
     try:
-        return Vocabulary(Texts(utf8, offsets))
+        return Vocabulary(StringTable(utf8, offsets))
     except ValueError as error:
         raise ArtifactError(
             f"vocabulary holds item ids that are not UTF-8 or not distinct: {error}"

@@ -1,4 +1,4 @@
-"""What one version is: everything that the next update cycle starts from."""
+"""The state of a version: everything that the next update cycle starts from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ader_stream.ader.models.encoders import model_of
 
 STEPS = ("step",)
 MOMENTS = (*STEPS, "exp_avg", "exp_avg_sq")
-"""Adam's state of a parameter, by torch's names; its steps alone where no cycle goes on from it."""
+"""Adam's state of a parameter, by torch's names; its steps alone where no cycle continues from it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class State:
     weights
         The model's parameters by name.
     optimizer
-        Adam's state: ``PARAMETER.step`` and, where the recipe carries them on,
+        Adam's state: ``PARAMETER.step`` and, where the recipe carries moments,
         ``PARAMETER.exp_avg`` and ``PARAMETER.exp_avg_sq``.
     exemplars
-        What the next cycle replays.
+        Exemplars that the next cycle replays.
     vocabulary
         Items behind the item table's rows.
     architecture
@@ -55,16 +55,16 @@ class State:
         return int(self.optimizer.get("items.weight.step", 0))
 
     def model(self, dropped: Dropped = NOTHING, device: torch.device = CPU) -> SessionModel:
-        """Build a model of its own with these weights, in eval mode."""
+        """Return a new model with these weights, in eval mode."""
         model = model_of(self.architecture, len(self.vocabulary), dropped)
         model.load_state_dict(self.weights)
         return model.eval().to(device)
 
     def keep(self, kept: Bools) -> State:
-        """Return what this version is without the other items (I,), as if nobody knew them.
+        """Return this version without the other items (I,).
 
-        An item that stays has the score that it had, but where it or a companion of it has lost
-        company.
+        The score of an item that stays changes only where it or one of its co-clicked items loses
+        co-clicks.
         """
         if kept.all():
             return self
@@ -82,10 +82,10 @@ class State:
 
 
 def untrained(architecture: Architecture) -> State:
-    """Return what the first cycle goes on from: no item, exemplar or step; weights not drawn."""
+    """Return the start of a first cycle: no items, exemplars or steps; weights not drawn yet."""
     weights = copied_weights(model_of(architecture, n_items=0))
-    nothing = np.zeros(0, np.int32)
-    return State(weights, {}, Exemplars.none(), Vocabulary(), architecture, nothing)
+    idle = np.zeros(0, np.int32)
+    return State(weights, {}, Exemplars.none(), Vocabulary(), architecture, idle)
 
 
 def copied_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ def copied_weights(model: nn.Module) -> dict[str, Tensor]:
 def copied_moments(
     model: nn.Module, adam: torch.optim.Adam, moments: Sequence[str] = MOMENTS
 ) -> dict[str, Tensor]:
-    """Copy Adam's state to the CPU, by parameter name; `moments` names what of it."""
+    """Copy the named `moments` of Adam's state to the CPU, by parameter name."""
     return {
         f"{name}.{moment}": _copied(adam.state[weight][moment])
         for name, weight in model.named_parameters()
@@ -105,7 +105,7 @@ def copied_moments(
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the names of those that hold an infinity or NaN; no copy is made of any.
+    """Return the names of the tensors with an infinity or NaN, without a copy.
 
     >>> not_finite({"a": torch.zeros(2), "b": torch.tensor([0.0, torch.nan, 1.0])})
     ['b']
@@ -116,14 +116,14 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 def resumed_adam(
     model: nn.Module, moments: Mapping[str, Tensor], learning_rate: float, epsilon: float = 1e-8
 ) -> torch.optim.Adam:
-    """Return an Adam that goes on from `moments`; rows that the model gained start from zero.
+    """Return an Adam that continues from `moments`; new rows of the model start from zero.
 
     Parameters
     ----------
     model
         Its parameters are at least as long as the moments.
     moments
-        As `copied_moments` gives them; steps alone, or nothing, for a fresh start.
+        As `copied_moments` returns them; steps alone, or nothing, to start from zero.
     learning_rate, epsilon
         Adam's.
     """
@@ -135,7 +135,7 @@ def resumed_adam(
 def restore_moments(
     model: nn.Module, adam: torch.optim.Adam, moments: Mapping[str, Tensor]
 ) -> None:
-    """Let an Adam of the model go on from `moments` (`resumed_adam`)."""
+    """Set the state of an Adam of the model to `moments` (`resumed_adam`)."""
     for name, weight in model.named_parameters():
         if f"{name}.exp_avg" in moments:
             adam.state[weight] = {
@@ -154,7 +154,7 @@ def _copied(tensor: Tensor) -> Tensor:
 
 
 def _grown(moment: Tensor, weight: Tensor) -> Tensor:
-    """Copy a moment to its weight, with zeros for every row that the weight has more."""
+    """Copy a moment to its weight, with zeros for the weight's additional rows."""
     grown = torch.zeros_like(weight)
     grown.view(-1)[: moment.numel()] = moment.flatten()  # rows that are new come last
     return grown

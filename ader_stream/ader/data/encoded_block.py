@@ -12,7 +12,7 @@ import numpy as np
 
 from ader_stream.ader.data.arrays import Bools, Float64, Int32, Int64
 from ader_stream.ader.data.dataset import Samples, flatten, sub_sequences
-from ader_stream.ader.data.evidence import Fading
+from ader_stream.ader.data.evidence import Decay
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class EncodedBlock:
         """Lay sessions end to end; `held_out` (S,) tells which of them are held out whole.
 
         >>> block = EncodedBlock.of([[1, 2], [2, 3]], maxlen=9, held_out=np.array([False, True]))
-        >>> block.learnt().labels.tolist(), block.clicks(3).tolist()
+        >>> block.training_samples().labels.tolist(), block.clicks(3).tolist()
         ([2], [1, 1, 0])
         """
         items, offsets = flatten(sessions)
@@ -51,11 +51,11 @@ class EncodedBlock:
             held_out = np.zeros(len(offsets) - 1, np.bool_)
         return cls(items, offsets, np.repeat(held_out, np.diff(offsets)), maxlen)
 
-    def learnt(self) -> Samples:
+    def training_samples(self) -> Samples:
         """Return the sub-sequences whose target may be learnt, in the block's order."""
         return self._samples(~self.held_out)
 
-    def held(self) -> Samples:
+    def held_out_samples(self) -> Samples:
         """Return the sub-sequences whose target is held out, in the block's order."""
         return self._samples(self.held_out)
 
@@ -84,10 +84,10 @@ class EncodedBlock:
         """Count the clicks of each item that may be counted (I,)."""
         return np.bincount(self.items[~self.held_out], minlength=n_items + 1)[1:]
 
-    def weighed_clicks(self, n_items: int, fading: Fading) -> Float64:
+    def weighed_clicks(self, n_items: int, decay: Decay) -> Float64:
         """Count the same clicks by what is left of them when the block is over (I,)."""
         counted = ~self.held_out
-        weights = fading.weights(self.since()[counted])
+        weights = decay.weights(self.since()[counted])
         clicks = np.bincount(self.items[counted], weights, minlength=n_items + 1)[1:]
         return clicks.astype(np.float64)  # of no click, bincount counts in whole numbers
 
@@ -101,7 +101,7 @@ class EncodedBlock:
         """Return the sessions before one, and those from it on.
 
         >>> before, after = EncodedBlock.of([[1, 2], [2, 3, 4]], maxlen=9).cut(1)
-        >>> before.items.tolist(), after.learnt().labels.tolist()
+        >>> before.items.tolist(), after.training_samples().labels.tolist()
         ([1, 2], [3, 4])
         """
         return self._sessions(0, session), self._sessions(session, len(self.offsets) - 1)

@@ -1,8 +1,9 @@
-"""Sessions of different lengths side by side, with hardly any padding.
+"""A batch of sessions of different lengths, packed with hardly any padding.
 
-Sessions of a similar length are a piece, a matrix (b, t) padded on the left; pieces lie end to end.
-Layers that look at one position at a time take all N positions of all B sessions at once; only
-attention goes piece by piece. Batches can so be random in length and still cost what they hold.
+Sessions of a similar length are a piece, a matrix (b, t) padded on the left; a batch is several
+pieces. Layers that read one position at a time process all N positions of all B sessions at once;
+only attention is computed for each piece. So a batch of random lengths costs no more than its
+clicks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ader_stream.ader.data.vocabulary import PADDING
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class PackedBatch:
     """The inputs of B sessions, N positions in all.
 
     Parameters

@@ -1,7 +1,7 @@
-"""Distinct texts, as bytes: no object of Python's stands for any of them.
+"""A table of distinct strings, held as bytes instead of Python objects.
 
-A million ids of seven digits take 7 MB, 8 for where each begins, and 8 for finding them; a tuple
-of them and a dict take 150.
+A million ids of seven digits take 7 MB, 8 MB for their offsets, and 8 MB for the hash table; a
+tuple and a dict of them take 150 MB.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import numpy as np
 from ader_stream.ader.data.arrays import Bools, Int32, Int64, UInt8
 
 AT_ONCE = 2**16
-"""Texts that are found a slot for together."""
+"""Strings that get their slots of the hash table together."""
 
 
-class Texts:
-    """Texts in an order, found by their hash: open addressing, half of the slots free.
+class StringTable:
+    """Strings in an order, with a hash table: open addressing, half of the slots free.
 
     Parameters
     ----------
     utf8
         Their bytes end to end; shared, not copied.
     offsets
-        Where each begins, and where the last one ends (T + 1,), rising from 0; shared, too.
+        Where each begins, and where the last one ends (T + 1,), rising from 0; also shared.
 
     Raises
     ------
     ValueError
-        One is not UTF-8, or stands there twice.
+        One is not UTF-8, or is there twice.
 
-    >>> texts = Texts.of(["hat", "shoe"])
+    >>> texts = StringTable.of(["hat", "shoe"])
     >>> texts.row("shoe"), texts.row("sock"), texts[0]
     (1, None, 'hat')
     """
@@ -45,31 +45,31 @@ class Texts:
         self._slots = _filled_slots(hashes).data
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Texts:
-        """Write texts down."""
+    def of(cls, texts: Iterable[str]) -> StringTable:
+        """Return a table of strings."""
         encoded = [text.encode() for text in texts]
         sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
         utf8 = np.frombuffer(b"".join(encoded), np.uint8)
         return cls(utf8, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]))
 
-    def extended(self, more: Texts) -> Texts:
-        """Append others."""
+    def extended(self, more: StringTable) -> StringTable:
+        """Return the table with more strings at its end."""
         offsets = np.concatenate([self.offsets, self.offsets[-1] + more.offsets[1:]])
-        return Texts(np.concatenate([self.utf8, more.utf8]), offsets)
+        return StringTable(np.concatenate([self.utf8, more.utf8]), offsets)
 
-    def keep(self, kept: Bools) -> Texts:
-        """Return some of them (T,) alone, in their order.
+    def keep(self, kept: Bools) -> StringTable:
+        """Return the table of some of the strings (T,), in their order.
 
-        >>> list(Texts.of(["hat", "shoe", "sock"]).keep(np.array([True, False, True])))
+        >>> list(StringTable.of(["hat", "shoe", "sock"]).keep(np.array([True, False, True])))
         ['hat', 'sock']
         """
         sizes = np.diff(self.offsets)
         ends = np.cumsum(sizes[kept])
         utf8 = self.utf8[np.repeat(kept, sizes)]
-        return Texts(utf8, np.concatenate([np.zeros(1, np.int64), ends]))
+        return StringTable(utf8, np.concatenate([np.zeros(1, np.int64), ends]))
 
     def row(self, text: str) -> int | None:
-        """Return where a text stands, or None where it does not."""
+        """Return the row of a string, or None where the table does not have it."""
         slots, starts = self._slots, self._starts
         wanted = text.encode(errors="surrogatepass")  # half of a pair is in no UTF-8
         slot = hash(text) % len(slots)
@@ -92,11 +92,11 @@ class Texts:
     def _require_distinct(self, hashes: Int64) -> None:
         ordered = np.sort(hashes)
         if (ordered[1:] == ordered[:-1]).any() and (twice := len(self) - len(set(self))):
-            raise ValueError(f"{twice} of {len(self)} texts stand there twice")
+            raise ValueError(f"{twice} of {len(self)} strings are there twice")
 
 
 def _filled_slots(hashes: Int64) -> Int32:
-    """Give each text the first free slot from its hash on: there its number stands, from 1 on."""
+    """Return the slots: each string's number, from 1, in the first free slot after its hash."""
     slots = np.zeros(2 ** (2 * len(hashes)).bit_length(), np.int32)
     for first in range(0, len(hashes), AT_ONCE):
         wanted = hashes[first : first + AT_ONCE] % len(slots)

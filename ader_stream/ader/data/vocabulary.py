@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ader_stream.ader.data.arrays import Bools, Int32
-from ader_stream.ader.data.string_table import Texts
+from ader_stream.ader.data.string_table import StringTable
 
 PADDING = 0
 
-NO_ITEMS = Texts.of(())
+NO_ITEMS = StringTable.of(())
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,12 @@ class Vocabulary:
     [2, 1]
     """
 
-    items: Texts = NO_ITEMS
+    items: StringTable = NO_ITEMS
 
     @classmethod
     def of(cls, items: Iterable[str]) -> Vocabulary:
         """Return a vocabulary of these items; raises ValueError for one that stands there twice."""
-        return cls(Texts.of(items))
+        return cls(StringTable.of(items))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -87,7 +87,7 @@ class Vocabulary:
         counts = Counter(item for session in sessions for item in session)
         # A Counter keeps the order of first appearance.
         often = (item for item, count in counts.items() if count >= min_item_count)
-        new = Texts.of(item for item in often if self.items.row(item) is None)
+        new = StringTable.of(item for item in often if self.items.row(item) is None)
         return Vocabulary(self.items.extended(new)) if len(new) else self
 
 

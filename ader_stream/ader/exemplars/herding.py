@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ader_stream.ader.data.arrays import Float32, Int32, Int64
-from ader_stream.ader.progress import nothing
+from ader_stream.ader.progress import no_progress
 from ader_stream.runtime.disk import disk_array
 
 Floats = npt.NDArray[np.floating]
@@ -31,7 +31,7 @@ def herd(
     representations: Float32,
     labels: Int32,
     quotas: Int64,
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
 ) -> Int64:
     r"""Choose the sub-sequences whose mean follows their label's mean.
 

@@ -19,7 +19,7 @@ from ader_stream.ader.data.vocabulary import PADDING, renumbered
 from ader_stream.ader.exemplars.herding import herd
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.models.ranking import chunk_rows
-from ader_stream.ader.progress import nothing
+from ader_stream.ader.progress import no_progress
 from ader_stream.errors import TrainingError
 from ader_stream.runtime.disk import disk_array
 
@@ -247,7 +247,7 @@ def select_exemplars(
     rng: np.random.Generator,
     allocate: Allocate = allocate_exemplars,
     choose: Choose = by_herding,
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
     power: float = 1.0,
 ) -> Exemplars:
     """Allocate and choose.
@@ -302,7 +302,7 @@ def first_of_each_label(order: Int64, labels: Int32, quotas: Int64) -> Int64:
 
 @torch.no_grad()
 def represent_samples(
-    model: SessionModel, samples: Samples, between: Callable[[], None] = nothing
+    model: SessionModel, samples: Samples, between: Callable[[], None] = no_progress
 ) -> Float32:
     """Represent the samples' inputs: (S, D).
 
@@ -327,7 +327,7 @@ def represent_samples(
 
 @torch.no_grad()
 def sample_losses(
-    model: SessionModel, samples: Samples, between: Callable[[], None] = nothing
+    model: SessionModel, samples: Samples, between: Callable[[], None] = no_progress
 ) -> Float32:
     """Cross-entropy of every sample's own label over all known items, float32: (S,)."""
     losses = np.zeros(len(samples), dtype=np.float32)

@@ -17,11 +17,11 @@ from torch.nn import functional
 from ader_stream.ader.data.arrays import Bools
 from ader_stream.ader.data.dataset import Batch
 from ader_stream.ader.data.encoded_block import EncodedBlock
-from ader_stream.ader.data.evidence import Fading
-from ader_stream.ader.data.packed_batch import Pieces
-from ader_stream.ader.progress import nothing
+from ader_stream.ader.data.evidence import Decay
+from ader_stream.ader.data.packed_batch import PackedBatch
+from ader_stream.ader.progress import no_progress
 
-POPULARITY = Fading(2.0**15)
+POPULARITY = Decay(2.0**15)
 """How an item's clicks lose weight: what people look at changes within days."""
 
 
@@ -155,11 +155,11 @@ class SessionModel(nn.Module, ABC):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Represent sessions (B, D) of left-padded item indices (B, T), as `represent` does."""
-        pieces = Pieces([inputs])
+        pieces = PackedBatch([inputs])
         return self.represent(self.items.weight[pieces.rows], pieces)
 
     @abstractmethod
-    def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
+    def represent(self, embedded: Tensor, pieces: PackedBatch) -> Tensor:
         """Represent sessions.
 
         Parameters
@@ -206,13 +206,13 @@ class SessionModel(nn.Module, ABC):
         return scores
 
     def look_up(
-        self, lessons: Sequence[Pieces], columns: Tensor | None = None
+        self, batches: Sequence[PackedBatch], columns: Tensor | None = None
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Read the item table for a training step.
 
         Parameters
         ----------
-        lessons
+        batches
             What is read.
         columns
             The K items that are scored; None for all.
@@ -221,9 +221,9 @@ class SessionModel(nn.Module, ABC):
         -------
         layer, embedded
             The output layer of the items that are scored, (K, D) or (I, D), and `represent`'s
-            first argument (N, D) for each of the lessons.
+            first argument (N, D) for each of the batches.
         """
-        read = [pieces.rows for pieces in lessons]
+        read = [pieces.rows for pieces in batches]
         sizes = list(map(len, read))
         if columns is None:
             table, embedded = _LookUp.apply(self.items.weight, torch.cat(read))
@@ -236,7 +236,7 @@ class SessionModel(nn.Module, ABC):
         return layer.index_select(0, places), torch.split(embedded, sizes)
 
     def calibrate(
-        self, unseen: Iterable[Batch], targets: int, between: Callable[[], None] = nothing
+        self, unseen: Iterable[Batch], targets: int, between: Callable[[], None] = no_progress
     ) -> None:
         """Find out from clicks not trained on yet what training cannot learn; here: nothing.
 
@@ -250,7 +250,7 @@ class SessionModel(nn.Module, ABC):
             Called after every batch.
         """
 
-    def adopt(self, other: SessionModel) -> None:
+    def copy_calibration(self, other: SessionModel) -> None:
         """Rank by what another model of this kind was calibrated to."""
         for name in self.fitted:
             getattr(self, name).copy_(getattr(other, name))
@@ -264,7 +264,7 @@ class SessionModel(nn.Module, ABC):
         self.clicks = clicks.to(self.clicks) + POPULARITY.kept(block.counted) * self.clicks
 
     @torch.no_grad()
-    def inherit(self, weights: Mapping[str, Tensor]) -> None:
+    def copy_statistics(self, weights: Mapping[str, Tensor]) -> None:
         """Go on from what another model has counted of the first items.
 
         Parameters

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from ader_stream.ader.data.arrays import Bools, Float32, Float64, Int32, Int64
 from ader_stream.ader.data.encoded_block import EncodedBlock
-from ader_stream.ader.data.evidence import Fading
+from ader_stream.ader.data.evidence import Decay
 from ader_stream.ader.data.vocabulary import renumbered
 
-COMPANIONS = 8
+PARTNERS = 8
 """K: with four or sixty-four of them, lists are as good."""
 
-COMPANY = Fading(2.0**17)
+CO_CLICK_DECAY = Decay(2.0**17)
 """How two clicks next to each other lose weight: the company that items keep changes slowly."""
 
 
@@ -31,7 +31,7 @@ FORGOTTEN = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Companions:
+class CoClicks:
     """The K items that each item stood next to most often.
 
     Parameters
@@ -45,7 +45,7 @@ class Companions:
     items: Int32
     counts: Float32
 
-    def after(self, block: EncodedBlock, n_items: int, fading: Fading = COMPANY) -> Companions:
+    def after(self, block: EncodedBlock, n_items: int, decay: Decay = CO_CLICK_DECAY) -> CoClicks:
         """Let what is known fade, and count the block's neighbours, either way alike.
 
         Parameters
@@ -54,18 +54,18 @@ class Companions:
             Each target that may be learnt stands next to the click before it.
         n_items
             Items known afterwards.
-        fading
+        decay
             How clicks lose weight.
 
         >>> block = EncodedBlock.of([[1, 2, 1]], maxlen=9)
-        >>> first = Companions.nobody().after(block, 2)
+        >>> first = CoClicks.nobody().after(block, 2)
         >>> first.items[:, :2].tolist(), first.counts[:, :2].round().tolist()
         ([[2, 0], [1, 0]], [[2.0, 0.0], [2.0, 0.0]])
         """
-        targets = block.learnt().targets
+        targets = block.training_samples().targets
         targets = targets[block.items[targets - 1] != block.items[targets]]
         before, clicked = block.items[targets - 1], block.items[targets]
-        weights, kept = fading.weights(block.since()[targets]), fading.kept(block.counted)
+        weights, kept = decay.weights(block.since()[targets]), decay.kept(block.counted)
         rows, places = np.nonzero(self.counts)
         return _most_frequent(
             np.concatenate([rows + 1, before, clicked]),
@@ -74,20 +74,20 @@ class Companions:
             n_items,
         )
 
-    def keep(self, kept: Bools) -> Companions:
+    def keep(self, kept: Bools) -> CoClicks:
         """Return those of the items (I,) that stay; one that leaves is nobody's companion."""
         items = renumbered(kept)[self.items[kept]]
         counts = np.where(items, self.counts[kept], np.float32(0))
         order = np.argsort(-counts, axis=1, kind="stable")
-        return Companions(*(np.take_along_axis(of, order, 1) for of in (items, counts)))
+        return CoClicks(*(np.take_along_axis(of, order, 1) for of in (items, counts)))
 
     @classmethod
-    def nobody(cls) -> Companions:
+    def nobody(cls) -> CoClicks:
         """Know no item."""
-        return cls(np.zeros((0, COMPANIONS), np.int32), np.zeros((0, COMPANIONS), np.float32))
+        return cls(np.zeros((0, PARTNERS), np.int32), np.zeros((0, PARTNERS), np.float32))
 
 
-def _most_frequent(items: Int64, others: Int64, counts: Float64, n_items: int) -> Companions:
+def _most_frequent(items: Int64, others: Int64, counts: Float64, n_items: int) -> CoClicks:
     """Add up the counts of each pair, and keep the K highest of an item; of equal ones, the first.
 
     Items, the others and counts are side by side (P,).
@@ -99,9 +99,9 @@ def _most_frequent(items: Int64, others: Int64, counts: Float64, n_items: int) -
     items, others, added = items[order], others[order], added[order]
     _, starts, sizes = np.unique(items, return_index=True, return_counts=True)
     places = np.arange(len(items)) - np.repeat(starts, sizes)
-    kept = (places < COMPANIONS) & (added > FORGOTTEN)
-    found = Companions(
-        np.zeros((n_items, COMPANIONS), np.int32), np.zeros((n_items, COMPANIONS), np.float32)
+    kept = (places < PARTNERS) & (added > FORGOTTEN)
+    found = CoClicks(
+        np.zeros((n_items, PARTNERS), np.int32), np.zeros((n_items, PARTNERS), np.float32)
     )
     where = items[kept] - 1, places[kept]
     found.items[where], found.counts[where] = others[kept], added[kept]
@@ -116,7 +116,7 @@ def company(rows: Tensor, counts: Tensor, sums: Tensor, all_sums: Tensor) -> Ten
     rows
         The companions' rows (i, K) in the table; any where the count is 0.
     counts
-        Of `Companions`, those of the items (i, K).
+        Of `CoClicks`, those of the items (i, K).
     sums, all_sums
         Sums of the items' counts (i,), and of everybody's (I,).
     """

@@ -27,11 +27,11 @@ from torch.nn import functional
 from ader_stream.ader.data.arrays import Bools
 from ader_stream.ader.data.dataset import Batch
 from ader_stream.ader.data.encoded_block import EncodedBlock
-from ader_stream.ader.data.evidence import Fading, Ranked, best_candidate
-from ader_stream.ader.data.packed_batch import Pieces
+from ader_stream.ader.data.evidence import Decay, Ranked, best_candidate
+from ader_stream.ader.data.packed_batch import PackedBatch
 from ader_stream.ader.data.vocabulary import PADDING
 from ader_stream.ader.models.base import NOTHING, Architecture, Dropped, SessionModel
-from ader_stream.ader.models.co_clicks import COMPANIONS, Companions, company
+from ader_stream.ader.models.co_clicks import PARTNERS, CoClicks, company
 from ader_stream.ader.models.layers import Dropout, random_mask
 from ader_stream.ader.models.ranking import ranks_of
 from ader_stream.ader.models.repeat_clicks import (
@@ -39,16 +39,16 @@ from ader_stream.ader.models.repeat_clicks import (
     CANDIDATES,
     FIRST_GAINS,
     KINDS,
-    Returns,
+    RepeatClicks,
     add_gains,
     best_gains,
     by_kind,
     first_gains,
     hits,
-    observe_returns,
+    observe_repeat_clicks,
     reciprocal_ranks,
 )
-from ader_stream.ader.progress import nothing
+from ader_stream.ader.progress import no_progress
 
 RECENCY = 0.7
 """Weight of a click against the next one's, where training starts."""
@@ -66,7 +66,7 @@ NEVER_CLICKED = 0.05
 """Clicks that an item is taken to have beside its own: so few that one falls behind ever further
 while nobody clicks it."""
 
-FITTED = Fading(2.0**15)
+FITTED = Decay(2.0**15)
 """How targets that blend, pull and gains were fitted to lose weight."""
 
 EVIDENCE = ("blend_evidence", "pull_evidence", "gain_evidence")
@@ -111,9 +111,9 @@ class Core(SessionModel):
         self.pull: Tensor
         self.register_buffer("pull", torch.tensor(FIRST_PULL))
         self.companions: Tensor
-        self.register_buffer("companions", torch.zeros(n_items, COMPANIONS, dtype=torch.int32))
+        self.register_buffer("companions", torch.zeros(n_items, PARTNERS, dtype=torch.int32))
         self.together: Tensor
-        self.register_buffer("together", torch.zeros(n_items, COMPANIONS))
+        self.register_buffer("together", torch.zeros(n_items, PARTNERS))
         self.blend: Tensor
         self.register_buffer("blend", torch.zeros(()))
         self.blend_evidence: Tensor
@@ -131,7 +131,7 @@ class Core(SessionModel):
             if name in tensors and tensors[name].shape[:1] == (AGES,):
                 tensors[name] = by_kind(tensors[name])
 
-    def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
+    def represent(self, embedded: Tensor, pieces: PackedBatch) -> Tensor:
         """Represent sessions, 1 / temperature long (`SessionModel.represent`).
 
         With M members, each part is an M-th of that: a product with the whole is their mean.
@@ -146,7 +146,7 @@ class Core(SessionModel):
         return torch.cat(directions, 1) / (members * self.architecture.temperature)
 
     def _direction(
-        self, embedded: Tensor, age: Tensor, likeness: Tensor, turn: Tensor, pieces: Pieces
+        self, embedded: Tensor, age: Tensor, likeness: Tensor, turn: Tensor, pieces: PackedBatch
     ) -> Tensor:
         """Where one member sees the sessions go (B, D / M)."""
         units = functional.normalize(embedded, dim=-1)  # (N, D / M)
@@ -202,16 +202,16 @@ class Core(SessionModel):
         super().update_statistics(block)
         self._hold(self._company().after(block, self.n_items))
 
-    def _company(self) -> Companions:
-        return Companions(self.companions.numpy(force=True), self.together.numpy(force=True))
+    def _company(self) -> CoClicks:
+        return CoClicks(self.companions.numpy(force=True), self.together.numpy(force=True))
 
-    def _hold(self, found: Companions) -> None:
+    def _hold(self, found: CoClicks) -> None:
         self.companions = torch.from_numpy(found.items).to(self.companions)
         self.together = torch.from_numpy(found.counts).to(self.together)
 
     @torch.no_grad()
     def calibrate(
-        self, unseen: Iterable[Batch], targets: int, between: Callable[[], None] = nothing
+        self, unseen: Iterable[Batch], targets: int, between: Callable[[], None] = no_progress
     ) -> None:
         """Find blend, pull and gains that rank clicks best, these and those before.
 
@@ -259,12 +259,14 @@ class Core(SessionModel):
             between()
         return torch.cat(ranks, 1)
 
-    def _observed(self, batches: Sequence[Batch], between: Callable[[], None]) -> Iterator[Returns]:
+    def _observed(
+        self, batches: Sequence[Batch], between: Callable[[], None]
+    ) -> Iterator[RepeatClicks]:
         """Observe what gains can change, with the pull found before."""
         layer = self.ranked_table()
         for batch in batches:
             scores = self._without_gains(batch.inputs, layer, self.pull.item())
-            yield observe_returns(scores, batch.inputs, batch.targets)
+            yield observe_repeat_clicks(scores, batch.inputs, batch.targets)
             between()
 
     def _without_gains(self, inputs: Tensor, layer: Tensor, pull: Tensor | float) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ader_stream.ader.data.arrays import Float32, Int32, Int64
 from ader_stream.ader.data.dataset import Samples, by_length, flatten, pack, pack_prefixes
 from ader_stream.ader.models.base import SessionModel
-from ader_stream.ader.progress import nothing
+from ader_stream.ader.progress import no_progress
 from ader_stream.errors import InputError
 
 CHUNK_SCORES = 2**23
@@ -66,7 +66,7 @@ def best_of(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def rank_samples(
     model: SessionModel,
     samples: Samples,
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
     layer: Tensor | None = None,
 ) -> Int64:
     """Rank the samples' targets: zero-based (S,); `between` is called after every chunk."""
@@ -79,7 +79,7 @@ def rank_items(
     model: SessionModel,
     samples: Samples,
     items: Int32,
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
     layer: Tensor | None = None,
 ) -> Int64:
     """Rank K items after each sample's clicks, whatever its target is.
@@ -153,7 +153,7 @@ def top_k(
     prefixes: Sequence[Sequence[int]],
     k: int,
     layer: Tensor | None = None,
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
 ) -> tuple[Int64, Float32]:
     """List the k best items after each prefix.
 

@@ -71,7 +71,7 @@ def add_gains(scores: Tensor, inputs: Tensor, gains: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Returns:
+class RepeatClicks:
     """What gains can change about the ranks of S targets.
 
     Parameters
@@ -103,7 +103,7 @@ class Returns:
         return ranks.masked_fill_(own.isnan(), UNRANKED)
 
 
-def observe_returns(scores: Tensor, inputs: Tensor, targets: Tensor) -> Returns:
+def observe_repeat_clicks(scores: Tensor, inputs: Tensor, targets: Tensor) -> RepeatClicks:
     """Observe a batch of rankings.
 
     Parameters
@@ -123,7 +123,7 @@ def observe_returns(scores: Tensor, inputs: Tensor, targets: Tensor) -> Returns:
     others = _foreign_above(scores, session_scores, own).repeat(1, len(CANDIDATES))  # (B, C)
     raised = own[back] + CANDIDATES.to(scores)  # (b, C)
     others[back] = _foreign_above(scores[back], session_scores[back], raised)
-    return Returns(own_kind, own[:, 0], others, session_scores, session_kinds)
+    return RepeatClicks(own_kind, own[:, 0], others, session_scores, session_kinds)
 
 
 def _session_kinds(inputs: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def _foreign_above(scores: Tensor, session_scores: Tensor, bars: Tensor) -> Tens
 
 
 def best_gains(
-    observed: Iterable[Returns], gains: Tensor, evidence: Tensor, ranked: Ranked
+    observed: Iterable[RepeatClicks], gains: Tensor, evidence: Tensor, ranked: Ranked
 ) -> tuple[Tensor, Tensor]:
     """Find the gains of the best MRR, one kind after the other.
 

@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ader_stream.ader.data.packed_batch import Pieces
+from ader_stream.ader.data.packed_batch import PackedBatch
 from ader_stream.ader.models.base import NOTHING, Architecture, Dropped, SessionModel
 from ader_stream.ader.models.layers import (
     LAYER_NORM_EPSILON,
@@ -55,7 +55,7 @@ class SASRec(SessionModel):
         self.blocks = nn.ModuleList(Block(hidden, dropout) for _ in range(architecture.blocks))
         self.norm = nn.LayerNorm(hidden, LAYER_NORM_EPSILON)
 
-    def represent(self, embedded: Tensor, pieces: Pieces) -> Tensor:
+    def represent(self, embedded: Tensor, pieces: PackedBatch) -> Tensor:
         """Represent sessions by their last position (`SessionModel.represent`)."""
         # Counted from the right end. (index_select, for the gradient of an index is slow.)
         positions = self.positions.flip(0).index_select(0, pieces.ages)  # (N, D)

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from ader_stream.ader.data.dataset import Samples, pack
 from ader_stream.ader.models.base import SessionModel
-from ader_stream.ader.progress import nothing
+from ader_stream.ader.progress import no_progress
 
 FISHER_SAMPLES = 1_000
 """As in the authors' code (``ewc_sample_num``)."""
@@ -84,7 +84,7 @@ class _Pull(torch.autograd.Function):
 
 
 def fisher_information(
-    model: SessionModel, samples: Samples, between: Callable[[], None] = nothing
+    model: SessionModel, samples: Samples, between: Callable[[], None] = no_progress
 ) -> dict[str, Tensor]:
     """Estimate the diagonal of the Fisher information, one gradient a sample.
 

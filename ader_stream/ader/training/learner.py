@@ -26,33 +26,33 @@ from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.training.ensemble_loss import EnsembleLoss
 from ader_stream.ader.training.ewc import Penalty, no_penalty
 from ader_stream.ader.training.losses import FusedLoss, Loss, PlainLoss, output_precision
-from ader_stream.ader.training.replay import Lesson, Replay, labelled
+from ader_stream.ader.training.replay import Replay, TrainingBatch, labelled
 from ader_stream.ader.training.sampled_softmax import SampledLoss
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomers:
+class NewItems:
     """Rows of the item table that Adam moves with an ε of their own.
 
     Parameters
     ----------
     first
         The first of them; they are all that follow.
-    haste
+    gradient_scale
         Adam's ε over theirs. A gradient k times as large is a step m k / (√v k + ε), and that is
         m / (√v + ε / k).
     """
 
     first: int = 0
-    haste: float = 1.0
+    gradient_scale: float = 1.0
 
     def scale(self, table: Tensor) -> None:
         """Scale their gradients, after a backward pass and before Adam's step."""
-        if self.haste != 1.0 and table.grad is not None:
-            table.grad[self.first :] *= self.haste
+        if self.gradient_scale != 1.0 and table.grad is not None:
+            table.grad[self.first :] *= self.gradient_scale
 
 
-NOBODY = Newcomers()
+NO_NEW_ITEMS = NewItems()
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class Learner:
         Compares scores with targets.
     workers
         Among whom batches are shared; all of them train the same model.
-    newcomers
+    new_items
         Items that the parent does not know.
     penalty
         Term of the loss that depends on the weights alone.
@@ -83,7 +83,7 @@ class Learner:
     replay: Replay
     loss: Loss
     workers: Workers = ALONE
-    newcomers: Newcomers = NOBODY
+    new_items: NewItems = NO_NEW_ITEMS
     penalty: Penalty = no_penalty
 
     def step(self, samples: Samples, rows: Int64) -> float:
@@ -93,18 +93,18 @@ class Learner:
         replayed = self.replay.draw()
         self.adam.zero_grad()
         loss = self._learn([new, *replayed[:1]], self.penalty(self.model))
-        for lesson in replayed[1:]:  # as if they had been in one pass, in less memory
-            loss += self._learn([lesson])
+        for batch in replayed[1:]:  # as if they had been in one pass, in less memory
+            loss += self._learn([batch])
         self.workers.add_up_gradients(self.model)
-        self.newcomers.scale(self.model.items.weight)
+        self.new_items.scale(self.model.items.weight)
         self.adam.step()
         self.schedule.step()
         self.workers.add_up([loss])
         return loss.item()
 
-    def _learn(self, lessons: Sequence[Lesson], penalty: Tensor | float = 0.0) -> Tensor:
-        """Add the gradients of some lessons, and of what the weights themselves add to the loss."""
-        inputs, targets = [lesson.inputs for lesson in lessons], [one.target for one in lessons]
+    def _learn(self, batches: Sequence[TrainingBatch], penalty: Tensor | float = 0.0) -> Tensor:
+        """Add the gradients of some batches, and of what the weights themselves add to the loss."""
+        inputs, targets = [batch.inputs for batch in batches], [one.target for one in batches]
         columns = self.loss.columns(targets)
         layer, embedded = self.model.look_up(inputs, columns)
         sessions = list(map(self.model.represent, embedded, inputs))
@@ -146,8 +146,8 @@ def build_learner(
     steps = recipe.steps(train_samples) * recipe.max_epochs
     schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, steps)
     clicks = torch.from_numpy(block.clicks(model.n_items)).to(model.device)
-    loss, newcomers = build_loss(recipe, clicks), _newcomers(start, recipe)
-    return Learner(model, adam, schedule, replay, loss, workers, newcomers, penalty)
+    loss, new_items = build_loss(recipe, clicks), _newcomers(start, recipe)
+    return Learner(model, adam, schedule, replay, loss, workers, new_items, penalty)
 
 
 def build_loss(recipe: Recipe, clicks: Tensor) -> Loss:
@@ -172,10 +172,10 @@ def _learning_rate(recipe: Recipe, start: State, train_samples: int) -> float:
     return filled * recipe.learning_rate
 
 
-def _newcomers(start: State, recipe: Recipe) -> Newcomers:
+def _newcomers(start: State, recipe: Recipe) -> NewItems:
     """Return the items that the parent does not know; none in a first version."""
     known = len(start.vocabulary)
-    return Newcomers(known, recipe.adam_epsilon / recipe.adam_epsilon_new) if known else NOBODY
+    return NewItems(known, recipe.adam_epsilon / recipe.adam_epsilon_new) if known else NO_NEW_ITEMS
 
 
 @dataclass(eq=False)

@@ -13,7 +13,7 @@ from ader_stream.ader.data.dataset import Samples, shuffled_batches
 from ader_stream.ader.metrics import count_ranks
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.models.ranking import rank_samples
-from ader_stream.ader.progress import Pace
+from ader_stream.ader.progress import ProgressReporter
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.training.checkpoint import NOWHERE, Checkpoint
 from ader_stream.ader.training.learner import FitResult, Learner
@@ -29,7 +29,7 @@ def fit(
     validation: Samples,
     recipe: Recipe,
     rng: np.random.Generator,
-    pace: Pace,
+    progress: ProgressReporter,
     checkpoint: Checkpoint = NOWHERE,
 ) -> FitResult:
     """Train for `max_epochs`, or until validation Recall@20 has not improved for `patience` epochs.
@@ -45,7 +45,7 @@ def fit(
         Batch size, epochs, patience.
     rng
         Source of the order.
-    pace
+    progress
         Told after every batch and every chunk of validation.
     checkpoint
         Where to go on from, and what every epoch is left in.
@@ -58,17 +58,17 @@ def fit(
     began = time.perf_counter()
     result, is_watched = FitResult(), len(validation) > 0 and recipe.stops_early
     if snapshot := checkpoint.load():
-        restore_snapshot(snapshot, learner, result, rng, pace)
+        restore_snapshot(snapshot, learner, result, rng, progress)
         log.info("cycle goes on", epochs_done=len(result.losses))
     while not _is_over(result, recipe, is_watched=is_watched):
-        _train_epoch(learner, training, recipe, rng, pace, result)
+        _train_epoch(learner, training, recipe, rng, progress, result)
         if len(validation):
-            pace.enter("validate")
-            result.validation.append(_recall20(learner.model, validation, pace))
+            progress.enter_stage("validate")
+            result.validation.append(_recall20(learner.model, validation, progress))
         if is_watched and result.validation[-1] > result.best_recall20:
             result.keep(learner, recipe)
-        checkpoint.save(take_snapshot(learner, result, rng, pace))
-        pace.validated(result.validation[-1] if len(validation) else None)
+        checkpoint.save(take_snapshot(learner, result, rng, progress))
+        progress.report_epoch(result.validation[-1] if len(validation) else None)
     if not is_watched:
         result.keep(learner, recipe)
     _require_finite_values(result, recipe)
@@ -89,7 +89,7 @@ def _train_epoch(
     training: Samples,
     recipe: Recipe,
     rng: np.random.Generator,
-    pace: Pace,
+    progress: ProgressReporter,
     result: FitResult,
 ) -> None:
     learner.model.train()
@@ -101,14 +101,14 @@ def _train_epoch(
         loss = learner.step(training, rows)
         _require_finite(loss, epoch, step, recipe)
         losses.append(loss)
-        pace.count(len(rows) + learner.replay.batch_size, time.perf_counter() - began)
-        pace.trained(epoch, step, len(batches), loss)
+        progress.count(len(rows) + learner.replay.batch_size, time.perf_counter() - began)
+        progress.report_step(epoch, step, len(batches), loss)
     result.losses.append(float(np.mean(losses)))
 
 
-def _recall20(model: SessionModel, validation: Samples, pace: Pace) -> float:
+def _recall20(model: SessionModel, validation: Samples, progress: ProgressReporter) -> float:
     model.eval()
-    ranks = rank_samples(model, validation, pace.tell)
+    ranks = rank_samples(model, validation, progress.report)
     return count_ranks(ranks).percentages()["recall@20"]
 
 

@@ -98,7 +98,7 @@ class Labels:
 
 
 @dataclass(frozen=True, eq=False)
-class Taught:
+class DistillationTarget:
     """The teacher's distribution: distillation (paper, equation 2).
 
     Parameters

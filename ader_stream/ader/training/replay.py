@@ -13,18 +13,18 @@ import torch
 
 from ader_stream.ader.data.arrays import Int64
 from ader_stream.ader.data.dataset import Samples, pack_by_length, shuffled_batches
-from ader_stream.ader.data.packed_batch import Pieces
+from ader_stream.ader.data.packed_batch import PackedBatch
 from ader_stream.ader.device import CPU
 from ader_stream.ader.distributed import ALONE, Workers
 from ader_stream.ader.exemplars.selection import represent_samples
 from ader_stream.ader.models.base import SessionModel
-from ader_stream.ader.progress import nothing
-from ader_stream.ader.training.losses import Labels, Target, Taught
+from ader_stream.ader.progress import no_progress
+from ader_stream.ader.training.losses import DistillationTarget, Labels, Target
 from ader_stream.ader.training.scratch import Scratch
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class TrainingBatch:
     """What a step reads, and what it should say of it.
 
     Parameters
@@ -35,17 +35,17 @@ class Lesson:
         Of the sessions, in their order.
     """
 
-    inputs: Pieces
+    inputs: PackedBatch
     target: Target
 
 
 def labelled(
     samples: Samples, rows: Int64, weight: float = 1.0, device: torch.device = CPU
-) -> Lesson:
+) -> TrainingBatch:
     """Return the samples at `rows`, the shortest first, with their own labels."""
     pieces = pack_by_length(samples, rows, device)
     labels = torch.cat([piece.targets for piece in pieces])
-    return Lesson(Pieces([piece.inputs for piece in pieces]), Labels(labels, weight))
+    return TrainingBatch(PackedBatch([piece.inputs for piece in pieces]), Labels(labels, weight))
 
 
 class Replay:
@@ -59,8 +59,8 @@ class Replay:
 
     batch_size = 0
 
-    def draw(self) -> list[Lesson]:
-        """Draw what the step should learn of the past: a few lessons, each small enough at once."""
+    def draw(self) -> list[TrainingBatch]:
+        """Draw what the step should learn of the past: a few batches, each small enough at once."""
         return []
 
     def rest(self) -> Int64:
@@ -144,12 +144,12 @@ class ExemplarReplay(Replay):
         self.batch_size = batches.batch_size
         self.weight = weight
 
-    def draw(self) -> list[Lesson]:
-        """Draw the next exemplars, as many lessons as it takes (`Replay.draw`)."""
-        return [self.lesson(rows, self.weight * part) for rows, part in self.batches.pieces()]
+    def draw(self) -> list[TrainingBatch]:
+        """Draw the next exemplars, as many batches as it takes (`Replay.draw`)."""
+        return [self.batch(rows, self.weight * part) for rows, part in self.batches.pieces()]
 
     @abstractmethod
-    def lesson(self, rows: Int64, weight: float) -> Lesson:
+    def batch(self, rows: Int64, weight: float) -> TrainingBatch:
         """Return what is to be learnt of these exemplars."""
 
     def rest(self) -> Int64:
@@ -187,7 +187,7 @@ class DistilledReplay(ExemplarReplay):
         weight: float,
         teacher: SessionModel,
         precision: torch.dtype,
-        between: Callable[[], None] = nothing,
+        between: Callable[[], None] = no_progress,
     ) -> None:
         super().__init__(batches, weight)
         # It reads raw items and teaches blended ones: from sessions of blended ones, the student
@@ -197,12 +197,12 @@ class DistilledReplay(ExemplarReplay):
         self.table = teacher.ranked_table(precision)  # (I', D)
         self.scratch = Scratch(precision)
 
-    def lesson(self, rows: Int64, weight: float) -> Lesson:
+    def batch(self, rows: Int64, weight: float) -> TrainingBatch:
         """Return what the teacher says of these exemplars."""
-        lesson = labelled(self.batches.exemplars, rows, device=self.table.device)
-        represented, labels = self.represented[rows], lesson.target.labels
-        taught = Taught(represented, self.table, labels, self.scratch, weight)
-        return Lesson(lesson.inputs, taught)
+        batch = labelled(self.batches.exemplars, rows, device=self.table.device)
+        represented, labels = self.represented[rows], batch.target.labels
+        taught = DistillationTarget(represented, self.table, labels, self.scratch, weight)
+        return TrainingBatch(batch.inputs, taught)
 
 
 class LabelReplay(ExemplarReplay):
@@ -211,6 +211,6 @@ class LabelReplay(ExemplarReplay):
     Over all items known now, as in the authors' code (``disable_distillation``).
     """
 
-    def lesson(self, rows: Int64, weight: float) -> Lesson:
+    def batch(self, rows: Int64, weight: float) -> TrainingBatch:
         """Return these exemplars with their labels."""
         return labelled(self.batches.exemplars, rows, weight, self.batches.workers.device)

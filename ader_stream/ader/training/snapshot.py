@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ader_stream.ader.artifact.state import MOMENTS, restore_moments
 from ader_stream.ader.device import generator_state, set_generator_state
-from ader_stream.ader.progress import Pace
+from ader_stream.ader.progress import ProgressReporter
 from ader_stream.ader.training.checkpoint import Snapshot
 from ader_stream.ader.training.learner import FitResult, Learner
 
 
 def take_snapshot(
-    learner: Learner, result: FitResult, rng: np.random.Generator, pace: Pace
+    learner: Learner, result: FitResult, rng: np.random.Generator, progress: ProgressReporter
 ) -> Snapshot:
     """Take down what training has come to, on the CPU: there, the tensors in use, not copies."""
     adam = learner.adam
@@ -45,14 +45,18 @@ def take_snapshot(
         "best_epoch": result.best_epoch,
         "losses": result.losses,
         "validation": result.validation,
-        "samples": pace.samples,
-        "seconds": pace.seconds,
+        "samples": progress.samples,
+        "seconds": progress.seconds,
     }
     return Snapshot(tensors, numbers)
 
 
 def restore_snapshot(
-    snapshot: Snapshot, learner: Learner, result: FitResult, rng: np.random.Generator, pace: Pace
+    snapshot: Snapshot,
+    learner: Learner,
+    result: FitResult,
+    rng: np.random.Generator,
+    progress: ProgressReporter,
 ) -> None:
     """Put back what `take_snapshot` took down, into a cycle that has just begun."""
     tensors, numbers = snapshot.tensors, snapshot.numbers
@@ -66,7 +70,7 @@ def restore_snapshot(
     result.weights, result.moments = _of("best", tensors), _of("best-adam", tensors)
     result.best_epoch = numbers["best_epoch"]
     result.losses, result.validation = numbers["losses"], numbers["validation"]
-    pace.samples, pace.seconds = numbers["samples"], numbers["seconds"]
+    progress.samples, progress.seconds = numbers["samples"], numbers["seconds"]
 
 
 def _named(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from ader_stream.ader.data.arrays import Bools
 from ader_stream.ader.data.dataset import Samples, Sessions, hold_out
 from ader_stream.ader.data.encoded_block import EncodedBlock
 from ader_stream.ader.data.vocabulary import Vocabulary
-from ader_stream.ader.progress import nothing, told
+from ader_stream.ader.progress import no_progress, with_progress
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.training.losses import CycleSizes
 from ader_stream.errors import TrainingError
@@ -60,7 +60,7 @@ def split_block(
     known: Vocabulary,
     recipe: Recipe,
     rng: np.random.Generator,
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
     due: Bools | None = None,
 ) -> Split:
     """Draw what is held out, and update the vocabulary with the items of the rest.
@@ -83,15 +83,15 @@ def split_block(
     whole = _drawn_sessions(sessions, recipe.held_out_sessions, rng)
 
     def learnt() -> Iterator[Sequence[str]]:
-        return compress(told(sessions, between), (~whole).tolist())
+        return compress(with_progress(sessions, between), (~whole).tolist())
 
     stayed = np.ones(len(known), np.bool_)
     if due is not None and due.any():
         stayed = ~due | known.clicked(learnt())
     vocabulary = known.keep(stayed).extended(learnt(), recipe.min_item_count)
-    encoded = (vocabulary.encode(session) for session in told(sessions, between))
+    encoded = (vocabulary.encode(session) for session in with_progress(sessions, between))
     block = EncodedBlock.of(encoded, recipe.maxlen, whole)
-    candidates, held = block.learnt(), block.held()
+    candidates, held = block.training_samples(), block.held_out_samples()
     training, single = hold_out(candidates, recipe.held_out_samples, rng)
     # Not by `rng`: what the cycle draws later would depend on how much was held out.
     mixed = held.take(np.random.default_rng(len(held)).permutation(len(held)))
@@ -179,7 +179,7 @@ def prepare_data(
     rng: np.random.Generator,
     due: Bools,
     earlier: Sessions = (),
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
 ) -> CycleData:
     """Split a block, and collect what else the cycle trains on.
 
@@ -217,10 +217,10 @@ def prepare_data(
     if before.architecture != recipe.architecture:
         start = untrained(recipe.architecture)
     again = earlier if start is not before else ()
-    encoded = (split.vocabulary.encode(session) for session in told(again, between))
+    encoded = (split.vocabulary.encode(session) for session in with_progress(again, between))
     block = EncodedBlock.of(encoded, recipe.maxlen)
     if start is not before:
-        training += exemplars + block.learnt()
+        training += exemplars + block.training_samples()
     return CycleData(
         sessions=len(sessions),
         clicks=clicks,

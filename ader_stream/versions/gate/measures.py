@@ -15,7 +15,7 @@ from ader_stream.ader.data.dataset import Samples
 from ader_stream.ader.metrics import LIST
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.models.ranking import top_k
-from ader_stream.ader.progress import told
+from ader_stream.ader.progress import with_progress
 from ader_stream.versions.gate.bounds import Share, session_shares
 
 COVERAGE_SAMPLES = 2_000
@@ -106,7 +106,7 @@ def displaced(parent: State, state: State) -> Share | None:
 def still_known(parent: State, state: State, between: Callable[[], None]) -> Bools:
     """Tell which of the parent's items a version knows (I,)."""
     row = state.vocabulary.items.row
-    known = (row(item) is not None for item in told(parent.vocabulary.items, between))
+    known = (row(item) is not None for item in with_progress(parent.vocabulary.items, between))
     return np.fromiter(known, np.bool_, len(parent.vocabulary))
 
 

@@ -32,7 +32,7 @@ from ader_stream.ader.data.dataset import Samples, Sessions, split_sessions
 from ader_stream.ader.device import CPU
 from ader_stream.ader.metrics import LIST, is_hit
 from ader_stream.ader.models.ranking import UNRANKED, rank_items, rank_samples
-from ader_stream.ader.progress import nothing, told
+from ader_stream.ader.progress import no_progress, with_progress
 from ader_stream.versions.gate.baselines import count_baselines
 from ader_stream.versions.gate.bounds import ALMOST_SURE, CONFIDENCE, Share, fewest_trials
 from ader_stream.versions.gate.comparison import Against, Comparison, compare
@@ -117,7 +117,7 @@ def validation_samples(
     held_out: Samples,
     sessions: Sessions,
     state: State,
-    between: Callable[[], None] = nothing,
+    between: Callable[[], None] = no_progress,
 ) -> Samples:
     """Return the samples that the gate ranks.
 
@@ -135,7 +135,7 @@ def validation_samples(
     """
     if len(held_out):
         return held_out
-    encoded = (state.vocabulary.encode(session) for session in told(sessions, between))
+    encoded = (state.vocabulary.encode(session) for session in with_progress(sessions, between))
     return _some(split_sessions(encoded, state.architecture.maxlen))
 
 

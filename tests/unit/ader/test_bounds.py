@@ -132,7 +132,7 @@ def test_encoding_is_told_of_now_and_then(monkeypatch: pytest.MonkeyPatch, recip
 
 @pytest.mark.parametrize("items", [1, 40_000, 200_000, 1_000_000, 10**10])
 def test_calibration_takes_no_longer_for_more_items(items: int) -> None:
-    samples = EncodedBlock.of([range(1, 40)] * 300, 20).learnt()
+    samples = EncodedBlock.of([range(1, 40)] * 300, 20).training_samples()
     rng = np.random.default_rng(0)
     drawn = list(calibration.drawn(samples, items, rng, torch.device("cpu")))
     sizes = [len(batch.targets) for batch in drawn]

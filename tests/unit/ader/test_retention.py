@@ -11,11 +11,11 @@ from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import CycleResult, train_cycle
 from ader_stream.ader.data.arrays import Bools, Int32
-from ader_stream.ader.data.string_table import Texts
+from ader_stream.ader.data.string_table import StringTable
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.methods import ADER
-from ader_stream.ader.models.co_clicks import Companions
+from ader_stream.ader.models.co_clicks import CoClicks
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
 from ader_stream.ader.report import CycleReport
 from ader_stream.ader.retention import FOREVER, Retention
@@ -113,7 +113,7 @@ def kept(*rows: int, of: int) -> Bools:
 
 
 def test_ids_that_stay_keep_their_order_and_are_found() -> None:
-    vocabulary = Vocabulary(Texts.of(["hat", "", "shöe", "sock"])).keep(kept(1, 2, of=4))
+    vocabulary = Vocabulary(StringTable.of(["hat", "", "shöe", "sock"])).keep(kept(1, 2, of=4))
     assert list(vocabulary.items) == ["", "shöe"]
     assert [vocabulary.index(item) for item in ("hat", "", "shöe", "sock")] == [None, 1, 2, None]
 
@@ -131,7 +131,7 @@ def test_exemplars_are_numbered_anew_and_one_without_an_item_leaves() -> None:
 def test_who_leaves_is_nobodys_companion_and_the_others_move_up() -> None:
     items, counts = np.zeros((3, 8), np.int32), np.zeros((3, 8), np.float32)
     items[:, :3], counts[:, :3] = [[2, 3, 1], [1, 3, 0], [2, 0, 0]], [[9, 5, 2], [4, 3, 0], [1] * 3]
-    left = Companions(items, counts).keep(kept(0, 2, of=3))
+    left = CoClicks(items, counts).keep(kept(0, 2, of=3))
     assert left.items[:, :3].tolist() == [[2, 1, 0], [0, 0, 0]]
     assert left.counts[:, :3].tolist() == [[5, 2, 0], [0, 0, 0]]
 

@@ -22,7 +22,7 @@ from ader_stream.ader.exemplars.selection import (
     sparing,
 )
 from ader_stream.ader.models.sasrec import SASRec
-from ader_stream.ader.progress import nothing
+from ader_stream.ader.progress import no_progress
 
 
 def quotas(**wanted: int) -> np.ndarray:
@@ -68,7 +68,9 @@ def test_who_may_keep_all_keeps_all(model: SASRec) -> None:
         asked.extend(candidates.labels.tolist())
         return first_of_each_label(np.arange(len(candidates)), candidates.labels, quotas)
 
-    rows = sparing(choose)(model, candidates, quotas(i2=3, i5=2), np.random.default_rng(), nothing)
+    rows = sparing(choose)(
+        model, candidates, quotas(i2=3, i5=2), np.random.default_rng(), no_progress
+    )
     assert sorted(candidates.labels[rows].tolist()) == [2, 2, 2, 5, 5]
     assert set(asked) == {5}
 

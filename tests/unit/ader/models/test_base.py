@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ader_stream.ader.artifact.state import untrained
-from ader_stream.ader.data.packed_batch import Pieces
+from ader_stream.ader.data.packed_batch import PackedBatch
 from ader_stream.ader.models.base import Architecture, Dropped
 from ader_stream.ader.models.layers import Dropout
 from ader_stream.ader.models.sasrec import SASRec
@@ -126,23 +126,23 @@ def test_training_reads_and_teaches_the_item_table_as_embedding_and_output_do(
     expected = model.items.weight.grad.clone()
     model.zero_grad()
 
-    lessons = [Pieces([inputs]), Pieces([other])]
-    table, embedded = model.look_up(lessons)
-    sessions, others = map(model.represent, embedded, lessons)
+    batches = [PackedBatch([inputs]), PackedBatch([other])]
+    table, embedded = model.look_up(batches)
+    sessions, others = map(model.represent, embedded, batches)
     ((sessions @ table.T).sum() + others.sum()).backward()
     torch.testing.assert_close(model.items.weight.grad, expected)
 
 
 def test_some_items_are_looked_up_with_what_is_read(model: SASRec) -> None:
     inputs, columns = torch.tensor([[0, 3, 1], [2, 9, 9]]), torch.tensor([8, 2, 8])
-    lessons = [Pieces([inputs])]
-    layer, [embedded] = model.look_up(lessons, columns)
-    whole, [expected] = model.look_up(lessons)
+    batches = [PackedBatch([inputs])]
+    layer, [embedded] = model.look_up(batches, columns)
+    whole, [expected] = model.look_up(batches)
     torch.testing.assert_close((layer, embedded), (whole[columns], expected))
 
 
 def test_pieces_are_represented_as_if_each_session_stood_alone(model: SASRec) -> None:
-    pieces = Pieces([torch.tensor([[5], [2]]), torch.tensor([[0, 3, 1], [4, 9, 9]])])
+    pieces = PackedBatch([torch.tensor([[5], [2]]), torch.tensor([[0, 3, 1], [4, 9, 9]])])
     together = model.represent(model.items.weight[pieces.rows], pieces)
     alone = [model(torch.tensor([session])) for session in ([5], [2], [3, 1], [4, 9, 9])]
     torch.testing.assert_close(together, torch.cat(alone))

@@ -11,10 +11,10 @@ from torch.nn import functional
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.data.dataset import Batch
 from ader_stream.ader.data.encoded_block import EncodedBlock
-from ader_stream.ader.data.packed_batch import Pieces
+from ader_stream.ader.data.packed_batch import PackedBatch
 from ader_stream.ader.models import core as core_module
 from ader_stream.ader.models.base import POPULARITY, Architecture, Dropped
-from ader_stream.ader.models.co_clicks import COMPANY
+from ader_stream.ader.models.co_clicks import CO_CLICK_DECAY
 from ader_stream.ader.models.core import NEVER_CLICKED, RECENCY, TURN_RATE, Core
 from ader_stream.ader.models.ranking import rank_targets, top_k
 from ader_stream.ader.models.repeat_clicks import FIRST_GAINS, by_kind
@@ -219,7 +219,7 @@ def test_a_table_to_rank_with_keeps_nothing_for_a_gradient(core: Core) -> None:
 def test_company_fades_with_every_click(core: Core) -> None:
     core.update_statistics(EncodedBlock.of([[1, 2]] * 3, 6))
     before = core.together[0, 0].item()
-    core.update_statistics(clicked_often(4, round(COMPANY.half_life)))
+    core.update_statistics(clicked_often(4, round(CO_CLICK_DECAY.half_life)))
     core.update_statistics(EncodedBlock.of([[1, 3]], 6))
     assert core.companions[0, :3].tolist() == [2, 3, 0]
     assert core.together[0, :3].tolist() == pytest.approx([before / 2, 1, 0], rel=1e-4)
@@ -257,7 +257,7 @@ def test_a_first_block_of_one_session_takes_nothing_out_of_the_lists(core: Core)
 
 
 def test_padding_and_company_change_nothing(core: Core) -> None:
-    pieces = Pieces([torch.tensor([[5], [2]]), torch.tensor([[0, 3, 1], [4, 9, 9]])])
+    pieces = PackedBatch([torch.tensor([[5], [2]]), torch.tensor([[0, 3, 1], [4, 9, 9]])])
     together = core.represent(core.items.weight[pieces.rows], pieces)
     alone = [core(torch.tensor([session])) for session in ([5], [2], [3, 1], [4, 9, 9])]
     torch.testing.assert_close(together, torch.cat(alone))
@@ -285,7 +285,7 @@ def test_training_drops_coordinates_of_the_output_layer_before_it_scales_them(co
 
 def test_an_item_is_dropped_alike_wherever_a_step_scores_it(core: Core) -> None:
     columns = torch.tensor([3, 1, 3, 0, 1])
-    layer, _ = core.train().look_up([Pieces([torch.tensor([[2]])])], columns)
+    layer, _ = core.train().look_up([PackedBatch([torch.tensor([[2]])])], columns)
     assert torch.equal(layer[0], layer[2]) and torch.equal(layer[1], layer[4])
     assert (layer == 0).any()
 
@@ -333,7 +333,10 @@ def test_members_speak_with_the_mean_of_their_scores(pair: Core) -> None:
 
 @pytest.mark.parametrize("loss", [PlainLoss(), SampledLoss(1_000, torch.ones(9))])
 def test_members_learn_one_by_one(pair: Core, loss: Loss) -> None:
-    pieces, targets = Pieces([torch.tensor([[0, 3, 2], [1, 4, 4]])]), [Labels(torch.tensor([5, 1]))]
+    pieces, targets = (
+        PackedBatch([torch.tensor([[0, 3, 2], [1, 4, 4]])]),
+        [Labels(torch.tensor([5, 1]))],
+    )
 
     def of(model: Core, loss: Loss) -> torch.Tensor:
         columns = loss.columns(targets)

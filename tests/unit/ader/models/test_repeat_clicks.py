@@ -14,7 +14,7 @@ from ader_stream.ader.models.repeat_clicks import (
     best_gains,
     by_kind,
     first_gains,
-    observe_returns,
+    observe_repeat_clicks,
 )
 
 GAINS = by_kind(torch.tensor([1.0, 4.0, 2.5]))
@@ -63,14 +63,14 @@ def random_case(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 def test_ranks_are_those_of_the_raised_scores(gains: list[float]) -> None:
     scores, inputs, targets = random_case(0)
     raised = add_gains(scores.clone(), inputs, torch.tensor(gains))
-    ranks = observe_returns(scores, inputs, targets).ranks(torch.tensor(gains))
+    ranks = observe_repeat_clicks(scores, inputs, targets).ranks(torch.tensor(gains))
     assert ranks.tolist() == ranks_of(raised, targets).tolist()
 
 
 def test_best_gains_are_those_of_a_plain_search_of_one_kind() -> None:
     scores, inputs, targets = random_case(1)
     targets[:30] = inputs[:30, -2]
-    observed = observe_returns(scores, inputs, targets)
+    observed = observe_repeat_clicks(scores, inputs, targets)
 
     def mrr(gain: float) -> float:
         raised = add_gains(scores.clone(), inputs, by_kind(torch.tensor([0.0, gain, 0.0])))
@@ -86,7 +86,7 @@ def test_best_gains_are_those_of_a_plain_search_of_one_kind() -> None:
 def test_what_nobody_returns_to_is_taken_out() -> None:
     inputs = torch.tensor([[1, 2, 3]]).repeat(50, 1)
     scores = torch.tensor([[0.9, 0.9, 0.9, 0.5, 0.4]]).repeat(50, 1)
-    observed = observe_returns(scores, inputs, torch.full((50,), 4))
+    observed = observe_repeat_clicks(scores, inputs, torch.full((50,), 4))
     gains, _ = best_gains([observed], by_kind(FIRST_GAINS), NO_EVIDENCE, Ranked(share=4))
     assert gains[1:4].max() < 0
     assert torch.equal(gains[4:], by_kind(FIRST_GAINS)[4:]), "no session had returned before"
@@ -97,7 +97,7 @@ def test_sessions_that_come_back_and_those_that_never_do_are_told_apart() -> Non
     inputs = torch.tensor([[0, 1, 2], [1, 2, 1]]).repeat(50, 1)
     targets = torch.tensor([5, 2]).repeat(50)
     scores = torch.tensor([[0.9, 0.9, 0.3, 0.4, 0.5]]).repeat(100, 1)
-    observed = observe_returns(scores, inputs, targets)
+    observed = observe_repeat_clicks(scores, inputs, targets)
     found, _ = best_gains([observed], by_kind(FIRST_GAINS), NO_EVIDENCE, Ranked(share=4))
     ranks = ranks_of(add_gains(scores, inputs, found), targets)
     assert ranks.tolist() == [0, 0] * 50
@@ -129,5 +129,5 @@ def test_first_gains_of_an_empty_block_are_the_usual_ones() -> None:
 def test_a_target_whose_score_is_not_a_number_is_in_no_list() -> None:
     scores = torch.tensor([[torch.nan, 0.2, 0.3], [0.1, 0.2, 0.3]])
     inputs = torch.tensor([[1, 2], [1, 2]])
-    observed = observe_returns(scores, inputs, torch.tensor([1, 1]))
+    observed = observe_repeat_clicks(scores, inputs, torch.tensor([1, 1]))
     assert observed.ranks(GAINS).tolist() == [UNRANKED, 0]

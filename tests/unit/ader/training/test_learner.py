@@ -8,7 +8,7 @@ import torch
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.training.learner import NOBODY, Newcomers
+from ader_stream.ader.training.learner import NO_NEW_ITEMS, NewItems
 
 Blocks = Callable[[int, int], list[tuple[str, ...]]]
 
@@ -17,20 +17,22 @@ def unwatched(_: Progress) -> None:
     """Nobody looks at the progress."""
 
 
-def stepped(gradients: torch.Tensor, epsilon: float, newcomers: Newcomers = NOBODY) -> torch.Tensor:
+def stepped(
+    gradients: torch.Tensor, epsilon: float, new_items: NewItems = NO_NEW_ITEMS
+) -> torch.Tensor:
     """What Adam makes of a table of zeros by these gradients (steps, I, D)."""
     table = torch.nn.Parameter(torch.zeros(gradients.shape[1:]))
     adam = torch.optim.Adam([table], lr=0.1, eps=epsilon)
     for gradient in gradients:
         table.grad = gradient.clone()
-        newcomers.scale(table)
+        new_items.scale(table)
         adam.step()
     return table.detach()
 
 
 def test_newcomers_are_moved_as_with_an_epsilon_of_their_own() -> None:
     gradients = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0))
-    table = stepped(gradients, 1e-2, Newcomers(first=3, haste=10.0))
+    table = stepped(gradients, 1e-2, NewItems(first=3, gradient_scale=10.0))
     torch.testing.assert_close(table[:3], stepped(gradients, 1e-2)[:3])
     torch.testing.assert_close(table[3:], stepped(gradients, 1e-3)[3:])
 

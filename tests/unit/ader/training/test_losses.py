@@ -11,12 +11,12 @@ from torch import Tensor
 from ader_stream.ader.training import losses
 from ader_stream.ader.training.losses import (
     CycleSizes,
+    DistillationTarget,
     FusedLoss,
     Labels,
     Loss,
     PlainLoss,
     Target,
-    Taught,
     adaptive_weight,
     softmax_,
 )
@@ -28,11 +28,11 @@ QUARTERS = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
 both_ways = pytest.mark.parametrize("loss", [FusedLoss(torch.float32), PlainLoss()])
 
 
-def taught_by(probabilities: Tensor, weight: float = 1.0) -> Taught:
+def distilled_from(probabilities: Tensor, weight: float = 1.0) -> DistillationTarget:
     """Sessions that are rows of the identity: the teacher's scores are its log probabilities."""
     count, dtype = len(probabilities), probabilities.dtype
     table, labels = probabilities.log().T, torch.ones(count, dtype=torch.int64)
-    return Taught(torch.eye(count, dtype=dtype), table, labels, Scratch(dtype), weight)
+    return DistillationTarget(torch.eye(count, dtype=dtype), table, labels, Scratch(dtype), weight)
 
 
 def of_scores(loss: Loss, scores: Tensor, target: Target) -> Tensor:
@@ -45,7 +45,7 @@ def random_case(dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], Tenso
     generator = torch.Generator().manual_seed(3)
     draw = partial(torch.randn, generator=generator, dtype=dtype)
     sessions = [draw(5, 4).requires_grad_(), draw(3, 4).requires_grad_()]
-    taught = taught_by(draw(3, 7).softmax(1), weight=0.7)
+    taught = distilled_from(draw(3, 7).softmax(1), weight=0.7)
     return sessions, draw(9, 4).requires_grad_(), [Labels(torch.tensor([1, 9, 4, 4, 2])), taught]
 
 
@@ -58,24 +58,24 @@ def test_cross_entropy_of_equal_scores_is_the_log_of_the_choices(loss: Loss) -> 
 @both_ways
 def test_distillation_by_hand(loss: Loss) -> None:
     # Teacher ¼, ¾ and ½, ½; the student says ½, ½ both times: the loss is log 2.
-    student = of_scores(loss, torch.zeros(2, 2), taught_by(QUARTERS, weight=0.5))
+    student = of_scores(loss, torch.zeros(2, 2), distilled_from(QUARTERS, weight=0.5))
     assert student.item() == pytest.approx(0.5 * math.log(2))
 
 
 @both_ways
 def test_distillation_is_smallest_at_the_teacher(loss: Loss) -> None:
     at_teacher = QUARTERS.log()
-    entropy = of_scores(loss, at_teacher, taught_by(QUARTERS))
+    entropy = of_scores(loss, at_teacher, distilled_from(QUARTERS))
     for shift in (0.1, -0.1):
         student = at_teacher + torch.tensor([[shift, 0.0]])
-        assert entropy < of_scores(loss, student, taught_by(QUARTERS))
+        assert entropy < of_scores(loss, student, distilled_from(QUARTERS))
 
 
 @both_ways
 def test_distillation_leaves_out_items_that_the_teacher_does_not_know(loss: Loss) -> None:
     student = torch.tensor([[0.5, 0.2, 9.0], [0.1, 0.4, -9.0]], requires_grad=True)
-    taught = of_scores(loss, student, taught_by(QUARTERS))
-    torch.testing.assert_close(taught, of_scores(loss, student[:, :2], taught_by(QUARTERS)))
+    taught = of_scores(loss, student, distilled_from(QUARTERS))
+    torch.testing.assert_close(taught, of_scores(loss, student[:, :2], distilled_from(QUARTERS)))
     taught.backward()
     assert student.grad is not None
     assert student.grad[:, 2].tolist() == [0.0, 0.0]

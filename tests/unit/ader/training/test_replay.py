@@ -18,8 +18,8 @@ from ader_stream.ader.training.replay import (
     DistilledReplay,
     ExemplarBatches,
     LabelReplay,
-    Lesson,
     Replay,
+    TrainingBatch,
 )
 
 EXEMPLARS = split_sessions([[1, 2, 3], [4, 5]], maxlen=6)
@@ -30,9 +30,9 @@ def all_at_once(samples: Samples) -> ExemplarBatches:
 
 
 def replayed(replay: Replay, student: SASRec) -> Tensor:
-    lessons = replay.draw()
-    sessions = [torch.cat([student(piece) for piece in lesson.inputs.inputs]) for lesson in lessons]
-    return PlainLoss()(sessions, student.item_table(), [lesson.target for lesson in lessons])
+    batches = replay.draw()
+    sessions = [torch.cat([student(piece) for piece in batch.inputs.inputs]) for batch in batches]
+    return PlainLoss()(sessions, student.item_table(), [batch.target for batch in batches])
 
 
 def test_labels_are_replayed_by_cross_entropy_over_all_items(model: SASRec) -> None:
@@ -100,18 +100,18 @@ def test_pieces_are_the_same_loss_as_the_whole(kind: str, model: SASRec, tiny: R
             if kind == "labels"
             else DistilledReplay(batches, 0.7, teacher, torch.float32)
         )
-        lessons = replay.draw()
-        assert len(lessons) == math.ceil(3 / at_once)
-        return sum(float(replayed(_Single(lesson), model).detach()) for lesson in lessons)
+        batches = replay.draw()
+        assert len(batches) == math.ceil(3 / at_once)
+        return sum(float(replayed(_Single(batch), model).detach()) for batch in batches)
 
     assert loss(1) == pytest.approx(loss(2)) == pytest.approx(loss(3))
 
 
 class _Single(Replay):
-    """One lesson alone."""
+    """One batch alone."""
 
-    def __init__(self, lesson: Lesson) -> None:
-        self._lesson = lesson
+    def __init__(self, batch: TrainingBatch) -> None:
+        self._lesson = batch
 
-    def draw(self) -> list[Lesson]:
+    def draw(self) -> list[TrainingBatch]:
         return [self._lesson]

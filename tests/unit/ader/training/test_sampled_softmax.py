@@ -10,7 +10,7 @@ from torch import Tensor
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.training.losses import Labels, PlainLoss, Target, Taught
+from ader_stream.ader.training.losses import DistillationTarget, Labels, PlainLoss, Target
 from ader_stream.ader.training.sampled_softmax import SampledLoss
 from ader_stream.ader.training.scratch import Scratch
 
@@ -19,8 +19,8 @@ EVERY_ITEM = 10_000
 """So many draws leave none of nine items out."""
 
 
-def of_teacher(sessions: Tensor, table: Tensor, labels: Tensor) -> Taught:
-    return Taught(sessions, table, labels, Scratch(sessions.dtype), weight=0.7)
+def of_teacher(sessions: Tensor, table: Tensor, labels: Tensor) -> DistillationTarget:
+    return DistillationTarget(sessions, table, labels, Scratch(sessions.dtype), weight=0.7)
 
 
 def random_case() -> tuple[list[Tensor], Tensor, list[Target]]:

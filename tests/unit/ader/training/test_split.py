@@ -158,11 +158,11 @@ def test_a_first_click_counts_only_where_something_after_it_is_learnt() -> None:
     block = EncodedBlock.of([[1, 2, 3], [4, 5], [6]], maxlen=9)
     held = block.without(np.array([2, 4]))
     assert held.clicks(6).tolist() == [1, 1, 0, 0, 0, 1]
-    assert held.learnt().labels.tolist() == [2]
+    assert held.training_samples().labels.tolist() == [2]
 
 
 def test_a_parent_sees_the_clicks_that_it_knows() -> None:
     block = EncodedBlock.of([[1, 9, 2, 3], [9, 3]], maxlen=9).without(np.array([2]))
     seen = block.known_to(3)
-    assert sequences(seen.learnt()) == [[1, 2, 3]]
-    assert sequences(seen.held()) == [[1, 2]]
+    assert sequences(seen.training_samples()) == [[1, 2, 3]]
+    assert sequences(seen.held_out_samples()) == [[1, 2]]
