@@ -18,7 +18,7 @@ from ader_stream.ader.models.encoders import model_of
 
 STEPS = ("step",)
 MOMENTS = (*STEPS, "exp_avg", "exp_avg_sq")
-"""Adam's state of a parameter, by torch's names; its steps alone where no cycle continues from it."""
+"""Adam's state of a parameter, by torch's names; only the steps where no cycle continues it."""
 
 
 @dataclass(frozen=True, eq=False)
