@@ -179,7 +179,7 @@ def _select(
         data.split.candidates + data.exemplars,
         recipe.exemplars,
         context.rng,
-        method.allocate or allocation.share,
+        method.allocate or allocation.allocate,
         allocation.adapt(method.choose),
         progress.report,
         recipe.allocation_power,

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ader_stream.ader.exemplars.selection import allocate_within
+from ader_stream.ader.exemplars.selection import AllocationInputs, allocate_within
 
 
 @given(
@@ -17,7 +17,7 @@ def test_all_are_shared_out_as_far_as_there_are_any(
 ) -> None:
     available = np.array([0, *counts])
     weights = np.where(available, available.astype(float) ** power, 0.0)
-    wanted = allocate_within(weights, available, total, np.random.default_rng(0))
+    wanted = allocate_within(AllocationInputs(weights, available, total, np.random.default_rng(0)))
     assert wanted.sum() == min(total, sum(counts))
     assert (wanted <= available).all()
     short = np.flatnonzero(wanted < available)

@@ -92,7 +92,7 @@ class StringTable:
     def _require_distinct(self, hashes: Int64) -> None:
         ordered = np.sort(hashes)
         if (ordered[1:] == ordered[:-1]).any() and (twice := len(self) - len(set(self))):
-            raise ValueError(f"{twice} of {len(self)} strings are there twice")
+            raise ValueError(f"{twice} of {len(self)} strings are duplicates")
 
 
 def _filled_slots(hashes: Int64) -> Int32:

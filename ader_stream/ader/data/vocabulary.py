@@ -42,7 +42,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, items: Iterable[str]) -> Vocabulary:
-        """Return a vocabulary of these items; raises ValueError for one that stands there twice."""
+        """Return a vocabulary of these items; raises ValueError for a duplicate."""
         return cls(StringTable.of(items))
 
     def __len__(self) -> int:

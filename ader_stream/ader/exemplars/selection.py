@@ -1,13 +1,13 @@
-"""Exemplars: the few sub-sequences that stand for everything before (paper, section 3.1).
+"""Exemplars: the few sub-sequences that represent all earlier blocks (paper, section 3.1).
 
-How many an item gets, an `Allocate` decides; which ones, a `Choose`. They hold item indices only:
+An `Allocate` decides how many an item gets, and a `Choose` which ones. They hold item indices only:
 no key, no user, no time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,12 +26,59 @@ from ader_stream.runtime.disk import disk_array
 REPRESENTED_ROWS = 512
 """Sub-sequences represented at a time: of fifty clicks, four times as many take 0.4 GiB."""
 
-Allocate = Callable[[Float64, Int64, int, np.random.Generator], Int64]
-"""(weights and candidates by item index (I + 1,), N, rng) → exemplars wanted by item index."""
 
-Choose = Callable[[SessionModel, Samples, Int64, np.random.Generator, Callable[[], None]], Int64]
-"""(model, candidates, exemplars wanted by item index, rng, between) → rows chosen, at most
-min(wanted, candidates) of a label."""
+@dataclass(frozen=True, eq=False)
+class AllocationInputs:
+    """What exemplars are allocated by.
+
+    Parameters
+    ----------
+    weights
+        By item index (I + 1,), not all of them 0.
+    available
+        Candidates of each item (I + 1,).
+    total
+        N: exemplars to allocate.
+    rng
+        Source of every draw.
+    """
+
+    weights: Float64
+    available: Int64
+    total: int
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, eq=False)
+class SelectionInputs:
+    """What exemplars are chosen by.
+
+    Parameters
+    ----------
+    model
+        The cycle's best model, in eval mode.
+    candidates
+        Sub-sequences that may become exemplars (S,).
+    quotas
+        Exemplars wanted by item index (I + 1,).
+    rng
+        Source of every draw.
+    between
+        Called after every chunk that the model has processed, and every step of herding.
+    """
+
+    model: SessionModel
+    candidates: Samples
+    quotas: Int64
+    rng: np.random.Generator
+    between: Callable[[], None] = no_progress
+
+
+Allocate = Callable[[AllocationInputs], Int64]
+"""Returns the exemplars wanted by item index (I + 1,)."""
+
+Choose = Callable[[SelectionInputs], Int64]
+"""Returns the rows of the candidates chosen, at most min(quota, candidates) of a label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,19 +101,19 @@ class Exemplars:
 
     @classmethod
     def none(cls) -> Exemplars:
-        """Hold no exemplar at all."""
+        """Return no exemplars."""
         return cls(np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64))
 
     @classmethod
     def of(cls, samples: Samples) -> Exemplars:
-        """Copy the samples' clicks, and only those."""
+        """Return the samples as exemplars; only their clicks are copied."""
         sizes = samples.lengths + 1
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         shift = np.repeat(samples.starts - offsets[:-1], sizes)
         return cls(samples.items[np.arange(offsets[-1]) + shift], offsets)
 
     def keep(self, kept: Bools) -> Exemplars:
-        """Number the items (I,) that stay anew; an exemplar that holds another one leaves, too."""
+        """Return the exemplars whose items (I,) all stay, with the items renumbered."""
         if kept.all():
             return self
         renamed = Exemplars(renumbered(kept)[self.items], self.offsets)
@@ -79,44 +126,26 @@ class Exemplars:
         return Samples(self.items, self.offsets[:-1], self.offsets[1:] - 1)
 
 
-def allocate_exemplars(
-    weights: Float64,
-    available: Int64,  # noqa: ARG001
-    total: int,
-    rng: np.random.Generator,
-) -> Int64:
-    """Share `total` exemplars among items, in proportion to weights: their counts as labels.
+def allocate_exemplars(inputs: AllocationInputs) -> Int64:
+    """Allocate exemplars to items in proportion to weights: their counts as labels.
 
-    One multinomial draw, as in the authors' code: the sum is `total` exactly.
-
-    Parameters
-    ----------
-    weights
-        By item index (I + 1,), not all of them 0.
-    available
-        Candidates of each item; what falls to an item beyond them is not shared out again.
-    total
-        N, exemplars to share.
-    rng
-        Source of the draw.
+    One multinomial draw, as in the authors' code: the sum is `total` exactly. Exemplars that an
+    item has no candidates for are not allocated to others.
     """
-    return rng.multinomial(total, weights / weights.sum())
+    return inputs.rng.multinomial(inputs.total, inputs.weights / inputs.weights.sum())
 
 
-def allocate_within(
-    weights: Float64,
-    available: Int64,
-    total: int,
-    rng: np.random.Generator,  # noqa: ARG001
-) -> Int64:
-    """Share `total` exemplars in proportion to weights, never more of an item than there are.
+def allocate_within(inputs: AllocationInputs) -> Int64:
+    """Allocate exemplars in proportion to weights, never more to an item than it has candidates.
 
     Nothing is drawn: a block of few clicks replaces few exemplars. With every draw, many of the
-    items with one exemplar lose it, so that a hundred small blocks would forget most of them.
+    items with one exemplar lose it, so that a hundred small blocks would replace most of them.
 
-    >>> allocate_within(np.array([0.0, 1.0, 3.0]), np.array([0, 5, 4]), 6, np.random.default_rng())
+    >>> weights, available = np.array([0.0, 1.0, 3.0]), np.array([0, 5, 4])
+    >>> allocate_within(AllocationInputs(weights, available, 6, np.random.default_rng()))
     array([0, 2, 4])
     """
+    weights, available, total = inputs.weights, inputs.available, inputs.total
     if available.sum() <= total:
         return available
     shares = np.minimum(available, _level(weights, available, total) * weights)
@@ -138,81 +167,55 @@ def _level(weights: Float64, available: Int64, total: int) -> float:
     return float(levels[np.argmax(levels <= full[order])])
 
 
-def allocate_equally(
-    weights: Float64,
-    available: Int64,  # noqa: ARG001
-    total: int,
-    rng: np.random.Generator,
-) -> Int64:
-    """Share `total` exemplars among all known items alike: ADER-equal.
+def allocate_equally(inputs: AllocationInputs) -> Int64:
+    """Allocate as many exemplars to each known item as to every other: ADER-equal.
 
-    As in the authors' code (``equal_exemplar``), what falls to an item without enough candidates
-    is not shared out again.
+    As in the authors' code (``equal_exemplar``), exemplars that an item has no candidates for are
+    not allocated to others.
     """
-    alike = np.ones(len(weights))
+    alike = np.ones(len(inputs.weights))
     alike[PADDING] = 0
-    return rng.multinomial(total, alike / alike.sum())
+    return inputs.rng.multinomial(inputs.total, alike / alike.sum())
 
 
-def by_herding(
-    model: SessionModel,
-    candidates: Samples,
-    quotas: Int64,
-    rng: np.random.Generator,  # noqa: ARG001
-    between: Callable[[], None],
-) -> Int64:
+def by_herding(inputs: SelectionInputs) -> Int64:
     """Choose those whose mean representation follows their label's mean."""
-    represented = represent_samples(model, candidates, between)
-    return herd(represented, candidates.labels, quotas, between)
+    represented = represent_samples(inputs.model, inputs.candidates, inputs.between)
+    return herd(represented, inputs.candidates.labels, inputs.quotas, inputs.between)
 
 
-def at_random(
-    model: SessionModel,  # noqa: ARG001
-    candidates: Samples,
-    quotas: Int64,
-    rng: np.random.Generator,
-    between: Callable[[], None],  # noqa: ARG001
-) -> Int64:
+def at_random(inputs: SelectionInputs) -> Int64:
     """Draw without replacement among those of a label: ER-random."""
-    return first_of_each_label(rng.permutation(len(candidates)), candidates.labels, quotas)
+    order = inputs.rng.permutation(len(inputs.candidates))
+    return first_of_each_label(order, inputs.candidates.labels, inputs.quotas)
 
 
-def by_loss(
-    model: SessionModel,
-    candidates: Samples,
-    quotas: Int64,
-    rng: np.random.Generator,  # noqa: ARG001
-    between: Callable[[], None],
-) -> Int64:
+def by_loss(inputs: SelectionInputs) -> Int64:
     """Choose those of a label that the model predicts best: ER-loss (paper, section 4.4).
 
     The authors' code sorts the *mean* loss of a label's candidates, a single number, and so keeps
-    one candidate an item, whichever stands first; here each has its own loss, as the paper says.
+    one candidate of an item, the first one; here each has its own loss, as in the paper.
     """
-    order = np.argsort(sample_losses(model, candidates, between), kind="stable")
-    return first_of_each_label(order, candidates.labels, quotas)
+    losses = sample_losses(inputs.model, inputs.candidates, inputs.between)
+    order = np.argsort(losses, kind="stable")
+    return first_of_each_label(order, inputs.candidates.labels, inputs.quotas)
 
 
 def sparing(choose: Choose) -> Choose:
     """Take every candidate of an item that may have them all, and choose among the others'.
 
-    Herding may meet one candidate twice and gives up before it has all of them (`HERDING_SLACK`),
-    so that every small block would cost exemplars that nothing has replaced.
+    Herding may choose one candidate twice and stops before it has all of them (`HERDING_SLACK`),
+    so that every small block would lose exemplars without a replacement.
     """
 
-    def chosen(
-        model: SessionModel,
-        candidates: Samples,
-        quotas: Int64,
-        rng: np.random.Generator,
-        between: Callable[[], None],
-    ) -> Int64:
-        counts = np.bincount(candidates.labels, minlength=len(quotas))
-        is_whole = (quotas >= counts)[candidates.labels]
+    def chosen(inputs: SelectionInputs) -> Int64:
+        labels, quotas = inputs.candidates.labels, inputs.quotas
+        counts = np.bincount(labels, minlength=len(quotas))
+        is_whole = (quotas >= counts)[labels]
         whole, rest = np.flatnonzero(is_whole), np.flatnonzero(~is_whole)
         if not len(rest):
             return whole
-        picked = choose(model, candidates.take(rest), quotas, rng, between)
+        picked = choose(replace(inputs, candidates=inputs.candidates.take(rest)))
         return np.concatenate([whole, rest[picked]])
 
     return chosen
@@ -220,17 +223,17 @@ def sparing(choose: Choose) -> Choose:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """How a recipe shares exemplars out.
+    """How a recipe allocates exemplars.
 
     Parameters
     ----------
-    share
+    allocate
         How many each item gets.
     adapt
-        What it makes of the way in which they are chosen.
+        Returns the choice that goes with it, from a method's.
     """
 
-    share: Allocate
+    allocate: Allocate
     adapt: Callable[[Choose], Choose]
 
 
@@ -250,7 +253,7 @@ def select_exemplars(
     between: Callable[[], None] = no_progress,
     power: float = 1.0,
 ) -> Exemplars:
-    """Allocate and choose.
+    """Allocate exemplars to items, and choose them.
 
     Parameters
     ----------
@@ -265,20 +268,21 @@ def select_exemplars(
     allocate, choose
         How many an item gets, and which ones.
     between
-        Called after every chunk that the model has seen, and every step of herding.
+        See `SelectionInputs`.
     power
-        Of the counts that are allocated by.
+        Exponent of the counts that exemplars are allocated by.
     """
     if not total:
         return Exemplars.none()
     labels = candidates.labels
     counts = np.bincount(labels, minlength=model.n_items + 1)
     weights = np.where(counts, counts.astype(np.float64) ** power, 0.0)
-    quotas = allocate(weights, counts, total, rng)
+    quotas = allocate(AllocationInputs(weights, counts, total, rng))
     wanted = candidates.take(np.flatnonzero(quotas[labels]))
     if not len(wanted):
         return Exemplars.none()
-    return Exemplars.of(wanted.take(choose(model, wanted, quotas, rng, between)))
+    rows = choose(SelectionInputs(model, wanted, quotas, rng, between))
+    return Exemplars.of(wanted.take(rows))
 
 
 def first_of_each_label(order: Int64, labels: Int32, quotas: Int64) -> Int64:
@@ -329,7 +333,7 @@ def represent_samples(
 def sample_losses(
     model: SessionModel, samples: Samples, between: Callable[[], None] = no_progress
 ) -> Float32:
-    """Cross-entropy of every sample's own label over all known items, float32: (S,)."""
+    """Return the cross-entropy of every sample's own label over all known items: (S,)."""
     losses = np.zeros(len(samples), dtype=np.float32)
     table = model.item_table()
     for rows in by_length(samples.lengths, chunk_rows(model)):

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ader_stream.ader.training.losses import Loss, Target
+from ader_stream.ader.training.losses import Loss
+from ader_stream.ader.training.targets import Target
 
 
 @dataclass(frozen=True, eq=False)

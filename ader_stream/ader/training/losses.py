@@ -1,10 +1,10 @@
 """The losses of ADER, their gradient, and the weight between them (paper, sections 3.2 and 3.3).
 
-Every loss here is a softmax over items against a distribution: the label's, or the teacher's.
-Its gradient by the scores is p − target, so one pass makes loss and gradients together, and
-no (B, I) matrix waits for a backward pass: `FusedLoss`. `PlainLoss` says the same in torch's
-own words; it is there to be compared with, and to turn the other off. Over so many items that no
-step can score them all, `sampled.SampledLoss` draws some.
+Every loss is the cross-entropy of a softmax over items with a target distribution (`targets`). Its
+gradient by the scores is p − target, so one pass computes loss and gradients together, without
+keeping a (B, I) matrix for the backward pass: `FusedLoss`. `PlainLoss` computes the same with
+torch's own functions, to compare with and as an alternative. For catalogues that no step can score
+whole, `sampled_softmax.SampledLoss` draws some items.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -21,137 +20,18 @@ from torch.nn import functional
 
 from ader_stream.ader.device import multiplies_bfloat16
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.training.candidates import Candidates
 from ader_stream.ader.training.scratch import Scratch
+from ader_stream.ader.training.targets import Target, softmax_
 
 SCORES_AT_ONCE = 2**26
-"""Scores held at a time, 256 MiB of float32: larger catalogues go by fewer sessions."""
+"""Scores held at a time, 256 MiB of float32: fewer sessions at a time in larger catalogues."""
 
 ROWS_AT_ONCE = 2**13
-"""Rows of a narrow product that are widened together: they are still in the processor's caches."""
+"""Rows of a product that are converted to float32 together, while the caches still hold them."""
 
 
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-
-
-class Target(Protocol):
-    """What a run of sessions should say of the next item."""
-
-    @property
-    def weight(self) -> float:
-        """Of the mean loss over these sessions."""
-
-    @property
-    def items(self) -> int | None:
-        """I': the softmax is over the first I' items of the table; None for all."""
-
-    def expected(self, scores: Tensor, rows: slice) -> Tensor:
-        """Return the target's mean of the scores (B, I') of the sessions at `rows`: (B,)."""
-
-    def subtract_from(self, probabilities: Tensor, rows: slice) -> None:
-        """Take the target's distribution off (B, I') probabilities, in place."""
-
-    def plain(self) -> Tensor:
-        """Return the target as `torch.nn.functional.cross_entropy` takes it."""
-
-    @property
-    def labels(self) -> Tensor:
-        """The sessions' own next items (B,), 1 … I."""
-
-    def among(self, candidates: Candidates) -> Tensor:
-        """Return the same as `plain`, over a session's own next item and those drawn."""
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """The item that was clicked.
-
-    Parameters
-    ----------
-    labels
-        Target items (B,), 1 … I.
-    weight
-        See `Target`.
-    """
-
-    labels: Tensor
-    weight: float = 1.0
-    items: None = None
-
-    def expected(self, scores: Tensor, rows: slice) -> Tensor:
-        """Return the labels' scores."""
-        return scores.gather(1, self.labels[rows, None] - 1)[:, 0]
-
-    def subtract_from(self, probabilities: Tensor, rows: slice) -> None:
-        """Take 1 off the labels' probabilities."""
-        # Not `scatter_add_`: where the precision is narrow, that copies all probabilities.
-        every = torch.arange(len(probabilities), device=probabilities.device)
-        probabilities[every, self.labels[rows] - 1] -= 1
-
-    def plain(self) -> Tensor:
-        """Return the labels' columns."""
-        return self.labels - 1
-
-    def among(self, candidates: Candidates) -> Tensor:
-        """Return the first of the candidates, for it is the label."""
-        return candidates.own.new_zeros(len(candidates.own))
-
-
-@dataclass(frozen=True, eq=False)
-class DistillationTarget:
-    """The teacher's distribution: distillation (paper, equation 2).
-
-    Parameters
-    ----------
-    sessions
-        Session representations (B, D), by the teacher.
-    table
-        The teacher's output layer (I', D); what it does not know stays out.
-    labels
-        See `Target`.
-    scratch
-        Where probabilities are kept until it is used again.
-    weight
-        See `Target`.
-    """
-
-    sessions: Tensor
-    table: Tensor
-    labels: Tensor
-    scratch: Scratch
-    weight: float = 1.0
-
-    @property
-    def items(self) -> int:
-        """Items that the teacher knows."""
-        return len(self.table)
-
-    @cached_property
-    def probabilities(self) -> Tensor:
-        """What the teacher says of all items that it knows (B, I')."""
-        scores = self.scratch.product(self.sessions, self.table.T)
-        softmax_(scores)
-        return scores
-
-    def expected(self, scores: Tensor, rows: slice) -> Tensor:
-        """Return the teacher's mean of the scores."""
-        mean: Tensor = torch.linalg.vecdot(self.probabilities[rows].to(scores.dtype), scores)
-        return mean
-
-    def subtract_from(self, probabilities: Tensor, rows: slice) -> None:
-        """Take the teacher's probabilities off."""
-        probabilities.sub_(self.probabilities[rows])
-
-    def plain(self) -> Tensor:
-        """Return the probabilities."""
-        return self.probabilities
-
-    def among(self, candidates: Candidates) -> Tensor:
-        """Return what the teacher says of the candidates."""
-        drawn = candidates.drawn.clamp(max=len(self.table) - 1)  # others are left out anyway
-        own, others = self.table[candidates.own], self.table[drawn]
-        scores = candidates.scores(self.sessions, own, others)
-        return scores.float().softmax(1)
+"""Of the output layer's products, by name in a recipe."""
 
 
 class Loss(Protocol):
@@ -167,7 +47,7 @@ class Loss(Protocol):
         targets: Sequence[Target],
         columns: Tensor | None = None,
     ) -> Tensor:
-        """Compare the scores of sessions (B, D), one tensor a target, with the targets.
+        """Return the loss of sessions (B, D), one tensor a target.
 
         Parameters
         ----------
@@ -178,7 +58,7 @@ class Loss(Protocol):
         targets
             As many as there are tensors of sessions.
         columns
-            What `columns` has returned for these targets; None where the table is whole.
+            What `columns` returned for these targets; None where the table has all items.
         """
 
 
@@ -202,7 +82,7 @@ class LossOverAll:
 
 
 class PlainLoss(LossOverAll):
-    """The loss in torch's own words."""
+    """The loss by torch's own functions."""
 
     def __call__(
         self,
@@ -220,7 +100,7 @@ class PlainLoss(LossOverAll):
 
 
 class FusedLoss(LossOverAll):
-    """The loss with its gradients made in the same pass, in memory that is allocated once.
+    """The loss and its gradients in one pass, in memory that is allocated once.
 
     Parameters
     ----------
@@ -255,7 +135,7 @@ class FusedLoss(LossOverAll):
         sessions, table
             (B, D) and (I, D), both in the precision of the products.
         target
-            What the sessions should say.
+            The sessions' target.
         grads
             By sessions (B, D) and by table (I, D), float32; added to in place.
         """
@@ -276,7 +156,7 @@ class FusedLoss(LossOverAll):
 
 
 class _Fused(torch.autograd.Function):
-    """Makes the gradients on the way forward and hands them out on the way back."""
+    """Computes the gradients in the forward pass, and returns them in the backward pass."""
 
     @staticmethod
     def forward(
@@ -294,25 +174,12 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        """Hand the gradients out, each to one owner, who may go on adding to it in place."""
+        """Return the gradients, each to one owner, which may add to it in place."""
         gradients, ctx.gradients = ctx.gradients, None
         if upstream[0].item() != 1.0:
             for gradient in gradients:
                 gradient.mul_(upstream[0])
         return None, None, *gradients
-
-
-def softmax_(scores: Tensor) -> Tensor:
-    """Make probabilities of scores (B, I) in place; return log Σ exp of each row (B,).
-
-    >>> scores = torch.tensor([[0.0, 0.0, 0.0]])
-    >>> softmax_(scores).exp(), scores
-    (tensor([3.]), tensor([[0.3333, 0.3333, 0.3333]]))
-    """
-    top = scores.amax(1)  # (B,)
-    torch.softmax(scores, 1, out=scores)
-    wide = torch.promote_types(scores.dtype, torch.float32)
-    return top.to(wide) - scores.amax(1).to(wide).log()  # the largest probability is ≥ 1 / I
 
 
 def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
@@ -326,8 +193,8 @@ def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 MOST_WEIGHT = 2.0
-"""Highest λ_t / λ_base, where a block has no more than a quarter as many sub-sequences as there are
-exemplars: of a few sessions, nothing would be learnt. On the paper's data it is 1.3 at most."""
+"""Highest λ_t / λ_base: reached where a block has at most a quarter as many sub-sequences as there
+are exemplars, which would otherwise leave no weight to the block. 1.3 at most in the paper."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from ader_stream.ader.distributed import ALONE, Workers
 from ader_stream.ader.exemplars.selection import represent_samples
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.progress import no_progress
-from ader_stream.ader.training.losses import DistillationTarget, Labels, Target
 from ader_stream.ader.training.scratch import Scratch
+from ader_stream.ader.training.targets import DistillationTarget, Labels, Target
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ader_stream.ader.device import CPU
-from ader_stream.ader.training.candidates import Candidates
-from ader_stream.ader.training.losses import Target
+from ader_stream.ader.training.targets import Candidates, Target
 
 FLATTENED = 0.75
 """Power of an item's clicks that it is drawn by: popular ones are the likely mistakes, but not

@@ -259,7 +259,7 @@ def test_item_that_stands_twice_is_refused(parts: dict[str, bytes]) -> None:
     utf8 = load(parts["vocabulary"])["utf8"]
     ids = utf8.numpy().tobytes()  # item-0item-1…
     utf8[ids.index(b"item-2") + 5] = ord("1")
-    with pytest.raises(ArtifactError, match="1 of 14 texts stand there twice"):
+    with pytest.raises(ArtifactError, match="1 of 14 strings are duplicates"):
         decode_state(parts | {"vocabulary": changed(parts["vocabulary"], utf8=utf8)})
 
 

@@ -40,7 +40,7 @@ def test_texts_whose_slots_are_given_out_in_turns_are_all_found(
 
 def test_a_text_that_stands_there_often_is_refused_at_once() -> None:
     """Each of them would look for a free slot behind all the others."""
-    with pytest.raises(ValueError, match="199999 of 200000 texts stand there twice"):
+    with pytest.raises(ValueError, match="199999 of 200000 strings are duplicates"):
         StringTable.of(["hat"] * 200_000)
 
 

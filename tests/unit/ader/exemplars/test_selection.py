@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from ader_stream.ader.data.arrays import Float64, Int64
+from ader_stream.ader.data.arrays import Int64
 from ader_stream.ader.data.dataset import Samples, split_sessions
 from ader_stream.ader.exemplars.herding import herd
 from ader_stream.ader.exemplars.selection import (
+    AllocationInputs,
     Exemplars,
+    SelectionInputs,
     allocate_equally,
     allocate_exemplars,
     allocate_within,
@@ -22,7 +24,6 @@ from ader_stream.ader.exemplars.selection import (
     sparing,
 )
 from ader_stream.ader.models.sasrec import SASRec
-from ader_stream.ader.progress import no_progress
 
 
 def quotas(**wanted: int) -> np.ndarray:
@@ -32,17 +33,25 @@ def quotas(**wanted: int) -> np.ndarray:
     return by_item
 
 
+def allocation(counts: Int64, total: int) -> AllocationInputs:
+    return AllocationInputs(counts, counts, total, np.random.default_rng(0))
+
+
+def selection(model: SASRec, candidates: Samples, quotas: Int64, seed: int = 0) -> SelectionInputs:
+    return SelectionInputs(model, candidates, quotas, np.random.default_rng(seed))
+
+
 @pytest.mark.parametrize("total", [1, 7, 30_000])
 def test_allocation_sums_to_the_total(total: int) -> None:
     counts = np.array([0, 5, 0, 1, 90])
-    shares = allocate_exemplars(counts, counts, total, np.random.default_rng(0))
+    shares = allocate_exemplars(allocation(counts, total))
     assert shares.sum() == total
     assert shares[counts == 0].sum() == 0
 
 
 def test_allocation_follows_the_counts() -> None:
     counts = np.array([0, 1, 3])
-    shares = allocate_exemplars(counts, counts, 40_000, np.random.default_rng(0))
+    shares = allocate_exemplars(allocation(counts, 40_000))
     assert shares[2] / shares[1] == pytest.approx(3, rel=0.05)
 
 
@@ -52,7 +61,8 @@ def test_small_blocks_replace_no_more_exemplars_than_they_have_clicks() -> None:
     lost = 0
     for _ in range(100):
         more = np.bincount(rng.integers(1, len(kept), 3), minlength=len(kept))
-        wanted = allocate_within(np.sqrt(kept + more), kept + more, 800, rng)
+        inputs = AllocationInputs(np.sqrt(kept + more), kept + more, 800, rng)
+        wanted = allocate_within(inputs)
         lost += np.maximum(kept - wanted, 0).sum()
         kept = wanted
     assert kept.sum() == 800
@@ -64,13 +74,12 @@ def test_who_may_keep_all_keeps_all(model: SASRec) -> None:
     candidates = split_sessions([[1, 2], [3, 2], [4, 2], [1, 5], [3, 5], [4, 5], [2, 5]], maxlen=6)
     asked: list[int] = []
 
-    def choose(model: SASRec, candidates: Samples, quotas: Int64, *_: object) -> Int64:
-        asked.extend(candidates.labels.tolist())
-        return first_of_each_label(np.arange(len(candidates)), candidates.labels, quotas)
+    def choose(inputs: SelectionInputs) -> Int64:
+        labels = inputs.candidates.labels
+        asked.extend(labels.tolist())
+        return first_of_each_label(np.arange(len(labels)), labels, inputs.quotas)
 
-    rows = sparing(choose)(
-        model, candidates, quotas(i2=3, i5=2), np.random.default_rng(), no_progress
-    )
+    rows = sparing(choose)(selection(model, candidates, quotas(i2=3, i5=2)))
     assert sorted(candidates.labels[rows].tolist()) == [2, 2, 2, 5, 5]
     assert set(asked) == {5}
 
@@ -81,9 +90,9 @@ def test_a_low_power_leaves_more_exemplars_to_rare_items(
 ) -> None:
     asked: list[np.ndarray] = []
 
-    def allocate(weights: Float64, available: Int64, total: int, rng: np.random.Generator) -> Int64:
-        asked.append(weights)
-        return allocate_exemplars(weights, available, total, rng)
+    def allocate(inputs: AllocationInputs) -> Int64:
+        asked.append(inputs.weights)
+        return allocate_exemplars(inputs)
 
     candidates = split_sessions([[1, 2]] * 9 + [[2, 3]], maxlen=6)
     rng = np.random.default_rng(0)
@@ -163,7 +172,7 @@ def test_representations_stand_at_their_sample(model: SASRec) -> None:
 
 def test_equal_allocation_asks_as_much_of_every_known_item() -> None:
     counts = np.array([0, 900, 1, 0])
-    shares = allocate_equally(counts, counts, 30_000, np.random.default_rng(0))
+    shares = allocate_equally(allocation(counts, 30_000))
     assert shares.sum() == 30_000
     assert shares[0] == 0
     assert shares[1:] == pytest.approx([10_000] * 3, rel=0.05)
@@ -179,7 +188,7 @@ def test_rows_are_taken_in_order_until_the_label_is_full() -> None:
 def test_random_choice_fills_the_quotas_without_repeating(model: SASRec) -> None:
     samples = split_sessions([[1, 2], [3, 2], [4, 2], [5, 6]], maxlen=6)
     picks = [
-        at_random(model, samples, quotas(i2=2, i6=3), np.random.default_rng(seed), print).tolist()
+        at_random(selection(model, samples, quotas(i2=2, i6=3), seed)).tolist()
         for seed in range(20)
     ]
     assert all(len(set(rows)) == 3 and 3 in rows for rows in picks)
@@ -197,14 +206,14 @@ def test_losses_are_those_of_the_label_over_all_items(model: SASRec) -> None:
 def test_choice_by_loss_takes_what_the_model_predicts_best(model: SASRec) -> None:
     samples = split_sessions([[1, 2], [3, 2], [4, 2], [5, 2], [5, 6]], maxlen=6)
     losses = sample_losses(model, samples)
-    chosen = by_loss(model, samples, quotas(i2=2), np.random.default_rng(0), lambda: None)
+    chosen = by_loss(selection(model, samples, quotas(i2=2)))
     assert chosen.tolist() == np.argsort(losses[:4])[:2].tolist()
 
 
 def test_choice_by_herding_is_herding_of_the_representations(model: SASRec) -> None:
     samples = split_sessions([[1, 2], [3, 2], [4, 2], [5, 6]], maxlen=6)
     wanted = quotas(i2=2, i6=1)
-    chosen = by_herding(model, samples, wanted, np.random.default_rng(0), lambda: None)
+    chosen = by_herding(selection(model, samples, wanted))
     expected = herd(represent_samples(model, samples), samples.labels, wanted)
     assert chosen.tolist() == expected.tolist()
 
@@ -212,6 +221,6 @@ def test_choice_by_herding_is_herding_of_the_representations(model: SASRec) -> N
 def test_selection_where_no_candidate_is_wanted_keeps_none(model: SASRec) -> None:
     candidates = split_sessions([[1, 2]], maxlen=6)
     kept = select_exemplars(
-        model, candidates, 3, np.random.default_rng(0), lambda counts, *_: np.zeros_like(counts)
+        model, candidates, 3, np.random.default_rng(0), lambda of: np.zeros_like(of.available)
     )
     assert len(kept) == 0

@@ -20,8 +20,9 @@ from ader_stream.ader.models.ranking import rank_targets, top_k
 from ader_stream.ader.models.repeat_clicks import FIRST_GAINS, by_kind
 from ader_stream.ader.recipes import PRODUCTION
 from ader_stream.ader.training.ensemble_loss import EnsembleLoss
-from ader_stream.ader.training.losses import Labels, Loss, PlainLoss
+from ader_stream.ader.training.losses import Loss, PlainLoss
 from ader_stream.ader.training.sampled_softmax import SampledLoss
+from ader_stream.ader.training.targets import Labels
 
 Block = list[tuple[str, ...]]
 

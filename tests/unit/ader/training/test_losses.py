@@ -9,18 +9,9 @@ import torch
 from torch import Tensor
 
 from ader_stream.ader.training import losses
-from ader_stream.ader.training.losses import (
-    CycleSizes,
-    DistillationTarget,
-    FusedLoss,
-    Labels,
-    Loss,
-    PlainLoss,
-    Target,
-    adaptive_weight,
-    softmax_,
-)
+from ader_stream.ader.training.losses import CycleSizes, FusedLoss, Loss, PlainLoss, adaptive_weight
 from ader_stream.ader.training.scratch import Scratch
+from ader_stream.ader.training.targets import DistillationTarget, Labels, Target, softmax_
 
 QUARTERS = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
 """What a teacher says of two sessions and two items."""

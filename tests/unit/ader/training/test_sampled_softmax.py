@@ -10,9 +10,10 @@ from torch import Tensor
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.training.losses import DistillationTarget, Labels, PlainLoss, Target
+from ader_stream.ader.training.losses import PlainLoss
 from ader_stream.ader.training.sampled_softmax import SampledLoss
 from ader_stream.ader.training.scratch import Scratch
+from ader_stream.ader.training.targets import DistillationTarget, Labels, Target
 
 ITEMS, KNOWN = 9, 7
 EVERY_ITEM = 10_000
