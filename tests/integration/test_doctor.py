@@ -99,7 +99,7 @@ def test_doctor_says_what_is_wrong_with_the_clicks_and_the_topics(
         wrong = examine(system, **of_records)
         [config, scattered] = wrong["error"]
         assert "sessions: retention.ms=604800000 (expected -1)" in config
-        assert "1 of 20 session keys sampled stand in several partitions, 'visit-0'" in scattered
+        assert "1 of 20 session keys sampled are in several partitions, 'visit-0'" in scattered
         assert any("LogAppendTime" in text for text in wrong["warning"])
         nowhere = f"http://{HOST}:{free_port()}"
         registered = {"clicks": {"format": "avro-registry", "registry_url": nowhere}}
@@ -151,7 +151,7 @@ def test_a_first_try_by_hand_is_told_what_it_waits_for(system: System) -> None:
     send(system, *visits(1), partition=0)
     found = examine(system)
     assert found["error"] == []
-    assert any("event time stands at" in text for text in found["waiting"])
+    assert any("event time has reached" in text for text in found["waiting"])
 
 
 def test_an_empty_topic_gives_no_session(system: System) -> None:
@@ -220,7 +220,7 @@ def test_what_workers_have_left_behind_is_compared_with_what_is_there(system: Sy
     assert any("blocks are cut with blocks.length = 1d" in text for text in running["error"])
     worker.terminate()
     worker.wait()
-    assert any("open sessions, made by the rules of now" in text for text in examine(system)["ok"])
+    assert any("open sessions, made by the current rules" in text for text in examine(system)["ok"])
     changed = examine(system, blocks={"length": "7d"})["error"]
     assert changed
     for text in changed:

@@ -1,1 +1,1 @@
-"""From the sessions topic to complete blocks."""
+"""Turn the sessions topic into complete blocks."""

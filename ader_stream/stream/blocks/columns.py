@@ -1,4 +1,4 @@
-"""A block's sessions in columns on disk: the trainer holds none of them in memory."""
+"""Keep a block's sessions in columns on disk: the trainer has none of them in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SessionColumns:
-    """S sessions.
+    """S sessions in columns.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ class SessionColumns:
     first, last
         Times of their first and last clicks, ms (S,).
     began
-        When their earliest click happened, ms (S,): before `first`, where it came late.
+        Times of their earliest clicks, ms (S,): before `first` if the click was late.
     erased_to
-        Offset of the control topic below which no request to erase a key covers them (S,).
+        Offset of the control topic below which no erasure request covers them (S,).
     utf8, key_offsets
-        Keys end to end, and the offsets between them (S + 1,).
+        Keys, one after another, and their boundaries (S + 1,).
     """
 
     items: ItemColumns
@@ -44,7 +44,7 @@ class SessionColumns:
 
     @classmethod
     def of(cls, sessions: Iterable[Session]) -> SessionColumns:
-        """Write sessions down, in their order."""
+        """Write sessions to disk, in their order."""
         writer = ColumnWriter()
         writer.extend(list(sessions))
         return writer.columns()
@@ -88,7 +88,7 @@ class SessionColumns:
 
 
 class ColumnWriter:
-    """Writes sessions down, one after another, in the order in which they come."""
+    """Writes sessions to disk, in the order in which they are added."""
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
@@ -112,7 +112,7 @@ class ColumnWriter:
         self._erased_to.extend([session.erased_to for session in sessions])
 
     def columns(self) -> SessionColumns:
-        """Return what was written; nothing can be appended any more."""
+        """Return the written columns; no session can be added any more."""
         return SessionColumns(
             ItemColumns(tuple(self._codes), self._items.array(), _offsets(self._clicks.array())),
             self._first.array(),
@@ -125,7 +125,7 @@ class ColumnWriter:
 
 
 def _runs(alike: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Yield [start, end) of neighbours of which each is like the one before.
+    """Yield [start, end) of runs in which each element equals the one before.
 
     >>> list(_runs(np.array([False, True, True, False, True])))
     [(1, 4), (4, 6)]

@@ -33,10 +33,10 @@ from ader_stream.stream.topics.topics import topic_id as id_of_topic
 from ader_stream.types import Session
 
 GROWTH_SECONDS = 10.0
-"""How often the topic is asked for partitions that are new."""
+"""Seconds between two checks for new partitions."""
 
 BATCHES_AT_ONCE = 100
-"""Records that one `consume` call asks for: session batches of some 100 kB each."""
+"""Records of one `consume` call: session batches of about 100 kB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +46,9 @@ class TrainingBlock:
     Parameters
     ----------
     blocks
-        Numbers of those that have sessions.
+        Numbers of the blocks with sessions.
     sessions
-        By (last time, first time, key): the order does not depend on partitions.
+        Sorted by (last time, first time, key), so that the order does not depend on partitions.
     first_offsets, next_offsets
         Partition of the sessions topic → first offset, and next offset after these blocks.
     skipped
@@ -102,7 +102,7 @@ class TrainingBlock:
 
     @property
     def is_unread(self) -> bool:
-        """Whether its sessions are to be read again."""
+        """Return whether its sessions are to be read again."""
         return bool(self.first_offsets) and self.next_offsets == self.first_offsets
 
     def _is_erased(self, row: int, erasures: Erasures) -> bool:
@@ -119,7 +119,7 @@ class _PartitionProgress:
     next_offset: int
     is_at_end: bool = False
     reached: int | None = None
-    ends: dict[int, int] = field(default_factory=dict)  # block → offset behind its BlockEnd
+    ends: dict[int, int] = field(default_factory=dict)  # block → offset after its BlockEnd
 
     def reset(self, open_block: int) -> None:
         """Take note that this block and later ones will end again."""
@@ -163,7 +163,7 @@ class BlockFeed:
         self._clients = clients
         self._topic_id = topic_id
         self._is_trained = is_trained
-        self._sessions: Counter[int] = Counter()  # by block, of those that were not given out
+        self._sessions: Counter[int] = Counter()  # by block, of blocks not returned yet
         self._progress = {
             partition: _PartitionProgress(
                 _held_from(clients, topic, partition, start.get(partition))
@@ -288,8 +288,8 @@ class BlockFeed:
     def _require_same_topic(self) -> None:
         if self._topic_id and id_of_topic(self._clients.admin(), self._topic) != self._topic_id:
             raise TopicError(
-                f"{self._topic} was deleted and made again while it was read; start this worker "
-                "again: it reads the new one from its beginning"
+                f"{self._topic} was deleted and created again while it was read; restart this "
+                "worker: it reads the new one from its beginning"
             )
 
     def _read(
@@ -343,5 +343,5 @@ def _held_from(clients: KafkaClients, topic: str, partition: int, wanted: int | 
         f"{topic}/{partition}: {first - wanted} records, offsets {wanted} to {first - 1}, were "
         "deleted before a version was trained on them; the topic must keep them (retention.ms=-1). "
         "Stop all workers, and `ader-stream reset --yes` makes the sessions again from the clicks; "
-        "those that versions have learnt are left out"
+        "those that versions were trained on are left out"
     )

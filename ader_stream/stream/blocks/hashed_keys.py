@@ -1,4 +1,4 @@
-"""The keys of a block's sessions by their hashes: no request is compared with each of them."""
+"""Hashes of the keys in a block, so that no request is compared with each key."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ader_stream.stream.blocks.columns import SessionColumns
 from ader_stream.stream.control.erasures import Erasure, utf8_hash
 
 PREFIX_BYTES = 8
-"""Kept of a hash: few sessions share them by chance, and those are told apart afterwards."""
+"""Bytes kept of a hash: few sessions share them by chance, and are distinguished afterwards."""
 
 Prefixes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class HashedKeys:
-    """Hashes of a block's keys, 8 bytes a session for each salt, made when they are needed.
+    """Hashes of a block's keys, 8 bytes a session for each salt, computed when they are needed.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class HashedKeys:
     by_salt: dict[bytes, Prefixes] = field(default_factory=dict)
 
     def rows_of(self, sessions: SessionColumns, requests: Iterable[Erasure]) -> list[int]:
-        """Return the sessions that requests name, and perhaps a few others."""
+        """Return the sessions named in requests, and perhaps a few others."""
         wanted: dict[bytes, list[bytes]] = {}
         for request in requests:
             wanted.setdefault(request.salt, []).append(request.key_hash[:PREFIX_BYTES])
@@ -41,7 +41,7 @@ class HashedKeys:
         return sorted(rows)
 
     def take(self, rows: npt.NDArray[np.int64]) -> HashedKeys:
-        """Return those of the sessions at `rows`."""
+        """Return the hashes of the sessions at `rows`."""
         return HashedKeys({salt: prefixes[rows] for salt, prefixes in self.by_salt.items()})
 
     def _of(self, sessions: SessionColumns, salt: bytes) -> Prefixes:

@@ -1,1 +1,1 @@
-"""Clicks in: from the user's record to a click, or a reason why not."""
+"""Decode the user's records into clicks, or refuse them with a reason."""

@@ -1,4 +1,4 @@
-"""What the fields of an Avro schema are, and which of its logical types nobody asks for."""
+"""Find the fields of an Avro schema, and remove logical types that are not needed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _MILLIS = {"timestamp-millis", "local-timestamp-millis"}
 
 
 def has_field(schema: Any, name: str) -> bool:
-    """Whether a value of the schema may hold a field, nested or not."""
+    """Return whether a value of the schema may have a field, nested or not."""
     return _has(schema, path_of(name))
 
 
 def without_needless_types(schema: Any, names: Collection[str], time_name: str) -> Any:
-    """Return a schema that reads the same bytes and builds no value that nobody asks for.
+    """Return a schema that reads the same bytes without values that are not needed.
 
-    A decimal or a date costs more to build than the rest of a click to read. Outside of the fields
-    `names`, logical types are dropped; so is the timestamp-millis of `time_name`, which is the
-    number of ms that is wanted. Schemas that use a type by its name are left as they are: what is
-    dropped at the one place would be missing at the other.
+    Building a decimal or a date costs more than reading the rest of a click. Outside of the fields
+    `names`, logical types are removed. So is the timestamp-millis of `time_name`: the number of ms
+    is what is needed. Schemas that use a type by its name are not changed: what is removed at one
+    place would be missing at the other.
     """
     if _uses_types_by_name(schema):
         return schema
@@ -37,7 +37,7 @@ def _has(schema: Any, path: Path) -> bool:
     if isinstance(schema, list):
         return any(_has(branch, path) for branch in schema)
     if not isinstance(schema, dict):
-        return schema not in _PRIMITIVES  # a type by its name: the record will show
+        return schema not in _PRIMITIVES  # a type by its name: the record will show it
     if schema["type"] == "map":
         return _has(schema["values"], path[1:])
     if schema["type"] in ("record", "error"):
@@ -58,7 +58,7 @@ def _uses_types_by_name(schema: Any) -> bool:
 
 
 def _slim(schema: Any, used: list[Path], time: Path | None) -> Any:
-    """Follow the paths that are used into a schema; drop logical types beside them."""
+    """Follow the used paths into a schema; remove logical types in all other places."""
     if isinstance(schema, list):
         return [_slim(branch, used, time) for branch in schema]
     if () in used:

@@ -1,4 +1,4 @@
-"""Clicks in: from the user's records, in the user's format, to `Click`."""
+"""Decode the user's records, in the user's format, to `Click`."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ __all__ = [
 WATERMARK_HEADER = "ader-watermark"
 
 RECORD_KEY = "$key"
-"""Stands for the record's key in place of a field's name."""
+"""Names the record's key in place of a field."""
 
 RECORD_TIME = "$timestamp"
-"""Stands for the record's own timestamp in place of a field's name."""
+"""Names the record's own timestamp in place of a field."""
 
 NOT_PLAIN = -(2**63)
-"""In place of an event time: the record is no click, or it has fields that pass through."""
+"""In place of an event time: the record is not a click, or it has fields that pass through."""
 
 UTF8_BYTES = 4
-"""Of a character, at most."""
+"""Most bytes of a character."""
 
 NUMBERS_BYTES = 64
-"""By so many, a click's decimal numbers may be longer than the value that they were read from."""
+"""Bytes by which a click's decimal numbers may be longer than their encoded value."""
 
 FEW_RECORDS = 16
-"""So many are decoded one by one in the time that side by side takes to begin."""
+"""Number of clicks below which decoding one by one is faster."""
 
 ReadFields = Callable[[Record], Fields]
 ReadRequired = Callable[[Fields], tuple[str, str, int]]
@@ -82,7 +82,7 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class ClickFormat:
-    """How the user's click records are read.
+    """How the user's click records are decoded.
 
     Parameters
     ----------
@@ -96,9 +96,9 @@ class ClickFormat:
     avro_schema
         File of the writer's schema; our own Click without it.
     registry
-        Schema registry that knows the writer's schema by its id.
+        Schema registry with the writers' schemas by their ids.
     max_bytes
-        What is kept of a click may have so many bytes: key, item id, event id, extra fields.
+        Most bytes of the stored fields of a click: key, item id, event id, extra fields.
     """
 
     encoding: str = "json"
@@ -114,31 +114,31 @@ class ClickFormat:
 
     @property
     def required(self) -> list[str]:
-        """Names of the fields that a value must have."""
+        """Return the names of the fields that a value must have."""
         names = (self.session, self.item, self.time)
         return [name for name in names if name not in (RECORD_KEY, RECORD_TIME)]
 
     @property
     def used(self) -> list[str]:
-        """Names of all fields that are read."""
+        """Return the names of all fields that are read."""
         names = (self.session, self.item, self.time, self.event_id, *self.extra)
         return [name for name in names if name]
 
     @property
     def plain(self) -> list[str]:
-        """Names of the fields that a click has of which nothing passes through."""
+        """Return the names of the fields of a click without extra fields."""
         return [name for name in (self.session, self.item, self.time, self.event_id) if name]
 
     @property
     def plain_time(self) -> str:
-        """Name of the field whose number is the event time itself; empty where there is none."""
+        """Return the name of the field with the event time as a number; empty if there is none."""
         return self.time if self.time_format == "ms" and self.time != RECORD_TIME else ""
 
 
 class PlainClicks(NamedTuple):
-    """What records say, as columns of equal length; a time of `NOT_PLAIN` stands for `decode`.
+    """Fields of records as columns of equal length; a time of `NOT_PLAIN` means: call `decode`.
 
-    There are event ids where the format names their field, None where `decode` is to say one.
+    There are event ids if the format names their field; None means: call `decode`.
     """
 
     keys: list[str]
@@ -148,20 +148,20 @@ class PlainClicks(NamedTuple):
 
 
 class ClickDecoder:
-    """Turns click records into clicks.
+    """Decodes click records.
 
     Attributes
     ----------
     decode
-        Record → its click. Raises `ClickError` with the reason for the dead letter. What the
-        format says is compiled into it: no click asks the settings again.
+        Record → its click. Raises `ClickError` with the reason for the dead letter. The format is
+        compiled into it, so that no click reads the settings again.
     read_fields
-        Record → its fields, whatever they are. Raises `ClickError` as `decode` does.
+        Record → its fields, of any kind. Raises `ClickError` as `decode` does.
     decode_plain
-        Records → the same of many of them at once, for a fraction of the time.
+        Records → the same for many of them at once, in a fraction of the time.
     check_readable
-        Told records that are to be decoded, raises `NotYetError` with the offset of the first one
-        whose schema cannot be had now; decoding those before it asks nobody.
+        Checks records before they are decoded; raises `NotYetError` with the offset of the first
+        one whose schema is not available now. Decoding those before it sends no request.
     """
 
     def __init__(self, format: ClickFormat) -> None:  # noqa: A002 - the field's own word
@@ -172,12 +172,12 @@ class ClickDecoder:
 
 
 def decode_heartbeat(headers: list[tuple[str, bytes]] | None) -> int | None:
-    """Return the watermark (ms) that a record with a null value carries, or None.
+    """Return the watermark (ms) of a record with a null value, or None.
 
     Raises
     ------
     ClickError
-        If the header is no decimal number, or no time that a click could have.
+        If the header is not a decimal number, or not a valid time of a click.
     """
     for name, value in headers or ():
         if name == WATERMARK_HEADER:
@@ -186,7 +186,7 @@ def decode_heartbeat(headers: list[tuple[str, bytes]] | None) -> int | None:
 
 
 def encode_click(click: Click, format: ClickFormat) -> bytes:  # noqa: A002
-    """Return a click's value as ader-stream writes clicks itself: JSON, or our own Avro."""
+    """Return a click's value as ader-stream writes it: JSON, or our own Avro."""
     if format.encoding != "json":
         value = {"session": click.key, "item": click.item, "time": click.time}
         optional_ = {"event_id": click.event_id, "extra": dict(click.extra)}
@@ -236,7 +236,7 @@ def _size_check(max_bytes: int) -> Callable[[Click], Click]:
 
 
 def click_bytes(click: Click) -> int:
-    """Return how many bytes are kept of a click, beside its time.
+    """Return the number of stored bytes of a click, in addition to its time.
 
     >>> click_bytes(Click("a", "é", 5, "id", {"price": "1"}))
     11
@@ -286,7 +286,7 @@ def _optional_reader(format: ClickFormat) -> ReadOptional:  # noqa: A002
 
 
 def _fields_reader(format: ClickFormat, read_value: ReadValue) -> ReadFields:  # noqa: A002
-    """Return what reads the fields of a record; key and timestamp are fields where asked for."""
+    """Return a reader of a record's fields; key and timestamp are fields if the format says so."""
     if not {RECORD_KEY, RECORD_TIME} & {*format.used}:
         return lambda record: read_value(record.value())
 
@@ -360,14 +360,14 @@ def _plain(decode: Callable[[Record], Click], record: Record) -> tuple[str, str,
 
 
 def _make_texts(*columns: list[Any]) -> None:
-    """Make texts of whole numbers."""
+    """Convert whole numbers to texts."""
     for column in columns:
         if column and type(column[0]) is int:
             column[:] = map(str, column)
 
 
 def _refusable(times: list[int], keys: list[str], *others: list[str]) -> list[int]:
-    """Return positions of what `decode` may refuse: only few batches have one."""
+    """Return positions of values that `decode` may refuse: only few batches have one."""
     if (
         min(times) >= 0
         and max(times) <= MAX_TIME
@@ -383,7 +383,7 @@ def _refusable(times: list[int], keys: list[str], *others: list[str]) -> list[in
 
 
 def _always_readable(_: Iterable[Record]) -> None:
-    """Nothing but the record is needed."""
+    """Accept all records: they need no schema."""
 
 
 def _watermark(value: bytes | None) -> int:
@@ -395,7 +395,7 @@ def _watermark(value: bytes | None) -> int:
 
 
 def _put(fields: dict[str, Any], name: str, value: Any) -> None:
-    """Put a value where its nested name says."""
+    """Set a value at its nested name."""
     *outer, last = path_of(name)
     for step in outer:
         fields = fields.setdefault(step, {})

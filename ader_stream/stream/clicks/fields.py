@@ -1,4 +1,4 @@
-"""From the fields of a click record to its values: nested names, texts, times."""
+"""Convert the fields of a click record: nested names, texts, times."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MAX_TIME = 253_402_300_799_999
 """The last ms of the year 9999."""
 
 RESERVED_KEY = "__partition__"
-"""Start of the changelog's keys of a partition's own state: no session key begins with it."""
+"""Start of the changelog's keys of a partition's own state: no session key starts with it."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MS = timedelta(milliseconds=1)
 
 
 def path_of(name: str) -> Path:
-    r"""Steps of a nested name; a dot that belongs to the name itself is written ``\.``.
+    r"""Return the steps of a nested name; a dot that belongs to a name itself is written ``\.``.
 
     >>> path_of("event.user.id"), path_of(r"event.user\.id")
     (('event', 'user', 'id'), ('event', 'user.id'))
@@ -37,7 +37,7 @@ def path_of(name: str) -> Path:
 
 
 def picker(session: str, item: str, time: str) -> Callable[[Fields], tuple[Any, Any, Any]]:
-    """Return what hands out three fields of a record; KeyError or TypeError where one is missing.
+    """Return a function that reads three fields; KeyError or TypeError if one is missing.
 
     >>> picker("user.id", "sku", "at")({"user": {"id": 7}, "sku": "hat", "at": 5})
     (7, 'hat', 5)
@@ -50,7 +50,7 @@ def picker(session: str, item: str, time: str) -> Callable[[Fields], tuple[Any, 
 
 
 def optional(name: str, default: object) -> Callable[[Fields], Any]:
-    """Return what hands out a field of a record, and `default` where it is missing."""
+    """Return a function that reads a field of a record; a missing field is `default`."""
     get = _getter(path_of(name))
 
     def read(fields: Fields) -> Any:
@@ -63,7 +63,7 @@ def optional(name: str, default: object) -> Callable[[Fields], Any]:
 
 
 def missing_field(fields: Fields, names: Iterable[str]) -> ClickError:
-    """Say which of these fields is not there, and what is there in its place."""
+    """Return an error that names the missing field, and what the record has instead."""
     for name in names:
         at: object = fields
         for step in path_of(name):
@@ -82,7 +82,7 @@ def session_key(name: str, value: object) -> str:
 
 
 def text(name: str, value: object) -> str:
-    """Return an id, which may be a text, a whole number, a UUID or the bytes of a text."""
+    """Return an id as text; it may be a text, a whole number, a UUID or the bytes of a text."""
     if type(value) is str and value:
         return value
     if type(value) is int or type(value) is UUID:
@@ -104,7 +104,7 @@ def json_text(name: str, value: object) -> str:
 
 
 def time_reader(name: str, time_format: str) -> Callable[[object], int]:
-    """Return what makes a field ms since 1970; a timestamp of Avro is understood in any format.
+    """Return a function that converts a field to ms since 1970; Avro timestamps work in any format.
 
     >>> time_reader("at", "iso8601")("1970-01-01T01:00:00.5+01:00"), time_reader("at", "s")(1.5)
     (500, 1500)
@@ -126,7 +126,7 @@ def time_reader(name: str, time_format: str) -> Callable[[object], int]:
 
 
 def any_time_reader(time_format: str) -> Callable[[object], int]:
-    """Return what makes a field ms since 1970, in whatever year; negative where it is no time.
+    """Return a function that converts a field to ms since 1970, in any year; negative: no time.
 
     >>> any_time_reader("s")(1_717_410_158_253)
     1717410158253000
@@ -186,4 +186,4 @@ TIME_FORMATS: Mapping[str, tuple[Callable[[object], int], str]] = {
     "us": (_us, "a whole number of µs"),
     "iso8601": (_iso8601, "ISO 8601"),
 }
-"""How an event time may be written → what makes it ms, and what is expected."""
+"""Format of an event time → its conversion to ms, and the expectation in messages."""

@@ -1,32 +1,32 @@
-"""When so many clicks were refused that something else must be wrong."""
+"""Stop a worker when the share of refused clicks shows that its settings must be wrong."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 RECENT_CLICKS = 1_000
-"""Clicks over which the share of dead letters is taken."""
+"""Clicks over which the share of dead letters is computed."""
 
 NO_WRONG_FORMAT = frozenset({"too-large"})
-"""Reasons of which no number stops a worker: who knows a click's size has read it rightly, and a
-click that is too large is so at every start."""
+"""Reasons that never stop a worker: a worker that knows a click's size has decoded it, and a
+click that is too large is refused at every start."""
 
 OF_A_CLOCK = frozenset({"future", "late"})
-"""Reasons for which one visitor's wrong clock is enough: of one key in a row, one click counts."""
+"""Reasons that one visitor's wrong clock can cause: of one key in a row, one click counts."""
 
 _RECENT_BITS = (1 << RECENT_CLICKS) - 1
 
 
 @dataclass(frozen=True)
 class RefusalRule:
-    """How many dead letters are too many: a bad deploy must not drain a topic into them.
+    """How many dead letters are too many: a wrong deployment must not drain a topic into them.
 
     Parameters
     ----------
     ratio
         More than this share of the last `RECENT_CLICKS` clicks.
     run
-        More than so many in a row.
+        More than this many in a row.
     """
 
     ratio: float = 0.5
@@ -34,10 +34,10 @@ class RefusalRule:
 
 
 class Refusals:
-    """What became of the last clicks of one partition.
+    """Results of the last clicks of one partition.
 
-    Its memory goes with the offset of the commit, so that a process that is started again does
-    not start to count anew: without that, each start would drain some more clicks.
+    Its memory is committed with the offset, so that a restarted process does not start its count
+    from zero: otherwise, each restart would drain some more clicks.
 
     >>> refusals = Refusals(RefusalRule(run=2))
     >>> refusals.accepted += 5
@@ -51,12 +51,12 @@ class Refusals:
     rule
         How many are too many.
     memory
-        What `memory` returned at the last commit; empty before the first.
+        Result of `memory` at the last commit; empty before the first.
 
     Attributes
     ----------
     accepted
-        Clicks taken since the last refusal; whoever takes them counts here.
+        Number of clicks accepted since the last refusal; the caller increments it.
     """
 
     def __init__(self, rule: RefusalRule, memory: str = "") -> None:
@@ -67,9 +67,9 @@ class Refusals:
         self.accepted = 0
 
     def refuse(self, reason: str = "malformed", key: bytes | None = None) -> str:
-        """Take note of a refused click; return what is too many of them, empty if nothing is.
+        """Record a refused click; return a description if there are too many, else an empty text.
 
-        `key` is that of its record.
+        `key` is the key of its record.
         """
         if reason in NO_WRONG_FORMAT:
             return ""
@@ -89,7 +89,7 @@ class Refusals:
         return ""
 
     def memory(self) -> str:
-        """The last clicks as text: at most 251 characters."""
+        """Return the last clicks as text: at most 251 characters."""
         self._append_accepted()
         return f"{self._bits:x}"
 
@@ -99,17 +99,17 @@ class Refusals:
 
 
 def remedy_for(reason: str) -> str:
-    """Return what to do where clicks are refused for a reason."""
+    """Return the remedy for clicks that are refused for a reason."""
     if reason in OF_A_CLOCK:
         return (
-            "check clicks.time_format, clocks and time zones of whoever writes the clicks, "
+            "check clicks.time_format, clocks and time zones of the producers of the clicks, "
             "clicks.max_ahead and max_behind, and sessions.late"
         )
     return "check clicks.format and clicks.*_field"
 
 
 def _recent(bits: int) -> int:
-    """Leave the last clicks, behind a leading 1."""
+    """Return the bits of the last clicks, after a leading 1."""
     return bits & _RECENT_BITS | _RECENT_BITS + 1 if bits > _RECENT_BITS else bits
 
 

@@ -1,4 +1,4 @@
-"""What reads the values of each schema id, and whether all that is needed for it is here."""
+"""Readers of values by their schema ids, and whether all needed schemas are available."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Reader = TypeVar("Reader")
 
 PATIENCE_SECONDS = 1.0
 PATIENCE_A_SECOND = 0.1
-"""How long new schemas are waited for at once, before their clicks are put off: nothing else is
-read or committed meanwhile. A second's patience comes back in ten."""
+"""Seconds to wait for new schemas before their clicks are postponed: nothing else is
+read or committed meanwhile. The allowance recovers one second in ten."""
 
 
 class RegisteredSchemas(Generic[Reader]):
-    """Readers of values by the id of their schema; each schema is asked for once.
+    """Readers of values by the id of their schema; each schema is requested once.
 
     Parameters
     ----------
     registry
-        Knows the schemas.
+        Source of the schemas.
     make_reader
-        Schema → what reads its values.
+        Schema → reader of its values.
     clock
-        Seconds, ever rising.
+        Returns monotonic seconds.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RegisteredSchemas(Generic[Reader]):
         self._patience = Allowance(PATIENCE_SECONDS, PATIENCE_A_SECOND, clock)
 
     def reader(self, schema_id: int) -> Reader:
-        """Return what reads the values of a schema; waits for it where nobody has asked for it.
+        """Return the reader of a schema's values; wait for a schema that was not requested yet.
 
         Raises
         ------
@@ -59,14 +59,14 @@ class RegisteredSchemas(Generic[Reader]):
         return found
 
     def check_readable(self, records: Iterable[Record]) -> None:
-        """Have the schemas of these records at hand, or the answer that there is none.
+        """Get the schemas of these records, or the answer that they do not exist.
 
-        Until the next call, decoding them sends no request.
+        Until the next call, decoding these records sends no request.
 
         Raises
         ------
         NotYetError
-            With the offset of the first record whose schema cannot be had now.
+            With the offset of the first record whose schema is not available now.
         """
         self._registry.forget_old_answers()
         places = self._without_reader(records)
@@ -82,14 +82,14 @@ class RegisteredSchemas(Generic[Reader]):
             self._check(schema_id, offset)
 
     def _without_reader(self, records: Iterable[Record]) -> dict[int, list[Place]]:
-        """Schema ids for which there is no reader yet, in order, and which records name each."""
+        """Return schema ids without a reader, in order, with the records of each."""
         places: defaultdict[int, list[Place]] = defaultdict(list)
         last, of_last = None, None
         for record in records:
             value = record.value()
             if value is None:
                 continue
-            if value[:HEADER_BYTES] != last:  # most are as the last one
+            if value[:HEADER_BYTES] != last:  # most have the schema of the last one
                 last, of_last = value[:HEADER_BYTES], self._places_for(value, places)
             if of_last is not None:
                 of_last.append((record.partition(), record.offset()))
@@ -98,18 +98,18 @@ class RegisteredSchemas(Generic[Reader]):
     def _places_for(
         self, value: bytes, places: defaultdict[int, list[Place]]
     ) -> list[Place] | None:
-        """Return where to note a record with this value; None where a reader is there."""
+        """Return the list for places of this value's schema; None if the schema has a reader."""
         try:
             schema_id = schema_id_of(value)
         except ClickError:
-            return None  # decoding it will say so again
+            return None  # decoding it will raise it again
         return None if schema_id in self._readers else places[schema_id]
 
     def _check(self, schema_id: int, offset: int) -> None:
         try:
             self._new_reader(schema_id, self._registry.answer(schema_id))
         except ClickError:
-            return  # decoding it will say so again
+            return  # decoding it will raise it again
         except NotYetError as error:
             error.offset = offset
             raise
@@ -117,7 +117,7 @@ class RegisteredSchemas(Generic[Reader]):
     def _new_reader(self, schema_id: int, schema: Any) -> Reader:
         try:
             reader = self._make_reader(schema)
-        except Exception as error:  # whatever it is about a schema, it ends no worker
-            raise self._registry.refuse(schema_id, f"reads no clicks: {error!r:.300}") from None
+        except Exception as error:  # no error of a schema may end the worker
+            raise self._registry.refuse(schema_id, f"cannot read clicks: {error!r:.300}") from None
         self._readers[schema_id] = reader
         return reader

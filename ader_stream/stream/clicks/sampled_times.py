@@ -1,4 +1,4 @@
-"""The event times of sampled clicks, judged before a worker reads the topic by its settings."""
+"""Check the event times of sampled clicks before a worker reads the topic with its settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.sampling import SampledRecord
 
 REGISTRY_SECONDS = 5.0
-"""How long the schema registry is waited for before clicks are looked at without it."""
+"""Seconds to wait for the schema registry before clicks are checked without it."""
 
 
 def find_problem(
@@ -31,16 +31,17 @@ def find_problem(
     format: ClickFormat,  # noqa: A002 - the field's own word
     now: int,
 ) -> TimeProblem | None:
-    """Return the gravest thing that is wrong with the event times of records, or None.
+    """Return the most severe problem with the event times of records, or None.
 
-    Each partition is judged as well as all of them: it may have a producer of its own.
+    Each partition is checked alone, and all of them together: a partition may have its own
+    producer.
 
     Parameters
     ----------
     records
-        By partition, of one topic; `decoder.check_readable` has let them pass.
+        Records of one topic, by partition; `decoder.check_readable` has accepted them.
     now
-        ms.
+        Current time, ms.
     """
     samples = dict(_time_samples(records, decoder, format))
     unit = unit_of(format)
@@ -52,7 +53,7 @@ def find_problem(
 
 
 def unit_of(format: ClickFormat) -> str:  # noqa: A002
-    """The unit in which event times are read; empty where they have none."""
+    """Return the unit in which event times are read; empty if they have none."""
     if format.time == RECORD_TIME:
         return "ms"
     return format.time_format if format.time_format in UNITS_PER_SECOND else ""
@@ -64,11 +65,11 @@ def remedy_for(
     format: ClickFormat,  # noqa: A002
     now: int,
 ) -> str:
-    """Say which setting mends it; another unit has been tried on the records."""
+    """Return the setting that fixes the problem; other units were tried on the records."""
     if problem.remedy:
         return problem.remedy
     if format.time == RECORD_TIME:
-        return "name the field of the event time in clicks.time_field, or mend the producer's clock"
+        return "name the event time's field in clicks.time_field, or correct the producer's clock"
     if problem.unit in TIME_FORMATS and _helps(problem.unit, records, format, now):
         return f"set clicks.time_format = {problem.unit}"
     return f"check clicks.time_field = {format.time} and clicks.time_format = {format.time_format}"
@@ -79,7 +80,7 @@ def time_format_of(
     format: ClickFormat,  # noqa: A002
     now: int,
 ) -> str:
-    """Return the format in which the times of records that are refused can be read; empty: none."""
+    """Return the format in which the times of refused records can be read; empty: none."""
     others = [name for name in TIME_FORMATS if name != format.time_format]
     if format.time == RECORD_TIME:
         return ""
@@ -91,7 +92,7 @@ def has_quoted_times(
     decoder: ClickDecoder,
     format: ClickFormat,  # noqa: A002
 ) -> bool:
-    """Whether the event times of records that are refused are numbers in quotes."""
+    """Return whether the event times of refused records are numbers in quotes."""
     field = optional(format.time, None)
     times = [field(fields) for record in records if (fields := _fields(decoder, record))]
     return bool(times) and all(isinstance(time, str) and time.isdecimal() for time in times)
@@ -114,19 +115,19 @@ def _reads_all(records: Sequence[Record], time_format: str, format: ClickFormat,
 
 
 def _helps(time_format: str, records: Sequence[Record], format: ClickFormat, now: int) -> bool:  # noqa: A002
-    """Whether times are of our years in another format: an Avro timestamp is the same in each."""
+    """Return whether another format gives plausible times; Avro timestamps are alike in each."""
     other = replace(format, time_format=time_format)
     try:
         samples = [sample for _, sample in _time_samples(records, ClickDecoder(other), other)]
-    except AderError:  # a schema registry that is away by now
+    except AderError:  # the schema registry may be unavailable now
         return True
     return 2 * sum(is_absurd(sample.time, now) for sample in samples) < len(samples)
 
 
 def readable(records: Sequence[SampledRecord], decoder: ClickDecoder) -> Iterator[SampledRecord]:
-    """Yield records, by partition, up to the first one whose schema cannot be had.
+    """Yield records, by partition, up to the first one whose schema is not available.
 
-    A schema registry is waited for, but not for ever.
+    It waits for a schema registry for a limited time.
     """
     until = time.monotonic() + REGISTRY_SECONDS
     for _, group in groupby(records, key=SampledRecord.partition):
@@ -140,7 +141,7 @@ def readable(records: Sequence[SampledRecord], decoder: ClickDecoder) -> Iterato
 
 
 def _not_yet(records: Sequence[SampledRecord], decoder: ClickDecoder) -> NotYetError | None:
-    """Return why some of the records cannot be read yet, if that is so."""
+    """Return why some of the records cannot be read yet, if there are such."""
     try:
         decoder.check_readable(records)
     except NotYetError as error:
@@ -153,7 +154,7 @@ def _time_samples(
     decoder: ClickDecoder,
     format: ClickFormat,  # noqa: A002
 ) -> Iterator[tuple[tuple[int, int], TimeSample]]:
-    """Yield partition and offset, and the times, of what has an event time at all."""
+    """Yield partition and offset, and the times, of records that have an event time."""
     is_own = format.time == RECORD_TIME
     read_time = any_time_reader("ms" if is_own else format.time_format)
     field = optional(format.time, None)

@@ -1,4 +1,4 @@
-"""The look at event times that a worker takes before it joins its group."""
+"""Check event times before a worker joins its group."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
 log = structlog.get_logger(__name__)
 
 SAMPLE = 200
-"""Records of a partition, the next ones and the newest ones."""
+"""Records of a partition in the sample, the next ones and the newest ones."""
 
 SAMPLE_OF_ALL = 10_000
-"""Where there are many partitions, fewer of each are looked at."""
+"""Records of all partitions: with many partitions, the sample has fewer of each."""
 
 
 @dataclass(frozen=True)
 class StartCheck:
-    """Looks at the clicks that a worker is about to read.
+    """Checks the clicks that a worker is about to read.
 
     Parameters
     ----------
     clients
-        Make readers.
+        Factory of readers.
     topic, group
         The clicks topic and the worker's group.
     start
         ``earliest`` or ``latest``, where the group has committed nothing.
     decoder, format
-        Read clicks as the settings say.
+        Decode clicks as the settings say.
     """
 
     clients: KafkaClients
@@ -49,14 +49,15 @@ class StartCheck:
     format: ClickFormat
 
     def require_plausible_times(self, partitions: int) -> None:
-        """Refuse to start on event times that cannot be those of clicks.
+        """Refuse to start on event times that cannot be the times of clicks.
 
-        What cannot be looked at is no reason to stay away: the worker's own reading will say why.
+        Clicks that cannot be checked are no reason to stop: the worker's own reading will report
+        why.
 
         Raises
         ------
         EventTimeError
-            Naming what was seen, and the setting that would mend it.
+            Names the sampled times, and the setting that would fix them.
         """
         try:
             records = self._sample(partitions)
@@ -77,7 +78,7 @@ class StartCheck:
             )
 
     def _sample(self, partitions: int) -> list[SampledRecord]:
-        """Read what comes next, and what has come last."""
+        """Read the next and the newest records."""
         count = max(20, min(SAMPLE, SAMPLE_OF_ALL // partitions))
         ranges = offset_ranges(self.clients, self.topic, range(partitions))
         following = self._next_offsets(ranges)

@@ -1,4 +1,4 @@
-"""From the bytes of a click record to its fields: JSON, and Avro with a known writer's schema."""
+"""Decode the bytes of a click record to its fields: JSON, and Avro with a known writer's schema."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ader_stream.stream.schema_registry.whole_schema import whole_schema
 ReadValue = Callable[[bytes | None], Fields]
 
 LARGEST_ID = 2**31 - 1
-"""Registries count with a signed number of four bytes."""
+"""Registries number schemas with a signed integer of four bytes."""
 
 HEADER_BYTES = 5
 """A zero, then the schema's id as four bytes, big endian."""
@@ -42,7 +42,7 @@ def read_json(value: bytes | None) -> Fields:
 
 
 def avro_reader(schema: Any) -> ReadValue:
-    """Return what reads the one record that a value holds, written with a schema."""
+    """Return a reader of the one record in a value, written with a schema."""
     buffer_of, read = io.BytesIO, value_decoder(schema)
 
     def read_avro(value: bytes | None) -> Fields:
@@ -50,7 +50,7 @@ def avro_reader(schema: Any) -> ReadValue:
         try:
             fields = read(buffer)
         except Exception as error:
-            raise ClickError("malformed", f"not the Avro schema's: {error!r}") from None
+            raise ClickError("malformed", f"does not match the Avro schema: {error!r}") from None
         if buffer.read(1) or type(fields) is not dict:
             length = len(value or b"")
             raise ClickError("malformed", f"{length} bytes are not one Avro record of the schema")
@@ -60,19 +60,19 @@ def avro_reader(schema: Any) -> ReadValue:
 
 
 class ValueReaders(NamedTuple):
-    """What reads a value, and what reads three fields of many; None where nothing does."""
+    """Reader of one value, and reader of three fields of many values; None if there is none."""
 
     one: ReadValue
     many: Callable[[Sequence[bytes]], Columns | None] | None = None
 
 
 def avro_readers(schema: Any, names: Sequence[str]) -> ValueReaders:
-    """Return what reads values that were written with a schema."""
+    """Return readers of values that were written with a schema."""
     return ValueReaders(avro_reader(schema), columns_reader(schema, [*map(path_of, names)]))
 
 
 def by_schema_id(readers_of: Callable[[int], ValueReaders]) -> ValueReaders:
-    """Return what reads values by the schemas whose ids stand before them."""
+    """Return readers of values that start with the id of their schema."""
 
     def read(value: bytes | None) -> Fields:
         return readers_of(schema_id_of(value or b"")).one((value or b"")[HEADER_BYTES:])
@@ -90,7 +90,7 @@ def by_schema_id(readers_of: Callable[[int], ValueReaders]) -> ValueReaders:
 
 
 def schema_id_of(value: bytes) -> int:
-    """Return the id of a value's schema, which stands before it."""
+    """Return the id of a value's schema, with which the value starts."""
     if len(value) < HEADER_BYTES or value[0] != 0:
         raise ClickError(
             "malformed",
@@ -126,7 +126,7 @@ def schema_from_file(path: Path | None, names: Collection[str]) -> Any:
 
 
 def _read_loose_json(value: bytes) -> Any:
-    """Read what is not quite JSON: NaN, as Python and others write it."""
+    """Read text that is almost JSON: with NaN, as Python and others write it."""
     try:
         fields = json.loads(value)
         json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text

@@ -1,1 +1,1 @@
-"""What was refused, and the way back for what was mended."""
+"""Refused clicks, and sending corrected ones back."""

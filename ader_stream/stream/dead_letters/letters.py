@@ -1,8 +1,8 @@
-"""The dead-letters topic: what was refused, and which of it was sent back.
+"""Read the dead-letters topic: refused records, and which of them were sent back.
 
-A partition holds DeadLetter and, behind them, Replayed: the offsets of the letters that were sent
-back. Each Replayed is written in one transaction with the clicks that it speaks of, so that a
-letter is sent back once, whoever dies when.
+A partition has DeadLetter records and, after them, Replayed: the offsets of the letters that were
+sent back. Each Replayed is written in one transaction with the clicks that it names, so that a
+letter is sent back once, even if a process dies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REPLAYED_TYPE = "Replayed"
 
 
 class Place(NamedTuple):
-    """Where a letter stands in the dead-letters topic.
+    """Position of a letter in the dead-letters topic.
 
     >>> str(Place.parse("2:41"))
     '2:41'
@@ -42,7 +42,7 @@ class Place(NamedTuple):
         Raises
         ------
         InputError
-            If it is none.
+            If the text has another form.
         """
         partition, colon, offset = text.partition(":")
         if not (colon and partition.isdecimal() and offset.isdecimal()):
@@ -52,12 +52,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Letter:
-    """A record that was refused. It is a `Record`: what can decode that can decode this.
+    """A refused record. It is a `Record`: the decoder of the original can decode it.
 
     Parameters
     ----------
     place
-        Where the letter stands.
+        Position of the letter.
     refused_at
         When it was refused, ms since 1970.
     fields
@@ -73,54 +73,54 @@ class Letter:
 
     @property
     def reason(self) -> str:
-        """Why it was refused."""
+        """Return why it was refused."""
         return str(self.fields["reason"])
 
     @property
     def truncated(self) -> Mapping[str, Any] | None:
-        """What the original was, where the letter holds its first bytes alone (Truncated)."""
+        """Return the sizes of the original if the letter has only its first bytes (Truncated)."""
         truncated: Mapping[str, Any] | None = self.fields["truncated"]
         return truncated
 
     @property
     def origin(self) -> str:
-        """Where the original stood: ``TOPIC/PARTITION@OFFSET``."""
+        """Return the position of the original: ``TOPIC/PARTITION@OFFSET``."""
         return f"{self.topic()}/{self.partition()}@{self.offset()}"
 
     def topic(self) -> str:
-        """Topic of the original."""
+        """Return the topic of the original."""
         return str(self.fields["topic"])
 
     def partition(self) -> int:
-        """Partition of the original."""
+        """Return the partition of the original."""
         return int(self.fields["partition"])
 
     def offset(self) -> int:
-        """Offset of the original."""
+        """Return the offset of the original."""
         return int(self.fields["offset"])
 
     def key(self) -> bytes | None:
-        """Key of the original."""
+        """Return the key of the original."""
         key: bytes | None = self.fields["key"]
         return key
 
     def value(self) -> bytes | None:
-        """Value of the original."""
+        """Return the value of the original."""
         value: bytes | None = self.fields["value"]
         return value
 
     def headers(self) -> Headers:
-        """Headers of the original."""
+        """Return the headers of the original."""
         return [(header["name"], header["value"]) for header in self.fields["headers"]]
 
     def timestamp(self) -> tuple[int, int]:
-        """Kind of timestamp (not kept), and the original's ms since 1970."""
+        """Return the kind of timestamp (not stored), and the original's ms since 1970."""
         return 0, int(self.fields["timestamp"])
 
 
 @dataclass(frozen=True)
 class LetterFilter:
-    """Which letters are asked for; all of them by default.
+    """Which letters to select; all of them by default.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class LetterFilter:
     replayed: bool = False
 
     def takes(self, letter: Letter) -> bool:
-        """Whether a letter is asked for."""
+        """Return whether a letter is selected."""
         return (
             (not self.reasons or letter.reason in self.reasons)
             and (self.since is None or letter.refused_at >= self.since)
@@ -151,7 +151,7 @@ class LetterFilter:
 
 
 def read_letters(clients: KafkaClients, topics: Topics, wanted: LetterFilter) -> Iterator[Letter]:
-    """Yield the letters that are asked for, partition by partition, oldest first."""
+    """Yield the selected letters, partition by partition, oldest first."""
     count = check_topics(clients.admin(), topics)
     partitions = range(count) if wanted.partition is None else [wanted.partition]
     for partition in partitions:
@@ -179,7 +179,7 @@ def find_letter(clients: KafkaClients, topics: Topics, place: Place) -> Letter:
 
 
 def replayed_offsets(clients: KafkaClients, topic: str, partition: int) -> set[int]:
-    """Offsets of the letters of a partition that were sent back."""
+    """Return the offsets of a partition's letters that were sent back."""
     return {
         offset
         for record in read_to_end(clients, topic, partition)
@@ -189,13 +189,13 @@ def replayed_offsets(clients: KafkaClients, topic: str, partition: int) -> set[i
 
 
 def is_letter(record: Record) -> bool:
-    """Whether a record of the dead-letters topic is a letter."""
+    """Return whether a record of the dead-letters topic is a letter."""
     return _type_of(record) == LETTER_TYPE
 
 
 def _read_partition(clients: KafkaClients, topic: str, partition: int) -> Iterator[Letter]:
-    # Twice: what says that a letter was sent back stands behind it, and all letters at once may
-    # be more than fit into memory.
+    # Read twice: the record that marks a letter as sent back is after the letter, and all letters
+    # at once may not fit into memory.
     replayed = replayed_offsets(clients, topic, partition)
     for record in read_to_end(clients, topic, partition):
         if is_letter(record):

@@ -1,4 +1,4 @@
-"""Dead letters as JSON, for people and their tools, and mended ones back from it."""
+"""Convert dead letters to JSON, and read corrected ones from JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MENDABLE = ("key", "value")
 
 
 def letter_as_json(letter: Letter) -> dict[str, Any]:
-    """Return a letter; bytes that are no UTF-8 stand as base64 under a name that says so."""
+    """Return a letter as JSON values; bytes that are not UTF-8 are base64, and named so."""
     headers = [{"name": name, **_bytes("value", value)} for name, value in letter.headers()]
     return {
         "id": str(letter.place),
@@ -36,18 +36,18 @@ def letter_as_json(letter: Letter) -> dict[str, Any]:
 
 
 def refused_at(letter: Letter) -> str:
-    """When a letter was refused, as ISO 8601."""
+    """Return when a letter was refused, as ISO 8601."""
     at = datetime.fromtimestamp(letter.refused_at / 1000, UTC)
     return at.isoformat(timespec="milliseconds")
 
 
 def read_mended(lines: Iterable[str]) -> dict[Place, dict[str, bytes | None]]:
-    """Read lines of JSON as `letter_as_json` makes them: place → key and value, where given.
+    """Read lines of JSON from `letter_as_json`; return place → key and value, where given.
 
     Raises
     ------
     InputError
-        Naming the line that is none.
+        Names the invalid line.
     """
     mended = {}
     for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""Originals of truncated letters, read again from the clicks topic as long as they are there."""
+"""Read the originals of truncated letters again, as long as the clicks topic has them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Fields = Mapping[str, Any]
 
 
 def whole_letter(clients: KafkaClients, topics: Topics, letter: Letter) -> Letter | None:
-    """Return a letter that holds its whole record; None where the original of a part is gone."""
+    """Return a letter with its whole record; None if the original of a truncated one is gone."""
     truncated = letter.truncated
     if truncated is None:
         return letter
@@ -30,13 +30,13 @@ def whole_letter(clients: KafkaClients, topics: Topics, letter: Letter) -> Lette
 
 
 def mended_letter(whole: Letter, letter: Letter, mended: Fields) -> Letter:
-    """Return a whole letter with what somebody has mended; what is as in the letter is not."""
+    """Return a whole letter with the fields that the user corrected; unchanged ones are ignored."""
     changed = {name: value for name, value in mended.items() if value != letter.fields[name]}
     return replace(whole, fields={**whole.fields, **changed})
 
 
 def _records_at(clients: KafkaClients, topics: Topics, letter: Letter) -> list[Record]:
-    """Return the record at a letter's place, if any: a topic that was made anew has another one."""
+    """Return the record at a letter's place, if there is one and the topic is the same."""
     if letter.topic() != topics.clicks:
         return []
     partition, offset = letter.partition(), letter.offset()

@@ -1,6 +1,7 @@
-"""Refused clicks that a reset has the sessionizer read again.
+"""Refused clicks that the sessionizer reads again after a reset.
 
-What it takes then needs not be sent back, and what it refuses again becomes a letter of its own.
+A click that it then accepts need not be sent back, and one that it refuses again becomes a new
+letter.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.topics.topics import Topics, partition_counts
 
 MARKED_AT_ONCE = 10_000
-"""Letters of one transaction: their offsets alone are written."""
+"""Letters of one transaction: only their offsets are written."""
 
 
 @dataclass(frozen=True)
 class LettersReadAgain:
-    """Letters whose clicks still lie in the clicks topic.
+    """Letters whose clicks are still in the clicks topic.
 
     Parameters
     ----------
     waiting
         Those that were not sent back.
     sent_back
-        Those that were: the topic holds their clicks twice.
+        Those that were sent back: the topic has their clicks twice.
     """
 
     waiting: int

@@ -1,4 +1,4 @@
-"""Sending refused clicks back to the clicks topic, each once."""
+"""Send refused clicks back to the clicks topic, each once."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ from ader_stream.types import Click
 
 BATCH_LETTERS = 500
 BATCH_BYTES = 8 * 2**20
-"""What one transaction holds at most: it must end before the broker gives it up."""
+"""Most letters of one transaction: it must end before the broker aborts it."""
 
 _DECIDED_BY_DECODER = frozenset(
     {"malformed", "missing-field", "bad-value", "unknown-schema", "too-large"}
 )
-"""Whether a letter of such a reason is mended, its bytes and the settings say. With the others it
-depends on what comes before them; who asks for them by their reason decides."""
+"""Reasons that depend only on the letter's bytes and the settings. The others
+depend on the clicks before; such letters are sent only if the user names the reason."""
 
 
 @dataclass
 class ReplayReport:
-    """What a replay has done.
+    """Result of a replay.
 
     Parameters
     ----------
     sent
-        Letters sent back.
+        Number of letters sent back.
     refused
         Reason → letters that would be refused again, and are left.
     skipped
-        Reason → letters left because their reason was not asked for by name.
+        Reason → letters left because their reason was not named.
     gone
-        Truncated letters left because their originals are not in the clicks topic any more.
+        Truncated letters left because their originals are no longer in the clicks topic.
     erased
-        Letters left because their keys were to be erased since they were written.
+        Letters left because their keys were to be erased after they were written.
     """
 
     sent: int = 0
@@ -71,17 +71,17 @@ class ReplayReport:
 
 
 class DeadLetterReplay:
-    """Sends letters back; one at a time in a cluster and prefix.
+    """Sends letters back; only one at a time for a cluster and prefix.
 
-    Making one fences an earlier one and aborts what it has left open: what it has committed stands
-    in the topic from then on, and is not sent again.
+    Creating one fences an earlier one and aborts its open transaction. The letters that the earlier
+    one has committed are in the topic, and are not sent again.
 
     Parameters
     ----------
     format
-        How clicks are decoded now: what it still refuses is not sent.
+        How clicks are decoded now: letters that are still refused are not sent.
     mended
-        Place → the fields of a letter (``key``, ``value``) that somebody has mended.
+        Place → the fields of a letter (``key``, ``value``) that the user has corrected.
     """
 
     def __init__(
@@ -99,21 +99,21 @@ class DeadLetterReplay:
         self.report = ReplayReport()
 
     def check(self, wanted: LetterFilter) -> ReplayReport:
-        """Say what `send` would do now, and do nothing."""
+        """Return what `send` would do now, and do nothing."""
         self.report.sent = sum(1 for _ in self._sendable(wanted))
         return self.report
 
     def send(self, wanted: LetterFilter, on_batch: Callable[[ReplayReport], None]) -> ReplayReport:
-        """Send every letter that is asked for, not yet sent back, and a click now.
+        """Send every selected letter that was not sent back and is a click now.
 
         Raises
         ------
         FencedError
             If another replay has started since.
         AuthorizationError
-            If the user may not write in the name of a replay.
+            If the user has no right to the transactional id of a replay.
         AderError
-            If a transaction fails; what was sent before stays sent, and is not sent again.
+            If a transaction fails; committed letters remain sent, and are not sent again.
         """
         with replay_producer(self._clients, self._topics) as producer:
             for batch in _batches(self._sendable(wanted)):
@@ -147,7 +147,7 @@ class DeadLetterReplay:
                 yield letter
 
     def _is_sendable(self, letter: Letter) -> bool:
-        """Whether a letter is a click or a heartbeat, as the sessionizer would see it."""
+        """Return whether a letter is a click or a heartbeat for the sessionizer."""
         try:
             if letter.value() is None and decode_heartbeat(letter.headers()) is not None:
                 return True
@@ -160,7 +160,7 @@ class DeadLetterReplay:
         return not is_erased
 
     def _is_erased(self, letter: Letter, click: Click) -> bool:
-        """Whether a request covers a click where it stood: sent back, it would be a new one's."""
+        """Return whether a request covers a click at its old offset; it would not at a new one."""
         erasure = self._erasures.of(click.key)
         if erasure is None:
             return False
@@ -172,8 +172,8 @@ class DeadLetterReplay:
     def _produce_click(self, producer: Producer, letter: Letter) -> None:
         """Write the original to its own partition.
 
-        Its timestamp goes with it only where the event time is read from there: retention goes by
-        the timestamp, and an old one might be deleted before it is read.
+        Its timestamp is kept only if the event time is read from it: retention depends on the
+        timestamp, and a record with an old one might be deleted before it is read.
         """
         produce(
             producer,
@@ -237,6 +237,6 @@ def _commit_failure(error: KafkaError) -> AderError:
     if is_fatal(error):
         return FencedError("another replay of dead letters has started; this one has stopped")
     return AderError(
-        f"a transaction failed ({error.str()}); what was sent before it stays sent: run it again, "
+        f"a transaction failed ({error.str()}); letters sent before it remain sent: run it again, "
         "and nothing is sent twice"
     )

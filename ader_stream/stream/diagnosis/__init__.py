@@ -1,6 +1,6 @@
-"""What is wrong between this system, a cluster and the clicks in it, and how to mend it.
+"""Diagnose a system, its cluster and its clicks, with remedies.
 
-One file for each family of checks; `finding` is what they say, `subject` what they look at.
+There is one file for each family of checks; `finding` has their results, `subject` their input.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ CONFIGS = "DescribeConfigs"
 
 
 def diagnose(subject: Subject, more: Sequence[Check[Subject]] = ()) -> Iterator[Finding]:
-    """Look at all that can be known before a worker starts.
+    """Run all checks that are possible before a worker starts.
 
-    Nothing can be looked at where no broker answers; else each check is on its own.
+    If no broker answers, no check is possible; otherwise each check runs on its own.
 
     Parameters
     ----------
     more
-        Checks that were asked for, which come first.
+        Requested additional checks, which run first.
     """
     [connection] = run_checks([Check("connection", check_connection)], subject)
     yield connection

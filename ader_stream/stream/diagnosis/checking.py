@@ -1,4 +1,4 @@
-"""Running checks, each on its own: one that fails hides no other, and none ends in a traceback."""
+"""Run checks, each on its own: one that fails hides no other, and none ends in a traceback."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Check(Generic[T]):
     Parameters
     ----------
     name
-        What is looked at.
+        What is checked.
     run
-        Looks, given the subject. It may raise anything.
+        Checks the subject. It may raise any exception.
     asks
-        What the user must be allowed for it, beside what workers need; empty where workers need
-        all of it themselves. Where that is refused, the worker may be fine all the same.
+        Rights that the user needs for it, in addition to those of workers; empty if workers need
+        all of them too. If such a right is missing, the worker may still be able to run.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Check(Generic[T]):
 
 
 def run_checks(checks: Iterable[Check[T]], subject: T) -> Iterator[Finding]:
-    """Run checks one after the other; a failure that several of them come upon is told once."""
+    """Run checks one after the other; report a failure that several of them meet once."""
     failures: list[Exception] = []
     for check in checks:
         try:
@@ -66,7 +66,7 @@ def _as_finding(check: Check[T], failure: Exception) -> Finding:
     if isinstance(failure, TimeoutError):
         return Finding("error", f"{check.name}: not checked, {UNANSWERED}")
     text = f"{check.name}: not checked, {type(failure).__name__}: {failure}"
-    return Finding("error", text, "this is a fault of doctor itself; what else it says stands")
+    return Finding("error", text, "this is a defect of doctor itself; its other findings are valid")
 
 
 def _refused(check: Check[T], error: KafkaError) -> Finding:
@@ -78,7 +78,7 @@ def _refused(check: Check[T], error: KafkaError) -> Finding:
 
 
 class Once(Generic[T]):
-    """Does some work when its result is first asked for, and never again, even if it fails.
+    """Runs a function when its result is first needed, and never again, even if it fails.
 
     >>> once = Once(lambda: 1 / 0)
     >>> for _ in range(2):
@@ -96,7 +96,7 @@ class Once(Generic[T]):
         self._failure: Exception | None = None
 
     def __call__(self) -> T:
-        """Return the result, or raise what it came to."""
+        """Return the result, or raise the error of the function."""
         if self._failure:
             raise self._failure
         if not self._results:

@@ -1,4 +1,4 @@
-"""The connection, and the broker's limits."""
+"""Check the connection and the broker's limits."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ader_stream.stream.diagnosis.subject import Subject
 
 
 def check_connection(subject: Subject) -> Iterator[Finding]:
-    """Ask whether a broker answers."""
+    """Check whether a broker answers."""
     subject.clients.check_reachable()
     yield Finding("ok", f"a broker answers at {subject.clients.bootstrap_servers}")
 
 
 def check_limits(subject: Subject) -> Iterator[Finding]:
-    """Compare the time-outs with what the broker allows."""
+    """Compare the time-outs with the broker's limits."""
     yield _transaction_timeout(subject)
     yield _group_protocol(subject)
 

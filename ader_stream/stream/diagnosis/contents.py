@@ -1,4 +1,4 @@
-"""What a sample of the clicks topic holds: clicks, what else, and what would be refused of it."""
+"""Check a sample of the clicks topic: which records are clicks, and which would be refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Runs = Sequence[DryPartition]
 Letter = Mapping[str, Any]
 
 LATE_SHARE = 0.05
-"""More late clicks than this are worth a setting."""
+"""Share of late clicks above which a setting is recommended."""
 
 REMEDIES = {
     "malformed": "check clicks.format, and clicks.avro_schema or the schema registry",
@@ -34,7 +34,7 @@ REMEDIES = {
 
 
 def describe_contents(subject: Subject, runs: Runs) -> Iterator[Finding]:
-    """Count what the records are."""
+    """Count the kinds of records."""
     records = [record for run in runs for record in run.records]
     if not records:
         return
@@ -66,8 +66,8 @@ def describe_contents(subject: Subject, runs: Runs) -> Iterator[Finding]:
     if details["quarantined"]:
         yield Finding(
             "warning",
-            f"{details['quarantined']:,} of {details['clicks']:,} clicks are in quarantine: they "
-            "lie further ahead of their partition's event time than clicks.max_jump, and wait for "
+            f"{details['quarantined']:,} of {details['clicks']:,} clicks are quarantined: they "
+            "are further ahead of their partition's event time than clicks.max_jump, and wait for "
             "clicks of other visitors to confirm them",
             "wait for these, or raise clicks.max_jump if such pauses are usual",
         )
@@ -75,15 +75,15 @@ def describe_contents(subject: Subject, runs: Runs) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"{details['late']:,} of {details['clicks']:,} clicks are late: they move to the time "
-            "that their partition has come to",
+            "that their partition has reached",
             "raise sessions.lateness, or write each visitor's clicks in the order of time",
         )
 
 
 def describe_refusals(subject: Subject, runs: Runs, noun: str = "clicks") -> Iterator[Finding]:
-    """Say which clicks would become dead letters, why, and whether the worker would stop.
+    """Report which clicks would become dead letters, why, and whether the worker would stop.
 
-    `noun` is what the records are called.
+    `noun` is the name of the records in the texts.
     """
     letters = [letter for run in runs for letter in run.letters]
     clicks = sum(1 for run in runs for record in run.records if record.value() is not None)
@@ -119,7 +119,7 @@ def _total(runs: Runs, metric: m.Metric[Any]) -> int:
 
 
 def _remedy(subject: Subject, runs: Runs, reason: str) -> str:
-    """Name the setting that would take these clicks, where one is known to."""
+    """Return the setting with which these clicks would be accepted, if one is known."""
     refused = {
         (letter["partition"], letter["offset"])
         for run in runs

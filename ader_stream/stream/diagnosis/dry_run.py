@@ -1,4 +1,4 @@
-"""The sessionizer's own work on a sample, with nothing written."""
+"""Run the sessionizer's own code on a sample, with nothing written."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ SILENT_SECONDS = 10.0**9
 """Longer than any time-out."""
 
 NO_LIMIT = RefusalRule(ratio=1.0, run=RECENT_CLICKS)
-"""Lets every click be refused: what becomes of all of them is asked for."""
+"""Never stops for refused clicks, so that the results of all clicks are known."""
 
 
 class DryPartition:
-    """What a sessionizer without a past would make of the sample of one partition.
+    """Result of a new sessionizer on the sample of one partition.
 
     Parameters
     ----------
     subject
         Its decoder and rules.
     partition
-        Number.
+        Number of the partition.
     records
-        In order.
+        Records in order.
     memory
-        What the group has committed of the clicks before them: see `Refusals`.
+        Committed memory of the clicks before them: see `Refusals`.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class DryPartition:
     closed_by_clicks
         Sessions that close before any partition is idle.
     stop
-        Why the worker would stop at these records; empty where it would not.
+        Why the worker would stop at these records; empty if it would not.
     """
 
     def __init__(
@@ -73,24 +73,24 @@ class DryPartition:
 
     @property
     def window(self) -> SessionWindow:
-        """Its open sessions, and how far event time has come."""
+        """Return its open sessions and watermark."""
         return self._task.window
 
     @property
     def taken(self) -> int:
-        """Clicks that do not become dead letters."""
+        """Return the number of clicks that do not become dead letters."""
         refused = {letter["offset"] for letter in self.letters}
         clicks = (record for record in self.records if record.value() is not None)
         return sum(record.offset() not in refused for record in clicks)
 
     def total(self, metric: Metric[Any]) -> int:
-        """The sum of a metric over its labels."""
+        """Return the sum of a metric over its labels."""
         families = self._registry.collect()
         samples = (s for family in families for s in family.samples if s.name == metric.name)
         return int(sum(sample.value for sample in samples))
 
     def fall_silent(self, stream_times: Sequence[int]) -> None:
-        """Do what is done when the partition is idle, and the others have come so far (ms)."""
+        """Behave as an idle partition, given the stream times (ms) of all partitions."""
         self._silence.stream_times = stream_times
         self._silence.seconds += SILENT_SECONDS
         self._task.tick(is_at_end=True)
@@ -124,7 +124,7 @@ class DryPartition:
         )
 
     def _commit(self) -> None:
-        """Have it write as for a commit, and keep the dead letters."""
+        """Write as for a commit, and keep the dead letters."""
         transaction = _Collected(self._topic, self.letters)
         self._task.write(transaction, self.records[-1].offset() + 1 if self.records else 0)
         self._task.committed()
@@ -136,7 +136,7 @@ def dry_run(subject: Subject) -> list[DryPartition]:
     runs = [
         DryPartition(subject, partition, records) for partition, records in by_partition.items()
     ]
-    for _ in range(2 if subject.idle is not None else 0):  # what settles first is followed then
+    for _ in range(2 if subject.idle is not None else 0):  # quarantined clicks, then the others
         watermarks = [run.window.watermark for run in runs if run.window.watermark is not None]
         lateness = subject.rules.sessions.lateness
         for run in runs:
@@ -145,7 +145,7 @@ def dry_run(subject: Subject) -> list[DryPartition]:
 
 
 def _stop(task: SessionizerTask, records: list[SampledRecord]) -> str:
-    """Have a task take records; return what it stops for."""
+    """Process records with a task; return why it stops."""
     try:
         if records:
             task.process(list(records))
@@ -155,14 +155,14 @@ def _stop(task: SessionizerTask, records: list[SampledRecord]) -> str:
 
 
 class _Silence:
-    """Stands in for `WatermarkHints`, and for the clock that tells how long a partition is silent.
+    """Replaces `WatermarkHints`, and the clock that measures the silence of a partition.
 
     Attributes
     ----------
     stream_times
         Of all partitions (ms).
     seconds
-        That have passed.
+        Seconds that have passed.
     """
 
     def __init__(self) -> None:
@@ -170,14 +170,14 @@ class _Silence:
         self.seconds = 0.0
 
     def highest(self, limit: int) -> int | None:
-        """Return the highest stream time that is believed."""
+        """Return the highest stream time that is not too far ahead."""
         return max((time for time in self.stream_times if time <= limit), default=None)
 
     def tell(self, partition: int, stream_time: int) -> None:
         """Nobody is told."""
 
     def clock(self) -> float:
-        """Tell the seconds."""
+        """Return the seconds that have passed."""
         return self.seconds
 
 
@@ -196,11 +196,11 @@ class _Collected(Transaction):
         headers: Headers | None = None,
         partition: int = 0,
     ) -> None:
-        """Take note of a dead letter."""
+        """Keep a dead letter."""
         self.extend(topic, [(key, value, headers)], partition)
 
     def extend(self, topic: str, records: Iterable[Keyed], partition: int) -> None:  # noqa: ARG002
-        """Take note of dead letters."""
-        found = list(records)  # making them is a part of the work
+        """Keep dead letters."""
+        found = list(records)  # making them is part of the work
         if topic == self._topic:
             self._letters += [decode(value, headers)[1] for _, value, headers in found]

@@ -1,4 +1,4 @@
-"""What a check has found, and how its texts write durations and shares."""
+"""Results of checks, and how their texts write durations and shares."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Literal
 from ader_stream.types import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 Level = Literal["ok", "warning", "waiting", "error"]
-"""``waiting``: nothing is wrong, but no session would come of what is there now."""
+"""``waiting``: nothing is wrong, but the current clicks would close no session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Parameters
     ----------
     level
-        How grave it is.
+        How severe it is.
     text
-        What was found, with the value and what was expected.
+        What was found, with the value and the expectation.
     remedy
-        What to do; empty where nothing is to be done.
+        What to do; empty if nothing is to be done.
     details
         The numbers in the text, for programs.
     check

@@ -1,4 +1,4 @@
-"""What a sessionizer reads next, which may be unlike the newest records: a worker stops there."""
+"""Check the records that a sessionizer reads next: a worker may stop there."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
 from ader_stream.stream.operations.offsets import SESSIONIZER
 
 MOST = 10_000
-"""Records looked at in each partition, the first ones that are not read yet."""
+"""Records of each partition in the sample, the first unread ones."""
 
 
 class _Start(NamedTuple):
-    """Where a sessionizer reads next, and what its group knows of the clicks before."""
+    """Where a sessionizer reads next, and its group's memory of the clicks before."""
 
     offset: int
     memory: str = ""
 
 
 def check_next_reads(subject: Subject, newest: Sequence[DryPartition]) -> Iterator[Finding]:
-    """Say what would become of the records that come next, and whether the worker would stop there.
+    """Report the results of the next records, and whether the worker would stop there.
 
     Parameters
     ----------
     newest
-        Of the newest records: what they have shown is not said again.
+        Runs of the newest records: their findings are not repeated.
     """
     if not has_topics(subject):
         return
@@ -51,7 +51,7 @@ def check_next_reads(subject: Subject, newest: Sequence[DryPartition]) -> Iterat
 
 
 def _starts(subject: Subject) -> dict[int, _Start]:
-    """Return partition → where it is read next, as a worker that is started now would."""
+    """Return partition → where a worker that is started now would read next."""
     places = {p.partition: p for p in subject.worker_places() if p.worker == SESSIONIZER}
     skips = subject.start == "latest" and not places
     starts = {}
@@ -65,7 +65,7 @@ def _starts(subject: Subject) -> dict[int, _Start]:
 
 
 def _run_next(subject: Subject, starts: dict[int, _Start]) -> list[DryPartition]:
-    """Run the first records from each place on, with what the group knows of those before."""
+    """Run the first records from each place on, with the group's memory of those before."""
     ranges = subject.sample().ranges
     count = max(FEWEST, min(MOST, SAMPLE_OF_ALL // len(ranges)))
     spans = {p: (at.offset, min(at.offset + count, ranges[p][1])) for p, at in starts.items()}
@@ -80,7 +80,7 @@ def _run_next(subject: Subject, starts: dict[int, _Start]) -> list[DryPartition]
 
 
 def _says_more(run: DryPartition, newest: Sequence[DryPartition]) -> bool:
-    """Return whether a run has looked at other records than that of the newest, or stops alone."""
+    """Return whether a run has other records than the newest one, or is the only one to stop."""
     same = next((other for other in newest if other.partition == run.partition), None)
     if same is None or not same.records:
         return True
@@ -89,7 +89,7 @@ def _says_more(run: DryPartition, newest: Sequence[DryPartition]) -> bool:
 
 
 def _at_start(run: DryPartition, newest: Sequence[DryPartition]) -> Iterator[SampledRecord]:
-    """Yield the records of a partition by whose event times a worker decides whether to start."""
+    """Yield the records of a partition whose event times decide whether a worker starts."""
     head = run.records[:AT_START]
     yield from head
     for other in newest:
@@ -103,7 +103,7 @@ def _nothing_left(subject: Subject) -> Iterator[Finding]:
     if skipped and not subject.worker_places():
         yield Finding(
             "ok",
-            f"clicks.start = latest: the first worker begins behind the {skipped:,} records that "
+            f"clicks.start = latest: the first worker starts after the {skipped:,} records that "
             f"{subject.topics.clicks} holds now, and reads none of them",
             details={"skipped": skipped},
         )

@@ -1,4 +1,4 @@
-"""What would become of sampled clicks: sessions that close, blocks that end, what stays open."""
+"""Report the outcome of sampled clicks: sessions that close, blocks that end, open sessions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Runs = Sequence[DryPartition]
 
 
 def describe_sessions(subject: Subject, runs: Runs) -> Iterator[Finding]:
-    """Say how many sessions close, and why the others are open."""
+    """Report how many sessions close, and why the others are open."""
     if not any(run.taken for run in runs):
-        return  # others say why no click can be taken
+        return  # other findings explain why no click is accepted
     closed = sum(run.closed_by_clicks for run in runs)
     followed = sum(run.total(m.SESSIONS) for run in runs) - closed
     opened = sum(run.window.open_count for run in runs)
@@ -35,12 +35,12 @@ def describe_sessions(subject: Subject, runs: Runs) -> Iterator[Finding]:
 
 
 def describe_blocks(subject: Subject, runs: Runs) -> Iterator[Finding]:
-    """Say which block is open, and when it ends."""
+    """Report which block is open, and when it ends."""
     at = [run.window.open_block for run in runs if run.taken and run.window.open_block is not None]
     if not at:
         return
     rule, open_block = subject.rules_in_force.blocks, min(at)
-    ended = sum(max(0, run.total(m.BLOCKS) - 1) for run in runs)  # the first is that before
+    ended = sum(max(0, run.total(m.BLOCKS) - 1) for run in runs)  # without the first
     ends = rule.start(open_block + 1)
     yield Finding(
         "ok",
@@ -60,7 +60,7 @@ def _why_open(subject: Subject, run: DryPartition, *, is_all: bool) -> Iterator[
     closes = _closes_at(subject, oldest)
     yield Finding(
         "waiting" if is_all else "ok",
-        f"partition {run.partition}: event time stands at {describe_time(watermark)}. Its oldest "
+        f"partition {run.partition}: event time has reached {describe_time(watermark)}. Its oldest "
         f"open session (key {oldest.key!r:.60}, last click {describe_time(oldest.last)}) closes "
         f"when event time there passes {describe_time(closes)}: {_what_moves_it(subject)}",
         details={"partition": run.partition, "watermark": describe_time(watermark)},
@@ -68,16 +68,16 @@ def _why_open(subject: Subject, run: DryPartition, *, is_all: bool) -> Iterator[
 
 
 def _closes_at(subject: Subject, session: OpenSession) -> int:
-    """Event time (ms) at which a session closes at the latest."""
+    """Return the event time (ms) at which a session closes at the latest."""
     blocks, rule = subject.rules_in_force.blocks, subject.rules.sessions
     return min(session.last + rule.gap, blocks.start(session.block + 1)) + rule.lateness
 
 
 def _what_moves_it(subject: Subject) -> str:
-    own = "the next click of any visitor there, or a heartbeat, moves it on"
+    own = "the next click of any visitor there, or a heartbeat, advances it"
     if subject.idle is None:
         return f"{own} (sessionizer.idle = off: it follows no other partition)"
     if len(subject.sample().ranges) < 2:
         return f"{own}; it is the only partition, so that there is none to follow"
     idle = as_duration(subject.idle)
-    return f"{own}, or, after {idle} of silence, another partition that has come further"
+    return f"{own}, or, after {idle} of silence, another partition that is ahead"

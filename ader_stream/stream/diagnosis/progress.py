@@ -1,4 +1,4 @@
-"""Where the workers go on, and whether what they left behind fits to what they find there."""
+"""Check where the workers continue, and whether their state matches the topics."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ader_stream.stream.sessions.task import Found, SessionizerTask
 from ader_stream.stream.topics.topics import describe_topic
 
 SHOWN = 3
-"""Partitions that are named where many have the same trouble."""
+"""Partitions that are named if many have the same problem."""
 
 MOST_STATE = 2_000_000
-"""Records of changelogs that are read: a worker reads more where it must."""
+"""Most records of changelogs that are read here; a worker reads all."""
 
 
 def check_places(subject: Subject) -> Iterator[Finding]:
-    """Ask whether the log still holds what the workers are to read next."""
+    """Check whether the log still has the records that the workers read next."""
     if not has_topics(subject):
         return
     places = subject.worker_places()
@@ -47,23 +47,23 @@ def check_places(subject: Subject) -> Iterator[Finding]:
 
 
 def check_blocks(subject: Subject) -> Iterator[Finding]:
-    """Ask whether blocks are cut as the settings say: every worker does, running ones or not."""
+    """Check whether blocks are divided as the settings say; all workers use the logged rule."""
     if has_topics(subject):
         grid = blocks_as_written(subject.blocks())
         yield Finding("ok", f"blocks are cut with {as_text(grid)}, as the settings say")
 
 
 def check_state(subject: Subject) -> Iterator[Finding]:
-    """Ask whether a sessionizer could go on from the state that is there, by the rules of now."""
+    """Check whether a sessionizer could continue with the existing state and the current rules."""
     if not has_topics(subject):
         return
     group = subject.topics.group("sessionizer")
     if members := members_of(subject.admin(), [group]).get(group):
-        yield Finding("ok", f"a sessionizer is running ({members[0]}): its state is its own affair")
+        yield Finding("ok", f"a sessionizer is running ({members[0]}): its state is not checked")
         return
     found = _states(subject)
     if found is None:
-        text = f"{subject.topics.sessionizer_state} is large: the state is not looked at"
+        text = f"{subject.topics.sessionizer_state} is large: the state is not checked"
         yield Finding("ok", text)
         return
     begun = [state for state in found.values() if state.next_offset >= 0]
@@ -81,17 +81,17 @@ def _what_holds(opened: int, changed: Sequence[str]) -> Finding:
         {"open": opened, "changed": changed},
     )
     if not changed:
-        return Finding("ok", f"{text}, made by the rules of now", details=details)
+        return Finding("ok", f"{text}, made by the current rules", details=details)
     return Finding(
         "warning",
-        f"{text}, made by other rules than those of now: {'; '.join(changed)}",
-        "set them back, unless the change is meant",
+        f"{text}, made by other rules than the current ones: {'; '.join(changed)}",
+        "set them back, unless the change is intended",
         details,
     )
 
 
 def has_topics(subject: Subject) -> bool:
-    """Whether there is something to look at: other checks say what is missing."""
+    """Return whether the topics exist; other checks report which are missing."""
     counts, topics = subject.partition_counts(), subject.topics
     used = {topics.clicks, topics.sessions, topics.sessionizer_state, topics.scores, topics.control}
     return used <= counts.keys()
@@ -106,7 +106,7 @@ def _why_lost(subject: Subject, place: WorkerPlace) -> str:
 
 
 def _states(subject: Subject) -> dict[int, PartitionState] | None:
-    """Partition → what its changelog comes to; None where they are too large to be read for it."""
+    """Return partition → state from its changelog; None if they are too large to read here."""
     topic, partitions = subject.topics.sessionizer_state, range(subject.partitions)
     logs = extents(subject.admin(), topic, partitions)
     if sum(log.end - log.first for log in logs.values()) > MOST_STATE:
@@ -115,7 +115,7 @@ def _states(subject: Subject) -> dict[int, PartitionState] | None:
 
 
 def _refusals(subject: Subject, states: Mapping[int, PartitionState]) -> Iterator[str]:
-    """Yield what a sessionizer that takes these partitions would stop for."""
+    """Yield the errors at which a sessionizer with these partitions would stop."""
     topics, metrics, rules = subject.topics, Metrics(CollectorRegistry()), subject.rules_in_force
     group, clicks = topics.group("sessionizer"), topics.clicks
     committed = committed_by(subject.clients, group, clicks, states.keys())

@@ -1,4 +1,4 @@
-"""What the clicks topic keeps, for how long, and by which clock."""
+"""Check what the clicks topic keeps, for how long, and by which timestamps."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.types import MINUTE_MS
 
 SHORTEST_MS = MINUTE_MS
-"""A sample of less time says nothing about a rate."""
+"""Shortest time of a sample that gives a rate."""
 
 
 def check_cleanup(subject: Subject) -> Iterator[Finding]:
-    """Ask whether the topic keeps every click, or a key's last one alone."""
+    """Check whether the topic keeps every click, or only the last one of a key."""
     topic = subject.topics.clicks
     if not subject.partitions:
         return
@@ -38,7 +38,7 @@ def check_cleanup(subject: Subject) -> Iterator[Finding]:
 
 
 def check_retention(subject: Subject) -> Iterator[Finding]:
-    """Compare what is kept with a block, and with the timestamps that retention goes by."""
+    """Compare the retention with a block, and with the timestamps on which retention depends."""
     if not subject.partitions:
         return
     yield _kept_time(subject)
@@ -49,7 +49,7 @@ def check_retention(subject: Subject) -> Iterator[Finding]:
 
 
 def check_timestamps(subject: Subject) -> Iterator[Finding]:
-    """Ask what the records' own timestamps are, where they are the event times."""
+    """Check what the records' own timestamps are, if they are the event times."""
     if subject.format.time != RECORD_TIME or not subject.partitions:
         return
     topic, config = subject.topics.clicks, subject.clicks_config()
@@ -68,7 +68,7 @@ def _kept_time(subject: Subject) -> Finding:
     topic, retention = subject.topics.clicks, _retention_ms(subject)
     block = subject.rules.blocks.length
     if retention < 0:
-        return Finding("ok", f"{topic} keeps its records for good (retention.ms=-1)")
+        return Finding("ok", f"{topic} keeps its records for ever (retention.ms=-1)")
     text = f"{topic} keeps its records for {as_duration(retention)} (retention.ms={retention})"
     if retention >= block:
         return Finding("ok", text)
@@ -81,7 +81,7 @@ def _kept_time(subject: Subject) -> Finding:
 
 
 def _kept_bytes(subject: Subject) -> Finding | None:
-    """How long the bytes that are kept last, at the rate of the sample."""
+    """Compare the time that the kept bytes last, at the rate of the sample, with a block."""
     topic, block = subject.topics.clicks, subject.rules.blocks.length
     limit = int(subject.clicks_config().get("retention.bytes", "-1"))
     if limit < 0:
@@ -102,15 +102,15 @@ def _kept_bytes(subject: Subject) -> Finding | None:
 
 
 def _old_timestamps(subject: Subject, records: Sequence[SampledRecord]) -> Finding | None:
-    """Retention goes by the records' timestamps, which may be those of old events."""
+    """Check whether retention sees the timestamps of old events."""
     topic, retention = subject.topics.clicks, _retention_ms(subject)
     if not records or retention < 0:
         return None
     oldest = min(record.timestamp()[1] for record in records)
     age = subject.now - oldest
     is_set = oldest >= EARLIEST_MS
-    said = f"{as_duration(age)} old" if is_set else "without a timestamp of our time"
-    text = f"retention goes by the records' timestamps, and the oldest one sampled is {said}"
+    said = f"{as_duration(age)} old" if is_set else "without a plausible timestamp"
+    text = f"retention depends on the records' timestamps, and the oldest one sampled is {said}"
     if is_set and age < retention / 2:
         return Finding("ok", text)
     return Finding(
@@ -127,6 +127,6 @@ def _retention_ms(subject: Subject) -> int:
 
 
 def _bytes_per_ms(records: Sequence[SampledRecord]) -> float:
-    """Bytes that a partition takes in a ms; 0 where that cannot be told."""
+    """Return the bytes that a partition gets in a ms; 0 if that is unknown."""
     took = records[-1].timestamp()[1] - records[0].timestamp()[1]
     return sum(record.size for record in records) / took if took >= SHORTEST_MS else 0.0

@@ -1,4 +1,4 @@
-"""What is diagnosed: a system's settings, its cluster, and a sample of its clicks."""
+"""Input of the diagnosis: a system's settings, its cluster, and a sample of its clicks."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from ader_stream.stream.topics.topics import ADMIN_TIMEOUT, Topics, partition_co
 from ader_stream.types import BlockRule
 
 SAMPLE = 2_000
-"""Records looked at in each partition, the newest ones."""
+"""Records of each partition in the sample, the newest ones."""
 
 SAMPLE_OF_ALL = 50_000
-"""Where there are many partitions, fewer of each are looked at."""
+"""Records of all partitions: with many partitions, the sample has fewer of each."""
 
 FEWEST = 100
-"""Of a partition, however many there are."""
+"""Fewest records of a partition, for any number of partitions."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Sample:
     records
         By partition and offset.
     unread
-        Records that were sampled and wait for a schema that cannot be had now.
+        Sampled records that wait for a schema that is not available now.
     """
 
     ranges: Mapping[int, tuple[int, int]]
@@ -53,7 +53,7 @@ class Sample:
 
     @cached_property
     def by_partition(self) -> dict[int, list[SampledRecord]]:
-        """Partition → its records; partitions without one as well."""
+        """Return partition → its records, also for partitions without one."""
         found: dict[int, list[SampledRecord]] = {partition: [] for partition in self.ranges}
         for record in self.records:
             found[record.partition()].append(record)
@@ -61,7 +61,7 @@ class Sample:
 
     @property
     def is_whole(self) -> bool:
-        """Whether these are all records that the logs hold."""
+        """Return whether these are all records of the logs."""
         return all(
             not of_log or (of_log[0].offset() <= self.ranges[partition][0])
             for partition, of_log in self.by_partition.items()
@@ -69,22 +69,22 @@ class Sample:
 
 
 class Subject:
-    """What the checks look at; each thing is asked for once, when a check first needs it.
+    """Input of the checks; each part is read once, when a check first needs it.
 
     Parameters
     ----------
     clients, topics
         Of the system.
     format, rules
-        How clicks are read, and what becomes of them.
+        How clicks are decoded, and the rules of the sessionizer.
     idle
         ms after which a silent partition follows the others; None: never.
     checks_times
-        Whether workers refuse event times that cannot be right.
+        Whether workers refuse implausible event times.
     clock
-        Seconds since 1970.
+        Returns seconds since 1970.
     start
-        ``earliest`` or ``latest``: where reading begins if nothing was ever committed.
+        ``earliest`` or ``latest``: where reading starts without a committed offset.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class Subject:
 
     @property
     def now(self) -> int:
-        """The clock, ms."""
+        """Return the time of the clock, ms."""
         return int(self.clock() * 1000)
 
     @property
     def records(self) -> list[SampledRecord]:
-        """What was sampled; nothing where that failed, which another check says."""
+        """Return the sampled records; none if sampling failed, which another check reports."""
         try:
             return self.sample().records
         except (AderError, KafkaException):
@@ -124,15 +124,15 @@ class Subject:
 
     @property
     def rules_in_force(self) -> SessionizerRules:
-        """The rules with the changes of blocks that were logged, where they can be had."""
+        """Return the rules with the logged changes of blocks, if they can be read."""
         try:
             return replace(self.rules, blocks=self.blocks())
-        except (AderError, KafkaException):  # another check says why
+        except (AderError, KafkaException):  # another check reports why
             return self.rules
 
     @property
     def partitions(self) -> int:
-        """Of the clicks topic; 0 where it is not there."""
+        """Return the number of partitions of the clicks topic; 0 if it does not exist."""
         return self.partition_counts().get(self.topics.clicks, 0)
 
     def _sample(self) -> Sample:

@@ -1,4 +1,4 @@
-"""Which topics are there, and whether they are what they must be."""
+"""Check which topics exist, and whether their setup is right."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ader_stream.stream.topics.topics import NEAR_NAMES, check_topics, near_name
 
 
 def check_clicks_topic(subject: Subject) -> Iterator[Finding]:
-    """Look for the clicks topic, and for another one where its name is mistaken.
+    """Check the clicks topic; if it does not exist, search for a similar name.
 
     Raises
     ------
     AuthorizationError
-        If this user may not see it: it looks as if it were missing.
+        If this user may not describe it: it looks as if it were missing.
     """
     topic, counts = subject.topics.clicks, subject.partition_counts()
     if topic in our_names(subject):
@@ -47,28 +47,28 @@ def check_clicks_topic(subject: Subject) -> Iterator[Finding]:
 
 
 def check_our_topics(subject: Subject) -> Iterator[Finding]:
-    """Look for our own topics and what they are configured to keep."""
+    """Check our own topics and their retention."""
     counts, names = subject.partition_counts(), our_names(subject)
     if subject.topics.clicks not in counts or subject.topics.clicks in names:
-        # How many partitions ours need is not known.
+        # The needed number of partitions of our topics is unknown.
         missing = ", ".join(name for name in names if name not in counts)
         if missing:
             yield Finding("error", f"missing: {missing}", "run `ader-stream topics create`")
         return
     check_topics(subject.admin(), subject.topics)
-    yield Finding("ok", f"all {len(names)} topics of ours are there")
+    yield Finding("ok", f"all {len(names)} topics of ader-stream exist")
 
 
 def check_our_configs(subject: Subject) -> Iterator[Finding]:
-    """Compare the configuration of our topics with what they must keep."""
+    """Compare the configuration of our topics with the needed one."""
     counts = subject.partition_counts()
     if all(name in counts for name in our_names(subject)):
         check_configs(subject.admin(), subject.topics)
-        yield Finding("ok", "every topic of ours keeps what it must")
+        yield Finding("ok", "all topics of ader-stream keep their records as needed")
 
 
 def check_contents(subject: Subject) -> Iterator[Finding]:
-    """Look whether the clicks topic holds anything, and nothing that ader-stream has written."""
+    """Check that the clicks topic has records, and none that ader-stream has written."""
     sample = subject.sample()
     written = [r for r in sample.records if any(name == TYPE_HEADER for name, _ in r.headers())]
     if written:
@@ -82,13 +82,13 @@ def check_contents(subject: Subject) -> Iterator[Finding]:
     elif not sample.records and sample.ranges and not sample.unread:
         yield Finding(
             "waiting",
-            f"{subject.topics.clicks} holds no records that can be read yet: nothing to look at",
+            f"{subject.topics.clicks} holds no records that can be read yet: nothing to check",
             _where_clicks_are(subject),
         )
 
 
 def our_names(subject: Subject) -> list[str]:
-    """Names of the topics that ader-stream makes for itself."""
+    """Return the names of the topics that ader-stream writes."""
     topics = replace(subject.topics, clicks_name="")
     return [name for name, *_ in topics.specifications(1) if name != topics.clicks]
 
@@ -96,7 +96,7 @@ def our_names(subject: Subject) -> list[str]:
 def _holds_records(subject: Subject, topic: str, partitions: int) -> bool:
     try:
         ranges = offset_ranges(subject.clients, topic, range(partitions))
-    except (AderError, KafkaException):  # it may not be described
+    except (AderError, KafkaException):  # this user may not be allowed to describe it
         return True
     return any(first < end for first, end in ranges.values())
 

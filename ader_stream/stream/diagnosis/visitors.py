@@ -1,4 +1,4 @@
-"""The event times and session keys of sampled clicks."""
+"""Check the event times and session keys of sampled clicks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FAR_ABOVE_MEAN = 5
 """if it has so many times as many as the others have on average."""
 
 ENOUGH = 100
-"""Clicks from which on such a share says something."""
+"""Fewest clicks for which such a share is meaningful."""
 
 
 class Sampled(NamedTuple):
-    """A record, and the click that it is."""
+    """A record, and its click."""
 
     record: SampledRecord
     click: Click
@@ -45,7 +45,7 @@ def clicks_taken(subject: Subject, runs: Sequence[DryPartition]) -> list[Sampled
 
 
 def describe_times(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding]:
-    """Say from when to when the clicks are, and whether that can be right."""
+    """Report the range of the event times, and whether it is plausible."""
     if sampled:
         times = [click.time for _, click in sampled]
         first, last = describe_time(min(times)), describe_time(max(times))
@@ -55,7 +55,7 @@ def describe_times(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding
 
 
 def describe_time_problem(subject: Subject, records: Sequence[SampledRecord]) -> Iterator[Finding]:
-    """Say what is wrong with the event times of records, by partition, if something is."""
+    """Report problems with the event times of records, by partition."""
     now = subject.now
     problem = find_problem(records, subject.decoder(), subject.format, now)
     if problem:
@@ -67,7 +67,7 @@ def describe_time_problem(subject: Subject, records: Sequence[SampledRecord]) ->
 
 
 def describe_heartbeats(subject: Subject) -> Iterator[Finding]:
-    """Say whether heartbeats are times of our years, in ms."""
+    """Report whether heartbeats have plausible times, in ms."""
     watermarks: dict[int, int] = {}
     for record in subject.records:
         if record.value() is None and (at := _heartbeat(record)) is not None:
@@ -90,7 +90,7 @@ def _heartbeat(record: SampledRecord) -> int | None:
 
 
 def describe_keys(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding]:
-    """Say whether each session key keeps to one partition, and whether one is no visitor's."""
+    """Report whether each session key is in one partition, and whether one has too many clicks."""
     if not sampled:
         return
     partitions_of: defaultdict[str, set[int]] = defaultdict(set)
@@ -111,7 +111,7 @@ def _scattered(partitions_of: dict[str, set[int]]) -> Finding:
         return Finding("ok", text, details=details)
     return Finding(
         "error",
-        f"{len(scattered):,} of {len(partitions_of):,} session keys sampled stand in several "
+        f"{len(scattered):,} of {len(partitions_of):,} session keys sampled are in several "
         f"partitions, {scattered[0]!r:.60} for one: a session would be cut apart",
         "produce clicks with the session key as the record's key, all producers with one "
         "partitioner (librdkafka: partitioner=murmur2_random, as Java's)",
@@ -120,7 +120,7 @@ def _scattered(partitions_of: dict[str, set[int]]) -> Finding:
 
 
 def _without_key(subject: Subject, sampled: list[Sampled]) -> Finding | None:
-    """Records without a key go to whatever partition is next."""
+    """Check whether clicks have record keys: Kafka spreads those without over all partitions."""
     missing = sum(record.key() is None for record, _ in sampled)
     partitions = len(subject.sample().ranges)
     if not missing or partitions < 2:

@@ -1,1 +1,1 @@
-"""Session prefixes scored before they are learned from, and what becomes of the scores."""
+"""Score session prefixes before they are trained on, and log the scores."""

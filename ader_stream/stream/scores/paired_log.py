@@ -1,4 +1,4 @@
-"""The scores topic's records of two versions that are compared on the same clicks."""
+"""Records of the scores topic for two versions that are compared on the same clicks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAIRED = "PairedScore"
 
 
 class PairedKey(NamedTuple):
-    """What running sums belong to."""
+    """Key of running sums."""
 
     block: int
     stable: int
@@ -25,7 +25,7 @@ class PairedKey(NamedTuple):
 
     @property
     def pair(self) -> Pair:
-        """The two versions."""
+        """Return the two versions."""
         return Pair(self.stable, self.canary)
 
 
@@ -88,7 +88,7 @@ class PairedFollower:
         self.pair: Pair | None = None
 
     def follow(self, pair: Pair | None) -> None:
-        """Follow these two from now on, from the topic's beginning; None for none."""
+        """Follow two versions from the topic's beginning; None stops it."""
         if pair == self.pair:
             return
         self.close()

@@ -1,4 +1,4 @@
-"""Session prefixes of one input partition, followed live by the sessionizer's own rules."""
+"""Follow the session prefixes of one input partition live, by the sessionizer's own rules."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Joined(NamedTuple):
     Parameters
     ----------
     offset
-        Of the record at which it joined: its own, or the one that has confirmed it.
+        Offset of the record at which it joined: its own, or the one that has confirmed it.
     block, key
         Of the session.
     items
-        The session's, up to this click.
+        Items of the session, up to this click.
     last
         Effective time (ms) of the session's last click.
     began
-        When its earliest click happened (ms).
+        Time (ms) of its earliest click.
     first_offset
-        Where the session begins in the log.
+        Offset at which the session starts in the log.
     """
 
     offset: int
@@ -52,12 +52,12 @@ class Joined(NamedTuple):
 
 
 class PrefixFollower:
-    """Open sessions as they grow, and the place in the log from which they can be read again.
+    """Open sessions of a partition, and the place in the log from which they can be restored.
 
     Parameters
     ----------
     erasures
-        Requests to erase keys, as this partition applies them.
+        Erasure requests, as this partition applies them.
 
     Attributes
     ----------
@@ -78,16 +78,16 @@ class PrefixFollower:
         self._rule = rule
         self._intake_rule = intake
         self._joined: list[Joined] = []
-        self._at = 0  # offset of the record at which what happens now happens
+        self._at = 0  # offset of the current record
         self._erasures = erasures
         self._erased: list[str] = []
         self._begin(WindowState(), 0, 0)
         self.advances_from = 0
 
     def _begin(self, state: WindowState, needed_from: int, ids_from: int) -> None:
-        """Start from a state at an offset; of records before, only the event ids are needed."""
+        """Start from a state at an offset; only the event ids of records before are needed."""
         self._next_offset = min(needed_from, ids_from)
-        # Decisions before clicks that are still to come, and offsets of those that are refused.
+        # Decisions before future clicks, and offsets of clicks that are refused.
         self._decisions: deque[IdleAdvance | WatermarkReset] = deque()
         self._clock_refused: set[int] = set()
         self._decided: deque[tuple[int, int]] = deque()  # next offset, and where it is logged
@@ -100,19 +100,19 @@ class PrefixFollower:
             is_ahead_of_clock=lambda offset, *_: offset in self._clock_refused,
         )
         self._needed_from = needed_from
-        # Offset → from where on the log holds the ids that were known there, for some offsets.
+        # Offset → offset from which the log has all ids known there, for some offsets.
         self._ids_from = deque([(min(needed_from, ids_from), ids_from)])
 
     def resume(self, metadata: str, next_offset: int, first: int = 0) -> int:
-        """Go back to what `metadata` told at the commit of `next_offset`; empty before the first.
+        """Restore the state in the `metadata` committed with `next_offset`; empty before the first.
 
-        Of records below `first`, which are gone, nothing is known but how far they have brought
-        the watermark by `next_offset`.
+        Records below `first` are deleted; of those, only their effect on the watermark at
+        `next_offset` is known.
 
         Returns
         -------
         int
-            The offset to read from, be it below `first`.
+            The offset to read from; it may be below `first`.
         """
         place = json.loads(metadata) if metadata else {}
         offset = int(place.get("offset", next_offset))
@@ -129,13 +129,13 @@ class PrefixFollower:
 
     @property
     def open_block(self) -> int | None:
-        """The first block that has not ended; None before the first record."""
+        """Return the first block that has not ended; None before the first record."""
         return self._window.open_block
 
     def observe(self, records: Iterable[Record]) -> list[Joined]:
-        """Take records, and return the clicks that have joined their sessions, in order.
+        """Process records, and return the clicks that have joined their sessions, in order.
 
-        What the sessionizer refuses is passed over: it alone writes dead letters.
+        Clicks that the sessionizer refuses are skipped: it alone writes dead letters.
         """
         for record in records:
             self._at = record.offset()
@@ -152,18 +152,18 @@ class PrefixFollower:
         return joined
 
     def follow(self, decisions: Iterable[LoggedDecision], heard_to: int) -> None:
-        """Take over what the sessionizer has decided of this partition beside its log.
+        """Apply decisions of the sessionizer about this partition that are not in its log.
 
-        Each decision comes before the click of its offset; one that is heard of after that click
-        comes late. Clicks that were held until then are returned by the next `observe`, so that
-        they count with the record whose offset they have joined at.
+        Each decision comes before the click of its offset; one that arrives after that click is
+        late. Quarantined clicks that it admits are returned by the next `observe`, so that they
+        count with the record at whose offset they have joined.
 
         Parameters
         ----------
         decisions
-            In order.
+            Decisions in order.
         heard_to
-            Offset of the sessions topic from which there is more to be heard.
+            Offset of the sessions topic up to which decisions were read.
         """
         self.advances_from = heard_to
         for decision, logged_at in decisions:
@@ -175,14 +175,14 @@ class PrefixFollower:
         self._drop_outputs()
 
     def _take_note(self, decision: Decision) -> int:
-        """Keep a decision for its click; return the offset before which it has to be known."""
+        """Store a decision for its click; return the offset before which it must be known."""
         if isinstance(decision, ClockRefusal):
             if decision.offset < self._next_offset:
-                log.warning("a clock refusal was heard of late", **decision._asdict())
+                log.warning("a clock refusal arrived late", **decision._asdict())
             self._clock_refused.add(decision.offset)
             return decision.offset + 1
         if decision.next_offset < self._next_offset and self._changes_something(decision):
-            log.warning("a decision was heard of late", **decision._asdict())
+            log.warning("a decision arrived late", **decision._asdict())
         self._decisions.append(decision)
         return decision.next_offset
 
@@ -193,7 +193,7 @@ class PrefixFollower:
         return isinstance(decision, WatermarkReset) and decision.watermark < watermark
 
     def _apply_decisions(self, offset: int) -> None:
-        """Move the watermark as the sessionizer did before the click at an offset."""
+        """Advance the watermark as the sessionizer did before the click at an offset."""
         while self._decisions and self._decisions[0].next_offset <= offset:
             decision = self._decisions.popleft()
             at = max(decision.next_offset, self._next_offset)
@@ -203,7 +203,7 @@ class PrefixFollower:
                 self._intake.advance(decision.watermark, at)
 
     def _drop_outputs(self) -> None:
-        """Drop what only the sessionizer needs."""
+        """Discard outputs that only the sessionizer needs."""
         self._window.take_output()
         self._window.drop_changes()
         self._intake.take_refused()
@@ -212,17 +212,17 @@ class PrefixFollower:
             self._clock_refused = {at for at in self._clock_refused if at >= self._next_offset}
 
     def erase(self) -> None:
-        """Drop some of the open sessions that are to be erased."""
+        """Erase some of the open sessions with erasure requests."""
         erased = self._erasures.step(self._intake, self._next_offset)
         self._erased += [key for key, what in erased.items() if what.sessions]
 
     def take_erased(self) -> list[str]:
-        """Return the keys of which open sessions were erased since the last call."""
+        """Return the keys with open sessions erased since the last call."""
         erased, self._erased = self._erased, []
         return erased
 
     def items_of(self, key: str) -> tuple[str, ...] | None:
-        """Items of the key's newest open session. May be called from another thread."""
+        """Return the items of the key's newest open session. Thread-safe."""
         sessions = self._window.sessions_of(key)
         if not sessions:
             return None
@@ -231,11 +231,11 @@ class PrefixFollower:
         return None if is_covered else tuple(last.items)
 
     def is_erased(self, joined: Joined) -> bool:
-        """Whether a session that a click has joined is still to be erased."""
+        """Return whether a session that a click has joined is still to be erased."""
         return self._erasures.covered(joined.key, joined.first_offset, joined.began)
 
     def metadata(self) -> str:
-        """Where the log must be read from to come back here, and the state of the window there."""
+        """Return the place from which this state can be restored, and the window's state there."""
         state, needed = self._window.state, self._intake.needed_from()
         place: dict[str, Any] = {
             "watermark": state.watermark,
@@ -255,14 +255,14 @@ class PrefixFollower:
         return json.dumps(place)
 
     def _decisions_needed_from(self, offset: int | None) -> int:
-        """Where in the sessions topic the decisions begin that came after an offset, or now."""
+        """Return where the sessions topic has the decisions after an offset, or the current one."""
         decided, known = self._decided, self._next_offset if offset is None else offset
         while decided and decided[0][0] <= known:
             decided.popleft()
         return decided[0][1] if decided else self.advances_from
 
     def _ids_known_from(self, offset: int | None) -> int | None:
-        """Where the log must be read from to know the ids that were known at an offset, or now."""
+        """Return the offset to read from to know the ids that were known at an offset, or now."""
         if self._intake.event_ids.since is None:
             return None
         known = self._ids_from

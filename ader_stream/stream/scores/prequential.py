@@ -1,6 +1,6 @@
-"""What inference makes of one input partition: prefixes, running scores, recommendations.
+"""Process one input partition in inference: prefixes, running scores, recommendations.
 
-What ranks is handed in: the transport knows no model.
+The caller passes the ranking functions in: this module knows no model.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ Items = tuple[str, ...]
 RankedItems = tuple[tuple[str, float], ...]
 
 ITEM_BYTES = 12
-"""Of a recommended item beside its id, at most: a length, a score."""
+"""Most bytes of a recommended item in addition to its id: a length, a score."""
 
 OTHER_BYTES = 64
-"""Of a Recommendation beside key and items, at most."""
+"""Most bytes of a Recommendation in addition to key and items."""
 
 
 class Scored(NamedTuple):
-    """What scoring clicks of a block gave.
+    """Result of scoring clicks of a block.
 
     Parameters
     ----------
     version
-        The version that scored them; None: none was there.
+        The version that scored them; None: there was none.
     counts
-        Of that version.
+        Counts of that version.
     pair, paired
-        This version and the canary that it was compared with on these clicks, and the sums; None
+        This version and the canary that was compared with it on these clicks, and the sums; None
         without a canary.
     """
 
@@ -70,18 +70,18 @@ class Scored(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What the model has to say.
+    """The functions of the model.
 
     Parameters
     ----------
     score
         Scores clicks of a block.
     on_scored
-        Told block, version and counts once they are committed.
+        Called with block, version and counts after their commit.
     recommend
-        Sessions by key → recommendations by key, none where no version serves; None: switched off.
+        Sessions by key → recommendations by key, empty if no version serves; None: switched off.
     room
-        Bytes that a recommendation may have, its key included: its last items are left out.
+        Most bytes of a recommendation, including its key; its last items are left out.
     """
 
     score: Callable[[int, list[Target]], Scored]
@@ -93,15 +93,15 @@ class Answers(NamedTuple):
 class PrequentialTask:
     """Scores each click as the target of its prefix before it joins. Implements `PartitionTask`.
 
-    The running counts go out in the transaction that moves the offset on, so that a crash
-    changes none.
+    The running counts are in the transaction that advances the offset, so that a crash changes
+    none.
 
     Parameters
     ----------
     found
         The running scores of this partition, and their place.
     topic_id
-        Kafka's id of the clicks topic as it is today.
+        Kafka's current id of the clicks topic.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class PrequentialTask:
         self._found = found
         self._topic_id = topic_id
         self._skipped = 0
-        self._lost = 0  # of what was to be read again
-        self._is_unsaid = False  # the place, by the scores or by the group
+        self._lost = 0  # number of deleted records that were to be read again
+        self._is_unsaid = False  # the place is not in the scores or the group yet
         self._score_from = 0
         self._scores = found.scores
         self._paired = found.paired
@@ -136,23 +136,23 @@ class PrequentialTask:
 
     @property
     def open_block(self) -> int | None:
-        """The first block that has not ended on this partition."""
+        """Return the first block that has not ended on this partition."""
         return self._follower.open_block
 
     def items_of(self, key: str) -> Items | None:
-        """Items of the key's open session. May be called from another thread."""
+        """Return the items of the key's open session. Thread-safe."""
         return self._follower.items_of(key)
 
     def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
-        """Return up to where the scores count, or the group's offset where that is further.
+        """Return the offset up to which the scores count, or the group's offset if that is higher.
 
-        A click must not count twice; where nothing but scores is known, none counts any more that
-        is there already.
+        A click must not count twice; if only scores are known, existing clicks do not count any
+        more.
 
         Raises
         ------
         TopicError
-            If the clicks topic is another one than that of the scores.
+            If the clicks topic is not the one of the scores.
         """
         own = self._found.place
         if own and own.topic_id != self._topic_id:
@@ -178,16 +178,16 @@ class PrequentialTask:
         return place
 
     def restore(self, place: Committed, first: int) -> int:
-        """Go on with the scores; clicks below the place only rebuild prefixes.
+        """Continue with the scores; clicks below the place only restore prefixes.
 
-        What is gone of them is counted, and missing in the prefixes of sessions that are open.
+        Deleted ones are counted, and are missing in the prefixes of open sessions.
         """
         self._score_from = place.offset
         read_from = self._follower.resume(place.metadata, place.offset, first)
         self._lost = max(0, first - read_from)
         if self._lost:
             log.warning(
-                "records to read again are gone; open sessions begin later",
+                "records to read again were deleted; open sessions start later",
                 topic=self._topics.clicks,
                 partition=self._partition,
                 records=self._lost,
@@ -197,7 +197,7 @@ class PrequentialTask:
         return max(read_from, first)
 
     def begin(self) -> None:
-        """Follow what the sessionizer decides of this partition; show what is lost of it."""
+        """Follow the sessionizer's decisions about this partition; export the lost records."""
         self._metrics.show(m.SKIPPED, self._skipped, partition=self._partition)
         self._metrics[m.REREAD_LOST].labels(partition=self._partition).inc(self._lost)
         if self._decisions:
@@ -219,7 +219,7 @@ class PrequentialTask:
             self._score(block, targets)
 
     def _delete_erased(self) -> None:
-        """Delete what was recommended to keys that were erased."""
+        """Delete the recommendations of erased keys."""
         keys = self._follower.take_erased()
         for key in keys:
             self._to_recommend.pop(key, None)
@@ -227,17 +227,17 @@ class PrequentialTask:
             self._to_delete += keys
 
     def tick(self, *, is_at_end: bool) -> None:  # noqa: ARG002
-        """Erase what is asked for; close what the sessionizer has closed while it is idle."""
+        """Apply erasure requests; close the sessions that the sessionizer closed while idle."""
         self._follower.erase()
         self._delete_erased()
         self._follow_sessionizer()
 
     def is_dirty(self) -> bool:
-        """Whether something waits without a record: recommendations to delete, or the place."""
+        """Return whether recommendations to delete, or the place, are not written yet."""
         return bool(self._to_delete) or self._is_unsaid
 
     def write(self, transaction: Transaction, next_offset: int) -> str:
-        """Produce the scores that have changed, their place, and recommendations where on."""
+        """Write the changed scores, their place, and recommendations if they are switched on."""
         for key in self._uncommitted:
             transaction.produce(self._topics.scores, *encode_score(key, self._scores[key]))
         for pair in self._paired_changed:
@@ -249,7 +249,7 @@ class PrequentialTask:
         return prefixes
 
     def committed(self) -> None:
-        """Tell the counts: only now they are certain."""
+        """Report the counts: only now are they certain."""
         for key, counts in self._uncommitted.items():
             if key.version is not None:
                 self._answers.on_scored(key.block, key.version, counts)
@@ -305,7 +305,7 @@ def _target(joined: Joined) -> Target:
 
 
 def fitting_items(items: RankedItems, room: int) -> RankedItems:
-    """Return the first items, as many as a record has room for.
+    """Return the first items, as many as fit into a record.
 
     >>> fitting_items((("hat", 0.5), ("shoe", 0.2)), room=OTHER_BYTES + ITEM_BYTES + 3)
     (('hat', 0.5),)

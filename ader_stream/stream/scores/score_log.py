@@ -1,7 +1,7 @@
-"""The scores topic: running prequential counts by block, version and input partition.
+"""Records of the scores topic: running prequential counts by block, version and input partition.
 
-Beside them, of each input partition, the place up to which they count: a transaction that moves
-the counts on writes both.
+For each input partition there is also the place up to which they count: a transaction that changes
+the counts writes both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PLACE = "ScorePlace"
 
 
 class ScoreKey(NamedTuple):
-    """What a running count belongs to; version None: clicks that nothing scored."""
+    """Key of a running count; version None: clicks that no version scored."""
 
     block: int
     version: int | None
@@ -31,13 +31,13 @@ class ScoreKey(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Clicks seen, and what scoring them gave."""
+    """Number of clicks, and the counts of their scores."""
 
     clicks: int = 0
     counts: Counts = Counts()
 
     def plus(self, clicks: int, counts: Counts) -> Score:
-        """The sum."""
+        """Return the sum."""
         return Score(self.clicks + clicks, self.counts + counts)
 
 
@@ -51,9 +51,9 @@ class ScorePlace(NamedTuple):
     topic_id
         Kafka's id of the clicks topic.
     prefixes
-        What `PrefixFollower.metadata` says of it.
+        Result of `PrefixFollower.metadata`.
     skipped
-        Records that were never read, because the log no longer held them.
+        Number of records that were never read, because retention had deleted them.
     """
 
     next_offset: int
@@ -64,7 +64,7 @@ class ScorePlace(NamedTuple):
 
 @dataclass
 class PartitionScores:
-    """What the topic holds of one input partition; place None: before the first commit."""
+    """The topic's records of one input partition; place None: before the first commit."""
 
     scores: dict[ScoreKey, Score] = field(default_factory=dict)
     paired: Running = field(default_factory=dict)
@@ -107,7 +107,7 @@ def read_scores(clients: KafkaClients, topic: str) -> Iterator[tuple[ScoreKey, S
 def read_partitions(
     clients: KafkaClients, topic: str, between: Callable[[], None] = lambda: None
 ) -> defaultdict[int, PartitionScores]:
-    """Return what the topic holds of each input partition; call `between` for each record."""
+    """Return the topic's records of each input partition; call `between` for each record."""
     found = defaultdict[int, PartitionScores](PartitionScores)
     for record in read_to_end(clients, topic):
         between()

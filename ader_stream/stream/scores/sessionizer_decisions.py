@@ -199,7 +199,7 @@ class SessionizerDecisions:
             error.offset = offset
             raise error
         log.warning(
-            "going on without the sessionizer; does it run?", partition=partition, offset=offset
+            "continuing without the sessionizer; does it run?", partition=partition, offset=offset
         )
 
     def _has_been_passed(self, partition: int, offset: int, followed: _Followed) -> bool:
@@ -269,6 +269,6 @@ def _decision_in(record: Record) -> Decision | None:
     try:
         _, value = decode(record.value(), headers)
     except DecodeError as error:
-        log.warning("a decision that cannot be read is passed over", reason=str(error))
+        log.warning("a decision that cannot be read is skipped", reason=str(error))
         return None
     return kind(**{name: value[name] for name in kind._fields})

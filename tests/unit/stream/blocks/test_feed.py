@@ -250,7 +250,7 @@ def test_nothing_is_read_from_a_topic_that_was_made_again_meanwhile(kafka: FakeK
     feed = BlockFeed(kafka, TOPIC, 1, {}, topic_id=TOPIC)
     feed.poll(0)
     kafka.topic_ids[TOPIC] = "another"
-    with pytest.raises(TopicError, match=r"deleted and made again.*start this worker again"):
+    with pytest.raises(TopicError, match=r"deleted and created again.*restart this worker"):
         feed.next_block(1)
 
 

@@ -108,7 +108,7 @@ def test_the_clock_that_wrote_the_records_is_named_where_it_is_the_event_time() 
     for at in minutes(30):
         kafka.append(TOPIC, b'{"session": "v", "item": "hat"}', timestamp=at // 1000)
     reason = refusal(kafka, time=RECORD_TIME, time_format="iso8601")
-    assert "name the field of the event time in clicks.time_field, or mend the producer" in reason
+    assert "name the event time's field in clicks.time_field, or correct the producer" in reason
 
 
 def test_a_partition_whose_producer_differs_is_found_among_many() -> None:

@@ -78,7 +78,7 @@ def test_what_the_newest_have_shown_is_not_said_twice() -> None:
 def test_a_worker_that_begins_at_the_ends_reads_nothing_that_is_there() -> None:
     kafka = send(cluster(), [*BAD * 501, *GOOD])
     [finding] = unread(kafka, "latest")
-    assert "begins behind the 2,601 records" in finding.text
+    assert "starts after the 2,601 records" in finding.text
     assert finding.level == "ok"
     assert said(unread(begun(kafka, 0), "latest"), "error"), "it has begun before"
 

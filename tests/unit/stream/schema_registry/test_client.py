@@ -170,7 +170,7 @@ def test_a_schema_of_which_each_value_is_too_large_makes_a_dead_letter(server: R
     decoder, click = decoder_for(server), FakeRecord(b"\0\0\0\0\1")
     server.register("clicks", schema)
     decoder.check_readable([click])
-    with pytest.raises(ClickError, match=r"reads no clicks.*holds \d+ values"):
+    with pytest.raises(ClickError, match=r"cannot read clicks.*holds \d+ values"):
         decoder.decode(click)
 
 
