@@ -15,8 +15,9 @@ Its rooms, each of which sees only those below it::
     schema_registry   writer's schemas by id
     groups            consumer groups: membership, leadership, offsets
     topics            names, creation, configuration, replication
-    kafka             clients, records, producing and reading
-    avro              our record types as bytes
+    transactions      transactional requests, and the producer that commits, aborts, gives up
+    kafka             clients, records, producing, reading and following
+    avro              our record types as bytes, and hand-written Avro of many values at once
 
 The path of a click: `clicks.decoder`, `sessions.intake` (which clicks count), `sessions.window`
 (pure: no clock, no Kafka), `sessions.task` (one input partition of it, with changelog and dead

@@ -9,6 +9,7 @@ and says what is wrong.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from copy import copy
 from itertools import pairwise
@@ -20,6 +21,8 @@ from ader_stream.stream.avro.encoding import texts_in
 
 Longs = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+NO_LONGS = array("q")
 
 MOST_VARINT_BYTES = 9
 """Of a whole number that is decoded here: with ten, it may not fit 64 bits."""
@@ -114,16 +117,19 @@ class Cursor:
                     found[position] = self._utf8(position, latin)
         return found
 
-    def long_arrays(self, counts: Longs) -> list[bytes]:
-        """Decode an array of `counts` longs of each value; return their native 64-bit integers."""
+    def long_arrays(self, counts: Longs) -> list[array[int]]:
+        """Decode an array of `counts` longs of each value."""
         ends = np.cumsum(counts)
         every, begins = np.empty(ends[-1], np.int64), ends - counts
         for position, rows, part in self._items(counts):
             every[begins[rows] + position] = part.longs()
         self.expect(0)
-        data = every.tobytes()
-        bounds = pairwise([0, *(ends * every.itemsize).tolist()])
-        return [data[begin:end] for begin, end in bounds]
+        data, found = every.tobytes(), []
+        for begin, end in pairwise([0, *(ends * every.itemsize).tolist()]):
+            longs = NO_LONGS[:]
+            longs.frombytes(data[begin:end])
+            found.append(longs)
+        return found
 
     def text_arrays(self, counts: Longs) -> list[bytes]:
         """Skip an array of `counts` texts of each value; return the bytes of the texts."""

@@ -6,13 +6,12 @@ the others are left to the decoder of single values.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
 import numpy as np
 
 from ader_stream.stream.avro.columns import Cursor
-from ader_stream.stream.sessions.open.session import NO_TIMES, NONE, OpenSession
+from ader_stream.stream.sessions.open.session import NONE, OpenSession
 
 MOST_CLICKS = 100
 """Of a session that is decoded here: all take as many steps as the longest has clicks."""
@@ -28,7 +27,7 @@ def read_plain(keys: Sequence[bytes], values: Sequence[bytes]) -> list[OpenSessi
     blocks, counts = cursor.longs().tolist(), cursor.longs()
     cursor.is_plain = cursor.is_plain & (counts > 0) & (counts <= MOST_CLICKS)
     counts = np.where(cursor.is_plain, counts, 0)
-    times, texts = map(_times, cursor.long_arrays(counts)), cursor.text_arrays(counts)
+    times, texts = cursor.long_arrays(counts), cursor.text_arrays(counts)
     for _ in range(NOTHING_BEHIND):
         cursor.expect(0)
     one_of: dict[int, int] = {}  # many sessions are in one block: one number for all of them
@@ -39,9 +38,3 @@ def read_plain(keys: Sequence[bytes], values: Sequence[bytes]) -> list[OpenSessi
     for position in cursor.left_out():
         found[position] = None
     return found
-
-
-def _times(data: bytes) -> array[int]:
-    times = NO_TIMES[:]
-    times.frombytes(data)
-    return times
