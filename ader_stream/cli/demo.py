@@ -1,4 +1,4 @@
-"""``ader-stream demo``: the whole system on one machine, and a report."""
+"""``ader-stream demo``: run the whole system on one machine, and write a report."""
 
 from __future__ import annotations
 
@@ -33,18 +33,16 @@ SHOP_OVERRIDES = {
     "patience": 2,
     "exemplars": 4_000,
 }
-"""A shop of some 1,500 items needs no larger model, and a demo is to end in minutes."""
+"""A shop of about 1,500 items needs no larger model, and a demo must end within minutes."""
 
 
 @click.command()
 @click.option(
     "--dataset",
     type=click.Path(path_type=Path),
-    help="Folder of period_N.txt[.gz], or CSV or Parquet; a simulated shop without it.",
+    help="Folder of period_N.txt[.gz], or CSV or Parquet; by default a simulated shop.",
 )
-@click.option(
-    "--blocks", type=click.IntRange(1), help="Blocks after the first; all of them without it."
-)
+@click.option("--blocks", type=click.IntRange(1), help="Blocks after the first; by default all.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -69,11 +67,11 @@ def demo(
 ) -> None:
     """Start a Kafka and every worker, replay clicks block by block, and write a report.
 
-    A Kafka that ADER_KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names is used instead of a
-    local one; the topics of the run have a prefix of their own there, and stay. Everything that the
-    demo started is stopped at its end, however it ends.
+    With ADER_KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers, that Kafka is used instead of a local
+    one; the topics of the run have a prefix of their own there, and stay. All processes that the
+    demo started are stopped at its end, even if it fails.
     """
-    require("torch", "safetensors", "matplotlib", "jinja2")  # before anything is started
+    require("torch", "safetensors", "matplotlib", "jinja2")  # before any process is started
     make_folder(out, "--out")
     started = time.monotonic()
     clicks, overrides = _choose(dataset, settings)
@@ -101,7 +99,7 @@ def _say_where(kafka: LocalKafka, settings: Settings, out: Path) -> None:
 
 
 def _leave_running(workers: Workers, settings: Settings) -> None:
-    """Print what to try, and return when the user has had enough of it."""
+    """Print what to try, and return when the user presses Ctrl-C."""
     registry = read_registry(settings.clients, settings.topics, settings.trust)
     kafka, served = settings.kafka, registry.standing.served
     items = registry.manifests[served]["frequent_items"] if served else []
@@ -118,23 +116,23 @@ def _leave_running(workers: Workers, settings: Settings) -> None:
 def _choose(
     dataset: Path | None, settings: Settings
 ) -> tuple[Dataset, Mapping[str, Mapping[str, str]]]:
-    """The clicks, and settings of the workers that suit them."""
+    """Return the clicks, and settings of the workers that match them."""
     rule, gap = settings.block_rule, settings.sessions.gap
     if dataset:
         table = TableFormat(any_time=not settings.clicks.check_times)
         return open_dataset(dataset, rule, gap, table), {}
-    # What the user has set for the trainer wins.
+    # The user's settings of the trainer take precedence.
     overrides = SHOP_OVERRIDES | settings.trainer.overrides
     return SimulatedShop(rule, gap), {"trainer": {"overrides": json.dumps(overrides)}}
 
 
 def _describe(clicks: Dataset) -> str:
-    return f"{clicks.name} (simulated: nobody clicked this)" if clicks.simulated else clicks.name
+    return f"{clicks.name} (simulated clicks)" if clicks.simulated else clicks.name
 
 
 @contextmanager
 def _kafka(settings: Settings, out: Path, guard: Guard) -> Iterator[LocalKafka]:
-    """The Kafka that was given, or a local one for as long as the demo runs."""
+    """Yield the given Kafka, or a local one for as long as the demo runs."""
     given = "bootstrap_servers" in settings.kafka.model_fields_set
     kafka = start_kafka(
         out / "kafka",
@@ -151,7 +149,7 @@ def _kafka(settings: Settings, out: Path, guard: Guard) -> Iterator[LocalKafka]:
 
 
 def _settings_for(settings: Settings, kafka: LocalKafka) -> Settings:
-    """Settings with this Kafka's address; on a cluster of somebody's, topics of this run alone."""
+    """Return settings with this Kafka's address; on a given cluster, with topics of this run."""
     prefix = settings.kafka.prefix
     if kafka.source == "given":
         prefix = f"{prefix}-demo-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -161,7 +159,7 @@ def _settings_for(settings: Settings, kafka: LocalKafka) -> Settings:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM stops what was started, as Ctrl-C does."""
+    """Handle SIGTERM like Ctrl-C: stop all started processes."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

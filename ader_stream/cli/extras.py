@@ -1,4 +1,4 @@
-"""Optional dependencies: said in one line where they are missing."""
+"""Check for optional dependencies; report a missing one in one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXTRAS = {
     "matplotlib": "demo",
     "jinja2": "demo",
 }
-"""Module → the extra that brings it."""
+"""Module → the extra that installs it."""
 
 
 def require(*modules: str) -> None:

@@ -1,4 +1,4 @@
-"""``ader-stream``: finds commands without loading them, and turns errors into exit codes."""
+"""``ader-stream``: find commands without loading them, and convert errors to exit codes."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from ader_stream.runtime.logs import configure_logs
 from ader_stream.runtime.openmp import wait_passively
 
 COMMANDS = {
-    "blocks": "How event time is cut into blocks, and from where on in another way.",
-    "broker": "A local Kafka: start it, stop it, look at it.",
-    "dead-letters": "What was refused, why, and a way back.",
-    "demo": "The whole system on this machine, and a report.",
-    "doctor": "What is wrong with connection, topics, settings or clicks.",
-    "evaluate": "The paper's protocol on a data set, without Kafka.",
+    "blocks": "Show or change how event time is divided into blocks.",
+    "broker": "Start, stop and check a local Kafka.",
+    "dead-letters": "List refused clicks, and send corrected ones back.",
+    "demo": "Run the whole system on this machine, and write a report.",
+    "doctor": "Find problems with connection, topics, settings and clicks.",
+    "evaluate": "Run the paper's protocol on a data set, without Kafka.",
     "forget": "Remove what a session or user key contributed; list what stays.",
-    "metrics": "Every metric: name, type, unit, labels, meaning.",
-    "models": "Versions: look at them, pin, roll back, export, import, prune.",
-    "offsets": "Where workers stand in the clicks; how they go on past what is lost.",
+    "metrics": "List every metric: name, type, unit, labels, meaning.",
+    "models": "List, pin, roll back, export, import and prune versions.",
+    "offsets": "Show the workers' offsets; move them past lost records.",
     "replay": "Feed a data set into the clicks topic.",
-    "reset": "Begin again with the clicks: delete what was made of them.",
-    "rights": "What each worker and command must be allowed on the cluster.",
-    "run": "One worker: sessionizer, trainer or inference.",
-    "schemas": "Whether what stands in the topics fits to the schemas here.",
-    "sessions": "What the sessionizer has closed.",
-    "settings": "Every setting: variable, default, meaning.",
+    "reset": "Delete all derived data, and start again with the clicks.",
+    "rights": "List the rights that each worker and command needs.",
+    "run": "Run one worker: sessionizer, trainer or inference.",
+    "schemas": "Check whether records in the topics match the schemas here.",
+    "sessions": "Print closed sessions.",
+    "settings": "List every setting: variable, default, meaning.",
     "topics": "Create and check the topics.",
-    "watermark": "How far event time has come, and how to correct it.",
+    "watermark": "Show each partition's watermark, and correct a wrong one.",
 }
-"""Command → what it does."""
+"""Command → its description."""
 
 ROOMS = {
     "cluster": ("broker", "doctor", "rights", "schemas", "topics"),
@@ -43,11 +43,11 @@ ROOMS = {
         *("replay", "reset", "sessions", "watermark"),
     ),
 }
-"""Package below ``ader_stream.cli`` → the commands in it; the others lie beside this file."""
+"""Package below ``ader_stream.cli`` → its commands; the others are in this folder."""
 
 
 class _LazyGroup(click.Group):
-    """Loads a command when it is used, not for help: torch alone costs seconds."""
+    """Loads a command when it is used, not for help: torch alone takes seconds."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(COMMANDS)
@@ -69,7 +69,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup)
 @click.version_option(package_name="ader-stream")
 def cli() -> None:
-    """Continual session-based recommendation: Kafka clicks in, ADER-trained models out."""
+    """Recommend from sessions continually: Kafka clicks in, ADER-trained models out."""
     configure_logs(level="warning")
 
 
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def _invoke() -> int:
-    """Run the command that the arguments name, and return the code that it has exited with."""
+    """Run the command in the arguments, and return its exit code."""
     try:
         return int(cli(standalone_mode=False) or 0)
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""``ader-stream metrics``: the catalogue."""
+"""``ader-stream metrics``: list the catalogue."""
 
 from __future__ import annotations
 

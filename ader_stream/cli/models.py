@@ -1,4 +1,4 @@
-"""``ader-stream models``: look at versions, and say which one serves and is trained from."""
+"""``ader-stream models``: list versions, and choose which one serves and is trained from."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ version_argument = click.argument("version", type=click.IntRange(1))
 
 @click.group()
 def models() -> None:
-    """Versions of the model: what they are, which one serves, which one is trained from."""
+    """List and manage versions of the model: which one serves, which one is trained from."""
 
 
 @models.command("list")
 @json_option
 @kafka_options
 def list_(as_json: bool, settings: Settings) -> None:
-    """List every version and what it is now; its Recall@20 at the gate, and its parent's."""
+    """List every version and its state; its Recall@20 at the gate, and its parent's."""
     rows = history(_registry(settings, "list"))
     if as_json:
         click.echo("\n".join(json.dumps(row) for row in rows))
@@ -58,7 +58,7 @@ def list_(as_json: bool, settings: Settings) -> None:
 @json_option
 @kafka_options
 def show(version: int, as_json: bool, settings: Settings) -> None:
-    """Print all that is known of a version; with --json, its manifest to the last chunk."""
+    """Print the data of a version; with --json, its manifest to the last chunk."""
     registry = _registry(settings, "show")
     manifest = _manifest(registry, version)
     signature = _signature(registry, version, settings)
@@ -86,9 +86,9 @@ def show(version: int, as_json: bool, settings: Settings) -> None:
 @json_option
 @kafka_options
 def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None:
-    """Read versions as a worker does and say whether they can be used; all of them without names.
+    """Read versions as a worker does, and report whether they can be used; by default all.
 
-    Whose key has signed them is said, too. Exits with 1 if one cannot be used.
+    Also prints whose key has signed them. Exits with 1 if one cannot be used.
     """
     from ader_stream.versions.load import load_state  # noqa: PLC0415 - loads torch
 
@@ -121,7 +121,7 @@ def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None
 @json_option
 @kafka_options
 def diff(one: int, other: int, as_json: bool, settings: Settings) -> None:
-    """Show in what two versions differ."""
+    """Show the differences between two versions."""
     registry = _registry(settings, "diff")
     found = differences(_manifest(registry, one), _manifest(registry, other))
     if as_json:
@@ -136,11 +136,11 @@ def diff(one: int, other: int, as_json: bool, settings: Settings) -> None:
 @click.option(
     "--canary",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the session keys, by hash, that get the newest version all the same.",
+    help="Share of the session keys, by hash, that still get the newest version.",
 )
 @kafka_options
 def pin(version: int, canary: float | None, settings: Settings) -> None:
-    """Serve a version, whatever is published after it; training goes on."""
+    """Serve a version, whatever is published after it; training continues."""
     _accepted(_registry(settings, "pin"), version)
     _ask(settings, Command("pin", version, share=canary))
 
@@ -166,18 +166,18 @@ def unpin(settings: Settings) -> None:
     metavar="DURATION",
     default="0ms",
     show_default=True,
-    help="With --when-better: look again for so long, while it is neither better nor worse.",
+    help="With --when-better: wait up to this long while it is neither better nor worse.",
 )
 @click.option(
     "--min-clicks",
     type=click.IntRange(1),
     default=1_000,
     show_default=True,
-    help="With --when-better: clicks that must have been compared.",
+    help="With --when-better: clicks that must be compared first.",
 )
 @kafka_options
 def promote(when_better: bool, wait: int, min_clicks: int, settings: Settings) -> None:
-    """End a canary: its version, and what comes after it, serves everyone."""
+    """End a canary: its version, and later ones, serve all keys."""
     command = "promote --when-better" if when_better else "promote"
     if wait and not when_better:
         raise click.UsageError("--wait is for --when-better: expected both, or neither")
@@ -187,7 +187,7 @@ def promote(when_better: bool, wait: int, min_clicks: int, settings: Settings) -
     pair, counts = wait_until_better(
         lambda: _compared(settings, _registry(settings, command)), min_clicks, wait / 1000
     )
-    click.echo(f"version {pair.canary} less version {pair.stable}: {counts}")
+    click.echo(f"version {pair.canary} minus version {pair.stable}: {counts}")
     reason = f"better than version {pair.stable}: {counts}"
     _ask(settings, Command("promote", pair.canary, reason=reason))
 
@@ -196,7 +196,7 @@ def promote(when_better: bool, wait: int, min_clicks: int, settings: Settings) -
 @version_argument
 @kafka_options
 def rollback(version: int, settings: Settings) -> None:
-    """Serve a version and train from it: those after it count no more; reading goes on."""
+    """Serve a version and train from it: later versions no longer count; reading continues."""
     registry = _registry(settings, "rollback")
     _accepted(registry, version)
     _ask(settings, Command("rollback", version, newest=max(registry.manifests)))
@@ -211,9 +211,10 @@ def rollback(version: int, settings: Settings) -> None:
 )
 @kafka_options
 def prune(keep: int, settings: Settings) -> None:
-    """Have the trainer delete old versions, and the sessions that only they were trained on.
+    """Let the trainer delete old versions, and the sessions that only they were trained on.
 
-    What serves stays, pinned or not, and the newest one, and what a rollback needs.
+    The served version stays, pinned or not, and so do the newest one and those that a rollback
+    needs.
     """
     doomed = prunable(_registry(settings, "prune"), keep)
     if not doomed:
@@ -270,7 +271,7 @@ def _registry(settings: Settings, command: str) -> Registry:
 def _canary(registry: Registry) -> Pair:
     served, candidate = registry.standing.served, registry.standing.candidate
     if served is None or candidate is None:
-        raise InputError("there is no canary to promote; `models pin V --canary SHARE` begins one")
+        raise InputError("there is no canary to promote; `models pin V --canary SHARE` starts one")
     return Pair(served, candidate)
 
 
@@ -283,13 +284,13 @@ def _compared(settings: Settings, registry: Registry) -> tuple[Pair, PairedCount
 def _manifest(registry: Registry, version: int) -> Manifest:
     if version not in registry.manifests:
         raise InputError(
-            f"version {version} is not there; there are {_cell(sorted(registry.manifests))}"
+            f"version {version} does not exist; there are {_cell(sorted(registry.manifests))}"
         )
     return registry.manifests[version]
 
 
 def _signature(registry: Registry, version: int, settings: Settings) -> dict[str, Any] | None:
-    """Say by which key a version is signed; a trusted one's signature was verified."""
+    """Return the key that has signed a version; the signature of a trusted one was verified."""
     key = registry.signers[version]
     return {"key": key, "trusted": key in settings.trust.keys.keys} if key else None
 
@@ -315,7 +316,7 @@ def _ask(settings: Settings, command: Command) -> None:
 
 
 def _cell(value: object) -> str:
-    """Write a value into a table's cell."""
+    """Return a value as the text of a table cell."""
     if value is None:
         return ""
     if isinstance(value, float):

@@ -41,14 +41,14 @@ def kafka_options(command: Command) -> Command:
 
 
 def connect(settings: Settings, command: str) -> None:
-    """Return once a broker answers, and if the user has the rights of a command."""
+    """Return if a broker answers and the user has the rights of a command."""
     rights.connect(settings.clients, command, settings.topics, settings.uses)
 
 
 def settings_with(
     bootstrap_servers: str | None, prefix: str | None, **groups: Mapping[str, object]
 ) -> Settings:
-    """Settings in which the command line wins; `groups` are more of it, group → name → value."""
+    """Return settings with those of the command line and of `groups` (group → name → value)."""
     given = {"bootstrap_servers": bootstrap_servers, "prefix": prefix}
     kafka = {name: value for name, value in given.items() if value}
     return load_settings(kafka=kafka, **groups)
@@ -58,7 +58,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def read_duration(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
-    """Read an option that is a duration as settings write it (30m), as ms."""
+    """Read an option that is a duration as in settings (30m), as ms."""
     try:
         return parse_duration(value)
     except ValueError as error:
@@ -66,5 +66,5 @@ def read_duration(_context: click.Context, _parameter: click.Parameter, value: s
 
 
 yes_option = click.option(
-    "--yes", is_flag=True, help="Do it; without this, only say what would be done."
+    "--yes", is_flag=True, help="Do it; without this, only print what would be done."
 )

@@ -1,4 +1,4 @@
-"""``ader-stream run``: one worker, the same as ``python -m consumers.NAME``."""
+"""``ader-stream run``: run one worker, the same as ``python -m consumers.NAME``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRAINER = "trainer"
 @click.option(
     "--bootstrap-dataset",
     type=click.Path(path_type=Path),
-    help="Trainer: make version 1 of a data set's clicks, where there is no version.",
+    help="Trainer: train version 1 on this data set, if there is no version.",
 )
 @kafka_flags
 def run(

@@ -1,4 +1,4 @@
-"""``ader-stream settings``: every setting, its variable, default, meaning; when it may change."""
+"""``ader-stream settings``: list every setting, its variable, default and meaning."""
 
 from __future__ import annotations
 

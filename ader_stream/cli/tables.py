@@ -1,4 +1,4 @@
-"""Tables whose cells are whole: in a pipe a row is a line, on a terminal the last column wraps."""
+"""Print tables with whole cells: in a pipe a row is a line, on a terminal the last column wraps."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 
 GAP = 2
-"""Columns of space between two cells, and before the lines of a block."""
+"""Spaces between two cells, and before the lines of a block."""
 
 READABLE = 30
-"""A column of prose that is narrower than this is hard to read: rows become blocks."""
+"""A text column that is narrower than this is hard to read: rows become blocks."""
 
 Row = Sequence[str]
 
 
 def print_table(header: Row, rows: Iterable[Row]) -> None:
-    """Print rows under a header, as wide as the terminal; in a pipe, as wide as they are."""
+    """Print rows under a header, as wide as the terminal; in a pipe, as wide as the texts."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in table_lines(header, [*rows], width):
         click.echo(line)
@@ -28,8 +28,8 @@ def print_table(header: Row, rows: Iterable[Row]) -> None:
 def table_lines(header: Row, rows: Sequence[Row], width: int | None = None) -> Iterator[str]:
     r"""Lay out rows of text; every word of every cell is whole.
 
-    Where the width is known, the last column wraps between words. Where it would be too narrow for
-    that, each row is a block: its first cell, and a line for each other cell that is not empty.
+    If the width is known, the last column wraps between words. If it would be too narrow, each row
+    is a block: its first cell, and a line for each other cell that is not empty.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ def table_lines(header: Row, rows: Sequence[Row], width: int | None = None) -> I
 
 
 def _needed(table: Sequence[Row]) -> int:
-    """Return how narrow the last column may be: its longest word must fit."""
+    """Return the smallest width of the last column: its longest word must fit."""
     return max(READABLE, *(len(word) for row in table for word in row[-1].split()))
 
 
 def _aligned(table: Sequence[Row], widths: Sequence[int], room: int) -> Iterator[str]:
-    """Yield rows side by side; what wraps is continued in the last column."""
+    """Yield rows side by side; wrapped text continues in the last column."""
     indent = " " * (sum(widths[:-1]) + GAP * (len(widths) - 1))
     for row in table:
         start = "".join(cell.ljust(w + GAP) for cell, w in zip(row[:-1], widths[:-1], strict=True))

@@ -14,7 +14,7 @@ MONDAY = "1970-01-05T00:00:00Z"
 
 
 def _as_written(default: str) -> Any:
-    """Give a default as a user would write it; it is parsed like one, and shown as it stands."""
+    """Return a default as a user would write it; it is parsed like one, and shown unchanged."""
     return default
 
 
@@ -23,7 +23,7 @@ class _Group(BaseModel):
 
 
 class KafkaSettings(_Group):
-    """Where Kafka is, and what our topics are called there."""
+    """Kafka's address, and the names and durability of our topics."""
 
     bootstrap_servers: str = Field("localhost:9092", description="Address of the cluster.")
     prefix: str = Field(
@@ -36,7 +36,7 @@ class KafkaSettings(_Group):
     )
     session_timeout: Duration = Field(
         _as_written("6s"),
-        description="A silent worker's partitions move on after this (classic protocol).",
+        description="A silent worker's partitions go to others after this (classic protocol).",
     )
     transaction_timeout: Duration = Field(
         _as_written("10s"), description="A transaction left open is aborted after this."
@@ -45,7 +45,7 @@ class KafkaSettings(_Group):
         0,
         ge=0,
         description="Replicas of each partition of our topics; 0: as many as the click topic has, "
-        "and at least three where there are three brokers.",
+        "and at least three if there are three brokers.",
     )
     min_insync_replicas: int = Field(
         0,
@@ -55,10 +55,10 @@ class KafkaSettings(_Group):
     )
     librdkafka: dict[str, str] = Field(
         {},
-        description="Any librdkafka property but those by which nothing is lost and nothing comes "
-        "twice, such as `acks`. In the environment one variable each: "
+        description="Any librdkafka property except those that prevent lost and repeated records, "
+        "such as `acks`. In the environment one variable each: "
         "`ADER_LIBRDKAFKA_SASL_USERNAME` is `sasl.username`; with `_FILE` at its end the value is "
-        "read from that file (unless librdkafka's own name ends so: it gets the file's name).",
+        "read from that file (unless librdkafka's own name ends like it: it gets the file's name).",
     )
 
     @model_validator(mode="after")
@@ -72,7 +72,7 @@ class KafkaSettings(_Group):
 
 
 class ClicksSettings(_Group):
-    """What your click topic looks like."""
+    """Name and format of your click topic."""
 
     topic: str = Field("", description="Your click topic; empty for PREFIX.clicks.")
     format: Literal["json", "avro", "avro-registry"] = Field(
@@ -80,7 +80,7 @@ class ClicksSettings(_Group):
     )
     session_field: FieldName = Field(
         "session",
-        description="Field of the session (or user) key: `user.id` for one inside another, `$key` "
+        description="Field of the session (or user) key: `user.id` for a nested one, `$key` "
         "for the record's key.",
     )
     item_field: FieldName = Field("item", description="Field of the item id, text or number.")
@@ -92,8 +92,8 @@ class ClicksSettings(_Group):
     )
     check_times: bool = Field(
         True,
-        description="Refuse to start on event times that cannot be right: in another unit, before "
-        "2000, in the future, or all alike.",
+        description="Refuse to start on implausible event times: in another unit, before "
+        "2000, in the future, or all equal.",
     )
     extra_fields: tuple[FieldName, ...] = Field(
         (), description="Fields that pass through, a JSON list."
@@ -104,40 +104,40 @@ class ClicksSettings(_Group):
     event_ids: int = Field(
         100_000,
         ge=1,
-        description="Ids that are remembered, in each partition, to tell a duplicate by.",
+        description="Ids that are kept in each partition, to detect duplicates.",
     )
     max_bytes: int = Field(
         64 * 1024,
         ge=256,
-        description="What is kept of a click (key, item, event id, extra fields) may have so many "
-        "bytes, and an eighth of what our topics take in a record; else it is a dead letter.",
+        description="Most bytes of a click's stored fields (key, item, event id, extra fields), "
+        "and at most an eighth of a record in our topics; a larger click is a dead letter.",
     )
     max_ahead: Duration = Field(
         _as_written("5m"),
-        description="A click further ahead of its record's own timestamp, or of the clock where "
-        "that is ahead too, is a dead letter; a heartbeat is believed up to there. At most the "
-        "gap counts: then a wrong clock closes nobody's session; `0ms` for no limit.",
+        description="A click further ahead of its record's own timestamp, or of the clock if "
+        "that is ahead too, is a dead letter; a heartbeat counts up to there. The gap is the "
+        "largest limit, so that a wrong clock closes no other session; `0ms` for no limit.",
     )
     max_behind: Duration = Field(
         _as_written("7d"),
         description="A click further behind its partition's event time is a dead letter, whatever "
-        "`sessions.late` says: it is of another unit or another time. At least gap and lateness "
+        "`sessions.late` is: it has another unit or a wrong time. At least gap and lateness "
         "together; `0ms` for no limit.",
     )
     max_jump: Duration = Field(
         _as_written("30m"),
         description="A click that is further ahead of its partition is quarantined until others "
-        "confirm it, but where its record was written near its event time, and not at just that "
-        "time, which says nothing. At most the gap counts; `0ms` for no limit.",
+        "confirm it, unless its record was written near its event time (exactly at that time "
+        "is no evidence). The gap is the largest limit; `0ms` for no limit.",
     )
     jump_confirmations: int = Field(
-        3, ge=1, description="Other keys that must come near a quarantined click to confirm it."
+        3, ge=1, description="Other keys with clicks near a quarantined click that confirm it."
     )
     avro_schema: Path | None = Field(
-        None, description="Writer's schema (.avsc) of Avro clicks; our own Click without it."
+        None, description="Writer's schema (.avsc) of Avro clicks; by default our own Click."
     )
     registry_url: str = Field(
-        "", description="Schema registry, for `avro-registry`; several parted by commas."
+        "", description="Schema registry, for `avro-registry`; several separated by commas."
     )
     registry_user: str = Field("", description="User at the schema registry.")
     registry_password_file: Path | None = Field(None, description="File of the user's password.")
@@ -145,7 +145,7 @@ class ClicksSettings(_Group):
         None, description="File of a bearer token, in place of a user; read for each request."
     )
     registry_ca_file: Path | None = Field(
-        None, description="Certificates to trust the schema registry by, a PEM file."
+        None, description="Certificates to verify the schema registry with, a PEM file."
     )
     start: Literal["earliest", "latest"] = Field(
         "earliest", description="Where reading starts if no offset was ever committed."
@@ -164,18 +164,20 @@ class SessionsSettings(_Group):
     """How clicks become sessions."""
 
     gap: Duration = Field(
-        _as_written("30m"), description="Neighbours in a session are at most this far apart."
+        _as_written("30m"), description="Longest time between two clicks of a session."
     )
     lateness: Duration = Field(
-        _as_written("0ms"), description="How far the watermark stays behind."
+        _as_written("0ms"), description="Time by which the watermark stays behind the stream time."
     )
     late: Literal["carry", "dead-letter"] = Field(
-        "carry", description="Late clicks move to the watermark, or are refused."
+        "carry", description="Late clicks are moved to the watermark, or refused."
     )
 
-    max_clicks: int = Field(1_000, ge=1, description="A session closes when it has so many clicks.")
+    max_clicks: int = Field(
+        1_000, ge=1, description="A session closes when it has this many clicks."
+    )
     max_age: Duration = Field(
-        _as_written("1d"), description="A session closes when it spans so much time."
+        _as_written("1d"), description="A session closes when it spans this much time."
     )
     max_open: int = Field(
         1_000_000,
@@ -185,8 +187,8 @@ class SessionsSettings(_Group):
     max_bytes: int = Field(
         512 * 1024,
         ge=1_024,
-        description="A key's open sessions may have so many bytes together, 32 for each click "
-        "beside item and extra fields, and what our topics take in a record; the earliest closes.",
+        description="Most bytes of all open sessions of a key, with 32 for each click in addition "
+        "to item and extra fields, and at most a record in our topics; the earliest closes.",
     )
 
     @model_validator(mode="after")
@@ -197,7 +199,7 @@ class SessionsSettings(_Group):
 
 
 class BlocksSettings(_Group):
-    """How the stream is cut into blocks, one update cycle each."""
+    """How event time is divided into blocks, with one update cycle each."""
 
     origin: Instant = Field(
         _as_written(MONDAY), description="Event time at which block 0 starts; ISO 8601 or ms."
@@ -206,8 +208,8 @@ class BlocksSettings(_Group):
     min_sessions: int = Field(
         1,
         ge=1,
-        description="Short blocks are joined until one has this many sessions. Small ones do no "
-        "harm, and the gate joins those that it cannot judge (`trainer.when_undecided`), but each "
+        description="Short blocks are joined until they have this many sessions. Small ones do no "
+        "harm: the gate joins those that it cannot judge (`trainer.when_undecided`). But each "
         "costs an update cycle over all exemplars: minutes of a core.",
     )
 
@@ -220,8 +222,8 @@ class SessionizerSettings(_Group):
     )
     idle: Timeout = Field(
         _as_written("1m"),
-        description="A partition that is silent for so long follows the others; `off`: only "
-        "heartbeats move it.",
+        description="A partition that is silent for this long follows the others; `off`: only "
+        "heartbeats advance it.",
     )
     dead_letter_ratio: float = Field(
         0.5,
@@ -246,88 +248,89 @@ class TrainerSettings(_Group):
     overrides: dict[str, float | str] = Field(
         {}, description="Hyper-parameters that differ from the recipe's, a JSON object."
     )
-    seed: int = Field(0, description="Of everything random in a cycle.")
+    seed: int = Field(0, description="Seed of all random numbers in a cycle.")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="What computes: `auto` is a GPU where torch sees one, else the CPU."
+        "auto", description="Device: `auto` is a GPU if torch finds one, else the CPU."
     )
     threads: int = Field(
         0,
         ge=0,
         description="CPU threads; 0 for every core that affinity and the container's CPU quota "
-        "leave, `OMP_NUM_THREADS` at most.",
+        "allow, at most `OMP_NUM_THREADS`.",
     )
     bootstrap_dataset: Path | None = Field(
         None,
-        description="Data set of which version 1 is made, as one block, where there is no version.",
+        description="Data set to train version 1 on, as one block, if there is no version.",
     )
     bootstrap_folder: Path | None = Field(
         None,
-        description="Exported version (`models export`) that becomes version 1, where there is no "
+        description="Exported version (`models export`) that becomes version 1, if there is no "
         "version.",
     )
     join_waiting: bool = Field(
-        False, description="Train all blocks that wait as one, where training is too slow for each."
+        False, description="Train on all waiting blocks as one, if training is too slow for each."
     )
     item_retention: int = Field(
         0,
         ge=0,
-        description="An item leaves the model when it was not clicked in so many blocks that the "
-        "model was trained on, the new ones included, and no exemplar holds it; one that comes "
-        "back is new. 0: every item stays.",
+        description="An item is removed from the model after this many trained blocks without a "
+        "click, the new ones included, if no exemplar contains it; if it is clicked again, "
+        "it is new. 0: every item stays.",
     )
     rebuild_blocks: int = Field(
         4,
         ge=0,
-        description="Where the recipe's architecture is not the parent's, the new model is trained "
-        "on so many of the parents' last blocks again, as far as sessions has them, beside the new "
-        "block and the exemplars.",
+        description="If the recipe's architecture is not the parent's, the new model is trained "
+        "again on this many of the parents' last blocks, as far as `sessions` has them, with the "
+        "new block and the exemplars.",
     )
     checkpoints: Path | None = Field(
         None,
-        description="Folder in which the running update cycle is left after each epoch: a trainer "
-        "that is started again on the same disk goes on from there. None: it begins again.",
+        description="Folder to which the running update cycle is saved after each epoch: a trainer "
+        "that restarts on the same disk continues from there. None: it starts the cycle again.",
     )
     max_recall_drop: float = Field(
         5.0,
         ge=0,
         le=100,
-        description="A version whose validation Recall@20 surely lies more percentage points below "
-        "its parent's (on items that no parent knows, below that of the most clicked ones) is "
-        "rejected; one that may lie there, by all that is known, is undecided. Of what others "
-        "clicked next it may rank as many percent of new items behind a quarter of all.",
+        description="A version is rejected if its validation Recall@20 is certainly more "
+        "percentage points below its parent's (on items that no parent knows, below that of the "
+        "most clicked items). It is undecided if that is possible but not certain. Of the items "
+        "that other sessions clicked next, it may rank the same percentage of new ones behind "
+        "a quarter of all.",
     )
     max_forgetting: float = Field(
         10.0,
         ge=0,
         le=100,
-        description="A version whose Recall@20 on its parent's exemplars surely lies more "
-        "percentage points below the parent's is rejected.",
+        description="A version is rejected if its Recall@20 on its parent's exemplars is certainly "
+        "more percentage points below the parent's.",
     )
     max_mislaid: float = Field(
         1.0,
         ge=0,
         le=100,
-        description="A version that surely ranks more percent of the exemplars that its parent "
-        "lists behind a quarter of all items is rejected.",
+        description="A version is rejected if it certainly ranks more percent of the exemplars "
+        "that its parent lists behind a quarter of all items.",
     )
     max_displaced: float = Field(
         0.5,
         ge=0,
         le=100,
         description="A version is rejected if, of the items that its parent has exemplars of, "
-        "surely more percent have a row in the item table that is nothing like the parent's.",
+        "certainly more percent have a row in the item table that is unlike the parent's.",
     )
     min_item_coverage: float = Field(
         0.001,
         ge=0,
         le=1,
-        description="A version whose lists of 20 hold a smaller share of the items that so many "
-        "lists could hold is rejected.",
+        description="A version is rejected if its lists of 20 contain a smaller share of the items "
+        "that so many lists could contain.",
     )
     when_undecided: Literal["accept", "join", "reject"] = Field(
         "join",
-        description="What is done with a version of which too little is known, as of a first one "
-        "from some 50 sessions or fewer: `join` trains its sessions again with the next block, "
+        description="What happens to a version with too few data to judge it, such as a first one "
+        "from 50 sessions or fewer: `join` trains on its sessions again with the next block, "
         "`accept` serves it, `reject` leaves them out.",
     )
     chunk_size: int = Field(
@@ -335,8 +338,8 @@ class TrainerSettings(_Group):
     )
     chunk_compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = Field(
         "none",
-        description="Of model-chunks. Weights hardly shrink: zstd takes a tenth off their bytes, "
-        "and a third off what a CPU second publishes.",
+        description="Compression of model-chunks. Weights hardly shrink: zstd saves a tenth of "
+        "their bytes, and publishes a third less in a CPU second.",
     )
 
     @model_validator(mode="after")
@@ -344,8 +347,8 @@ class TrainerSettings(_Group):
         if self.bootstrap_dataset and self.bootstrap_folder:
             raise ValueError(
                 f"trainer.bootstrap_dataset = {self.bootstrap_dataset} and "
-                f"trainer.bootstrap_folder = {self.bootstrap_folder}: version 1 is made of one of "
-                "them; take the other out"
+                f"trainer.bootstrap_folder = {self.bootstrap_folder}: version 1 comes from one of "
+                "them; remove the other"
             )
         return self
 
@@ -368,8 +371,8 @@ class ModelsSettings(_Group):
     keep: int = Field(
         0,
         ge=0,
-        description="Versions that stay, from the newest back along the parents: with each new "
-        "one the trainer deletes the others, as `models prune --keep` does; 0: all of them stay.",
+        description="Versions that are kept, from the newest back along the parents: with each new "
+        "one the trainer deletes the others, as `models prune --keep` does; 0: all are kept.",
     )
 
     @field_validator("keep")
@@ -377,7 +380,7 @@ class ModelsSettings(_Group):
     def _keeps_what_scores(cls, keep: int) -> int:
         if keep == 1:
             raise ValueError(
-                "models.keep = 1: expected 0, or 2 and more; blocks that are open are scored by "
+                "models.keep = 1: expected 0, or 2 and more; open blocks are scored by "
                 "the version before the newest"
             )
         return keep
@@ -393,37 +396,35 @@ class InferenceSettings(_Group):
     threads: int = Field(1, ge=1, description="CPU threads.")
     jitter: Duration = Field(
         _as_written("0ms"),
-        description="Before a new version is loaded, wait a random time up to this: many workers "
-        "then do not load at once.",
+        description="Before a new version is loaded, wait a random time up to this, so that many "
+        "workers do not load at once.",
     )
     commit_interval: Duration = Field(
         _as_written("500ms"), description="Longest time between two transactions."
     )
     fallback: bool = Field(
         False,
-        description="End a canary by itself once it is certainly worse than the stable version on "
-        "the same clicks, in Recall@20 or MRR@20; the registry says so with the reason.",
+        description="End a canary automatically when it is certainly worse than the stable version "
+        "on the same clicks, in Recall@20 or MRR@20; the control topic records the reason.",
     )
     fallback_margin: float = Field(
-        0.0, ge=0, le=100, description="Worse by more than so many percentage points, for that."
+        0.0, ge=0, le=100, description="For that: worse by more than this many percentage points."
     )
     fallback_clicks: int = Field(
-        1_000, ge=1, description="Clicks that must have been compared, for that."
+        1_000, ge=1, description="For that: clicks that must be compared first."
     )
 
 
 class HttpSettings(_Group):
-    """Where a worker answers: /metrics, /healthz, /readyz, and /recommend for inference."""
+    """HTTP of a worker: /metrics, /healthz, /readyz, and /recommend for inference."""
 
     host: str = Field("0.0.0.0", description="Address to bind.")  # noqa: S104 - a server's default
     port: int = Field(8080, ge=0, le=65535, description="Port to bind; 0 for any free one.")
-    advertised: str = Field(
-        "", description="host:port that others reach it at; empty for host:port."
-    )
+    advertised: str = Field("", description="host:port for other processes; empty for host:port.")
     unhealthy_after: Duration = Field(
         _as_written("5m"),
-        description="`/healthz` fails after nothing could be committed for so long, though "
-        "something was to be.",
+        description="`/healthz` fails if nothing could be committed for this long, although "
+        "there was something to commit.",
     )
 
 

@@ -259,9 +259,9 @@ def test_a_topic_that_is_made_again_under_a_worker_is_told_from_the_old_one(
     system.wait_until(lambda: system.topics.clicks in partition_counts(seen), "the topic is back")
     send(system, 0, keys("b", clicks))
     first = complaint_of(worker)
-    assert "was deleted and made again" in first or "no such topic" in first
+    assert "was deleted and created again" in first or "no such topic" in first
     complaint = complaint_of(system.start("sessionizer"))
-    assert "was deleted and made again: its id was" in complaint
+    assert "was deleted and created again: its id was" in complaint
     assert closed(system) == []
     follow(system, complaint)
     system.view_again()

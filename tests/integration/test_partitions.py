@@ -146,7 +146,7 @@ def test_a_topic_that_was_deleted_and_made_anew_says_so(system: System) -> None:
     send(system, 0, *[Click("b", f"y{n}", day) for n in range(9)])
     successor = system.start("sessionizer", **FAST)
     assert successor.wait() == 1
-    assert successor.logged("was deleted and made again")
+    assert successor.logged("was deleted and created again")
     assert not system.sessions()
 
 

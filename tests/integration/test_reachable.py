@@ -60,16 +60,16 @@ def test_who_comes_as_the_listener_asks_is_answered(
     [
         ("SASL", sasl(password="wrong"), "does not know the user ader with this", "sasl.password"),
         ("SASL", sasl(password="x") | {"sasl.username": "who"}, "the user who", "sasl.username"),
-        ("SASL", sasl() | {"sasl.mechanism": "SCRAM-SHA-512"}, "SCRAM-SHA-512, it takes PLAIN",
+        ("SASL", sasl() | {"sasl.mechanism": "SCRAM-SHA-512"}, "SCRAM-SHA-512, it supports PLAIN",
          "sasl.mechanism"),
-        ("SASL", {}, "does not sign in", "security.protocol=SASL_PLAINTEXT"),
-        ("PLAIN", sasl(), "takes no SASL", "security.protocol=PLAINTEXT"),
-        ("PLAIN", {"security.protocol": "SSL"}, "the client speaks TLS (security.protocol=SSL)",
+        ("SASL", {}, "does not authenticate", "security.protocol=SASL_PLAINTEXT"),
+        ("PLAIN", sasl(), "does not support SASL", "security.protocol=PLAINTEXT"),
+        ("PLAIN", {"security.protocol": "SSL"}, "the client uses TLS (security.protocol=SSL)",
          "security.protocol=PLAINTEXT"),
-        ("SASL", sasl(tls=True), "the client speaks TLS (security.protocol=SASL_SSL)",
+        ("SASL", sasl(tls=True), "the client uses TLS (security.protocol=SASL_SSL)",
          "security.protocol=SASL_PLAINTEXT"),
-        ("TLS", {}, "the listener speaks TLS", "security.protocol=SSL"),
-        ("SASLTLS", sasl(), "the listener speaks TLS", "security.protocol=SASL_SSL"),
+        ("TLS", {}, "the listener uses TLS", "security.protocol=SSL"),
+        ("SASLTLS", sasl(), "the listener uses TLS", "security.protocol=SASL_SSL"),
     ],
 )  # fmt: skip
 def test_who_comes_otherwise_is_told_how_to_come(
@@ -88,8 +88,8 @@ def test_who_comes_otherwise_is_told_how_to_come(
         ("TLS", lambda s: trusting(s, "stranger"), "not trusted: ", "ssl.ca.location"),
         ("TLS", lambda _: {"security.protocol": "SSL"}, "not trusted: ", "ssl.ca.location"),
         ("MUTUAL", trusting, "wants a certificate of the client", "ssl.certificate.location"),
-        ("SASLTLS", trusting, "does not sign in", "security.protocol=SASL_SSL"),
-        ("TLS", lambda s: trusting(s) | sasl(tls=True), "no SASL", "security.protocol=SSL"),
+        ("SASLTLS", trusting, "does not authenticate", "security.protocol=SASL_SSL"),
+        ("TLS", lambda s: trusting(s) | sasl(tls=True), "support SASL", "security.protocol=SSL"),
     ],
 )
 def test_what_is_wrong_with_certificates_is_told(
@@ -134,8 +134,8 @@ def answering(answer: bytes) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("answer", "cause"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers there is not Kafka"),
-        (b"", "is it Kafka at all?"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the server there is not Kafka"),
+        (b"", "the server may not be Kafka"),
     ],
 )
 def test_what_is_no_kafka_is_told_from_one(answer: bytes, cause: str) -> None:
@@ -147,7 +147,7 @@ def test_a_closed_port_an_unknown_host_and_silence_are_told_apart() -> None:
     closed, unknown = f"{HOST}:{free_port()}", "no-such-host.invalid:9092"
 
     assert "nothing listens on this port" in refusal(closed, {}, timeout=1.0)
-    assert "the name of the host is not known" in refusal(unknown, {}, timeout=1.0)
+    assert "the host name is unknown" in refusal(unknown, {}, timeout=1.0)
     with socket.create_server((HOST, 0)) as silent:
         address = f"{HOST}:{silent.getsockname()[1]}"
         assert "nothing answers" in refusal(address, {}, timeout=1.0)

@@ -145,7 +145,7 @@ def test_each_right_of_a_worker_that_lacks_is_named_before_anything_runs(
         line = line_of(right, role)
         secured.revoke([line])
         told = eventually(lambda: "; ".join(lacks_of(settings, role)), right)
-        assert f"User:{role} lacks" in told
+        assert f"User:{role} does not have" in told
         assert line.partition("--add")[2] in told
         if right.resource != "TransactionalId":  # nobody is asked for it before it is used
             assert names(right, refusal(settings, role))

@@ -176,7 +176,7 @@ def test_a_worker_waits_until_the_group_has_given_up_its_dead_namesake(
         first.kill()
         second = system.start("sessionizer")
         system.wait_until(
-            lambda: second.logged("has this worker's name for another one"), "it waits"
+            lambda: second.logged("has another member with this worker's name"), "it waits"
         )
         rule = system.settings.block_rule
         clicks = [click for block in simulated_clicks(rule, 1, 30) for click in block]

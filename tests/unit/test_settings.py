@@ -230,7 +230,7 @@ def test_the_first_version_is_made_of_one_thing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ADER_TRAINER_BOOTSTRAP_DATASET", "recorded")
     monkeypatch.setenv("ADER_TRAINER_BOOTSTRAP_FOLDER", "exported")
     with pytest.raises(
-        SettingsError, match="bootstrap_folder = exported: version 1 is made of one"
+        SettingsError, match="bootstrap_folder = exported: version 1 comes from one"
     ):
         load_settings()
 

@@ -1,4 +1,4 @@
-"""``ader-stream broker``: a real Apache Kafka on this machine, one node."""
+"""``ader-stream broker``: an Apache Kafka with one node on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ data_option = click.option(
 
 @click.group()
 def broker() -> None:
-    """Start, stop and look at a local Kafka: from a Docker engine, or from Java 17."""
+    """Start, stop and check a local Kafka: from a Docker engine, or from Java 17."""
 
 
 @broker.command()
@@ -37,7 +37,7 @@ def broker() -> None:
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    show_default="9092, or any free one where that is taken",
+    show_default="9092, or any free one if that is taken",
     help="Port on this machine.",
 )
 @click.option(
@@ -45,9 +45,9 @@ def broker() -> None:
     type=click.Choice(["auto", "docker", "java"]),
     default="auto",
     show_default=True,
-    help="Where Kafka comes from; auto takes the first that works.",
+    help="Source of Kafka; auto takes the first that works.",
 )
-@click.option("--bootstrap-servers", metavar="HOST:PORT", help="A Kafka that runs: only ask it.")
+@click.option("--bootstrap-servers", metavar="HOST:PORT", help="A running Kafka: only check it.")
 @json_option
 def up(
     data: Path,
@@ -56,7 +56,7 @@ def up(
     bootstrap_servers: str | None,
     as_json: bool,
 ) -> None:
-    """Start the broker and print its address; the one that already runs, if one does.
+    """Start the broker, or find the one that already runs, and print its address.
 
     The container image is KAFKA_IMAGE, or the official apache/kafka.
     """
@@ -78,7 +78,7 @@ def up(
 @data_option
 @click.option("--delete-data", "deletes", is_flag=True, help="Delete its topics too.")
 def down(data: Path, deletes: bool) -> None:
-    """Stop the broker; its topics stay, unless told otherwise."""
+    """Stop the broker; its topics stay, unless --delete-data is given."""
     kafka = find_kafka(data)
     if kafka:
         stop_kafka(kafka)
@@ -92,7 +92,7 @@ def down(data: Path, deletes: bool) -> None:
 @json_option
 @click.pass_context
 def status(context: click.Context, data: Path, as_json: bool) -> None:
-    """Say whether the broker runs and answers; exit code 1 if not."""
+    """Print whether the broker runs and answers; exit code 1 if not."""
     kafka = find_kafka(data)
     if kafka and answers(kafka.bootstrap_servers, STATUS_TIMEOUT_S):
         _print(kafka, "runs", as_json)
@@ -103,7 +103,7 @@ def status(context: click.Context, data: Path, as_json: bool) -> None:
 
 
 def _address_in(settings: KafkaSettings) -> str | None:
-    """Address that somebody has set; the default one is no reason not to start a Kafka."""
+    """Return the address that the user has set; the default one does not prevent a local Kafka."""
     given = "bootstrap_servers" in settings.model_fields_set
     return settings.bootstrap_servers if given else None
 
@@ -117,5 +117,5 @@ def _print(kafka: LocalKafka, state: str, as_json: bool) -> None:
 
 def _origin(kafka: LocalKafka) -> str:
     if kafka.source == "given":
-        return "the cluster that was given"
+        return "the given cluster"
     return f"Apache Kafka {kafka.version} from {kafka.source}, data in {kafka.data},"

@@ -1,4 +1,4 @@
-"""``ader-stream doctor``: what is wrong with connection, topics, settings, clicks."""
+"""``ader-stream doctor``: find problems with connection, topics, settings and clicks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ader_stream.stream.operations.needed_rights import WORKERS, look_for_lacks
 MARKS = {"ok": "ok     ", "warning": "warning", "waiting": "waiting", "error": "ERROR  "}
 
 WAITING = 3
-"""Exit code: nothing is wrong, and no session would come of what is in the topic now."""
+"""Exit code: nothing is wrong, but the clicks in the topic would close no session now."""
 
 
 @click.command()
@@ -25,17 +25,17 @@ WAITING = 3
     "--as",
     "worker",
     type=click.Choice([*WORKERS]),
-    help="Also look whether the user has the rights of this worker.",
+    help="Also check whether the user has the rights of this worker.",
 )
 @json_option
 @kafka_options
 @click.pass_context
 def doctor(context: click.Context, worker: str | None, as_json: bool, settings: Settings) -> None:
-    """Say what would become of your clicks, what is wrong, and how to mend it.
+    """Report the outcome of your clicks, what is wrong, and how to fix it.
 
-    A sample of the clicks goes through the sessionizer's own work; nothing is written. Exit code 0
-    if sessions would come of it, 1 if something must be mended, 3 if nothing is wrong, but the
-    topic holds too few clicks for a session to close.
+    The sessionizer's own code runs on a sample of the clicks; nothing is written. Exit code 0 if
+    sessions would close, 1 if something must be fixed, 3 if nothing is wrong, but the topic has too
+    few clicks for a session to close.
     """
     subject = Subject(
         settings.clients,

@@ -1,4 +1,4 @@
-"""``ader-stream rights``: what each worker and command must be allowed."""
+"""``ader-stream rights``: the rights that each worker and command needs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Rights = Sequence[tuple[str, Right]]
     type=click.Choice([*ROLES]),
     multiple=True,
     metavar="ROLE",
-    help="A worker, or a command as it is typed ('models pin'); may be given again. "
-    "The workers without it.",
+    help="A worker, or a command as it is typed ('models pin'); may be repeated. "
+    "By default all workers.",
 )
-@click.option("--principal", help="Whom to grant them to; the user of the settings without it.")
+@click.option("--principal", help="User to grant them to; by default that of the settings.")
 @click.option("--kafka-acls", is_flag=True, help="Print the commands that grant them.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @json_option
@@ -42,7 +42,7 @@ def rights(
     bootstrap_servers: str | None,
     prefix: str | None,
 ) -> None:
-    """List the least rights on the cluster; asks no broker."""
+    """List the fewest rights on the cluster that are enough; asks no broker."""
     settings = settings_with(bootstrap_servers, prefix)
     found = [
         (role, right)
@@ -73,7 +73,7 @@ def _as_dict(role: str, right: Right) -> dict[str, Any]:
 
 
 def _grants(found: Rights, settings: Settings, principal: str | None) -> Iterator[str]:
-    """Yield the commands, each once; those that not everybody needs are comments."""
+    """Yield the commands, each once; those of conditional rights are comments."""
     who = principal or principal_of(settings.kafka.librdkafka)
     said = set[str]()
     for _, right in found:

@@ -1,4 +1,4 @@
-"""``ader-stream schemas``: whether what stands in the topics fits to the schemas here."""
+"""``ader-stream schemas``: check whether the records in the topics match the schemas here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ader_stream.stream.operations.schema_check import SchemaUse, check_schemas
 
 @click.group()
 def schemas() -> None:
-    """Look at the schemas of our own records."""
+    """Check the schemas of our own records."""
 
 
 @schemas.command()
@@ -23,16 +23,16 @@ def schemas() -> None:
     type=click.IntRange(1),
     default=1_000,
     show_default=True,
-    help="Records at the beginning and at the end of each partition.",
+    help="Records at the start and at the end of each partition.",
 )
-@click.option("--all", "every", is_flag=True, help="Every record instead.")
+@click.option("--all", "every", is_flag=True, help="Check every record instead.")
 @json_option
 @kafka_options
 @click.pass_context
 def check(
     context: click.Context, sample: int, every: bool, as_json: bool, settings: Settings
 ) -> None:
-    """Say which schemas our topics hold; exit code 1 if one cannot be read here."""
+    """Print which schemas our topics have; exit code 1 if one cannot be read here."""
     connect(settings, "schemas check")
     failed = False
     uses = check_schemas(settings.clients, settings.topics, None if every else sample)

@@ -1,4 +1,4 @@
-"""``ader-stream topics``: create what is missing, check what is there, change what is not safe."""
+"""``ader-stream topics``: create missing topics, check existing ones, fix unsafe properties."""
 
 from __future__ import annotations
 
@@ -34,46 +34,46 @@ def topics() -> None:
     type=click.IntRange(1),
     default=4,
     show_default=True,
-    help="Partitions of the clicks topic; one that exists decides.",
+    help="Partitions of the clicks topic, unless it exists.",
 )
 @click.option(
     "--with-clicks",
     is_flag=True,
-    help="Also create the clicks topic that clicks.topic names, if it is not there.",
+    help="Also create the topic in clicks.topic, if it does not exist.",
 )
 @kafka_options
 def create(partitions: int, with_clicks: bool, settings: Settings) -> None:
-    """Create every topic that is missing, and partitions that ours lack beside the clicks."""
+    """Create every missing topic, and partitions that our topics need to match the clicks topic."""
     clients = settings.clients
     connect(settings, "topics create")
     created = create_topics(clients.admin(), settings.topics, partitions, with_clicks=with_clicks)
     grow_topics(clients.admin(), settings.topics)
-    click.echo("\n".join(f"created {name}" for name in created) or "every topic is there")
+    click.echo("\n".join(f"created {name}" for name in created) or "every topic exists")
 
 
 @topics.command()
 @kafka_options
 def check(settings: Settings) -> None:
-    """Say whether every topic is there with the partitions, replicas and properties it needs."""
+    """Check that every topic exists with the partitions, replicas and properties it needs."""
     clients = settings.clients
     connect(settings, "topics check")
     partitions = check_topics(clients.admin(), settings.topics)
     check_configs(clients.admin(), settings.topics)
     check_clicks_are_kept(clients.admin(), settings.topics.clicks)
-    click.echo(f"every topic is there; {settings.topics.clicks} has {partitions} partitions")
+    click.echo(f"every topic exists; {settings.topics.clicks} has {partitions} partitions")
 
 
 @topics.command()
 @click.option(
     "--reassignment",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write what gives partitions more replicas to this file; Kafka's own tool takes it.",
+    help="Write a plan for more replicas to this file, for Kafka's own tool.",
 )
 @kafka_options
 def alter(reassignment: Path | None, settings: Settings) -> None:
     """Set the properties of our topics in which `check` finds a difference.
 
-    Replicas are added by Kafka's own tool: the plan for it is written to a file. Exits with 1 while
+    Kafka's own tool adds replicas: the plan for it is written to a file. Exits with 1 while
     replicas are missing.
     """
     clients = settings.clients
@@ -88,11 +88,11 @@ def alter(reassignment: Path | None, settings: Settings) -> None:
             f"{replicas_text(unsafe.few)}: run {_how_to_add(unsafe, reassignment, settings)}"
         )
     if not unsafe.configs:
-        click.echo("every topic of ours keeps what it must")
+        click.echo("all topics of ader-stream keep their records as needed")
 
 
 def _how_to_add(unsafe: Unsafe, file: Path | None, settings: Settings) -> str:
-    """Write the plan that adds replicas, where a file is named for it; say what carries it out."""
+    """Write the plan that adds replicas, if the user names a file; return how to carry it out."""
     if file is None:
         return "`ader-stream topics alter --reassignment FILE` for a plan that adds them"
     plan = json.dumps(plan_of(unsafe.few, unsafe.brokers))

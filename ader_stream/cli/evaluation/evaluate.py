@@ -1,4 +1,4 @@
-"""``ader-stream evaluate``: the paper's protocol on a data set, without Kafka."""
+"""``ader-stream evaluate``: run the paper's protocol on a data set, without Kafka."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ader_stream.runtime.memory import give_back_freed
 def _read_overrides(
     _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, float | str]:
-    """Read every ``NAME=VALUE``, as a number where it is one."""
+    """Read every ``NAME=VALUE``, as a number if possible."""
     overrides: dict[str, float | str] = {}
     for given in values:
         name, is_pair, value = given.partition("=")
@@ -75,7 +75,7 @@ def _read_overrides(
     type=click.Choice(CHOICES),
     default="auto",
     show_default=True,
-    help="What computes; auto is a GPU where torch sees one, else the CPU.",
+    help="Device; auto is a GPU if torch finds one, else the CPU.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
@@ -87,20 +87,20 @@ def _read_overrides(
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on after the last cycle in --out; its state lies beside it, in OUT.state.",
+    help="Continue after the last cycle in --out; its state is in OUT.state.",
 )
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="JSON file, written anew after every cycle.",
+    help="JSON file, replaced after every cycle.",
 )
 @click.option(
     "--details",
     "with_details",
     is_flag=True,
-    help="Also test every version on all earlier blocks (forgetting), and describe the top 20's "
-    "diversity and coverage: about as long again as the tests of all cycles so far.",
+    help="Also test every version on all earlier blocks (forgetting), and report the top 20's "
+    "diversity and coverage: takes about as long as the tests of all cycles so far.",
 )
 @click.option(
     "--plots",
@@ -108,13 +108,13 @@ def _read_overrides(
     help="Folder for the paper's figure: this run over the published curves, after every cycle.",
 )
 def evaluate(**options: Any) -> None:
-    """Train and test cycle after cycle as the paper does; no Kafka is needed."""
+    """Train and test cycle after cycle, as in the paper; no Kafka is needed."""
     run(Request(**options))
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the command line asks for; see its help."""
+    """The options of the command; see its help."""
 
     dataset: Path
     method: str
@@ -130,7 +130,7 @@ class Request:
 
 
 def run(asked: Request) -> None:
-    """Evaluate, and leave a whole result after every cycle."""
+    """Evaluate, and write a complete result after every cycle."""
     if asked.plots:
         require("matplotlib")  # before hours of training
         make_folder(asked.plots, "--plots")
@@ -162,7 +162,7 @@ def _keep(
     blocks: Sequence[Sessions],
     device: torch.device,
 ) -> None:
-    """Write what a cycle has come to; a kill leaves a state that the result can go on from."""
+    """Write the result of a cycle, so that a killed evaluation can continue from its state."""
     save_state(result.states, done.cycle, done.state)
     result.cycles.append(_entry(asked, done, blocks, device))
     result.write()
@@ -172,7 +172,7 @@ def _keep(
 
 
 def _result_file(asked: Request, hyper: Recipe, workers: Workers) -> ResultFile:
-    """Name what decides the result, and continue an earlier one where that is asked for."""
+    """Collect all inputs of the result, and continue an earlier one if requested."""
     periods = [fingerprint_of(file) for file in period_files(asked.dataset)]
     result = ResultFile(
         asked.out,
@@ -214,7 +214,7 @@ def _draw(result: ResultFile, folder: Path) -> None:
 
 
 def _work(how: Method, blocks: Sequence[Sessions]) -> list[float]:
-    """Clicks that each cycle trains on."""
+    """Return the number of clicks that each cycle trains on."""
     gathered = (how.gather(blocks[: cycle + 1], None)[0] for cycle in range(len(blocks)))
     return [float(sum(map(len, sessions))) for sessions in gathered]
 

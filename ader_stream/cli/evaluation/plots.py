@@ -1,4 +1,4 @@
-"""The paper's figure: scores by cycle, ours over the published curves."""
+"""The paper's figure: scores by cycle, this run's over the published curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ METRICS = {"recall@20": "recall_at_20.png", "mrr@20": "mrr_at_20.png"}
 
 
 def draw_result(result: ResultFile, folder: Path) -> None:
-    """Draw Recall@20 and MRR@20 of the cycles so far; the folder is made if need be."""
+    """Draw Recall@20 and MRR@20 of the cycles so far; create the folder if needed."""
     folder.mkdir(parents=True, exist_ok=True)
     paper = published_results(str(result.run["fingerprint"]))
     label = f"{result.run['method']} (this run)"

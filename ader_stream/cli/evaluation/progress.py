@@ -1,4 +1,4 @@
-"""Where an evaluation is, and how long it will take: on standard error."""
+"""Show the progress of an evaluation, and the time left, on standard error."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ader_stream.ader.evaluate import EvaluatedCycle
 
 
 class ProgressBar(Progress):
-    """The batches of an epoch as a bar, and the time left.
+    """Shows the batches of an epoch as a bar, and the time left.
 
     Parameters
     ----------
     work
-        How much each cycle has to do, in any one unit: the time left follows from it and from
-        the pace of the cycles that this run has finished.
+        Work of each cycle, in any one unit: the time left is estimated from it and from the speed
+        of the cycles that this run has finished.
     finished
-        Cycles that were done before.
+        Number of cycles that were done before.
     quiet
-        Show nothing: another process does.
+        Show nothing, because another process does.
     """
 
     def __init__(self, work: Sequence[float], finished: int, *, quiet: bool = False) -> None:
@@ -41,14 +41,14 @@ class ProgressBar(Progress):
         self._epoch = self.add_task("")
 
     def show(self, cycle: int, now: pace.Progress) -> None:
-        """Show where a cycle is."""
+        """Show the progress of a cycle."""
         where = f"cycle {cycle}/{len(self._work)}, {_now(now)}, {self._left()} left"
         self.update(self._epoch, completed=now.step, total=now.steps, description=where)
         if now.ends_epoch and not self.console.is_terminal:
             self.console.print(where, highlight=False, soft_wrap=True)  # a log has no bar
 
     def finish_cycle(self, result: EvaluatedCycle) -> None:
-        """Print what a cycle has come to."""
+        """Print the result of a cycle."""
         self._cycles_done = result.cycle
         self._cycle_began = time.monotonic()
         self.console.print(_summary(result), highlight=False, soft_wrap=True)
@@ -72,13 +72,13 @@ def seconds_left(
     Parameters
     ----------
     work
-        Of each cycle.
+        Work of each cycle.
     before, done
-        Cycles finished when this run began, and now.
+        Number of cycles finished when this run started, and now.
     seconds
-        That this run's finished cycles took.
+        Duration of this run's finished cycles.
     since
-        Seconds that the present cycle has taken so far.
+        Seconds since the start of the current cycle.
 
     >>> seconds_left([10, 5, 5], before=0, done=1, seconds=100.0, since=20.0)
     80.0

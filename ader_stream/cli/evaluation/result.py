@@ -1,4 +1,4 @@
-"""The result of an evaluation: one JSON file, whole after every cycle, that a run can resume."""
+"""The result of an evaluation: one JSON file, complete after every cycle, to resume from."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from typing import Any
 from ader_stream.errors import InputError
 
 DECIDING = ("threads", "processes", "device", "precision")
-"""What of the machine decides the numbers; its processor and memory do not."""
+"""Properties of the machine that decide the numbers; its processor and memory do not."""
 
 METRICS = ("recall@10", "recall@20", "mrr@10", "mrr@20")
 
 
 @dataclass(frozen=True)
 class ResultFile:
-    """What was run, on what, and its cycles so far.
+    """Inputs of an evaluation, and its cycles so far.
 
     Parameters
     ----------
     path
-        Where it stands.
+        Path of the file.
     run
-        What decides the result: data, method, every hyper-parameter, seed, code, versions …
+        All inputs of the result: data, method, every hyper-parameter, seed, code, versions …
     machine
-        What it was measured on; a run may continue elsewhere where all that is `DECIDING` is alike.
+        Machine of the measurement; a run may continue on another one with the same `DECIDING`
+        values.
     cycles
         An entry for each finished cycle, the first one first.
     """
@@ -40,16 +41,16 @@ class ResultFile:
 
     @property
     def states(self) -> Path:
-        """Folder of the states to resume from."""
+        """Return the folder of the states to resume from."""
         return self.path.with_name(f"{self.path.name}.state")
 
     def resume(self) -> None:
-        """Take the cycles over that an earlier run has finished; none where there was no run.
+        """Load the finished cycles of an earlier run; none if there was no run.
 
         Raises
         ------
         InputError
-            The file is no result, or that of another run.
+            The file is not a result, or belongs to another run.
         """
         if not self.path.exists():
             return
@@ -59,7 +60,7 @@ class ResultFile:
             theirs = {**earlier, "machine": _deciding(earlier.get("machine", {}))}
         except (ValueError, TypeError, KeyError):
             raise InputError(
-                f"{self.path}: is no result of an evaluation; name another file with --out"
+                f"{self.path}: is not a result of an evaluation; name another file with --out"
             ) from None
         ours = json.loads(json.dumps({**self.run, "machine": _deciding(self.machine)}))
         if other := list(_differences(theirs, ours)):
@@ -70,7 +71,7 @@ class ResultFile:
         self.cycles.extend(cycles)
 
     def write(self) -> None:
-        """Replace the file at once, so that it is whole whenever it is read."""
+        """Replace the file atomically, so that it is always complete."""
         result = {
             **self.run,
             "machine": self.machine,
@@ -87,7 +88,7 @@ def _deciding(machine: Mapping[str, object]) -> dict[str, object]:
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
-    """Name each value of ours that differs there or is missing; later periods may have been added.
+    """Yield each value of ours that differs or is missing there; later periods may have been added.
 
     >>> list(_differences({"seed": 0, "sizes": {"batch": 8}}, {"seed": 1, "sizes": {"batch": 9}}))
     ['seed 0 instead of 1', 'sizes.batch 8 instead of 9']
@@ -114,6 +115,6 @@ def _leaves(value: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any
 
 
 def mean_scores(cycles: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Average the cycles that had a target, each with the same weight, as in the paper."""
+    """Return the mean of all cycles with a target, each with the same weight, as in the paper."""
     scored = [cycle for cycle in cycles if cycle["targets"]]
     return {name: fmean(cycle[name] for cycle in scored) for name in METRICS if scored}

@@ -1,1 +1,1 @@
-"""Commands that read or change what the workers keep: blocks, sessions, offsets, erasure, reset."""
+"""Commands that read or change the workers' data: blocks, sessions, offsets, erasure, reset."""

@@ -1,4 +1,4 @@
-"""``ader-stream blocks``: how event time is cut into blocks, and from where on in another way."""
+"""``ader-stream blocks``: show or change how event time is divided into blocks."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ader_stream.times import duration_text, instant_text
 
 @click.group()
 def blocks() -> None:
-    """Look at how blocks are cut, and change it."""
+    """Show how blocks are divided, and change it."""
 
 
 @blocks.command()
 @json_option
 @kafka_options
 def show(as_json: bool, settings: Settings) -> None:
-    """Print how blocks are cut, each grid a line; what workers have noted, not the settings."""
+    """Print the rule of blocks, one line for each grid; as the workers have logged it."""
     _partitions(settings, "blocks show")
     rule = read_logged_rules(settings.clients, settings.topics).blocks
     if as_json:
         click.echo(json.dumps(asdict(rule) if rule else None))
     else:
-        click.echo("\n".join(describe_blocks(rule)) if rule else "no block has been cut yet")
+        click.echo("\n".join(describe_blocks(rule)) if rule else "there is no block yet")
 
 
 @blocks.command()
@@ -39,10 +39,10 @@ def show(as_json: bool, settings: Settings) -> None:
 @json_option
 @kafka_options
 def change(yes: bool, as_json: bool, settings: Settings) -> None:
-    """Cut blocks as the settings now say, from the end of the last block that is known.
+    """Change the rule of blocks to the settings, from the end of the last known block.
 
-    Blocks up to there stay as they are. The first one after it lasts until the new grid has a line;
-    numbers go on. Sessionizers and inference workers have to be stopped.
+    Blocks up to there stay as they are. The first one after it lasts until the next line of the new
+    grid; the numbers continue. Sessionizers and inference workers must be stopped.
     """
     clients, topics = settings.clients, settings.topics
     partitions = _partitions(settings, "blocks change")
@@ -79,10 +79,10 @@ def _as_text(plan: BlockChangePlan, *, does: bool) -> str:
 
 def _first_lines(plan: BlockChangePlan) -> list[str]:
     if plan.last is None:
-        return ["nothing is known of any block: all of them are cut as the settings say"]
+        return ["no block is known: all of them follow the settings"]
     rule, last = plan.after, plan.last.block
     begins, length = instant_text(rule.start(last + 1)), duration_text(rule.length_of(last + 1))
     return [
-        f"block {last} ({plan.last.of}) is the last one as before; it ends at {begins}",
-        f"block {last + 1} begins there and lasts {length}",
+        f"block {last} ({plan.last.of}) is the last one of the old rule; it ends at {begins}",
+        f"block {last + 1} starts there and lasts {length}",
     ]

@@ -1,4 +1,4 @@
-"""``ader-stream dead-letters``: what was refused, why, and a way back."""
+"""``ader-stream dead-letters``: list refused clicks, and send corrected ones back."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from ader_stream.types import DEAD_LETTER_REASONS
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Look at refused clicks, and send mended ones back."""
+    """List refused clicks, and send corrected ones back."""
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose letters; the command gets `wanted` instead."""
+    """Add the options that select letters; the command gets `wanted` instead."""
 
     @click.option(
         "--reason",
         "reasons",
         multiple=True,
         type=click.Choice(DEAD_LETTER_REASONS),
-        help="Only these; may be given again.",
+        help="Only these; may be repeated.",
     )
     @click.option("--partition", type=click.IntRange(0), help="Only this partition's.")
     @click.option("--since", metavar="TIME", help="Refused at or after; ISO 8601 or ms since 1970.")
@@ -65,13 +65,13 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @dead_letters.command("list")
 @filter_options
 @click.option("--all", "replayed", is_flag=True, help="Also those that were sent back.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many.")
 @json_option
 @kafka_options
 def list_letters(
     wanted: LetterFilter, replayed: bool, limit: int | None, as_json: bool, settings: Settings
 ) -> None:
-    """Print what was refused, one a line, partition by partition."""
+    """Print refused records, one a line, partition by partition."""
     connect(settings, "dead-letters list")
     wanted = LetterFilter(**vars(wanted) | {"replayed": replayed})
     for letter in islice(read_letters(settings.clients, settings.topics, wanted), limit):
@@ -83,7 +83,7 @@ def list_letters(
 @json_option
 @kafka_options
 def show(place: str, as_json: bool, settings: Settings) -> None:
-    """Print one letter whole; PARTITION:OFFSET is how `list` names it."""
+    """Print one whole letter; `list` prints its PARTITION:OFFSET."""
     at = Place.parse(place)
     connect(settings, "dead-letters show")
     letter = find_letter(settings.clients, settings.topics, at)
@@ -94,9 +94,9 @@ def show(place: str, as_json: bool, settings: Settings) -> None:
         click.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
     if letter.truncated:
         click.echo(
-            f"The record is larger than a letter, which holds its first bytes alone. The original "
-            f"stood at {letter.origin}; `ader-stream dead-letters replay` reads it there, as long "
-            "as that topic keeps it."
+            f"The record is larger than a letter, which has only its first bytes. The original "
+            f"is at {letter.origin}; `ader-stream dead-letters replay` reads it there, as long "
+            "as that topic has it."
         )
 
 
@@ -105,21 +105,21 @@ def show(place: str, as_json: bool, settings: Settings) -> None:
 @click.option(
     "--mended",
     type=click.File("r", encoding="utf-8"),
-    help="Lines of `list --json` whose value or key you have mended; only these are sent.",
+    help="Lines of `list --json` with a corrected value or key; only these are sent.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Report what would be sent, and send nothing.")
 @json_option
 @kafka_options
 def replay(
     wanted: LetterFilter, mended: Any, dry_run: bool, as_json: bool, settings: Settings
 ) -> None:
-    """Send back what is a click now, each once, to the partition that it came from.
+    """Send back what is a click now, each once, to its original partition.
 
-    What the settings of today (or your --mended file) make a click is sent; what would be refused
-    again is left, and what `forget` has erased. Reasons that do not depend on the bytes, as `late`,
-    are sent only where they are asked for with --reason. Of a truncated letter the original is read
-    where it stood; where it is gone, the letter is left. Killed and started again, it goes on where
-    it was.
+    A letter is sent if it is a click with today's settings (or your --mended file). It is left if
+    it would be refused again, or if `forget` has erased it. Letters with reasons that do not depend
+    on the bytes, such as `late`, are sent only with --reason. Of a truncated letter, the original
+    is read at its offset; if it is gone, the letter is left. If it is killed and started again, it
+    continues.
     """
     letters = read_mended(mended) if mended else None
     clients = settings.clients

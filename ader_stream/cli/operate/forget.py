@@ -1,4 +1,4 @@
-"""``ader-stream forget``: removes what a session or user key contributed."""
+"""``ader-stream forget``: remove what a session or user key contributed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ader_stream.stream.versions.registry import read_registry
 @json_option
 @kafka_options
 def forget(key: str, as_json: bool, settings: Settings) -> None:
-    """Ask every worker to erase a session or user KEY, and say what cannot be reached.
+    """Request that every worker erases a session or user KEY, and print what cannot be reached.
 
-    The clicks that stand in the topic now are erased, whatever their times say; who comes back
-    later is a new visitor.
+    All clicks that are in the topic now are erased, whatever their times are; later clicks belong
+    to a new visitor.
     """
     clients, topics = settings.clients, settings.topics
     connect(settings, "forget")

@@ -1,4 +1,4 @@
-"""``ader-stream offsets``: where workers stand in the clicks, and past what is lost."""
+"""``ader-stream offsets``: show the workers' offsets in the clicks, and correct them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ UNCHANGED = "nothing was changed; --yes does it"
 
 @click.group()
 def offsets() -> None:
-    """Show where workers stand in the clicks, and correct it."""
+    """Show the workers' offsets in the clicks, and correct them."""
 
 
 def partition_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--partition``, several times; the command gets `chosen`."""
+    """Add ``--partition``, repeatable; the command gets `chosen`."""
     return click.option(
         "--partition",
         "chosen",
         type=click.IntRange(0),
         multiple=True,
-        help="Only this one; may be given again. Without it: all that need it.",
+        help="Only this one; may be repeated. By default all that need it.",
     )(command)
 
 
@@ -42,7 +42,7 @@ def partition_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @json_option
 @kafka_options
 def show(as_json: bool, settings: Settings) -> None:
-    """Print of each partition what the log holds, and where each worker goes on."""
+    """Print the extent of each partition's log, and where each worker continues."""
     settings.clients.check_reachable()
     for place in worker_places(settings.clients, settings.topics):
         click.echo(json.dumps(_fields(place)) if as_json else _line(place, settings))
@@ -53,10 +53,10 @@ def show(as_json: bool, settings: Settings) -> None:
 @yes_option
 @kafka_options
 def skip(chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
-    """Move workers on past records that were deleted before they were read.
+    """Move workers past records that were deleted before they were read.
 
-    Open sessions and scores stay. What was skipped is logged in `sessions`, counted, and shown as
-    ader_skipped_records_total. A worker that is running joins its group again.
+    Open sessions and scores stay. Skipped records are logged in `sessions`, counted, and exported
+    as ader_skipped_records_total. A running worker joins its group again.
     """
     for place in _chosen(settings, chosen):
         if place.target == place.place:
@@ -72,7 +72,7 @@ def skip(chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
 @yes_option
 @kafka_options
 def restore(chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
-    """Set groups' offsets, which somebody has moved, to where the workers' own records stand."""
+    """Set the groups' offsets, if they were moved, back to those of the workers' own records."""
     for place in _chosen(settings, chosen):
         if is_moved(place):
             click.echo(f"{_line(place, settings)} -> {place.place}")

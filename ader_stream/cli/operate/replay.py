@@ -1,4 +1,4 @@
-"""``ader-stream replay``: feeds a data set into the clicks topic."""
+"""``ader-stream replay``: write a data set into the clicks topic."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from ader_stream.stream.topics.topics import check_topics
     help="Folder of period_N.txt[.gz], or a CSV or Parquet file.",
 )
 @click.option(
-    "--pace", type=click.Choice(["block"]), help="Wait at each block end until it serves."
+    "--pace", type=click.Choice(["block"]), help="Wait at each block end until its version serves."
 )
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Clicks a second.")
-@click.option("--blocks", type=click.IntRange(1), help="Blocks to replay; all of them without it.")
+@click.option("--blocks", type=click.IntRange(1), help="Blocks to replay; by default all.")
 @click.option("--session-column", help="CSV, Parquet: column of the session or user.")
 @click.option("--item-column", help="CSV, Parquet: column of the item.")
 @click.option("--time-column", help="CSV, Parquet: column of the event time.")
-@click.option("--time-unit", help="CSV, Parquet: of whole-number times: s, ms (default), us or ns.")
+@click.option("--time-unit", help="CSV, Parquet: unit of numeric times: s, ms (default), us or ns.")
 @click.option(
     "--any-time",
     is_flag=True,
-    help="CSV, Parquet: also take times before 2000, in the future, or all alike.",
+    help="CSV, Parquet: also accept times before 2000, in the future, or all equal.",
 )
 @json_option
 @kafka_options
@@ -57,13 +57,13 @@ def replay(
     if pace and settings.blocks.min_sessions > 1:
         raise SettingsError(
             f"blocks.min_sessions = {settings.blocks.min_sessions}: a block that is joined to the "
-            "next is never served alone, and --pace block would wait for it; leave it at 1"
+            "next is never served alone, and --pace block would wait for ever; set it to 1"
         )
     named = {name.removesuffix("_column"): column for name, column in columns.items() if column}
     any_time |= not settings.clicks.check_times
     table = TableFormat(**named, any_time=any_time)
     clicks = open_dataset(dataset, settings.block_rule, settings.sessions.gap, table)
-    extent = read_through(clicks, blocks)  # what cannot be read is told before a click is sent
+    extent = read_through(clicks, blocks)  # unreadable data raise here, before a click is sent
     connect(settings, "replay --pace block" if pace else "replay")
     clients, topics = settings.clients, settings.topics
     check_topics(clients.admin(), topics)
@@ -92,11 +92,11 @@ def _show_extent(extent: Extent, *, as_json: bool) -> None:
 
 
 def _warn_of_early_blocks(extent: Extent) -> None:
-    """Tables with such times are refused before: these were made, for the data set has none."""
+    """Warn of generated times before 2000; tables with such times were refused before."""
     if extent.first_time < EARLIEST_MS:
         click.echo(
-            "ader-stream: warning: the data set has no times of its own: they are counted from "
-            f"blocks.origin, and begin {describe_time(extent.first_time)}; workers take them with "
+            "ader-stream: warning: the data set has no times: they start at "
+            f"blocks.origin, {describe_time(extent.first_time)}; workers accept them with "
             "clicks.check_times = false, or set blocks.origin to a date after 2000",
             err=True,
         )

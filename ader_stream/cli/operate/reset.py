@@ -1,4 +1,4 @@
-"""``ader-stream reset``: begins again with the clicks, consistently."""
+"""``ader-stream reset``: delete derived data and start again with the clicks, consistently."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ader_stream.stream.operations.reset import reset as reset_as_planned
 @click.option(
     "--models", is_flag=True, help="Also delete every version, and the commands about them."
 )
-@click.option("--dead-letters", is_flag=True, help="Also delete the clicks that were refused.")
+@click.option("--dead-letters", is_flag=True, help="Also delete refused clicks.")
 @yes_option
 @json_option
 @kafka_options
 def reset(models: bool, dead_letters: bool, yes: bool, as_json: bool, settings: Settings) -> None:
-    """Delete sessions, state, scores and places, so that the workers begin again with the clicks.
+    """Delete sessions, state, scores and offsets, so that the workers start again with the clicks.
 
-    Your clicks stay, and so do versions: the trainer goes on from the newest one and leaves out
-    sessions that a kept version was trained on. Requests to erase keys stay, too, and so do refused
-    clicks; those that are read again are not sent back any more. Without --yes, nothing is changed.
-    All workers have to be stopped.
+    Your clicks stay, and so do versions: the trainer continues from the newest one and leaves out
+    sessions that a kept version was trained on. Erasure requests and refused clicks stay, too;
+    refused clicks that are read again are not sent back any more. Without --yes, nothing is
+    changed. All workers must be stopped.
     """
     clients, topics = settings.clients, settings.topics
     clients.check_reachable()
@@ -38,7 +38,7 @@ def reset(models: bool, dead_letters: bool, yes: bool, as_json: bool, settings: 
         reset_as_planned(clients, topics, plan, would_skip=begins_at_ends)
     click.echo(_as_json(plan, is_done=yes) if as_json else _as_text(plan, is_done=yes))
     if not yes and (running := running_workers(clients.admin(), topics)):
-        click.echo(f"workers to be stopped before: {running}", err=True)
+        click.echo(f"stop these workers first: {running}", err=True)
 
 
 def _as_json(plan: ResetPlan, *, is_done: bool) -> str:
@@ -58,12 +58,12 @@ def _as_text(plan: ResetPlan, *, is_done: bool) -> str:
     verb = "deleted" if is_done else "would delete"
     topics = [
         f"{verb} topic {shape.name}: {plan.records[shape.name]} records in {shape.partitions} "
-        "partitions; it is made again, empty"
+        "partitions; it is created again, empty"
         for shape in plan.shapes
     ]
     groups = [f"{verb} group {group} and its offsets" for group in plan.groups]
     groups += [f"{verb} command {command}" for command in plan.commands]
-    kept = f"stay as they are: {', '.join(plan.kept)}"
+    kept = f"unchanged: {', '.join(plan.kept)}"
     end = [] if is_done else ["nothing was changed; --yes does it"]
     return "\n".join([*topics, *groups, kept, *_about_letters(plan), *end])
 
@@ -72,10 +72,10 @@ def _about_letters(plan: ResetPlan) -> Iterator[str]:
     if plan.letters and plan.letters.waiting:
         yield (
             f"{plan.letters.waiting} refused clicks are read again with the others: their letters "
-            "stay, and `dead-letters replay` sends them back no more"
+            "stay, and `dead-letters replay` does not send them back any more"
         )
     if plan.letters and plan.letters.sent_back:
         yield (
             f"{plan.letters.sent_back} refused clicks were sent back: the topic holds them twice, "
-            "and both count if the settings of now accept the first and they have no event id"
+            "and both count if the current settings accept the first and they have no event id"
         )

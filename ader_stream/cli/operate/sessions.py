@@ -1,4 +1,4 @@
-"""``ader-stream sessions``: what the sessionizer has closed."""
+"""``ader-stream sessions``: print closed sessions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ader_stream.types import Session
 
 @click.group()
 def sessions() -> None:
-    """Look at closed sessions."""
+    """Print closed sessions."""
 
 
 @sessions.command()

@@ -1,4 +1,4 @@
-"""``ader-stream watermark``: where event time stands, and how to correct it."""
+"""``ader-stream watermark``: show each partition's watermark, and correct a wrong one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ader_stream.times import parse_instant
 
 @click.group()
 def watermark() -> None:
-    """Show how far event time has come on each partition, and correct a wrong one."""
+    """Show each partition's watermark, and correct a wrong one."""
 
 
 @watermark.command()
@@ -33,23 +33,21 @@ def show(as_json: bool, settings: Settings) -> None:
 
 
 @watermark.command()
-@click.option(
-    "--to", "time", required=True, help="Event time to stand at: ISO 8601, or ms since 1970."
-)
+@click.option("--to", "time", required=True, help="New event time: ISO 8601, or ms since 1970.")
 @click.option(
     "--partition",
     "chosen",
     type=click.IntRange(0),
     multiple=True,
-    help="Partition to correct; without it, all that stand after the time.",
+    help="Partition to correct; by default all that are after the time.",
 )
-@click.option("--yes", is_flag=True, help="Do it; without it, only say what would be done.")
+@click.option("--yes", is_flag=True, help="Do it; without this, only print what would be done.")
 @kafka_options
 def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
-    """Move watermarks back to where event time really is.
+    """Move watermarks back to the real event time.
 
-    Open sessions stay; those that lie ahead close when event time comes to them. Blocks that had
-    ended too early are written again, with what belongs to them.
+    Open sessions stay; those that are ahead close when event time reaches them. Blocks that had
+    ended too early are written again, with the sessions that belong to them.
     """
     watermark = _time(time)
     clients, topics = settings.clients, settings.topics
@@ -63,9 +61,7 @@ def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> 
     meant = [place for place in places if _is_meant(place, chosen, watermark)]
     if not meant:
         stands = "\n".join(map(_line, places))
-        raise SettingsError(
-            f"--to {time}: no partition stands after it, so none moves back\n{stands}"
-        )
+        raise SettingsError(f"--to {time}: no partition is after it, so none moves back\n{stands}")
     for place in meant:
         click.echo(f"{_line(place)} -> {_text(watermark)}")
         if yes:

@@ -1,4 +1,4 @@
-"""Whether few bytes may be read as a value without end, by the schema that they are written in."""
+"""Check whether few bytes can describe a value without end, by its schema."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import fastavro
 
 MOST_VALUES = 100_000
-"""That a record may hold in any case: with ten types, each with ten fields of the next one's, a
-schema of a page makes ten thousand million of no byte."""
+"""Most values of a record without its lists: with ten types, each with ten fields of the next, a
+schema of a page describes ten thousand million values without bytes."""
 
 _HOLDING = ("record", "error")
 
 
 def is_recursive(schema: Any) -> bool:
-    """Whether a value of the schema may hold one of the same type, and so on without end.
+    """Return whether a value of the schema may contain one of the same type, without end.
 
     >>> fields = [{"name": "next", "type": ["null", "Node"]}]
     >>> is_recursive({"type": "record", "name": "Node", "fields": fields})
@@ -25,7 +25,7 @@ def is_recursive(schema: Any) -> bool:
 
 
 def repeats_nothing(schema: Any) -> bool:
-    """Whether a value of the schema may hold a list of items that take no bytes.
+    """Return whether a value of the schema may contain a list of items without bytes.
 
     >>> repeats_nothing({"type": "array", "items": "null"})
     True
@@ -37,7 +37,7 @@ def repeats_nothing(schema: Any) -> bool:
 
 
 def require_few_values(schema: Any) -> None:
-    """Raise ValueError for a schema of which a value is too large, whatever its bytes are."""
+    """Raise ValueError for a schema with values that are too large, whatever the bytes are."""
     named: dict[str, Any] = {}
     parsed, sizes = fastavro.parse_schema(schema, named), dict[str, _Size]()
     for type_ in _types_in(parsed):
@@ -49,7 +49,7 @@ def require_few_values(schema: Any) -> None:
 
 
 class _Size(NamedTuple):
-    """What a value of a type has at least."""
+    """Least size of a value of a type."""
 
     bytes: int
     values: int
@@ -57,15 +57,15 @@ class _Size(NamedTuple):
 
 _SMALLEST = {"null": _Size(0, 1), "float": _Size(4, 1), "double": _Size(8, 1)}
 _A_BYTE = _Size(1, 1)
-"""Of all others: a union says which branch it is, a list how many items it has."""
+"""Size of all other types: a union has the number of its branch, a list its number of items."""
 
 
 def _least(type_: Any, named: dict[str, Any], sizes: dict[str, _Size]) -> _Size:
-    """Return the least size of a parsed type; `sizes` are those of named types that are known."""
+    """Return the least size of a parsed type; `sizes` are those of known named types."""
     name = type_ if isinstance(type_, str) else type_["name"] if _has_name(type_) else None
     if name in named:
         if name not in sizes:
-            sizes[name] = _Size(0, 1)  # while it is looked at: it may hold itself
+            sizes[name] = _Size(0, 1)  # during the visit: it may contain itself
             sizes[name] = _least_of_definition(named[name], named, sizes)
         return sizes[name]
     if isinstance(type_, dict) and type_["type"] not in ("array", "map"):
@@ -85,7 +85,7 @@ def _has_name(type_: Any) -> bool:
 
 
 def _types_in(type_: Any) -> list[dict[str, Any]]:
-    """Every type that is defined in a parsed one, itself among them."""
+    """Return every type that is defined in a parsed one, itself included."""
     if isinstance(type_, list):
         return [found for branch in type_ for found in _types_in(branch)]
     if not isinstance(type_, dict):
@@ -98,7 +98,7 @@ def _types_in(type_: Any) -> list[dict[str, Any]]:
 
 
 def _leads_back(type_: Any, named: dict[str, Any], inside: frozenset[str], done: set[str]) -> bool:
-    """Whether a type leads to one of those that it stands inside of; `done` are known not to."""
+    """Return whether a type leads to one that contains it; those in `done` do not."""
     if isinstance(type_, list):
         return any(_leads_back(branch, named, inside, done) for branch in type_)
     if isinstance(type_, str):

@@ -1,9 +1,9 @@
-"""Our own records: plain Avro values, whose headers name the type and the writer's schema.
+"""Encode our own records: plain Avro values, with type and writer's schema in the headers.
 
 ``ader-type`` is the record's name and the file's (``SessionBatch`` → ``SessionBatch.avsc``);
 ``ader-schema`` is the CRC-64-AVRO fingerprint of the writer's schema in parsing canonical form.
-What an older schema wrote (``schemas/older/TYPE.N.avsc``) is read as today's type: fields that it
-lacks have their defaults.
+Records of an older schema (``schemas/older/TYPE.N.avsc``) are read as today's type: fields that are
+missing in it have their defaults.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def headers_for(type_name: str) -> Headers:
 
 
 def type_of(headers: Sequence[tuple[str, bytes]] | None) -> str:
-    """Return the type that a record's headers name; empty where they name none."""
+    """Return the type in a record's headers; empty if there is none."""
     return (dict(headers or ()).get(TYPE_HEADER) or b"").decode(errors="replace")
 
 
@@ -58,7 +58,7 @@ def decode(
     Raises
     ------
     DecodeError
-        If a header is missing, the schema is not known here, or the bytes do not follow it.
+        If a header is missing, the schema is unknown here, or the bytes do not match it.
     """
     named = dict(headers or ())
     type_name = type_of(headers)
@@ -72,7 +72,7 @@ def decode(
     if writer is None:
         raise DecodeError(
             f"{type_name} was written with schema {named.get(SCHEMA_HEADER)!r}, "
-            f"which is not known here; update this process"
+            f"which is unknown here; update this process"
         )
     return type_name, _read(writer, data or b"", type_name)
 
@@ -83,38 +83,38 @@ def decode_as(type_name: str, data: bytes) -> dict[str, Any]:
 
 
 def decode_stored(type_name: str, data: bytes) -> dict[str, Any]:
-    """Return the value of a record that stands in another one, where no header names its schema.
+    """Return the value of a record that is stored in another one, without headers.
 
-    Today's schema is tried first, then the older ones: bytes that one of them wrote are too few or
-    too many for the others.
+    Today's schema is tried first, then the older ones: bytes of one of them are too few or too many
+    for the others.
 
     Raises
     ------
     DecodeError
-        If the bytes follow none of them.
+        If the bytes match none of them.
     """
     for writer in _writers(type_name).values():
         with suppress(DecodeError):
             return _read(writer, data, type_name)
-    raise DecodeError(f"{len(data)} bytes are no {type_name}, by none of its schemas")
+    raise DecodeError(f"{len(data)} bytes match none of the schemas of {type_name}")
 
 
 @functools.cache
 def schema(type_name: str) -> Any:
-    """Parsed schema of one of our own types; FileNotFoundError where there is none."""
+    """Return the parsed schema of one of our types; FileNotFoundError if there is none."""
     return fastavro.parse_schema(load_schema(type_name))
 
 
 def load_schema(type_name: str) -> dict[str, Any]:
-    """Read a schema as it stands in its file."""
-    if not type_name.isalpha():  # the name comes from a record's header: no path may hide in it
+    """Return a schema as it is in its file."""
+    if not type_name.isalpha():  # the name is from a record's header: it must not be a path
         raise FileNotFoundError(type_name)
     text = resource("schemas", f"{type_name}.avsc").read_text(encoding="utf-8")
     return dict(json.loads(text))
 
 
 def fingerprint_of(type_name: str) -> bytes:
-    """Fingerprint of the schema that one of our own types is written with today."""
+    """Return the fingerprint of the schema with which one of our types is written today."""
     return dict(_headers(type_name))[SCHEMA_HEADER]
 
 
@@ -128,7 +128,7 @@ def _headers(type_name: str) -> tuple[tuple[str, bytes], ...]:
 
 @functools.cache
 def _writers(type_name: str) -> dict[bytes, Any]:
-    """Fingerprint → schema: today's, and every older one."""
+    """Return fingerprint → schema: today's, and every older one."""
     found = {_fingerprint(load_schema(type_name)): schema(type_name)}
     for file in resource("schemas", "older").glob(f"{type_name}.*.avsc"):
         older = json.loads(file.read_text(encoding="utf-8"))
@@ -146,7 +146,7 @@ def _read(writer: Any, data: bytes, type_name: str) -> dict[str, Any]:
     try:
         value = fastavro.schemaless_reader(buffer, writer, None if writer is today else today)
     except (EOFError, ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
-        raise DecodeError(f"{len(data)} bytes are no {type_name}: {error!r}") from None
+        raise DecodeError(f"{len(data)} bytes are not a {type_name}: {error!r}") from None
     if buffer.tell() != len(data):
         raise DecodeError(f"{type_name}: {len(data) - buffer.tell()} bytes too many")
     return cast("dict[str, Any]", value)

@@ -36,7 +36,7 @@ def text_bytes(text: str) -> bytes:
 
 
 SHORT_BYTES = 256
-"""Of the string of a short text, its count included."""
+"""Most bytes of the string of a short text, its count included."""
 
 _SHORT_COUNTS = COUNTS[: SHORT_BYTES - 1]
 

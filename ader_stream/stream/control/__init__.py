@@ -1,1 +1,1 @@
-"""What the control topic says: commands, erasure requests, the rules in force."""
+"""The control topic: commands, erasure requests, and the current rules."""

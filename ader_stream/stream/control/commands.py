@@ -1,7 +1,7 @@
-"""The control topic: what commands ask of the workers, and back.
+"""Encode and decode the commands of the control topic.
 
-The key is the command (for `forget` its hash, too): compaction keeps the last of each, and that is
-all that counts.
+The key is the command (for `forget` also its hash): compaction keeps the last of each, and only
+that one counts.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ from ader_stream.stream.topics.topics import Topics
 from ader_stream.types import BlockChange, BlockRule
 
 FORGET = "forget"
-"""Command of a request to erase a key. It counts for ever."""
+"""Command of a request to erase a key. It is valid for ever."""
 
 SERVING = ("pin", "unpin", "promote", "rollback")
-"""Commands of which the last one decides what is served."""
+"""Commands; the last one of them decides what is served."""
 
 FALLBACK = "fallback"
-"""Command that ends the canary of one version; what a pin says beside that holds on."""
+"""Command that ends the canary of one version; the rest of a pin remains valid."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What was asked.
+    """A command to the workers.
 
     Parameters
     ----------
     command
-        pin, unpin, promote, fallback, rollback, prune or forget; blocks or rules: what holds.
+        pin, unpin, promote, fallback, rollback, prune or forget; blocks or rules: current rules.
     version
-        The version it is about.
+        Its version.
     newest
-        Of a rollback: the newest version when it was asked.
+        Of a rollback: the newest version when it was requested.
     share
-        Of a pin: share of the session keys that get the newest version all the same.
+        Of a pin: share of the session keys that still get the newest version.
     versions
         Of a prune: those to delete.
     key_hash, salt
         Of a forget: the salted hash of the key.
     clicks_end, clicks_id
-        Of a forget: where each partition of the clicks topic ended, and Kafka's id of that topic.
+        Of a forget: the end of each partition of the clicks topic, and Kafka's id of that topic.
     at
-        When it was asked, ms.
+        When it was requested, ms.
     block_rule
-        Of blocks: how they are cut, from the first one on.
+        Of blocks: the rule of blocks, from the first block on.
     rules
-        Of rules: setting → its value as it is written, by which sessions are made.
+        Of rules: setting → its value as text, by which sessions are made.
     stable
-        Of a fallback: the version that serves everyone in place of the canary, `version`.
+        Of a fallback: the version that serves all keys in place of the canary, `version`.
     reason
-        What was measured, where that has decided.
+        The measurement behind it, if there is one.
     """
 
     command: str
@@ -78,17 +78,17 @@ class Command:
 
     @property
     def key(self) -> str:
-        """What compaction goes by."""
+        """Return the key for compaction."""
         return f"{self.command}/{self.key_hash.hex()}" if self.key_hash else self.command
 
 
 def ask(clients: KafkaClients, topics: Topics, command: Command) -> int:
-    """Write a command; on return it is acknowledged. Return its offset.
+    """Write a command and wait for its acknowledgement. Return its offset.
 
     Raises
     ------
     TopicError
-        If the broker has not taken it.
+        If the broker has not accepted it.
     """
     record = encode_command(command)
     [offset] = send_and_wait(clients.producer(), topics.control, [(0, record)], command.command)
@@ -96,13 +96,13 @@ def ask(clients: KafkaClients, topics: Topics, command: Command) -> int:
 
 
 def encode_command(command: Command) -> tuple[str, bytes, Headers]:
-    """Return key, value and headers of a command's record; it is asked now, if it says no time."""
+    """Return key, value and headers of a command's record; its time is the current one if unset."""
     asked = asdict(command) | {"at": command.at or time.time_ns() // 1_000_000}
     return command.key, *encode("Control", asked)
 
 
 def decode_command(record: Record) -> Command:
-    """Return the command in a record that is no tombstone; raises DecodeError."""
+    """Return the command in a record that is no tombstone; raise DecodeError if it is invalid."""
     _, value = decode(record.value(), record.headers())
     rule = value["block_rule"]
     changed = {name: tuple(value[name]) for name in ("versions", "clicks_end")}
@@ -115,20 +115,20 @@ def _block_rule(value: dict[str, Any]) -> BlockRule:
 
 
 def commands_in(clients: KafkaClients, topics: Topics) -> list[str]:
-    """Return the keys of the commands that count, without requests to erase keys."""
+    """Return the keys of the current commands, without erasure requests."""
     last = {record.key() or b"": record.value() for record in read_to_end(clients, topics.control)}
     keys = [key.decode() for key, value in last.items() if value is not None]
     return [key for key in keys if not key.startswith(f"{FORGET}/")]
 
 
 def withdraw(clients: KafkaClients, topics: Topics, keys: Iterable[str]) -> None:
-    """Delete commands by their keys: they count no more. Raises TopicError as `ask` does."""
+    """Delete commands by their keys; raise TopicError as `ask` does."""
     tombstones: list[tuple[int, Keyed]] = [(0, (key, None, [])) for key in keys]
     send_and_wait(clients.producer(), topics.control, tombstones, "a tombstone")
 
 
 def last_of_each(commands: Iterable[Command]) -> list[Command]:
-    """Keep the last command of each key, in their order: what compaction leaves."""
+    """Return the last command of each key, in their order, as compaction would."""
     kept: dict[str, Command] = {}
     for command in commands:
         kept.pop(command.key, None)

@@ -1,9 +1,9 @@
-"""Erasure of a session or user key: what was asked for, and what a request covers.
+"""Erasure of a session or user key: the requests, and the clicks that they cover.
 
 A request is a `control` record with a salted hash of the key, and with the end of each partition of
-the clicks topic when it was asked: it covers the clicks below, whatever their clocks say. Who comes
-back is a new visitor. One salt serves all requests of a cluster: a session is looked up by its
-hash, and never compared with each request.
+the clicks topic at that time. It covers the clicks below, whatever their event times are; later
+clicks belong to a new visitor. One salt is used for all requests of a cluster: a session is looked
+up by its hash, and never compared with each request.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ SALT_BYTES = 16
 
 
 class Erasure(NamedTuple):
-    """A request.
+    """An erasure request.
 
     Parameters
     ----------
     offset
-        Of its record in `control`.
+        Offset of its record in `control`.
     salt, key_hash
-        The key, as `key_hash` hashes it.
+        The key, hashed by `key_hash`.
     at
-        When it was asked, ms.
+        When it was requested, ms.
     clicks_end
         Partition of the clicks topic → its end at that time. Empty in requests of earlier releases,
-        which cover what happened up to `at` by its own clock.
+        which cover clicks with event times up to `at`.
     clicks_id
         Kafka's id of the clicks topic.
     """
@@ -50,7 +50,7 @@ class Erasure(NamedTuple):
 
     @property
     def is_by_time(self) -> bool:
-        """Whether event times decide what is covered."""
+        """Return whether event times decide what is covered."""
         return not self.clicks_end
 
     def end_of(self, partition: int, clicks_id: str) -> int:
@@ -63,14 +63,14 @@ class Erasure(NamedTuple):
         return self.clicks_end[partition]
 
     def covers_closed(self, erased_to: int, began: int) -> bool:
-        """Whether a closed session of the key is covered.
+        """Return whether a closed session of the key is covered.
 
         Parameters
         ----------
         erased_to
             Of its SessionBatch.
         began
-            When its earliest click happened, ms.
+            Time of its earliest click, ms.
 
         >>> request = Erasure(7, b"salt", b"hash", at=1_000, clicks_end=(3,))
         >>> [request.covers_closed(erased_to, began=2_000) for erased_to in (0, 7, 8)]
@@ -80,14 +80,14 @@ class Erasure(NamedTuple):
 
 
 class Erasures:
-    """Every request, in the order of `control`. May be read while another thread takes requests.
+    """All requests, in the order of `control`. May be read while another thread adds requests.
 
     Attributes
     ----------
     salts
-        One, unless several requests were the first.
+        One salt, unless several requests were written at first at the same time.
     latest_by_time
-        The latest `at` of the requests that event times decide about; -1 without any.
+        The latest `at` of the requests that cover by event times; -1 without any.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Erasures:
         return self._log[number]
 
     def take(self, command: Command, offset: int) -> None:
-        """Take the request at an offset of `control`; one that was taken before changes nothing."""
+        """Add the request at an offset of `control`; a known one changes nothing."""
         if not (command.salt and command.key_hash) or offset < self.next_offset:
             return
         key = command.salt, command.key_hash
@@ -117,11 +117,11 @@ class Erasures:
 
     @property
     def next_offset(self) -> int:
-        """The offset of `control` behind the last request; 0 without any."""
+        """Return the offset of `control` after the last request; 0 without any."""
         return self._log[-1].offset + 1 if self._log else 0
 
     def count_below(self, offset: int) -> int:
-        """Return how many requests stand below an offset of `control`."""
+        """Return the number of requests below an offset of `control`."""
         return bisect_left(self._log, offset, key=attrgetter("offset"))
 
     def since(self, offset: int) -> list[Erasure]:
@@ -145,7 +145,7 @@ class Erasures:
 
 
 def read_erasures(clients: KafkaClients, topics: Topics) -> Erasures:
-    """Read every request that was written; raises DecodeError where one cannot be read."""
+    """Read every request; raise DecodeError if one cannot be read."""
     erasures = Erasures()
     for record in read_to_end(clients, topics.control):
         if (record.key() or b"").startswith(FORGET.encode()) and record.value() is not None:
@@ -160,7 +160,7 @@ def erasure_request(
     clicks_id: str = "",
     at: int | None = None,
 ) -> Command:
-    """Return the command that asks to erase a key; it takes the salt of earlier requests."""
+    """Return the command that requests to erase a key, with the salt of earlier requests."""
     salt = erasures.salts[0] if erasures.salts else os.urandom(SALT_BYTES)
     return Command(
         FORGET,

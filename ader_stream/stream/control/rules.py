@@ -1,7 +1,7 @@
-"""The rules: settings that decide the sessions, when each may change, and what holds then.
+"""The rules: settings that decide the sessions, and when each may change.
 
-The state of a partition names the rules that it was made by (`RulesChange`). Whoever takes the
-partition with others says so in the log, or refuses.
+The state of a partition names the rules by which it was made (`RulesChange`). A worker that gets
+the partition with other rules logs the change, or refuses it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ader_stream.times import duration_text, instant_text, parse_duration
 from ader_stream.types import BlockRule
 
 Rules = Mapping[str, str]
-"""Setting → its value as it is written, of those in `RULES` that the state names."""
+"""Setting → its value as text, for those in `RULES` that the state names."""
 
 PARTITIONS = "partitions"
-"""Rule that is no setting: the number of partitions of the clicks topic."""
+"""A rule that is not a setting: the number of partitions of the clicks topic."""
 
 
 class MayChange(StrEnum):
@@ -37,11 +37,11 @@ class Rule:
     Parameters
     ----------
     may_change
-        When its value may be another one.
+        When its value may change.
     effect
-        What holds then.
+        Effect of the change.
     is_named
-        The state of a partition names it.
+        Whether the state of a partition names it.
     """
 
     may_change: MayChange
@@ -49,16 +49,17 @@ class Rule:
     is_named: bool = True
 
 
-_READ = Rule(MayChange.ANY_TIME, "clicks are read by it from there on; the watermark stays")
+_READ = Rule(MayChange.ANY_TIME, "it applies to clicks read after it; the watermark stays")
 _MEANING = Rule(
-    MayChange.ANY_TIME, "what is open closes: from there on, keys or items are other ones"
+    MayChange.ANY_TIME, "open sessions close: from then on, keys or items are other ones"
 )
-_FROM_THERE = Rule(MayChange.ANY_TIME, "it holds for clicks from there on")
-_HELD = Rule(MayChange.ANY_TIME, "it holds for clicks in quarantine, too")
+_FROM_THERE = Rule(MayChange.ANY_TIME, "it applies to clicks from then on")
+_HELD = Rule(MayChange.ANY_TIME, "it applies to quarantined clicks, too")
 _BOUND = Rule(
-    MayChange.ANY_TIME, "open sessions go on; those above the new bound close with their next click"
+    MayChange.ANY_TIME,
+    "open sessions continue; those above the new limit close at their next click",
 )
-_MOST = Rule(MayChange.ANY_TIME, "the oldest above the new bound close at once")
+_MOST = Rule(MayChange.ANY_TIME, "the oldest above the new limit close at once")
 _BLOCKS = Rule(MayChange.NEXT_BLOCK, "`ader-stream blocks change`")
 _RECIPE = Rule(
     MayChange.ANY_TIME,
@@ -67,26 +68,26 @@ _RECIPE = Rule(
 )
 
 RULES: Mapping[str, Rule] = {
-    "clicks.topic": Rule(MayChange.RESET, "offsets and what is open belong to one topic"),
+    "clicks.topic": Rule(MayChange.RESET, "offsets and open sessions belong to one topic"),
     PARTITIONS: Rule(
-        MayChange.ANY_TIME, "new ones begin empty; fewer are another topic: after a reset"
+        MayChange.ANY_TIME, "new ones start empty; fewer are another topic: after a reset"
     ),
     "clicks.format": _READ,
     "clicks.session_field": _MEANING,
     "clicks.item_field": _MEANING,
     "clicks.time_field": _READ,
     "clicks.time_format": _READ,
-    "clicks.event_id_field": Rule(MayChange.ANY_TIME, "no id is remembered at first"),
-    "clicks.event_ids": Rule(MayChange.ANY_TIME, "the last ones are remembered, up to as many"),
+    "clicks.event_id_field": Rule(MayChange.ANY_TIME, "at first, no id is known"),
+    "clicks.event_ids": Rule(MayChange.ANY_TIME, "the last ids are kept, up to the new number"),
     "clicks.max_bytes": _FROM_THERE,
     "clicks.max_ahead": _FROM_THERE,
     "clicks.max_behind": _FROM_THERE,
     "clicks.max_jump": _HELD,
     "clicks.jump_confirmations": _HELD,
     "sessions.gap": Rule(
-        MayChange.ANY_TIME, "open sessions go on under it; what has closed stays closed"
+        MayChange.ANY_TIME, "it applies to open sessions; closed ones stay closed"
     ),
-    "sessions.lateness": Rule(MayChange.ANY_TIME, "the watermark waits, it never goes back"),
+    "sessions.lateness": Rule(MayChange.ANY_TIME, "the watermark waits, it never moves back"),
     "sessions.late": _FROM_THERE,
     "sessions.max_clicks": _BOUND,
     "sessions.max_age": _BOUND,
@@ -97,18 +98,18 @@ RULES: Mapping[str, Rule] = {
     "trainer.recipe": _RECIPE,
     "trainer.overrides": _RECIPE,
 }
-"""Every other setting may change at any time: it holds from a worker's next start on."""
+"""Every other setting may change at any time: it applies from a worker's next start on."""
 
 OTHERS = Rule(MayChange.ANY_TIME, "from the worker's next start on", is_named=False)
-"""What holds for settings that `RULES` does not list."""
+"""The rule of settings that `RULES` does not list."""
 
 
 CLOSING = frozenset(name for name, rule in RULES.items() if rule is _MEANING)
-"""Rules whose change closes what is open."""
+"""Rules whose change closes open sessions."""
 
 
 class Difference(NamedTuple):
-    """A rule that is another one than it was."""
+    """A rule that has changed."""
 
     name: str
     then: str
@@ -132,7 +133,7 @@ def differences(then: Rules, now: Rules) -> list[Difference]:
 
 
 def blocks_as_written(blocks: BlockRule) -> Rules:
-    """Return the newest grid as settings say it.
+    """Return the newest grid as setting texts.
 
     >>> blocks_as_written(BlockRule(345_600_000, 86_400_000))
     {'blocks.origin': '1970-01-05T00:00:00Z', 'blocks.length': '1d'}
@@ -145,7 +146,7 @@ def blocks_as_written(blocks: BlockRule) -> Rules:
 
 
 def cut_by(own: Mapping[str, int], logged: Rules, grid: BlockRule) -> dict[str, int]:
-    """Return the numbers that decide sessions and blocks: those that were logged before one's own.
+    """Return the numbers that decide sessions and blocks: the logged ones before a worker's own.
 
     >>> cut_by({"sessions.gap": 5}, {"sessions.gap": "1s", "clicks.topic": "x"}, BlockRule(0, 7))
     {'sessions.gap': 1000, 'blocks.origin': 0, 'blocks.length': 7}
@@ -160,7 +161,7 @@ def _as_number(written: str) -> int:
 
 
 def as_text(rules: Rules) -> str:
-    """Write rules as one would in a settings file.
+    """Return rules as in a settings file.
 
     >>> as_text({"sessions.gap": "30m", "clicks.topic": ""})
     'sessions.gap = 30m, clicks.topic = empty'
@@ -169,21 +170,21 @@ def as_text(rules: Rules) -> str:
 
 
 def require_compatible(then: Rules, now: Rules, blocks: BlockRule, state: str) -> None:
-    """Refuse to go on with a state that was made by rules which may not change like that.
+    """Refuse to continue with a state if its rules may not change to the current ones.
 
     Parameters
     ----------
     then
-        What the state says.
+        Rules in the state.
     blocks
-        Of now, with the changes that were logged: blocks of any of its grids are known.
+        The current rule, with the logged changes: blocks of any of its grids are known.
     state
-        Where it lies.
+        Where the state is stored.
 
     Raises
     ------
     SettingsError
-        Naming the setting, its values then and now, and the ways out.
+        Names the setting, both values, and the remedies.
     """
     known = [blocks_as_written(grid).items() for grid in blocks.grids]
     for name, before, value in differences(then, now):
@@ -200,15 +201,15 @@ def require_compatible(then: Rules, now: Rules, blocks: BlockRule, state: str) -
         )
 
 
-RESET_REMEDY = "stop all workers and begin again with `ader-stream reset --yes`"
+RESET_REMEDY = "stop all workers and start again with `ader-stream reset --yes`"
 BLOCKS_REMEDY = (
-    "stop sessionizers and inference and run `ader-stream blocks change`, by which they change "
+    "stop sessionizers and inference and run `ader-stream blocks change`: they then change "
     "where the last open block ends"
 )
 
 
 def changes_table() -> Iterator[tuple[str, MayChange, str]]:
-    """Yield the rows of the documentation: settings, when they may change, and what holds then."""
+    """Yield the rows of the documentation: settings, when they may change, and the effect."""
     rows: dict[Rule, list[str]] = {}
     for name, rule in RULES.items():
         rows.setdefault(rule, []).append(name)

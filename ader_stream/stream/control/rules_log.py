@@ -1,7 +1,7 @@
-"""What `control` says of the rules that hold: how blocks are cut, and how sessions are made.
+"""The rules that are logged in `control`: how blocks are divided, and how sessions are made.
 
-The sessionizer notes both there, so that others can compare theirs. The block rule changes by
-`ader-stream blocks change` alone.
+The sessionizer writes both, so that other workers can compare theirs. Only `ader-stream blocks
+change` changes the block rule.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from ader_stream.types import BlockRule
 log = structlog.get_logger(__name__)
 
 BLOCKS, RULES = "blocks", "rules"
-"""Commands of `control` that say what holds."""
+"""Commands of `control` that contain rules."""
 
 
 @dataclass(frozen=True)
 class LoggedRules:
-    """What was noted last.
+    """The last logged rules.
 
     Parameters
     ----------
     blocks
-        How blocks are cut, from the first one on; None before any was.
+        Rule of blocks, from the first one on; None before the first.
     rules
-        By which the sessionizer that was started last makes sessions; empty before the first.
+        Rules of the last started sessionizer; empty before the first.
     """
 
     blocks: BlockRule | None = None
@@ -51,13 +51,13 @@ class LoggedRules:
 
     @classmethod
     def of(cls, commands: Iterable[Command]) -> LoggedRules:
-        """Gather what holds from commands, in the order of the log."""
+        """Collect the current rules from commands, in the order of the log."""
         last = {command.command: command for command in commands}
         blocks, rules = last.get(BLOCKS), last.get(RULES)
         return cls(blocks.block_rule if blocks else None, rules.rules if rules else {})
 
     def blocks_for(self, own: BlockRule) -> BlockRule:
-        """Return the block rule with its changes, where its newest grid is a worker's own.
+        """Return the block rule with its changes, if its newest grid is the worker's own.
 
         Raises
         ------
@@ -77,14 +77,14 @@ class LoggedRules:
 
 
 def read_logged_rules(clients: KafkaClients, topics: Topics) -> LoggedRules:
-    """Read what holds now; raises DecodeError where only a newer version of this can read it."""
+    """Read the current rules; raise DecodeError if only a newer release can read them."""
     last = {record.key(): record for record in read_to_end(clients, topics.control)}
     found = [last[key] for key in (BLOCKS.encode(), RULES.encode()) if key in last]
     return LoggedRules.of(decode_command(one) for one in found if one.value() is not None)
 
 
 def blocks_in_force(clients: KafkaClients, topics: Topics, own: BlockRule) -> BlockRule:
-    """Return how blocks are cut, where a worker's settings agree with the log.
+    """Return the rule of blocks if a worker's settings agree with the log.
 
     Raises
     ------
@@ -97,12 +97,12 @@ def blocks_in_force(clients: KafkaClients, topics: Topics, own: BlockRule) -> Bl
 def note_rules(
     clients: KafkaClients, topics: Topics, logged: LoggedRules, blocks: BlockRule, rules: Rules
 ) -> None:
-    """Note the rules of a sessionizer where the log has none, or others.
+    """Log the rules of a sessionizer if the log has none, or others.
 
     Raises
     ------
     SettingsError
-        If blocks are cut in another way: they have been changed since it was started.
+        If the blocks were changed since the sessionizer was started.
     """
     logged.blocks_for(blocks.grid)
     if logged.blocks is None:
@@ -112,7 +112,7 @@ def note_rules(
 
 
 class RulesComparison:
-    """Says where a worker's own settings differ from those by which sessions are made.
+    """Compares a worker's own settings with those by which sessions are made.
 
     Parameters
     ----------
@@ -126,13 +126,13 @@ class RulesComparison:
         self._said: Sequence[str] = ()
 
     def compare(self, logged: LoggedRules) -> None:
-        """Show how many settings differ; the log names them once."""
+        """Export the number of settings that differ; log them once."""
         found = [str(one) for one in differences(logged.rules, self._rules)]
         self._gauge.set(len(found))
         if found and found != self._said:
             log.warning(
-                "settings differ from the sessionizer's (its value → this worker's): what is "
-                "followed here are other sessions",
+                "settings differ from the sessionizer's (its value → this worker's): this worker "
+                "follows other sessions",
                 settings=found,
             )
         self._said = found

@@ -1,1 +1,1 @@
-"""Consumer groups: joining them, leading one, and reading their offsets."""
+"""Consumer groups: join them, lead one, and read their offsets."""

@@ -62,4 +62,4 @@ def _start_at_ends(
         ends = {partition: log.end for partition, log in extents(admin, topic, partitions).items()}
         offsets = [TopicPartition(topic, partition, end) for partition, end in ends.items()]
         producer.transact(lambda _: send_offsets_as_outsider(producer, clients, group, offsets))
-    log.info("first start: reading begins at the ends", topic=topic, group=group, offsets=ends)
+    log.info("first start: reading starts at the ends", topic=topic, group=group, offsets=ends)

@@ -1,4 +1,4 @@
-"""Consumer groups seen from outside: who is a member, what is committed, how far logs reach."""
+"""Consumer groups seen from outside: members, committed offsets, and extents of logs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EARLIEST, LATEST = (cast("Any", OffsetSpec)(spec) for spec in (-2, -1))
 
 
 class Committed(NamedTuple):
-    """What a group has committed of a partition: where it goes on, and what is said beside it."""
+    """The next offset that a group has committed for a partition, and its metadata."""
 
     offset: int
     metadata: str = ""
@@ -37,9 +37,9 @@ class Extent(NamedTuple):
 
 
 def members_of(admin: AdminClient, groups: Sequence[str]) -> dict[str, list[str]]:
-    """Return group → its members as client id and host, of those that have any.
+    """Return group → its members as client id and host, for groups with members.
 
-    A process that was killed stays a member until its session times out.
+    A killed process stays a member until its session times out.
     """
     found = {}
     for group, answer in admin.describe_consumer_groups(list(groups)).items():
@@ -51,7 +51,7 @@ def members_of(admin: AdminClient, groups: Sequence[str]) -> dict[str, list[str]
 
 
 def delete_groups(admin: AdminClient, groups: Sequence[str]) -> None:
-    """Delete groups and what they have committed; one that is not there is none to delete.
+    """Delete groups and their offsets; one that does not exist is no error.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def place_groups(
 def committed_by(
     clients: KafkaClients, group: str, topic: str, partitions: Collection[int]
 ) -> dict[int, Committed]:
-    """Return partition → what a group has committed, without joining it.
+    """Return partition → the group's committed offset and metadata, without joining the group.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def committed_by(
 
 
 def extents(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict[int, Extent]:
-    """Return partition → how far its log reaches; one request for all of them each.
+    """Return partition → extent of its log; with one request for all first, and one for all ends.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One of several processes leads: the one that a one-partition group gives its partition to."""
+"""Elect a leader: the process to which a group with one partition assigns it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ader_stream.stream.kafka.clients import KafkaClients, close
 
 
 class Leadership:
-    """Membership in a group on a topic of one partition; whoever holds it leads.
+    """Membership in a group on a topic of one partition; its owner leads.
 
-    `poll` must be called at least once in `max.poll.interval.ms` (5 minutes), while working too.
+    Call `poll` at least once in `max.poll.interval.ms` (5 minutes), also while working.
     """
 
     def __init__(self, clients: KafkaClients, topic: str, group: str) -> None:
@@ -24,9 +24,9 @@ class Leadership:
         subscribe(self._consumer, topic, on_assign=self._on_assign, on_revoke=self._on_revoke)
 
     def poll(self, timeout: float = 0.0) -> None:
-        """Stay a member, and learn of changes."""
+        """Stay a member, and handle a rebalance."""
         for _ in checked(self._consumer.consume(1, timeout), self._group):
-            pass  # nothing is assigned: the partition is held for leadership, not for its records
+            pass  # nothing is read: the partition is assigned for leadership only
 
     def require(self) -> None:
         """Stay a member.
@@ -38,7 +38,7 @@ class Leadership:
         """
         self.poll()
         if not self.holds:
-            raise FencedError("leadership has gone to another trainer; standing by")
+            raise FencedError("another trainer leads now; this one waits")
 
     def close(self) -> None:
         """Leave the group: a standby takes over at once."""

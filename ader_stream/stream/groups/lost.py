@@ -1,4 +1,4 @@
-"""Records that a reader needs and its log no longer holds."""
+"""Detect records that a reader needs and that its log no longer has."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from ader_stream.errors import OffsetError
 from ader_stream.stream.groups.groups import Extent
 
 REMEDY = "`ader-stream offsets skip --yes`"
-"""What continues where records are lost."""
+"""Command that continues after lost records."""
 
 
 def require_held(topic: str, partition: int, place: int, log: Extent) -> None:
-    """Raise OffsetError unless a log holds all that comes from an offset on.
+    """Raise OffsetError unless a log has all records from an offset on.
 
     >>> require_held("web.clicks", 1, 150, Extent(150, 200))
     """
     if place < log.first:
         raise OffsetError(
             f"{topic}/{partition}: {log.first - place} records, offsets {place} to "
-            f"{log.first - 1}, were deleted before this worker has read them: the topic keeps "
+            f"{log.first - 1}, were deleted before this worker had read them: the topic keeps "
             f"them for a shorter time than this worker was behind. {REMEDY} continues at offset "
             f"{log.first} and counts them (without --yes it only shows them); let the topic keep "
             "them for longer"
@@ -25,6 +25,6 @@ def require_held(topic: str, partition: int, place: int, log: Extent) -> None:
     if place > log.end:
         raise OffsetError(
             f"{topic}/{partition}: the log ends at offset {log.end}, but this worker has read up "
-            f"to {place}: the broker has lost {place - log.end} records that this worker knows "
+            f"to {place}: the broker has lost {place - log.end} records that this worker has read "
             f"(an unclean leader election?). {REMEDY} continues at offset {log.end}"
         )

@@ -1,4 +1,4 @@
-"""Joining a group: what a rebalance calls, what comes of an error there, and whose a name is."""
+"""Join a group: callbacks of a rebalance, their errors, and the ownership of a member's name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ader_stream.errors import NameInUseError
 log = structlog.get_logger(__name__)
 
 RELEASE_SECONDS = 120.0
-"""A name that is in use for longer is no dead member's: brokers let none be silent for so long
+"""A name in use for longer does not belong to a dead member: brokers do not wait that long
 (`group.consumer.max.session.timeout.ms`, a minute)."""
 
 OnRebalance = Callable[[Consumer, list[TopicPartition]], None]
@@ -26,7 +26,7 @@ def subscribe(consumer: Consumer, topic: str, **callbacks: OnRebalance) -> None:
     Parameters
     ----------
     callbacks
-        ``on_assign``, ``on_revoke``, ``on_lost``: what they raise comes out of `consume`.
+        ``on_assign``, ``on_revoke``, ``on_lost``: `consume` raises their errors.
     """
     consumer.subscribe(
         [topic], **{name: _raising_exceptions(callback) for name, callback in callbacks.items()}
@@ -34,10 +34,11 @@ def subscribe(consumer: Consumer, topic: str, **callbacks: OnRebalance) -> None:
 
 
 def _raising_exceptions(callback: OnRebalance) -> OnRebalance:
-    """Let what it raises be caught.
+    """Make the exceptions of a callback catchable.
 
     An error that C code raises becomes an exception when Python code first handles it (until 3.12).
-    From a callback the client hands it on as it is: no `except` takes it, and the process ends.
+    From a callback, the client passes it on unchanged: no `except` catches it, and the process
+    ends.
     """
 
     @wraps(callback)
@@ -51,18 +52,18 @@ def _raising_exceptions(callback: OnRebalance) -> OnRebalance:
 
 
 class NameClaim:
-    """How long a worker insists on its name in the group (``group.instance.id``).
+    """Decides how long a worker retries with its name in the group (``group.instance.id``).
 
-    A dead member has it until the group gives it up (`consumer` protocol). A broker that comes back
-    in the midst of a rebalance knows the members of the one before, and tells whoever has joined
-    since that another one has the name (classic): its members are kept once they have their
-    partitions. Both pass. A name that is taken away again soon after it was given is another
-    worker's.
+    A dead member has the name until its session times out (`consumer` protocol). A broker that
+    restarts during a rebalance knows the members of the one before, and refuses later members
+    because another one has their name (classic): members are stored only after they have their
+    partitions. Both cases end by themselves. A name that is taken away soon after it was given
+    belongs to another worker.
 
     Parameters
     ----------
     clock
-        Seconds.
+        Returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,16 +72,16 @@ class NameClaim:
         self._has_joined = False  # since then
 
     def note_joined(self) -> None:
-        """The group has let it in."""
+        """Record that the group has accepted the worker."""
         self._has_joined = True
 
     def note_refusal(self, error: NameInUseError) -> None:
-        """The group has its name for another; raise that where it is no use to ask again."""
+        """Record that the group refuses the name; raise the error if a retry cannot help."""
         now, since = self._clock(), self._refused_since
         is_recent = since is not None and now - since <= RELEASE_SECONDS
         if since is None or (self._has_joined and not is_recent):
             self._refused_since = now
-            log.warning("the group has this worker's name for another one", reason=str(error))
+            log.warning("the group has another member with this worker's name", reason=str(error))
         elif self._has_joined or not is_recent:
             raise error
         self._has_joined = False

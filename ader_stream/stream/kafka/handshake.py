@@ -1,4 +1,4 @@
-"""What a TLS handshake with a broker comes to, in the words of OpenSSL: the client has few."""
+"""Describe the TLS handshake with a broker in OpenSSL's words: the client reports little."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HANDSHAKE_SECONDS = 2.0
 
 
 def speaks_tls(server: str) -> bool:
-    """Whether a server, host:port, answers a TLS handshake, whatever its certificate."""
+    """Return whether a server, host:port, answers a TLS handshake, with any certificate."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -23,14 +23,14 @@ def speaks_tls(server: str) -> bool:
 
 
 def certificate_complaint(server: str, properties: Mapping[str, object]) -> str:
-    """Return what is wrong with a server's certificate, by librdkafka's ``ssl.ca`` properties."""
+    """Return the problem with a server's certificate, by librdkafka's ``ssl.ca`` properties."""
     try:
         _shake_hands(server, _context(properties))
     except ssl.SSLCertVerificationError as error:
         return error.verify_message
     except (OSError, ValueError) as error:
         return str(error)
-    return "the client does not say why"
+    return "the client gives no reason"
 
 
 def _context(properties: Mapping[str, object]) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""Whether a broker answers; if none does, which of the usual reasons it is, and the remedy."""
+"""Check whether a broker answers; if none does, find the likely cause and its remedy."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ader_stream.errors import UnreachableError
 from ader_stream.stream.kafka.handshake import certificate_complaint, speaks_tls
 
 ASK_SECONDS = 1.0
-"""How long one request may take: what the client says of it is looked at after each."""
+"""Seconds that one request may take: the client's messages are checked after each."""
 
 PAUSE_SECONDS = 0.1
 
 LASTING_SECONDS = 3.0
-"""A refusal that repeats itself for so long is the settings', not that of a broker that starts."""
+"""A refusal repeated for so long is caused by the settings, not by a broker that starts."""
 
 OBSERVED = {"log_level": 6, "log.connection.close": True}
-"""A disconnection is only in the client's log, and its state there tells a missing TLS from a
+"""A disconnection is only in the client's log; its state there distinguishes a missing TLS from a
 missing SASL."""
 
 Properties = Mapping[str, object]
@@ -32,16 +32,16 @@ MakeAdmin = Callable[[Properties, logging.Logger, Callable[[KafkaError], None]],
 
 @dataclass(frozen=True)
 class Symptom:
-    """What a client says of a broker that does not answer, and what that means.
+    """A client's message about a broker that does not answer, and its meaning.
 
     Parameters
     ----------
     pattern
         Regular expression.
     cause, remedy
-        What is wrong, and what to do; with fields of `_Attempt` and groups of the pattern.
+        The cause, and what to do; with fields of `_Attempt` and groups of the pattern.
     passes
-        A broker that is starting looks the same: worth the whole time-out.
+        A starting broker looks the same, so the whole time-out is used.
     """
 
     pattern: str
@@ -53,12 +53,12 @@ class Symptom:
 SYMPTOMS = (
     Symptom(
         r"Unsupported SASL mechanism: broker's supported mechanisms: (?P<known>[^(]*[^( ])",
-        "the broker does not take the SASL mechanism {at.mechanism}, it takes {known}",
+        "the broker does not support the SASL mechanism {at.mechanism}, it supports {known}",
         "set sasl.mechanism in kafka.librdkafka to one of these",
     ),
     Symptom(
         r"not valid in current SASL state",
-        "the listener takes no SASL",
+        "the listener does not support SASL",
         "set security.protocol={at.without_sasl} in kafka.librdkafka, or take the port of another "
         "listener",
     ),
@@ -80,7 +80,7 @@ SYMPTOMS = (
     ),
     Symptom(
         r"connecting to a PLAINTEXT broker listener|wrong version number|record layer failure",
-        "the client speaks TLS (security.protocol={at.protocol}), the listener does not",
+        "the client uses TLS (security.protocol={at.protocol}), the listener does not",
         "set security.protocol={at.without_tls} in kafka.librdkafka, or take the port of another "
         "listener",
     ),
@@ -91,18 +91,18 @@ SYMPTOMS = (
     ),
     Symptom(
         r"Disconnected.*state UP",
-        "the listener closes the connection of a client that does not sign in",
+        "the listener closes the connection of a client that does not authenticate",
         "set security.protocol={at.with_sasl}, sasl.mechanism, sasl.username and sasl.password in "
         "kafka.librdkafka",
     ),
     Symptom(
         r"Invalid response size",
-        "what answers there is not Kafka",
+        "the server there is not Kafka",
         "check host and port",
     ),
     Symptom(
         r"Failed to resolve",
-        "the name of the host is not known",
+        "the host name is unknown",
         "check kafka.bootstrap_servers, and the name service",
         passes=True,
     ),
@@ -114,13 +114,13 @@ SYMPTOMS = (
     ),
     Symptom(
         r"ApiVersionRequest failed: Local: Timed out",
-        "something takes connections and answers nothing",
-        "check the port; a broker that is frozen is as silent",
+        "a server accepts connections but does not answer",
+        "check the port; a frozen broker does not answer either",
         passes=True,
     ),
     Symptom(
         r"(?P<how>No route to host|Network is unreachable|timed out|Connection reset)",
-        "no connection comes about ({how})",
+        "no connection is possible ({how})",
         "check address, routes and firewalls",
         passes=True,
     ),
@@ -131,31 +131,32 @@ SYMPTOMS = (
         passes=True,
     ),
 )
-"""The most telling first: of several brokers one may be down besides."""
+"""The most specific first: one of several brokers may also be down."""
 
 SILENT = Symptom(
-    r"", "nothing answers", "check the address; a firewall and a frozen broker are as silent", True
+    r"", "nothing answers", "check the address; a frozen broker does not answer either", True
 )
 
 
 def wait_until_reachable(make_admin: MakeAdmin, properties: Properties, timeout: float) -> None:
-    """Return once a broker of the cluster answers.
+    """Return when a broker of the cluster answers.
 
-    What does not pass by itself, a wrong password for one, is waited for `LASTING_SECONDS` only.
+    For a cause that does not end by itself, such as a wrong password, it waits `LASTING_SECONDS`
+    only.
 
     Parameters
     ----------
     make_admin
-        Makes a client that writes its log to a logger and hands its errors to a function.
+        Makes a client that writes its log to a logger and passes its errors to a function.
     properties
-        The client's.
+        Properties of the client.
     timeout
         Seconds.
 
     Raises
     ------
     UnreachableError
-        If none has; names the reason and the remedy.
+        If none answers; names the cause and the remedy.
     """
     said = _Said()
     client = make_admin({**properties, **OBSERVED}, said.logger, said.note_error)
@@ -173,13 +174,13 @@ def _answers(client: AdminClient, until: float) -> bool:
     try:
         client.list_topics(timeout=min(ASK_SECONDS, left))
     except KafkaException:
-        client.poll(0)  # hands out what the client has to say of it
+        client.poll(0)  # delivers the client's messages
         return False
     return True
 
 
 class _Said(logging.Handler):
-    """What a client says of its brokers, each text once."""
+    """A client's messages about its brokers, each text once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,7 +194,7 @@ class _Said(logging.Handler):
             self.texts[text.partition("]: ")[2]] = None
 
     def note_error(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - says nothing of why
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - gives no cause
             self.texts[error.str()] = None
 
 
@@ -219,7 +220,7 @@ def _explain(symptom: Symptom, text: str, properties: Properties) -> str:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What was tried, and what a TLS handshake has to say of it, made when it is asked for."""
+    """The attempt, and the result of a TLS handshake, which is made when it is needed."""
 
     server: str
     properties: Properties
@@ -260,8 +261,8 @@ class _Attempt:
     @property
     def closed(self) -> str:
         if self.lacks_tls:
-            return f"the listener speaks TLS, the client (security.protocol={self.protocol}) not"
-        return "the connection is closed at the first request, is it Kafka at all?"
+            return f"the listener uses TLS, the client (security.protocol={self.protocol}) does not"
+        return "the connection is closed at the first request; the server may not be Kafka"
 
     @property
     def closed_remedy(self) -> str:

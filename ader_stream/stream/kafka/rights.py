@@ -1,4 +1,4 @@
-"""Rights on a cluster, in Kafka's own words: what they are, who lacks them, how to grant them."""
+"""Rights on a cluster, in Kafka's terms: what they are, which are missing, how to grant them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLUSTER = "kafka-cluster"
 READ_CONFIGS = "DescribeConfigs"
 
 ASK_SECONDS = 10.0
-"""How long one question about rights may take."""
+"""Seconds that one request about rights may take."""
 
 PAUSE_SECONDS = 0.2
 
@@ -33,7 +33,7 @@ REFUSALS: Mapping[int, Resource] = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "TransactionalId",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "Cluster",
 }
-"""Code of an error → what the right that lacks is about."""
+"""Code of an error → resource of the missing right."""
 
 _PASSING = frozenset(
     {
@@ -44,25 +44,25 @@ _PASSING = frozenset(
         KafkaError._TRANSPORT,  # noqa: SLF001
     }
 )
-"""What a broker says that has just begun, or a group whose coordinator is being chosen."""
+"""Errors of a broker that has just started, or of a group without a coordinator yet."""
 
 _OPTIONS = {"Topic": "topic", "Group": "group", "TransactionalId": "transactional-id"}
 
 
 @dataclass(frozen=True)
 class Right:
-    """Operations on a resource that somebody needs.
+    """Operations on a resource that a worker or command needs.
 
     Parameters
     ----------
     resource, name, operations
-        As ``kafka-acls`` calls them; the name is a prefix where there are `instances`.
+        As in ``kafka-acls``; the name is a prefix if there are `instances`.
     why
-        What it is needed for.
+        Purpose of the right.
     instances
-        Names that begin with `name`, of resources that are used.
+        Names, starting with `name`, of the resources that are used.
     when
-        Under which circumstance it is needed; empty for always.
+        Condition under which it is needed; empty for always.
     """
 
     resource: Resource
@@ -74,11 +74,11 @@ class Right:
 
     @property
     def pattern(self) -> str:
-        """``literal`` or ``prefixed``."""
+        """Return ``literal`` or ``prefixed``."""
         return "prefixed" if self.instances else "literal"
 
     def __str__(self) -> str:
-        """Say it as an error does.
+        """Return the right as in an error message.
 
         >>> str(Right("Topic", "ader.sessions", ("Read", "Write")))
         'Read and Write on Topic ader.sessions'
@@ -104,16 +104,16 @@ class Right:
 
 @dataclass(frozen=True)
 class Lack:
-    """What a user lacks of a right.
+    """The missing part of a right.
 
     Parameters
     ----------
     right
-        Which right.
+        The right.
     operations
         Those of its operations that are refused.
     names
-        The resources on which they are.
+        The resources on which they are refused.
     """
 
     right: Right
@@ -121,19 +121,19 @@ class Lack:
     names: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Name operations and resources."""
+        """Return operations and resources as text."""
         names = f" ({', '.join(self.names)})" if self.right.instances else ""
         return f"{self.needed}{names}"
 
     @property
     def needed(self) -> Right:
-        """The right, as far as it lacks."""
+        """Return the right, reduced to the missing part."""
         right = self.right
         return Right(right.resource, right.name, self.operations, right.why, right.instances)
 
 
 def principal_of(properties: Mapping[str, str]) -> str:
-    """Return whom the cluster takes a client for, as far as its properties say.
+    """Return the user of a client for the cluster, as far as its properties show it.
 
     >>> principal_of({"sasl.username": "ader"}), principal_of({"security.protocol": "ssl"})
     ('User:ader', "User:SUBJECT OF THE CLIENT'S CERTIFICATE")
@@ -145,16 +145,16 @@ def principal_of(properties: Mapping[str, str]) -> str:
 
 
 def refused(right: Right | str, said: str = "") -> AuthorizationError:
-    """Return the error of a request that needed a right, and was refused with some words."""
+    """Return the error of a request that was refused because a right is missing."""
     words = f" ({said})" if said else ""
     return AuthorizationError(
-        f"not authorized: this user lacks {right}{words}; `ader-stream rights --kafka-acls` prints "
+        f"not authorized: this user needs {right}{words}; `ader-stream rights --kafka-acls` prints "
         "the commands that grant what each worker and command needs"
     )
 
 
 def named(exception: KafkaException, right: Right, otherwise: Exception) -> Exception:
-    """Return the error of a failed request: of the right if that lacks, else `otherwise`."""
+    """Return the error of a failed request: of the right if it is missing, else `otherwise`."""
     error = exception.args[0]
     if not is_refusal(error):
         return otherwise
@@ -163,16 +163,17 @@ def named(exception: KafkaException, right: Right, otherwise: Exception) -> Exce
 
 
 def is_refusal(error: KafkaError) -> bool:
-    """Whether a request was refused because its user may not make it."""
+    """Return whether a request was refused because its user has no right to it."""
     return error.code() in REFUSALS
 
 
 def find_lacks(admin: AdminClient, rights: Sequence[Right]) -> list[Lack]:
-    """Return what the client's user lacks of rights on topics, groups and the cluster.
+    """Return the missing rights of the client's user on topics, groups and the cluster.
 
-    The broker is asked what this user may do. What it does not say is not lacking: a topic that is
-    not there, a group whose coordinator does not answer, a broker that is too old to say. Of the
-    cluster only its properties are asked for, of transactional ids nothing: no broker says it.
+    The broker reports what this user may do. A right that it does not report about counts as
+    present: for a missing topic, a group whose coordinator does not answer, or a broker that is too
+    old. For the cluster only its properties are checked. Transactional ids are not checked: no
+    broker reports them.
     """
     asked = {
         "Topic": _topic_operations,
@@ -194,7 +195,7 @@ def require_rights(clients: KafkaClients, rights: Sequence[Right], role: str) ->
     Raises
     ------
     AuthorizationError
-        Naming each right that lacks.
+        Names each missing right.
     """
     lacks = find_lacks(clients.admin(), rights)
     if lacks:
@@ -202,12 +203,12 @@ def require_rights(clients: KafkaClients, rights: Sequence[Right], role: str) ->
 
 
 def describe_lacks(lacks: Sequence[Lack], clients: KafkaClients, role: str) -> str:
-    """Say who lacks what for a role, and how to grant it."""
+    """Return which user misses which rights for a role, and how to grant them."""
     who = principal_of(clients.properties)
     grants = [lack.needed.grant(clients.bootstrap_servers, who) for lack in lacks]
     how = f"`ader-stream rights --as {shlex.quote(role)} --kafka-acls` prints what grants them"
     return (
-        f"not authorized: {role} needs {', '.join(map(str, lacks))}, which {who} lacks; "
+        f"not authorized: {role} needs {', '.join(map(str, lacks))}, which {who} does not have; "
         f"{f'grant it with `{grants[0]}`' if len(grants) == 1 else how}"
     )
 
@@ -247,7 +248,7 @@ def _group_operations(admin: AdminClient, names: Sequence[str]) -> dict[str, fro
 
 
 def _cluster_operations(admin: AdminClient, names: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Ask for what is to be read: who may do no more with the cluster is not told so."""
+    """Read properties of the cluster: a user without other rights on it gets no other answer."""
     broker = next(iter(admin.list_topics(timeout=ASK_SECONDS).brokers))
     resource = ConfigResource(ResourceType.BROKER, str(broker))
     [future] = admin.describe_configs([resource]).values()
@@ -260,7 +261,7 @@ def _cluster_operations(admin: AdminClient, names: Sequence[str]) -> dict[str, f
 def _answered(
     ask: Callable[[], Iterable[tuple[str, Future[Any]]]],
 ) -> dict[str, frozenset[str]]:
-    """Ask which operations are allowed, until no answer is one that passes."""
+    """Ask which operations are allowed, until no answer is a temporary error."""
     until = time.monotonic() + ASK_SECONDS
     while True:
         answers = {name: _outcome(future) for name, future in ask()}
@@ -284,9 +285,10 @@ def _is_passing(answer: Any) -> bool:
 
 
 def _allowed(answers: Mapping[str, Any]) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield the operations that each answer allows; nothing for one that does not say.
+    """Yield the operations that each answer allows; nothing for one without operations.
 
-    Who may describe a topic or a group may do that at least: with none, the broker has not said.
+    A user that may describe a topic or a group has at least that right: with none, the broker has
+    not reported.
     """
     for name, answer in answers.items():
         if isinstance(answer, KafkaError):
@@ -297,7 +299,7 @@ def _allowed(answers: Mapping[str, Any]) -> Iterator[tuple[str, frozenset[str]]]
 
 
 def _in_words(name: str) -> str:
-    """Write an operation as kafka-acls does.
+    """Return an operation as in kafka-acls.
 
     >>> _in_words("DESCRIBE_CONFIGS")
     'DescribeConfigs'

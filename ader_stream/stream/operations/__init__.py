@@ -1,1 +1,1 @@
-"""What operators do with the topics: replay, reset, skip, erase, look."""
+"""Operations on the topics for operators: replay, reset, skip, erase, inspect."""

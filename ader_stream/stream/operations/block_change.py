@@ -1,7 +1,7 @@
-"""Changing how blocks are cut: from the end of the last one that anything is known of.
+"""Change how blocks are divided, from the end of the last known block.
 
-Until there every partition ends the old blocks, in its own time; from there on all of them follow
-the new grid. Numbers go on: none stands for two spans of time.
+Up to there every partition ends the old blocks, in its own time; from there on all of them follow
+the new grid. The numbers continue: no number has two spans of time.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ader_stream.stream.versions.registry import Registry
 from ader_stream.types import BlockRule
 
 CUTTING = ("sessionizer", "inference")
-"""Workers that cut clicks into blocks."""
+"""Workers that divide clicks into blocks."""
 
 
 class KnownBlock(NamedTuple):
-    """The last block that something is known of, and what that is."""
+    """The last known block, and the source of that knowledge."""
 
     block: int
     of: str
@@ -36,14 +36,14 @@ class KnownBlock(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockChangePlan:
-    """What a change does.
+    """Effect of a change.
 
     Parameters
     ----------
     before, after
-        How blocks are cut without it, and with it. None: nobody has cut one yet.
+        Rule of blocks without it, and with it. None: there is no block yet.
     last
-        The last block that stays as it is; None where nothing is bound to any.
+        The last block that stays as it is; None if there is no known block.
     """
 
     before: BlockRule | None
@@ -54,12 +54,12 @@ class BlockChangePlan:
 def plan_change(
     clients: KafkaClients, topics: Topics, partitions: int, registry: Registry, grid: BlockRule
 ) -> BlockChangePlan:
-    """Say from where on blocks can follow another grid; nothing is changed.
+    """Return from where on blocks can follow another grid; nothing is changed.
 
     Raises
     ------
     SettingsError
-        If blocks are known, but not how they were cut.
+        If blocks are known, but not their rule.
     """
     before = registry.rules.blocks
     known = _known_blocks(clients, topics, partitions, registry)
@@ -68,9 +68,9 @@ def plan_change(
         return BlockChangePlan(before, grid, None)
     if before is None:
         raise SettingsError(
-            f"block {last.block} is known ({last.of}), but not how blocks were cut so far: set "
+            f"block {last.block} is known ({last.of}), but not the rule of blocks so far: set "
             "blocks.length and blocks.origin back to what they were, start a sessionizer, which "
-            "notes them, and change them then"
+            "logs them, and change them then"
         )
     if before.grid == grid:
         return BlockChangePlan(before, before, last)
@@ -79,18 +79,18 @@ def plan_change(
 
 
 def change_blocks(clients: KafkaClients, topics: Topics, plan: BlockChangePlan) -> None:
-    """Note in `control` how blocks are cut from now on.
+    """Log the new rule of blocks in `control`.
 
     Raises
     ------
     AderError
-        If a worker is running: it would go on as before.
+        If a worker is running: it would use the old rule.
     """
     groups = [topics.group(worker) for worker in CUTTING]
     if running := members_of(clients.admin(), groups):
         who = "; ".join(f"{group}: {', '.join(members)}" for group, members in running.items())
         raise AderError(
-            f"workers are running ({who}), which cut blocks by "
+            f"workers are running ({who}), which divide blocks by "
             f"{as_text(blocks_as_written(plan.before or plan.after))}; stop them first. One that "
             "was killed counts as running until kafka.session_timeout has passed"
         )
@@ -100,7 +100,7 @@ def change_blocks(clients: KafkaClients, topics: Topics, plan: BlockChangePlan) 
 def _known_blocks(
     clients: KafkaClients, topics: Topics, partitions: int, registry: Registry
 ) -> Iterator[KnownBlock]:
-    """Yield blocks whose numbers stand somewhere: in states, scores, places and versions."""
+    """Yield blocks whose numbers are used: in states, scores, places and versions."""
     for partition in range(partitions):
         [state] = read_states(clients, topics.sessionizer_state, [partition]).values()
         for block in _blocks_of(state):

@@ -1,4 +1,4 @@
-"""What the topics hold of a key that is to be erased, and what becomes of it."""
+"""Report which data of an erased key the topics have, and when they are deleted."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ader_stream.types import Session
 
 @dataclass
 class Held:
-    """What is held of a key.
+    """Data of a key.
 
     Parameters
     ----------
     open_sessions
-        In the sessionizer's changelog: dropped with its next transaction.
+        In the sessionizer's changelog: erased with its next transaction.
     unread_sessions
         Closed, but not trained on: the trainer skips them.
     read_sessions, read_by
-        Trained on already, and the versions that were.
+        Trained on already, and the versions that were trained on them.
     held_by
-        Versions for whose sake no trim reaches them: those trained on them, and earlier ones.
+        Versions that prevent a trim of them: those trained on them, and earlier ones.
     dead_letters
         Refused clicks: kept until that topic's retention deletes them.
     partitions
-        Of the input that hold any of it.
+        Partitions of the input with any of these data.
     """
 
     open_sessions: int = 0
@@ -50,13 +50,13 @@ class Held:
 def look_for(
     clients: KafkaClients, topics: Topics, partitions: int, registry: Registry, key: str
 ) -> Held:
-    """Look through our own topics for a key."""
+    """Search our own topics for a key."""
     held = Held()
     trained = _Trained(registry, topic_id(clients.admin(), topics.sessions))
     for partition in range(partitions):
         before = (held.open_sessions, held.unread_sessions, held.read_sessions, held.dead_letters)
         held.open_sessions += _open_sessions(clients, topics, partition, key)
-        names = (key.encode(), key.encode()[:KEY_BYTES])  # whole, or as a truncated letter has it
+        names = (key.encode(), key.encode()[:KEY_BYTES])  # whole, or cut as in a truncated letter
         held.dead_letters += sum(
             record.key() in names for record in read_to_end(clients, topics.dead_letters, partition)
         )
@@ -77,14 +77,14 @@ def look_for(
 def report_of(
     held: Held, registry: Registry, topics: Topics, *, asked_offset: int, keep: int = 0
 ) -> dict[str, object]:
-    """Say what was removed, what goes when, and what cannot be reached.
+    """Return what was removed, what will be removed when, and what cannot be reached.
 
     Parameters
     ----------
     registry
         Read after the request.
     asked_offset
-        Of the request in `control`.
+        Offset of the request in `control`.
     keep
         The setting `models.keep`.
     """
@@ -128,7 +128,7 @@ def _open_sessions(clients: KafkaClients, topics: Topics, partition: int, key: s
 
 
 def _count_sessions(record: Record, key: str) -> int:
-    """Return how many sessions of a key a record of the changelog holds."""
+    """Return how many sessions of a key are in a record of the changelog."""
     if record.value() is None:
         return 0
     _, value = decode(record.value(), record.headers())
@@ -159,7 +159,7 @@ class _Trained:
         }
 
     def on(self, partition: int, offset: int, session: Session) -> set[int]:
-        """Versions that were trained on a session that stands at an offset."""
+        """Return the versions that were trained on a session at an offset."""
         last = session.times[-1]
         earlier = {version for version, span in self._spans if span.first <= last <= span.last}
         return earlier | {
@@ -169,7 +169,7 @@ class _Trained:
         }
 
     def begun_before(self, partition: int, offset: int) -> set[int]:
-        """Versions that need what was read from this offset, or an earlier one, on (`pruning`)."""
+        """Return the versions that need sessions from this offset or an earlier one (`pruning`)."""
         return {
             version
             for version, places in self._places.items()
@@ -177,6 +177,6 @@ class _Trained:
         }
 
     def up_to(self, partition: int) -> int:
-        """The offset behind what the newest version was trained on."""
+        """Return the offset after the last session that the newest version was trained on."""
         places = self._places.get(self._newest, {})
         return int(places[partition]["next_offset"]) if partition in places else 0

@@ -1,6 +1,7 @@
-"""What each worker and each command must be allowed: the least that it needs.
+"""The fewest rights with which each worker and each command can run.
 
-One table, which ``ader-stream rights`` prints, ``doctor`` and every start check, and tests grant.
+It is one table: ``ader-stream rights`` prints it, ``doctor`` and every start check it, and tests
+grant it.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ PARTITIONS_ADDED = "the clicks topic is given partitions"
 
 @dataclass(frozen=True)
 class Uses:
-    """What settings switch on or off.
+    """Features that settings switch on or off.
 
     Parameters
     ----------
     idle
         Idle partitions follow the others.
     recommendations
-        They are written to their topic.
+        Recommendations are written to their topic.
     fallback
         Inference may end a canary.
     """
@@ -56,14 +57,14 @@ def rights_of(role: str, topics: Topics, uses: Uses) -> list[Right]:
 
 
 def connect(clients: KafkaClients, role: str, topics: Topics, uses: Uses) -> list[Right]:
-    """Return the rights of a role, once a broker answers, and if the user has them.
+    """Return the rights of a role if a broker answers and the user has them.
 
     Raises
     ------
     UnreachableError
         If none answers.
     AuthorizationError
-        Naming each right that lacks.
+        Names each missing right.
     """
     clients.check_reachable()
     rights = rights_of(role, topics, uses)
@@ -74,9 +75,9 @@ def connect(clients: KafkaClients, role: str, topics: Topics, uses: Uses) -> lis
 def look_for_lacks(
     clients: KafkaClients, role: str, topics: Topics, uses: Uses
 ) -> Iterator[tuple[Level, str, str]]:
-    """Yield level, text and remedy of each thing that a role lacks.
+    """Yield level, text and remedy of each missing right of a role.
 
-    Other than at a start, the rights to transactional ids are looked at, too.
+    Unlike at a start, rights to transactional ids are checked, too.
     """
     rights = rights_of(role, topics, uses)
     who, servers = principal_of(clients.properties), clients.bootstrap_servers
@@ -86,12 +87,12 @@ def look_for_lacks(
             name = (right.instances or (right.name,))[0]
             allowed = may_write(clients, name, topics.group(role))
             if allowed is None:
-                text = f"{right}: not checked, to ask for it might fence a {role} that runs"
-                yield "warning", text, f"grant the other rights, stop the {role}, and look again"
+                text = f"{right}: not checked, because the check might fence a running {role}"
+                yield "warning", text, f"grant the other rights, stop the {role}, and check again"
             elif not allowed:
                 lacks.append((str(right), right))
     for text, right in lacks:
-        lack = f"{role} needs {text} ({right.why}), which {who} lacks"
+        lack = f"{role} needs {text} ({right.why}), which {who} does not have"
         yield "error", lack, right.grant(servers, who)
     if not lacks:
         yield "ok", f"{who} has the rights of the {role}", ""
@@ -115,18 +116,18 @@ def _ours(topics: Topics, *operations: str, why: str, when: str = "") -> Right:
 
 
 def _look(topics: Topics) -> Iterator[Right]:
-    """Yield what the look at the topics needs with which most begin."""
+    """Yield the right to describe the topics, with which most roles start."""
     yield _ours(topics, "Describe", why="whether every topic is there, with its partitions")
 
 
 def _look_at_limits(topics: Topics) -> Iterator[Right]:
-    """Yield the same, with what bounds the records that workers write."""
+    """Yield the same, with the limits of records that workers write."""
     yield from _look(topics)
     yield _ours(topics, READ_CONFIGS, why="how large their records may be")
 
 
 def _clicks_too(topics: Topics) -> Iterator[Right]:
-    """Yield the same for the clicks, where no other right covers them."""
+    """Yield the same for the clicks, if no other right includes it."""
     if not topics.clicks.startswith(f"{topics.prefix}."):
         yield Right("Topic", topics.clicks, ("Describe",), "how many partitions it has")
 
@@ -141,12 +142,12 @@ def _member(group: str, *, by_partition: bool) -> Iterator[Right]:
 
 
 def _notices() -> Right:
-    why = "an idempotent producer; a right to write to any topic does since"
+    why = "an idempotent producer; since then, a right to write to any topic is enough"
     return Right("Cluster", CLUSTER, ("IdempotentWrite",), why, when=OLD_BROKERS)
 
 
 def _growth(topics: Topics) -> Right:
-    why = "our topics are given as many"
+    why = "our topics get as many"
     return _ours(topics, "Alter", why=why, when=PARTITIONS_ADDED)
 
 
@@ -168,7 +169,7 @@ def _trainer(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read(topics.sessions, "the blocks to train on")
     yield _read_and_write(topics.models, "manifests")
     yield _read_and_write(topics.model_chunks, "weights and exemplars")
-    yield _read(topics.control, "pins, rollbacks, what is to be pruned or erased")
+    yield _read(topics.control, "pins, rollbacks, versions to prune, keys to erase")
     yield from _member(topics.group("trainer"), by_partition=False)
     yield from _look_at_limits(topics)
     yield from _clicks_too(topics)
@@ -193,7 +194,7 @@ def _inference(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _write(topics.serving, "which version is served here")
     if uses.recommendations:
         yield _write(topics.recommendations, "recommendations after each click")
-    yield _read(topics.sessions, "what the sessionizer has decided by the clock")
+    yield _read(topics.sessions, "decisions of the sessionizer by the clock")
     group = topics.group("sessionizer")
     yield Right("Group", group, ("Describe",), "how far the sessionizer is")
     yield from _member(topics.group("inference"), by_partition=True)
@@ -206,7 +207,7 @@ def _doctor(topics: Topics, _: Uses) -> Iterator[Right]:
     yield Right("Topic", topics.clicks, ("Read", READ_CONFIGS), "a sample, and retention")
     yield _ours(topics, "Describe", READ_CONFIGS, why="whether they are as needed")
     yield Right("Cluster", CLUSTER, (READ_CONFIGS,), "the broker's limits and time-outs")
-    yield _read(topics.sessionizer_state, "whether a sessionizer could go on from it")
+    yield _read(topics.sessionizer_state, "whether a sessionizer could continue from it")
     yield _read(topics.scores, "where inference stands")
     yield _read(topics.control, "how blocks are cut")
     for worker in ("sessionizer", "inference"):
@@ -223,7 +224,7 @@ def _topics_create(topics: Topics, _: Uses) -> Iterator[Right]:
 
 def _topics_check(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _ours(topics, "Describe", READ_CONFIGS, why="whether they are as needed")
-    yield Right("Topic", topics.clicks, ("Describe", READ_CONFIGS), "what clean-up leaves")
+    yield Right("Topic", topics.clicks, ("Describe", READ_CONFIGS), "what its clean-up keeps")
 
 
 def _topics_alter(topics: Topics, _: Uses) -> Iterator[Right]:
@@ -232,7 +233,7 @@ def _topics_alter(topics: Topics, _: Uses) -> Iterator[Right]:
 
 
 def _schemas_check(topics: Topics, _: Uses) -> Iterator[Right]:
-    yield _ours(topics, "Read", why="the schemas of what stands there")
+    yield _ours(topics, "Read", why="the schemas of their records")
     yield from _clicks_too(topics)
 
 
@@ -297,7 +298,7 @@ def _artifacts(topics: Topics, uses: Uses) -> Iterator[Right]:
 
 
 def _request(topics: Topics, uses: Uses) -> Iterator[Right]:
-    yield _write(topics.control, "what is asked of the workers")
+    yield _write(topics.control, "commands to the workers")
     yield from _registry(topics, uses)
     yield _notices()
 
@@ -318,19 +319,19 @@ def _models_import(topics: Topics, uses: Uses) -> Iterator[Right]:
 def _forget(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _write(topics.recommendations, "tombstones")
     for topic in (topics.sessions, topics.sessionizer_state, topics.dead_letters):
-        yield _read(topic, "what is held of the key")
+        yield _read(topic, "data of the key")
     yield from _request(topics, uses)
 
 
 def _watermark_show(topics: Topics, _: Uses) -> Iterator[Right]:
-    yield _read(topics.sessionizer_state, "where each partition stands")
+    yield _read(topics.sessionizer_state, "the state of each partition")
     yield from _look(topics)
     yield from _clicks_too(topics)
 
 
 def _watermark_reset(topics: Topics, uses: Uses) -> Iterator[Right]:
     for topic in (topics.sessionizer_state, topics.sessions, topics.watermarks):
-        yield _write(topic, "where a partition stands from now on")
+        yield _write(topic, "the new state of a partition")
     yield _read(topics.control, "how blocks are cut")
     group = topics.group("sessionizer")
     why = "in the name of the partition's owner"
@@ -365,7 +366,7 @@ def _offsets_move(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read(topics.clicks, "the offsets in them")
     yield _write(topics.sessions, "what was skipped")
     for topic in (topics.sessionizer_state, topics.scores):
-        yield _read_and_write(topic, "where a worker goes on")
+        yield _read_and_write(topic, "where a worker continues")
     for worker in ("sessionizer", "inference"):
         yield from _member(topics.group(worker), by_partition=True)
     yield from _look(topics)
@@ -373,14 +374,14 @@ def _offsets_move(topics: Topics, _: Uses) -> Iterator[Right]:
 
 def _reset(topics: Topics, _: Uses) -> Iterator[Right]:
     operations = ("Create", "Delete", READ_CONFIGS)
-    yield _ours(topics, *operations, why="they are deleted, and made again as they were")
+    yield _ours(topics, *operations, why="they are deleted, and created again unchanged")
     for worker in ("sessionizer", "inference"):
         group = topics.group(worker)
         yield Right("Group", group, ("Delete",), "its offsets are deleted")
-        why = "whoever still runs is stopped"
+        why = "workers that still run are stopped"
         yield Right("TransactionalId", f"{group}.", ("Write",), why, (f"{group}.0",))
-        yield Right("Group", group, ("Read",), "it begins with the first click", when=START_LATEST)
-    yield Right("Topic", topics.clicks, ("Read",), "where they begin", when=START_LATEST)
+        yield Right("Group", group, ("Read",), "it starts with the first click", when=START_LATEST)
+    yield Right("Topic", topics.clicks, ("Read",), "where they start", when=START_LATEST)
     yield Right("Group", topics.group("trainer"), ("Describe",), "whether one runs")
     yield _read_and_write(topics.control, "commands are deleted, requests to erase keys stay")
     yield _read(topics.dead_letters, "which refused clicks are read again")

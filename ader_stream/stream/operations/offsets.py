@@ -1,4 +1,4 @@
-"""Where the workers stand in the clicks, and how an operator moves them on past what is lost."""
+"""The workers' offsets in the clicks, and how an operator moves them past lost records."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ SESSIONIZER, INFERENCE = "sessionizer", "inference"
 
 @dataclass(frozen=True)
 class WorkerPlace:
-    """Where a worker's own records say that it stands on a partition, and what its group says.
+    """A worker's offset on a partition by its own records, and that of its group.
 
     Parameters
     ----------
     worker, partition
-        Which one.
+        The worker and the partition.
     topic_id
-        Of the clicks topic that the place is in; empty where the records do not say.
+        Kafka's id of the clicks topic of the offset; empty if the records do not have it.
     place
         Offset of the next click by its own records, else by its group.
     group
-        What the group has committed; None for nothing.
+        The group's committed offset; None without one.
     log
-        How far the partition's log reaches.
+        Extent of the partition's log.
     """
 
     worker: str
@@ -49,28 +49,28 @@ class WorkerPlace:
 
     @property
     def target(self) -> int:
-        """The first offset that is not lost, from the place on."""
+        """Return the first offset that is not lost, from the place on."""
         return min(max(self.place, self.log.first), self.log.end)
 
     @property
     def lost(self) -> int:
-        """Records that are lost before they were read."""
+        """Return the number of records that were lost before they were read."""
         return max(0, self.log.first - self.place)
 
 
 Own = dict[str, Any]
-"""Value of the record by which a worker knows its place."""
+"""Value of the record with a worker's offset."""
 
 
 class _Store(NamedTuple):
-    """How a worker keeps its place.
+    """How a worker stores its offset.
 
     Parameters
     ----------
     read
-        Partition → the worker's own record, of those asked for; without those that have none.
+        Partitions → the worker's own record of each, if there is one.
     write
-        Adds the records that move it to another place; of a topic with this id.
+        Adds the records that set another offset, of a topic with this id.
     """
 
     read: Callable[[KafkaClients, Topics, range], dict[int, Own]]
@@ -78,7 +78,7 @@ class _Store(NamedTuple):
 
 
 def worker_places(clients: KafkaClients, topics: Topics) -> Iterator[WorkerPlace]:
-    """Yield where workers stand, partition by partition; without those that never began."""
+    """Yield the workers' offsets, partition by partition; without workers that never started."""
     partitions = range(check_topics(clients.admin(), topics))
     logs = extents(clients.admin(), topics.clicks, partitions)
     for worker in _STORES:
@@ -86,20 +86,20 @@ def worker_places(clients: KafkaClients, topics: Topics) -> Iterator[WorkerPlace
 
 
 def skip_lost(clients: KafkaClients, topics: Topics, where: WorkerPlace) -> WorkerPlace | None:
-    """Move a worker on to the first offset that is still there; return what that was like.
+    """Move a worker to the first offset that still exists; return its state before.
 
-    Its state is kept, the gap is logged and counted. Returns None where nothing is lost any more.
+    Its state is kept, and the gap is logged and counted. Returns None if nothing is lost any more.
 
     Raises
     ------
     TopicError
-        If the clicks topic is another one than that of the place, or the transaction fails.
+        If the clicks topic is not the one of the offset, or the transaction fails.
     """
     return _move(clients, topics, where, lambda now: now.target != now.place)
 
 
 def restore_group(clients: KafkaClients, topics: Topics, where: WorkerPlace) -> WorkerPlace | None:
-    """Set a group's offset to where the worker's own records stand; None where it is there.
+    """Set a group's offset to that of the worker's own records; return None if it is there already.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def restore_group(clients: KafkaClients, topics: Topics, where: WorkerPlace) -> 
 
 
 def is_moved(where: WorkerPlace) -> bool:
-    """Whether the group has another offset than the worker's own records."""
+    """Return whether the group's offset differs from that of the worker's own records."""
     return where.group is not None and where.group.offset != where.place
 
 
@@ -217,4 +217,4 @@ _STORES = {
     SESSIONIZER: _Store(_read_states, _write_state),
     INFERENCE: _Store(_read_score_places, _write_score_place),
 }
-"""Worker → how it keeps its place."""
+"""Worker → how it stores its offset."""

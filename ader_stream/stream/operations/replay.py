@@ -1,4 +1,4 @@
-"""Feeding recorded clicks into the clicks topic, block by block."""
+"""Write recorded clicks into the clicks topic, block by block."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ader_stream.stream.topics.topics import Topics, check_topics
 from ader_stream.types import BlockRule, Click
 
 RATE_BATCH = 100
-"""Clicks between two looks at the clock."""
+"""Clicks between two checks of the clock."""
 
 
 class Replayer:
@@ -32,14 +32,14 @@ class Replayer:
     Parameters
     ----------
     format
-        The clicks' encoding and field names; our own Click where it is Avro.
+        The clicks' encoding and field names; our own Click if it is Avro.
     rate
-        Clicks a second; None for as fast as it goes.
+        Clicks a second; None for as fast as possible.
 
     Raises
     ------
     SettingsError
-        If the format is one that only its owner can write.
+        If only the user can write the format.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Replayer:
         self.clicks_sent = 0
 
     def send(self, clicks: Sequence[Click]) -> None:
-        """Write clicks, each to its key's partition, at the rate that was asked for."""
+        """Write clicks, each to its key's partition, at the given rate."""
         started = time.monotonic()
         for number, click in enumerate(clicks):
             if self._rate and number % RATE_BATCH == 0:
@@ -116,7 +116,7 @@ class Replayer:
 def wait_until_served(
     view: SystemView, block: int, on_wait: Callable[[], None], poll_seconds: float = 0.1
 ) -> None:
-    """Wait until a version that covers the block serves on every partition."""
+    """Return when a version that was trained on the block serves on every partition."""
     served = view.served_block()
     while served is None or served < block:
         on_wait()

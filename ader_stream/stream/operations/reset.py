@@ -1,7 +1,7 @@
-"""Beginning again: all that workers have made of the clicks is deleted, and their places with it.
+"""Start again: delete all data that workers have derived from the clicks, and their offsets.
 
-What is deleted last is what a worker would need to go on: whoever is killed in the midst leaves
-nothing by which a session could come twice, and may be started again.
+The data that a worker would need to continue are deleted last. A reset that is killed therefore
+leaves nothing by which a session could be written twice, and can be run again.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from ader_stream.stream.transactions.requests import side_by_side
 log = structlog.get_logger(__name__)
 
 READERS = ("sessionizer", "inference")
-"""Workers whose groups have a place in the clicks."""
+"""Workers whose groups have offsets in the clicks."""
 
 FENCED_AT_ONCE = 20
-"""Producers that are made side by side."""
+"""Producers that are created at the same time."""
 
 
 @dataclass(frozen=True)
 class ResetPlan:
-    """What a reset deletes.
+    """The data that a reset deletes.
 
     Parameters
     ----------
     shapes
         Topics, as they are now.
     records
-        Topic → offsets that it holds.
+        Topic → number of its offsets.
     groups
         Consumer groups.
     commands
-        Keys of commands. Requests to erase keys stay: the clicks that they cover are read again.
+        Keys of commands. Erasure requests stay: the clicks that they cover are read again.
     kept
         Topics of ours, and the clicks, that stay.
     partitions
-        Of the clicks topic: our topics get as many.
+        Number of partitions of the clicks topic: our topics get as many.
     letters
-        Refused clicks that are kept, and are read again; None where none are kept.
+        Refused clicks that are kept, and are read again; None if none are kept.
     """
 
     shapes: tuple[TopicShape, ...]
@@ -70,22 +70,22 @@ class ResetPlan:
 def plan_reset(
     clients: KafkaClients, topics: Topics, *, models: bool = False, dead_letters: bool = False
 ) -> ResetPlan:
-    """Say what a reset would delete; nothing is changed.
+    """Return what a reset would delete; nothing is changed.
 
     Parameters
     ----------
     models, dead_letters
-        Also delete versions with the commands about them; refused clicks.
+        Also delete versions with their commands; refused clicks.
 
     Raises
     ------
     TopicError
-        If the clicks topic is not there: its partitions decide those of the others.
+        If the clicks topic does not exist: its partitions decide those of the others.
     """
     admin = clients.admin()
     existing = partition_counts(admin)
     if topics.clicks not in existing:
-        raise TopicError(f"{topics.clicks}: no such topic; make it before the others are reset")
+        raise TopicError(f"{topics.clicks}: no such topic; create it before the others are reset")
     shapes = shapes_of(admin, _doomed(topics, models=models, dead_letters=dead_letters))
     names = {shape.name for shape in shapes}
     ours = [name for name, *_ in topics.specifications(1)]
@@ -104,12 +104,12 @@ def plan_reset(
 def reset(
     clients: KafkaClients, topics: Topics, plan: ResetPlan, *, would_skip: bool = False
 ) -> None:
-    """Delete what a plan says, and make the topics again as they were.
+    """Delete the data of a plan, and create the topics again, unchanged.
 
     Parameters
     ----------
     would_skip
-        Groups that know no place would begin at the ends of the clicks: they are given one.
+        Groups without offsets would start at the ends of the clicks: they get the first offsets.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def _held_by(admin: AdminClient, shape: TopicShape) -> int:
 
 
 def _fence(clients: KafkaClients, plan: ResetPlan) -> list[TransactionalProducer]:
-    """Fence workers that were away for too long to be members: none of them commits any more."""
+    """Fence workers that were away for too long to be members: they can no longer commit."""
     ids = [f"{group}.{p}" for group in plan.groups for p in range(plan.partitions)]
     fenced = list[TransactionalProducer]()
     for begin in range(0, len(ids), FENCED_AT_ONCE):

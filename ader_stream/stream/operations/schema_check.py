@@ -1,4 +1,4 @@
-"""Whether what stands in our topics can be read here, and by which schema."""
+"""Check whether the records in our topics can be read here, and with which schema."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class SchemaUse:
     topic
         Name of the topic.
     type, schema
-        What the records' headers say of type and fingerprint.
+        Type and fingerprint in the records' headers.
     state
         ``current``, ``older`` (read as today's type) or ``unreadable``.
     records
-        How many were looked at.
+        Number of checked records.
     problem
-        What is wrong with the first one that cannot be read.
+        Error of the first one that cannot be read.
     """
 
     topic: str
@@ -46,13 +46,12 @@ class SchemaUse:
 
 
 def check_schemas(clients: KafkaClients, topics: Topics, sample: int | None) -> Iterator[SchemaUse]:
-    """Read our topics and say which schemas their records have, topic by topic.
+    """Read our topics and yield the schemas of their records, topic by topic.
 
     Parameters
     ----------
     sample
-        Records looked at at each end of each partition: the oldest writer and the newest; None for
-        every record.
+        Records at each end of each partition, for the oldest and the newest writer; None for all.
     """
     partitions = check_topics(clients.admin(), topics)
     for topic, count, _ in topics.specifications(partitions):
@@ -85,7 +84,7 @@ def _sampled(
 
 
 def _use_of(topic: str, record: Record) -> SchemaUse | None:
-    """Which schema a record has; None for a tombstone or a chunk, which have none."""
+    """Return the schema of a record; None for a tombstone or a chunk, which have none."""
     named = dict(record.headers() or ())
     if record.value() is None or named.get(TYPE_HEADER) == CHUNK_TYPE:
         return None

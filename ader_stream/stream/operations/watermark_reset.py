@@ -27,9 +27,9 @@ from ader_stream.types import BlockRule
 
 
 class EventTime(NamedTuple):
-    """Where a partition's event time stands: its watermark (ms), open block and next offset.
+    """The event time of a partition: its watermark (ms), open block and next offset.
 
-    None where the partition has no click yet.
+    None if the partition has no click yet.
     """
 
     partition: int
@@ -39,7 +39,7 @@ class EventTime(NamedTuple):
 
 
 def event_times(clients: KafkaClients, topics: Topics, partitions: int) -> Iterator[EventTime]:
-    """Yield where each partition's committed state stands."""
+    """Yield the event time of each partition's committed state."""
     for partition in range(partitions):
         state = _state(clients, topics, partition)
         yield EventTime(
@@ -93,7 +93,7 @@ def _require_later(topics: Topics, partition: int, now: int | None, watermark: i
     if watermark >= now:
         raise OffsetError(
             f"{topics.clicks}/{partition} stands at {now} ms, which is not "
-            f"after {watermark}: a reset moves back; clicks and heartbeats move event time on"
+            f"after {watermark}: a reset moves back; clicks and heartbeats advance event time"
         )
 
 

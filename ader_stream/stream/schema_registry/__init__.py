@@ -1,1 +1,1 @@
-"""Schemas from a registry: its HTTP interface, a cache, an allowance of requests."""
+"""Schemas from a registry: its HTTP interface, a cache, a limit of requests."""

@@ -1,4 +1,4 @@
-"""How much of something may be used: so much at once, and so much a second after that."""
+"""A token bucket: an amount that may be used at once, and a rate at which it is refilled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Allowance:
-    """What is used up comes back over time (a token bucket).
+    """A token bucket.
 
     >>> now = 0.0
     >>> allowance = Allowance(2, per_second=1.0, clock=lambda: now)
@@ -19,11 +19,11 @@ class Allowance:
     Parameters
     ----------
     most
-        That can be used at once.
+        Size of the bucket.
     per_second
-        That comes back.
+        Amount that is refilled in a second.
     clock
-        Seconds, ever rising.
+        Returns monotonic seconds.
     """
 
     def __init__(self, most: float, per_second: float, clock: Callable[[], float]) -> None:
@@ -34,23 +34,23 @@ class Allowance:
         self._at = clock()
 
     def left(self) -> float:
-        """Return what can be used now."""
+        """Return the available amount."""
         now = self._clock()
         self._left = min(self._most, self._left + (now - self._at) * self._per_second)
         self._at = now
         return self._left
 
     def take(self, amount: float = 1.0) -> bool:
-        """Use some, if there is as much; return whether there was."""
+        """Use an amount if it is available; return whether it was."""
         if self.left() < amount:
             return False
         self._left -= amount
         return True
 
     def spend(self, amount: float) -> None:
-        """Use some, be it more than there was; give some back where `amount` is negative."""
+        """Use an amount, even if it is not available; a negative amount is given back."""
         self._left = min(self._most, self.left() - amount)
 
     def seconds_to(self, amount: float) -> float:
-        """Return how long it takes until as much can be used."""
+        """Return the seconds until an amount is available."""
         return max(0.0, (amount - self.left()) / self._per_second)

@@ -1,4 +1,4 @@
-"""Writers' schemas by their id, from a schema registry that may be slow, or away for a while."""
+"""Get writers' schemas by their id from a schema registry that may be slow, or down for a while."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ __all__ = ["RegistryAccess", "SchemaRegistry"]
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 4
-"""Requests that are on their way side by side."""
+"""Number of parallel requests."""
 
 LINGER_SECONDS = 1.0
-"""How long a connection is kept for the next request; an idle one has secrets that grow old."""
+"""Seconds for which a connection is kept for the next request; secrets of an idle one expire."""
 
 MISSES_AT_ONCE = 20
 MISSES_A_SECOND = 5.0
-"""Ids asked for that may turn out to be nobody's: bytes that are no Avro seem to name another one
+"""Most requests for ids that may not exist: bytes that are not Avro seem to name another id
 each time, and must not become as many requests."""
 
 PLAUSIBLE = 1_000
-"""Registries count: an id that far above every one that is known will be nobody's, too, where so
-many others just were."""
+"""Registries number their ids: an id that far above every known one probably does not exist, if so
+many others did not."""
 
 MOST_UNKNOWN = 50_000
-"""Ids that are remembered to be nobody's: more than one batch of records can name."""
+"""Most ids that are remembered as not registered: more than one batch of records can name."""
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
-"""Between two requests to a registry that is away; doubled from the first to the longest."""
+"""Seconds between two requests to a registry that is down: the first, doubled up to the longest."""
 
 PATIENCE_SECONDS = 300.0
-"""For so long an id is asked for that alone gets no answer, while the registry gives others'."""
+"""Seconds for which an id is requested that alone gets no answer, while other ids do."""
 
 UNKNOWN_SECONDS = 30.0
-"""For so long an id that is not registered is not asked for again."""
+"""Seconds for which an id that is not registered is not requested again."""
 
 NOT_ASKED = (
-    f"was not asked for: it stands alone, and the last {MISSES_AT_ONCE} that were asked for are "
+    f"was not requested: one click names it, and the last {MISSES_AT_ONCE} requested ids are "
     "not registered"
 )
 
 LOOK_SECONDS = 0.1
 SLOW_LOOK_SECONDS = 1.0
-"""After which a click that waits for an answer looks for it again: the longer it has waited, the
+"""Seconds after which a click that waits for an answer checks again: the longer it has waited, the
 later, within these bounds."""
 
 
@@ -68,25 +68,26 @@ Place = tuple[int, int]
 
 
 class _Unknown(NamedTuple):
-    """An id of which it is said that nothing is read by it, and until when (s) that counts."""
+    """An id without a usable schema, the reason, and until when (s) this is remembered."""
 
     until: float
     why: str
-    alone_at: Place | None = None  # where it was not asked for
+    alone_at: Place | None = None  # where it was not requested
 
 
 class SchemaRegistry:
-    """Asks once for each schema, in threads of its own: no caller waits unless it says so.
+    """Requests each schema once, in threads of its own: callers do not wait unless they ask for it.
 
-    Where many ids in a row were not registered, one that stands alone and far from all that are
-    known is taken to be no better, without a request; it is asked for if it comes again.
+    If many ids in a row were not registered, an id that only one record names and that is far from
+    all known ones is taken as not registered, without a request. It is requested if another record
+    names it.
 
     Parameters
     ----------
     access
-        Where to ask.
+        Address and credentials of the registry.
     clock
-        Seconds, ever rising.
+        Returns monotonic seconds.
 
     Raises
     ------
@@ -95,18 +96,18 @@ class SchemaRegistry:
     """
 
     def __init__(self, access: RegistryAccess, clock: Callable[[], float] = time.monotonic) -> None:
-        RegistryHttp(access).__exit__(None, None, None)  # says whether one can be made
+        RegistryHttp(access).__exit__(None, None, None)  # raises if none can be made
         self._access = access
         self._clock = clock
         self._referred = ReferredSchemas()
         self._changed = threading.Condition()
         self._queue: deque[int] = deque()
-        self._asked: dict[int, float] = {}  # id → when; until its answer is here
+        self._asked: dict[int, float] = {}  # id → time of the request; until its answer is here
         self._found: dict[int, Any] = {}
         self._unknown: dict[int, _Unknown] = {}
-        self._missed: deque[float] = deque(maxlen=MISSES_AT_ONCE)  # when ids were nobody's
+        self._missed: deque[float] = deque(maxlen=MISSES_AT_ONCE)  # times of unregistered ids
         self._highest = 0
-        self._unanswered: dict[int, float] = {}  # id → since when nothing was said of it
+        self._unanswered: dict[int, float] = {}  # id → since when it has had no answer
         self._failure: SettingsError | None = None
         self._threads = 0
         self._misses = Allowance(MISSES_AT_ONCE, MISSES_A_SECOND, clock)
@@ -115,12 +116,12 @@ class SchemaRegistry:
         self._reason = ""
 
     def ask(self, schema_ids: Mapping[int, Place | None]) -> None:
-        """Have the answers for ids fetched, as far as so many may be asked for now.
+        """Request the schemas of ids, as far as the limit of requests allows.
 
         Parameters
         ----------
         schema_ids
-            Each with the place of the only record that names it; None where several do.
+            Each with the place of the only record that names it; None if several do.
         """
         with self._changed:
             for schema_id, alone_at in schema_ids.items():
@@ -128,30 +129,30 @@ class SchemaRegistry:
                     return
                 if schema_id in self._asked or self._is_answered(schema_id, alone_at):
                     continue
-                if self._misses.take():  # given back if it is none
+                if self._misses.take():  # given back if it is registered
                     self._send(schema_id)
                 elif alone_at and self._is_noise(schema_id):
                     self._refuse(schema_id, NOT_ASKED, alone_at)
                 else:
-                    self._unknown.pop(schema_id, None)  # it has come again: its turn comes, too
+                    self._unknown.pop(schema_id, None)  # named again: it is requested in its turn
 
     def wait(self, schema_ids: Iterable[int], seconds: float) -> None:
-        """Wait until nothing of these is asked for any more, or so long."""
+        """Wait until none of these is requested any more, for a limited time."""
         ids = list(schema_ids)
         with self._changed:
             self._changed.wait_for(lambda: not any(i in self._asked for i in ids), seconds)
 
     def answer(self, schema_id: int) -> Any:
-        """Return a schema that was fetched, once; the caller keeps what it makes of it.
+        """Return a fetched schema, once; the caller keeps the result.
 
         Raises
         ------
         ClickError
-            If the registry says that there is none of this id, or that it is no Avro schema.
+            If the registry has no schema with this id, or not an Avro schema.
         NotYetError
-            If it has not answered as a registry does.
+            If it has not answered like a registry.
         SettingsError
-            If it refuses us.
+            If it refuses our credentials.
         """
         with self._changed:
             if self._failure:
@@ -163,19 +164,19 @@ class SchemaRegistry:
             raise self._not_yet(schema_id)
 
     def schema(self, schema_id: int) -> Any:
-        """Return a schema, waiting as long as a request may take; raises as `answer` does."""
+        """Return a schema; wait as long as a request may take; raise the errors of `answer`."""
         if schema_id not in self._unknown:
             self.ask({schema_id: None})
             self.wait([schema_id], REQUEST_SECONDS)
         return self.answer(schema_id)
 
     def refuse(self, schema_id: int, what: str) -> ClickError:
-        """Take note of what is wrong with the schema of an id; return what its clicks come to."""
+        """Store what is wrong with the schema of an id; return the error of its clicks."""
         with self._changed:
             return self._refuse(schema_id, what)
 
     def forget_old_answers(self) -> None:
-        """Ask again for schemas that were unknown a while ago; until then, they stay unknown."""
+        """Request schemas again that were unknown a while ago; until then, they stay unknown."""
         with self._changed:
             now = self._clock()
             left = [(id_, found) for id_, found in self._unknown.items() if found.until > now]
@@ -188,7 +189,7 @@ class SchemaRegistry:
         return unknown is not None and unknown.alone_at in (None, alone_at)
 
     def _is_noise(self, schema_id: int) -> bool:
-        """Whether an id is one of very many that nobody has, as far as can be told."""
+        """Return whether an id is probably one of very many that do not exist."""
         since = self._clock() - UNKNOWN_SECONDS
         has_missed = len(self._missed) == MISSES_AT_ONCE and self._missed[0] > since
         is_new = schema_id not in self._unknown
@@ -212,9 +213,9 @@ class SchemaRegistry:
             look = min(max(LOOK_SECONDS, now - asked), SLOW_LOOK_SECONDS)
             return NotYetError(f"{name}: no answer yet", look)
         wait = LOOK_SECONDS if self._asked else max(LOOK_SECONDS, self._misses.seconds_to(1))
-        return NotYetError(f"{name}: asked for in its turn, after others that nobody has", wait)
+        return NotYetError(f"{name}: requested in its turn, after unregistered ones", wait)
 
-    # --- in threads of its own
+    # --- in the client's own threads
 
     def _run(self) -> None:
         try:
@@ -228,7 +229,7 @@ class SchemaRegistry:
                 self._drop_asked()
 
     def _next(self) -> int | None:
-        """Return what to ask for, waiting for it a while; None where nothing comes."""
+        """Return the next id to request; wait for it a while; None if there is none."""
         with self._changed:
             if self._changed.wait_for(lambda: self._queue, LINGER_SECONDS):
                 return self._queue.popleft()
@@ -245,7 +246,7 @@ class SchemaRegistry:
                 self._missed.append(self._clock())
                 self._refuse(schema_id, str(error))
         except Exception as error:
-            # Whatever goes wrong on the way, the schema is still to be had.
+            # After any error on the way, the schema may still exist.
             why = str(error) or repr(error)
             if self._is_alone_unanswered(http, schema_id):
                 with self._changed:
@@ -262,7 +263,7 @@ class SchemaRegistry:
                 self._note_answer(schema_id)
 
     def _is_alone_unanswered(self, http: RegistryHttp, schema_id: int) -> bool:
-        """Whether an id has long been without an answer, and one that was found gets one now."""
+        """Return whether an id has long had no answer, while a known one gets an answer now."""
         with self._changed:
             if len(self._unanswered) > MOST_UNKNOWN:
                 self._unanswered.clear()
@@ -274,7 +275,7 @@ class SchemaRegistry:
             http.schema(known)
         except Exception:
             with self._changed:
-                self._unanswered[schema_id] = self._clock()  # not alone until now
+                self._unanswered[schema_id] = self._clock()  # until now, none had an answer
             return False
         return True
 
@@ -293,15 +294,15 @@ class SchemaRegistry:
         with self._changed:
             self._misses.spend(-len(self._asked))
             self._drop_asked()
-            if self._clock() < self._away_until:  # another request has said so
+            if self._clock() < self._away_until:  # another request has reported it
                 return
-            # Workers that were cut off together do not all come back in the same moment.
+            # Workers that were disconnected together must not all retry at the same moment.
             wait = self._wait * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             self._away_until = self._clock() + wait
             self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
             self._reason = f"schema registry {self._access.shown} does not answer: {why}"
         log.warning(
-            "schema registry away", url=self._access.shown, error=why, wait_seconds=round(wait, 3)
+            "no schema registry", url=self._access.shown, error=why, wait_seconds=round(wait, 3)
         )
 
     def _drop_asked(self) -> None:

@@ -1,4 +1,4 @@
-"""Requests to a schema registry, and what their answers come to."""
+"""Send requests to a schema registry, and classify its answers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import httpx
 
 REQUEST_SECONDS = 10.0
-"""How long a request may take. Nobody but the clicks that need its answer waits for it."""
+"""Seconds that a request may take. Only the clicks that need its answer wait for it."""
 
 MOST_BYTES = 16 * 2**20
-"""Of an answer: registries take schemas of up to a MiB."""
+"""Most bytes of an answer: registries accept schemas of up to a MiB."""
 
 ACCEPTED = "application/vnd.schemaregistry.v1+json, application/json"
 
@@ -30,12 +30,12 @@ _NOT_FOUND = range(40400, 40500)
 
 @dataclass(frozen=True)
 class RegistryAccess:
-    """Where a schema registry is, and who we are there.
+    """Address and credentials of a schema registry.
 
     Parameters
     ----------
     url
-        http or https; several parted by commas.
+        http or https; several separated by commas.
     user, password_file
         For basic authentication.
     token_file
@@ -52,29 +52,29 @@ class RegistryAccess:
 
     @property
     def addresses(self) -> list[str]:
-        """Where to ask, one after the other."""
+        """Return the addresses, in the order of requests."""
         return [address.strip().rstrip("/") for address in self.url.split(",") if address.strip()]
 
     @property
     def shown(self) -> str:
-        """The addresses without the secrets that may stand in them."""
+        """Return the addresses without the secrets that they may contain."""
         return ",".join(_without_secret(urlsplit(address)) for address in self.addresses)
 
 
 class NotFoundError(Exception):
-    """The registry says that it has no such thing."""
+    """The registry does not have the requested schema."""
 
 
 class ForbiddenError(Exception):
-    """The registry knows us, and does not show us this; says why."""
+    """The registry accepts our credentials, but refuses this request; the message says why."""
 
 
 class NoAnswerError(Exception):
-    """Nothing that a registry would say has come."""
+    """There was no answer, or not one of a registry."""
 
 
 class RegistryHttp:
-    """Asks a registry; for one thread, as a context manager.
+    """Sends requests to a registry; for one thread, as a context manager.
 
     Raises
     ------
@@ -95,23 +95,23 @@ class RegistryHttp:
         self._client.close()
 
     def schema(self, schema_id: int) -> dict[str, Any]:
-        """Return what is registered under an id.
+        """Return the registered schema of an id.
 
         Raises
         ------
         NotFoundError, ForbiddenError, NoAnswerError
             As `_get`.
         SettingsError
-            If the registry does not know us.
+            If the registry refuses our credentials.
         """
         return self._get(f"/schemas/ids/{schema_id}")
 
     def version(self, subject: str, version: int) -> dict[str, Any]:
-        """Return a version of a subject, be it deleted: what was written with it is still there."""
+        """Return a version of a subject, even a deleted one: it may have written records."""
         return self._get(f"/subjects/{quote(subject, safe='')}/versions/{version}?deleted=true")
 
     def _get(self, path: str) -> dict[str, Any]:
-        """Ask at each address until one answers as a registry does."""
+        """Send a request to each address until one answers like a registry."""
         reasons = []
         for address in self._access.addresses:
             try:
@@ -141,7 +141,7 @@ class RegistryHttp:
             return {}
         file = self._access.token_file
         token = _secret("clicks.registry_token_file", file)
-        if not (token.isascii() and token.isprintable()):  # the client's own error would show it
+        if not (token.isascii() and token.isprintable()):  # the client's own error would contain it
             raise SettingsError(f"clicks.registry_token_file = {file}: expected one line of ASCII")
         return {"Authorization": f"Bearer {token}"}
 
@@ -192,7 +192,7 @@ def _make_client(access: RegistryAccess) -> httpx.Client:
 def _trusted(access: RegistryAccess) -> ssl.SSLContext | bool:
     if access.ca_file:
         return ssl.create_default_context(cafile=str(access.ca_file))
-    # The usual certificates take 30 ms to be read.
+    # Reading the usual certificates takes 30 ms.
     return any(urlsplit(address).scheme == "https" for address in access.addresses)
 
 

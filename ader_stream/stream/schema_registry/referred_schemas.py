@@ -1,4 +1,4 @@
-"""A schema of a registry with those that it refers to."""
+"""Get a schema of a registry with the schemas that it references."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ader_stream.stream.schema_registry.http import (
 from ader_stream.stream.schema_registry.whole_schema import whole_schema
 
 MOST_REFERENCES = 500
-"""Of a schema, all together, and of which none leads more than `DEEPEST` steps away."""
+"""Most references of a schema, all together; each is at most `DEEPEST` steps away."""
 
 DEEPEST = 100
 MOST_KEPT = 2_000
@@ -29,22 +29,22 @@ FORBIDDEN = "may not be read by this user; allow it at the registry"
 
 
 class RefusedSchemaError(Exception):
-    """No value can be read by what the registry has; says why."""
+    """The registry's schema cannot be used to read values; the message says why."""
 
 
 class ReferredSchemas:
-    """Versions of subjects that schemas have referred to: they never change."""
+    """Versions of subjects that schemas have referenced: they never change."""
 
     def __init__(self) -> None:
         self._found: dict[Version, Answer] = {}
 
     def fetch(self, http: RegistryHttp, schema_id: int) -> Any:
-        """Return the Avro schema of an id, whole.
+        """Return the Avro schema of an id with all referenced schemas.
 
         Raises
         ------
         RefusedSchemaError
-            If there is none of this id, it is no Avro schema, or lacks what it refers to.
+            If the id does not exist, its schema is not Avro, or a referenced schema is missing.
         NoAnswerError, SettingsError
             As `RegistryHttp`.
         """
@@ -58,13 +58,13 @@ class ReferredSchemas:
         others = list(self._references(http, answer, [], set()))
         try:
             return whole_schema([json.loads(text) for text in (*others, own)])
-        except Exception as error:  # whatever a parser makes of it, it reads no value
-            raise RefusedSchemaError(f"is no Avro schema: {error!r:.300}") from None
+        except Exception as error:  # any error of a parser makes it unusable
+            raise RefusedSchemaError(f"is not an Avro schema: {error!r:.300}") from None
 
     def _references(
         self, http: RegistryHttp, answer: Answer, path: list[Version], done: set[Version]
     ) -> Iterator[str]:
-        """Yield what a schema refers to, each behind those that it refers to itself, once."""
+        """Yield the referenced schemas, each after those that it references itself, once."""
         for version in _versions_in(answer):
             if version in path or len(path) >= DEEPEST or len(done) >= MOST_REFERENCES:
                 raise RefusedSchemaError(
@@ -98,7 +98,7 @@ class ReferredSchemas:
 def _text_of(answer: Answer) -> str:
     kind, text = answer.get("schemaType") or "AVRO", answer.get("schema")
     if kind != "AVRO":
-        raise RefusedSchemaError(f"is no Avro schema but {kind!r:.40}")
+        raise RefusedSchemaError(f"is not an Avro schema but {kind!r:.40}")
     if not isinstance(text, str):
         raise NoAnswerError(f"an answer without a schema: {answer!r:.100}")
     if len(text) > MOST_CHARACTERS:
@@ -110,7 +110,7 @@ def _versions_in(answer: Answer) -> list[Version]:
     try:
         return [(str(r["subject"]), int(r["version"])) for r in answer.get("references") or ()]
     except (TypeError, KeyError, ValueError):
-        raise NoAnswerError(f"references that are none: {answer['references']!r:.100}") from None
+        raise NoAnswerError(f"invalid references: {answer['references']!r:.100}") from None
 
 
 def _told(version: Version) -> str:

@@ -1,4 +1,4 @@
-"""One Avro schema made of several that refer to one another, as the readers of values take it."""
+"""Combine several Avro schemas that reference one another into one, for the readers of values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _OURS = ("__fastavro_parsed__", "__named_schemas")
 
 
 def whole_schema(schemas: Sequence[Any]) -> Any:
-    """Return the last of several schemas, with the types of the others where it first uses them.
+    """Return the last of several schemas, with the types of the others at their first use.
 
-    Each stands behind those that it refers to. With one schema alone it is that one.
+    Each schema is after those that it references. A single schema is returned unchanged.
 
     >>> money = {"type": "record", "name": "Money", "fields": [{"name": "cents", "type": "long"}]}
     >>> whole_schema([money, ["null", "Money"]])[1]["fields"]
@@ -25,19 +25,19 @@ def whole_schema(schemas: Sequence[Any]) -> Any:
     Raises
     ------
     Exception
-        Whatever fastavro makes of what is no Avro schema.
+        Any error of fastavro for an invalid Avro schema.
     """
     named: dict[str, Any] = {}
     schemas = [without_invalid_types(schema) for schema in schemas]
     parsed = [fastavro.parse_schema(schema, named) for schema in schemas][-1]
-    # Parsed, it would no longer tell which of its types are used by name.
+    # A parsed schema no longer shows which of its types are used by name.
     return schemas[0] if len(schemas) == 1 else _inlined(parsed, named, set())
 
 
 def without_invalid_types(schema: Any) -> Any:
-    """Return a schema without logical types that Avro's specification says to ignore.
+    """Return a schema without logical types that Avro's specification requires to ignore.
 
-    Java registers a decimal with a scale beyond its precision, and reads its bytes. fastavro does
+    Java registers a decimal with a scale above its precision, and reads its bytes. fastavro does
     not.
     """
     if isinstance(schema, list):
@@ -73,7 +73,7 @@ def _is_decimal(schema: dict[str, Any]) -> bool:
 
 
 def _inlined(type_: Any, named: dict[str, Any], seen: set[str]) -> Any:
-    """Return a parsed type in which each named one is defined where it comes first."""
+    """Return a parsed type in which each named type is defined at its first use."""
     if isinstance(type_, list):
         return [_inlined(branch, named, seen) for branch in type_]
     if isinstance(type_, str):

@@ -1,4 +1,4 @@
-"""What differs between topics as they are and as they must be so that nothing is lost."""
+"""Compare the properties of topics with those that prevent a loss of records."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _RETENTION = ("retention.ms", "retention.bytes")
 _UNLIMITED = -1
 
 SHORTEST_RETENTION = {"retention.ms": DAY_MS}
-"""Where records are not kept for good, how long is the user's choice, if somebody who looks once a
-day can see each of them."""
+"""If records are not kept for ever, the user may choose the time, as long as a reader that runs
+once a day can read each of them."""
 
 
 class ConfigDifference(NamedTuple):
-    """A property of a topic that is not as it must be."""
+    """A property of a topic that differs from the needed one."""
 
     topic: str
     name: str
@@ -42,14 +42,14 @@ class ConfigDifference(NamedTuple):
     expected: str
 
     def __str__(self) -> str:
-        """Name it with both values."""
+        """Return the property with both values."""
         return f"{self.topic}: {self.name}={self.found} (expected {self.expected})"
 
 
 def config_differences(admin: AdminClient, needed: Mapping[str, Config]) -> list[ConfigDifference]:
-    """Compare what decides whether a record is lost or refused; the rest is a matter of speed.
+    """Compare properties that can lose or refuse a record; the others affect speed only.
 
-    A property that the broker does not know is passed over.
+    A property that the broker does not know is skipped.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ def config_differences(admin: AdminClient, needed: Mapping[str, Config]) -> list
 
 
 def topic_configs(admin: AdminClient, topics: Collection[str]) -> dict[str, Config]:
-    """Ask for the properties of topics; raises as `read_config` does."""
+    """Read the properties of topics; raise the same errors as `read_config`."""
     resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
     answers = admin.describe_configs(resources) if resources else {}
     return {resource.name: read_config(resource, answer) for resource, answer in answers.items()}
 
 
 def alter(admin: AdminClient, differences: Sequence[ConfigDifference]) -> None:
-    """Give each property the value that it must have.
+    """Set each property to the needed value.
 
     Raises
     ------
@@ -93,12 +93,12 @@ def alter(admin: AdminClient, differences: Sequence[ConfigDifference]) -> None:
 
 
 def too_few(kept: Collection[PartitionReplicas]) -> list[PartitionReplicas]:
-    """Return the partitions that too few brokers keep."""
+    """Return the partitions with too few replicas."""
     return [each for each in kept if len(each.brokers) < each.needed]
 
 
 def replicas_text(few: Sequence[PartitionReplicas]) -> str:
-    """Name topics and partitions that have too few replicas.
+    """Return topics and partitions with too few replicas, as text.
 
     >>> replicas_text([PartitionReplicas("t", 0, (1,), 3), PartitionReplicas("t", 2, (2,), 3)])
     't/0,2: 1 replica (expected 3)'
@@ -113,7 +113,7 @@ def replicas_text(few: Sequence[PartitionReplicas]) -> str:
 
 
 def reassignment(few: Collection[PartitionReplicas], brokers: Collection[int]) -> dict[str, object]:
-    """Return what `kafka-reassign-partitions.sh` takes: librdkafka cannot move partitions."""
+    """Return the plan for `kafka-reassign-partitions.sh`: librdkafka cannot move partitions."""
     return {
         "version": 1,
         "partitions": [
@@ -136,7 +136,7 @@ def _is_enough(name: str, found: str, expected: str) -> bool:
 
 
 def _is_kept_enough(name: str, found: int, expected: int) -> bool:
-    """Return whether a retention is unlimited, or, where a limit is expected, not too short."""
+    """Return whether a retention is unlimited, or long enough where a limit is expected."""
     shortest = min(expected, SHORTEST_RETENTION.get(name, expected))
     return found == _UNLIMITED or (expected != _UNLIMITED and found >= shortest)
 

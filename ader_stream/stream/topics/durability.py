@@ -1,4 +1,4 @@
-"""How many brokers keep what is ours, and how many of them must have it before it counts."""
+"""Replication of our topics: the number of replicas, and how many must acknowledge a record."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from confluent_kafka.admin import ClusterMetadata
 from ader_stream.errors import TopicError
 
 USUAL_FACTOR = 3
-"""One broker may be lost while another one is down for an update."""
+"""With three replicas, one broker may fail while another one is down for an update."""
 
 INTERNAL = ("__consumer_offsets", "__transaction_state")
-"""Kafka's own topics that hold our offsets and transactions: sessions without them are nothing."""
+"""Kafka's own topics with our offsets and transactions, without which sessions are useless."""
 
 
 class Replication(NamedTuple):
-    """What our topics need on a cluster.
+    """Replication that our topics need on a cluster.
 
     Parameters
     ----------
@@ -32,18 +32,18 @@ class Replication(NamedTuple):
     min_insync: int
 
     def config(self, replicas: int) -> dict[str, str]:
-        """Return the properties of a topic that has so many replicas now: it must stay writable."""
+        """Return the properties of a topic with this number of replicas; it must stay writable."""
         return {"min.insync.replicas": str(min(self.min_insync, replicas))}
 
 
 @dataclass(frozen=True)
 class Durability:
-    """What the settings ask for; 0 leaves it to the cluster.
+    """Replication in the settings; 0 leaves it to the cluster.
 
     Parameters
     ----------
     replication_factor
-        0: as many as the clicks topic has, and at least three where there are three brokers.
+        0: as many as the clicks topic has, and at least three if there are three brokers.
     min_insync_replicas
         0: two of three or more replicas, else one.
     """
@@ -52,12 +52,12 @@ class Durability:
     min_insync_replicas: int = 0
 
     def on(self, cluster: ClusterMetadata, clicks: str) -> Replication:
-        """Return what our topics need on a cluster, beside a clicks topic.
+        """Return the replication that our topics need on a cluster, given its clicks topic.
 
         Raises
         ------
         TopicError
-            If more replicas must have a record than there are to be.
+            If more replicas must have a record than a partition has.
         """
         factor = self.replication_factor or min(
             max(USUAL_FACTOR, _replicas(cluster, clicks)), len(cluster.brokers)
@@ -92,7 +92,7 @@ AS_THE_CLUSTER = Durability()
 
 
 class PartitionReplicas(NamedTuple):
-    """The brokers that keep a partition, the preferred leader first, and how many must."""
+    """The brokers with a partition, the preferred leader first, and the needed number of them."""
 
     topic: str
     partition: int
@@ -103,7 +103,7 @@ class PartitionReplicas(NamedTuple):
 def replicas_of(
     cluster: ClusterMetadata, topics: Collection[str], needed: int = 0
 ) -> list[PartitionReplicas]:
-    """Return who keeps each partition of those topics that are there."""
+    """Return the brokers of each partition of the existing topics."""
     return [
         PartitionReplicas(name, partition, tuple(found.replicas), needed)
         for name in topics
@@ -115,9 +115,9 @@ def replicas_of(
 def spread(
     kept: Collection[PartitionReplicas], brokers: Collection[int]
 ) -> list[PartitionReplicas]:
-    """Give each partition as many brokers as it needs; those that keep it stay, in their order.
+    """Give each partition as many brokers as it needs; its current brokers stay, in their order.
 
-    The least busy brokers are taken first.
+    The brokers with the fewest partitions are taken first.
 
     >>> kept = [PartitionReplicas("t", 0, (1,), 2), PartitionReplicas("t", 1, (2,), 2)]
     >>> [each.brokers for each in spread(kept, [1, 2, 3])]

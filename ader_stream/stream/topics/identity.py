@@ -1,4 +1,4 @@
-"""Which topic it is: one that was deleted and made again has the same name and another id."""
+"""Detect that a topic was deleted and created again: it has the same name and another id."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ader_stream.errors import TopicError
 from ader_stream.stream.topics.topics import ADMIN_TIMEOUT, topic_id
 
 ASK_SECONDS = 10.0
-"""How long the question may take: as long as the requests of a transaction."""
+"""Seconds that the request may take: as long as the requests of a transaction."""
 
 
 class TopicIdentity:
-    """Watches that a topic stays the one that it was.
+    """Checks that a topic stays the same.
 
-    A reader is not told: it goes on in the new topic at the offset that it had in the old one, as
-    soon as there is such an offset.
+    A reader is not notified. It continues in the new topic at its offset in the old one, as soon as
+    that offset exists.
     """
 
     def __init__(self, admin: AdminClient, topic: str) -> None:
@@ -27,10 +27,10 @@ class TopicIdentity:
         self.id = topic_id(admin, topic)
 
     def ask(self) -> Callable[[], None]:
-        """Send the question; return what waits for the answer.
+        """Send the request; return a function that waits for the answer.
 
-        That raises TopicError if it is another topic, and KafkaException if nobody answers. What
-        was read before the question is of the topic that it was.
+        The function raises TopicError if it is another topic, and KafkaException without an answer.
+        Records that were read before the request belong to the original topic.
         """
         collection = TopicCollection([self._topic])
         [answer] = self._admin.describe_topics(collection, request_timeout=ASK_SECONDS).values()
@@ -44,10 +44,10 @@ class TopicIdentity:
 
 
 def made_again(topic: str, before: str, now: str) -> str:
-    """Say that a topic was deleted and made again, by what it was and is, and how to go on."""
+    """Return a message that a topic was deleted and created again, with both ids and the remedy."""
     return (
-        f"{topic} was deleted and made again: its id was {before} and is now {now}; the place and "
-        "what is open belong to a log that is gone, and nothing of the new one was committed. "
-        "`ader-stream reset --yes` begins again with it once all workers are stopped (without "
-        "--yes it shows what goes)"
+        f"{topic} was deleted and created again: its id was {before} and is now {now}; offset and "
+        "open sessions belong to a deleted log, and nothing of the new one was committed. "
+        "`ader-stream reset --yes` starts again with it when all workers are stopped (without "
+        "--yes it shows what would be deleted)"
     )

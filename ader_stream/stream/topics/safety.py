@@ -1,4 +1,4 @@
-"""Whether our topics, and those that we rely on, keep what they are given."""
+"""Check whether our topics, and Kafka's topics for our commits, keep their records."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from ader_stream.stream.topics.topics import ADMIN_TIMEOUT, Topics
 
 
 class Unsafe(NamedTuple):
-    """What is not kept as it must be.
+    """Problems that may lose records.
 
     Parameters
     ----------
     configs
-        Properties that would lose records, or refuse some.
+        Properties that would lose or refuse records.
     few
-        Partitions that too few brokers keep.
+        Partitions with too few replicas.
     brokers
-        Those of the cluster.
+        Brokers of the cluster.
     """
 
     configs: list[ConfigDifference]
@@ -43,7 +43,7 @@ class Unsafe(NamedTuple):
 
 
 def find_unsafe(admin: AdminClient, topics: Topics) -> Unsafe:
-    """Compare our topics, and those of Kafka that hold our commits, with what they need.
+    """Compare our topics, and Kafka's topics with our commits, with what they need.
 
     Raises
     ------
@@ -66,12 +66,12 @@ def find_unsafe(admin: AdminClient, topics: Topics) -> Unsafe:
 
 
 def check_configs(admin: AdminClient, topics: Topics) -> None:
-    """Compare how our topics are kept with what they need.
+    """Require that our topics keep their records.
 
     Raises
     ------
     TopicError
-        Naming each property and each partition that would lose records, and what changes it.
+        Names each property and each partition that would lose records, and the remedy.
     """
     if wrong := [*_losses(find_unsafe(admin, topics))]:
         raise TopicError(f"topics not kept as needed: {'; '.join(wrong)}")
@@ -89,7 +89,7 @@ def _losses(unsafe: Unsafe) -> Iterator[str]:
 
 
 def check_clicks_are_kept(admin: AdminClient, clicks: str) -> None:
-    """Raise `TopicError` if the clicks topic keeps the last click of each key alone."""
+    """Raise `TopicError` if the clicks topic keeps only the last click of each key."""
     policy = topic_configs(admin, [clicks])[clicks].get("cleanup.policy", "")
     if "compact" in policy:
         raise TopicError(

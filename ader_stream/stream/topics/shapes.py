@@ -1,4 +1,4 @@
-"""Deleting topics, and making them again as they were: empty, with the same configuration."""
+"""Delete topics, and create them again: empty, with the same configuration."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ader_stream.stream.topics.topics import ADMIN_TIMEOUT, SEEN_POLL_SECONDS, p
 
 @dataclass(frozen=True)
 class TopicShape:
-    """What makes a topic beside its records.
+    """Properties of a topic, without its records.
 
     Parameters
     ----------
     name, partitions, replication_factor
-        As Kafka says them.
+        As Kafka reports them.
     config
-        Properties that were set for this topic; the broker's defaults are not among them.
+        Properties that were set for this topic, without the broker's defaults.
     """
 
     name: str
@@ -39,7 +39,7 @@ class TopicShape:
 
 
 def shapes_of(admin: AdminClient, names: Iterable[str]) -> list[TopicShape]:
-    """Return the shapes of topics that are there, in the order of their names."""
+    """Return the shapes of existing topics, in the order of their names."""
     existing = partition_counts(admin)
     found = [name for name in names if name in existing]
     if not found:
@@ -53,7 +53,7 @@ def shapes_of(admin: AdminClient, names: Iterable[str]) -> list[TopicShape]:
 
 
 def delete_topics(admin: AdminClient, names: Sequence[str]) -> None:
-    """Delete topics; one that is gone already is none to delete.
+    """Delete topics; one that does not exist is no error.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def delete_topics(admin: AdminClient, names: Sequence[str]) -> None:
 
 
 def make_topics(admin: AdminClient, shapes: Sequence[TopicShape]) -> None:
-    """Make topics, and wait until they can be seen; one that is being deleted is waited for.
+    """Create topics, and wait until they are visible; wait for one that is being deleted.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def _new(shape: TopicShape) -> NewTopic:
 
 
 def _result(answer: Any, what: str, passed: int | None) -> bool:
-    """Wait for an answer; False for the error that may pass."""
+    """Wait for an answer; return False for the error that is accepted."""
     try:
         answer.result(ADMIN_TIMEOUT)
     except KafkaException as exception:

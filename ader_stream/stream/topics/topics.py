@@ -1,4 +1,4 @@
-"""The topics: their names, partitions and cleanup, made and checked."""
+"""The topics: their names, partitions and configuration; create and check them."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ ADMIN_TIMEOUT = 30.0
 """Seconds that an administrative request may take."""
 
 NEAR_NAMES = 3
-"""Topics that are named where one may have been misspelled."""
+"""Most topics that are suggested for a misspelled name."""
 
 NEAR_ENOUGH = 0.75
-"""Of a name's letters, those that stand in the other one, too: two swapped ones leave 0.9."""
+"""Least share of common letters of two similar names: two swapped letters leave 0.9."""
 
 SEEN_POLL_SECONDS = 0.05
 
-# All that can lose a record is said for each topic: a cluster's defaults are made for others.
+# All properties that can lose a record are set for each topic: the defaults of a cluster may
+# differ.
 _SAFE = {"unclean.leader.election.enable": "false"}
 _LARGE = {"max.message.bytes": str(MAX_RECORD_BYTES)}
 _FOREVER = _SAFE | {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
@@ -49,24 +50,24 @@ _COMPACT = {
     **_LARGE,
     "cleanup.policy": "compact",
     "min.cleanable.dirty.ratio": "0.1",
-    # Who reads from the beginning must meet the tombstone of what it has met: it has a day.
+    # A reader from the start must find the tombstone of each record that it has read: it has a day.
     "delete.retention.ms": str(DAY_MS),
-    "min.compaction.lag.ms": "0",  # what is to be forgotten is not kept for longer
+    "min.compaction.lag.ms": "0",  # erased records must not be kept for longer
 }
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Names of the topics, and how they are kept.
+    """Names of the topics, and their configuration.
 
     Parameters
     ----------
     prefix
-        Start of the names of ours.
+        Start of the names of our topics.
     clicks_name
-        The user's own clicks topic; empty where it is one of ours, too.
+        The user's own clicks topic; empty if it is one of ours, too.
     durability
-        Of ours.
+        Replication of our topics.
 
     >>> Topics("ader").sessions, Topics("ader", "shop.clicks").clicks
     ('ader.sessions', 'shop.clicks')
@@ -78,68 +79,68 @@ class Topics:
 
     @property
     def clicks(self) -> str:
-        """Input: the user's clicks."""
+        """Name of the user's clicks: the input."""
         return self.clicks_name or f"{self.prefix}.clicks"
 
     @property
     def sessions(self) -> str:
-        """Closed sessions and block ends."""
+        """Name of the topic of closed sessions and block ends."""
         return f"{self.prefix}.sessions"
 
     @property
     def sessionizer_state(self) -> str:
-        """Changelog of open sessions."""
+        """Name of the changelog of open sessions."""
         return f"{self.prefix}.sessionizer-state"
 
     @property
     def watermarks(self) -> str:
-        """Stream time of every input partition: hints."""
+        """Name of the topic with the stream time of every input partition: hints."""
         return f"{self.prefix}.watermarks"
 
     @property
     def models(self) -> str:
-        """Manifests."""
+        """Name of the topic of manifests."""
         return f"{self.prefix}.models"
 
     @property
     def model_chunks(self) -> str:
-        """Bytes of the artifacts."""
+        """Name of the topic with the bytes of the artifacts."""
         return f"{self.prefix}.model-chunks"
 
     @property
     def serving(self) -> str:
-        """What each worker serves."""
+        """Name of the topic with the version that each worker serves."""
         return f"{self.prefix}.serving"
 
     @property
     def scores(self) -> str:
-        """Prequential counts."""
+        """Name of the topic of prequential counts."""
         return f"{self.prefix}.scores"
 
     @property
     def recommendations(self) -> str:
-        """Top-k after each click, where it is switched on."""
+        """Name of the topic with the top k after each click, if that is switched on."""
         return f"{self.prefix}.recommendations"
 
     @property
     def dead_letters(self) -> str:
-        """Clicks that were refused."""
+        """Name of the topic of refused clicks."""
         return f"{self.prefix}.dead-letters"
 
     @property
     def control(self) -> str:
-        """What commands ask of the workers."""
+        """Name of the topic of commands to the workers."""
         return f"{self.prefix}.control"
 
     def group(self, process: str) -> str:
-        """Consumer group of a process, and the start of its transactional ids."""
+        """Return the consumer group of a process, and the start of its transactional ids."""
         return f"{self.prefix}.{process}"
 
     def specifications(self, partitions: int) -> Iterator[tuple[str, int, dict[str, str]]]:
-        """(name, partitions, configuration) of every topic.
+        """Yield (name, partitions, configuration) of every topic.
 
-        `clicks` keeps its records forever here, because retention goes by the record's timestamp
-        and replayed clicks may carry an old one; the user's own topic is the user's to configure.
+        `clicks` keeps its records for ever here, because retention depends on the record's
+        timestamp and replayed clicks may have an old one; the user configures a topic of their own.
         """
         yield self.clicks, partitions, _FOREVER
         yield self.sessions, partitions, _FOREVER | _LARGE
@@ -158,7 +159,7 @@ class Topics:
         yield self.control, 1, _COMPACT
 
     def needed_configs(self) -> dict[str, dict[str, str]]:
-        """Topic → its configuration, of ours; which clicks are kept is the user's to say."""
+        """Return topic → its configuration, of our topics; the user configures the clicks."""
         needed = {name: config for name, _, config in self.specifications(1)}
         clicks = needed.pop(self.clicks)
         if self.owns_clicks:
@@ -167,16 +168,17 @@ class Topics:
 
     @property
     def owns_clicks(self) -> bool:
-        """Whether the clicks topic is one of ours."""
+        """Return whether the clicks topic is one of ours."""
         return self.clicks in ("", f"{self.prefix}.clicks")
 
 
 def create_topics(
     admin: AdminClient, topics: Topics, partitions: int, *, with_clicks: bool = False
 ) -> list[str]:
-    """Create what is missing and return the names; an existing clicks topic decides `partitions`.
+    """Create missing topics and return the names; an existing clicks topic decides `partitions`.
 
-    On return the topics can be seen: a controller says that one is created before brokers know it.
+    On return the topics are visible: a controller reports a topic as created before brokers know
+    it.
 
     Parameters
     ----------
@@ -186,7 +188,7 @@ def create_topics(
     Raises
     ------
     TopicError
-        If the user's clicks topic is not there, or the broker refuses one.
+        If the user's clicks topic does not exist, or the broker refuses one.
     """
     cluster = admin.list_topics(timeout=ADMIN_TIMEOUT)
     existing = _counts(cluster)
@@ -213,12 +215,12 @@ def create_topics(
 
 
 def check_topics(admin: AdminClient, topics: Topics) -> int:
-    """Return the number of input partitions; every topic must be there and fit to it.
+    """Return the number of input partitions; every topic must exist and match it.
 
     Raises
     ------
     TopicError
-        Naming each topic that is missing or has the wrong number of partitions.
+        Names each topic that is missing or has the wrong number of partitions.
     """
     existing = partition_counts(admin)
     if not topics.owns_clicks:
@@ -239,27 +241,27 @@ def check_topics(admin: AdminClient, topics: Topics) -> int:
 
 
 def _remedy(topics: Topics, existing: Mapping[str, int], partitions: int) -> str:
-    """Say what makes the topics as expected: partitions can be added, and never taken away."""
+    """Return the remedy for wrong topics: partitions can be added, but never removed."""
     too_large = {
         name
         for name, count, _ in topics.specifications(partitions or 1)
         if existing.get(name, 0) > count and name != topics.clicks
     }
     if not too_large:
-        return "`ader-stream topics create` makes what is missing"
+        return "`ader-stream topics create` creates what is missing"
     models = {topics.models, topics.model_chunks, topics.control}
     options = [
         *(["--models"] if too_large & models else []),
         *(["--dead-letters"] if topics.dead_letters in too_large else []),
     ]
     return (
-        "partitions cannot be taken away: stop all workers, and begin again with "
+        "partitions cannot be removed: stop all workers, and start again with "
         f"`{' '.join(['ader-stream reset', *options, '--yes'])}`"
     )
 
 
 def grow_topics(admin: AdminClient, topics: Topics) -> None:
-    """Give our topics the partitions that the clicks topic has been given since they were made.
+    """Add the partitions to our topics that the clicks topic has got since they were created.
 
     Raises
     ------
@@ -289,14 +291,14 @@ def grow_topics(admin: AdminClient, topics: Topics) -> None:
 
 
 class TopicFacts(NamedTuple):
-    """What tells a topic from another one of the same name.
+    """Properties that distinguish a topic from another one of the same name.
 
     Parameters
     ----------
     id
-        Kafka's: one that was deleted and made anew has another.
+        Kafka's id: a topic that was deleted and created again has another.
     partitions
-        How many there are.
+        Number of partitions.
     """
 
     id: str
@@ -304,7 +306,7 @@ class TopicFacts(NamedTuple):
 
 
 def describe_topic(admin: AdminClient, topic: str) -> TopicFacts:
-    """Ask what a topic is; raises TopicError if it cannot be described."""
+    """Describe a topic; raise TopicError if that fails."""
     [future] = admin.describe_topics(TopicCollection([topic])).values()
     try:
         described = future.result(ADMIN_TIMEOUT)
@@ -315,12 +317,12 @@ def describe_topic(admin: AdminClient, topic: str) -> TopicFacts:
 
 
 def topic_id(admin: AdminClient, topic: str) -> str:
-    """Ask for Kafka's id of a topic; raises TopicError if it cannot be described."""
+    """Return Kafka's id of a topic; raise TopicError if that fails."""
     return describe_topic(admin, topic).id
 
 
 def read_config(resource: ConfigResource, future: Future[Any]) -> dict[str, str]:
-    """Return the properties of a topic or broker, once they are answered.
+    """Wait for the properties of a topic or broker, and return them.
 
     Raises
     ------
@@ -348,19 +350,19 @@ def _wait_until_seen(admin: AdminClient, names: list[str]) -> None:
 
 
 def _wait_until(unseen: Callable[[], Collection[str]]) -> None:
-    """Wait until no topic is left of which what was made cannot be seen."""
+    """Wait until every created topic is visible."""
     deadline = time.monotonic() + ADMIN_TIMEOUT
     while names := unseen():
         if time.monotonic() > deadline:
             raise TopicError(
-                f"created, but not to be seen within {ADMIN_TIMEOUT:g} s: "
-                f"{', '.join(sorted(names))}; look at the brokers' logs and try again"
+                f"created, but not visible within {ADMIN_TIMEOUT:g} s: "
+                f"{', '.join(sorted(names))}; see the brokers' logs and try again"
             )
         time.sleep(SEEN_POLL_SECONDS)
 
 
 def partition_counts(admin: AdminClient) -> dict[str, int]:
-    """Every topic of the cluster and its number of partitions."""
+    """Return every topic of the cluster and its number of partitions."""
     return _counts(admin.list_topics(timeout=ADMIN_TIMEOUT))
 
 
@@ -369,9 +371,9 @@ def _counts(cluster: ClusterMetadata) -> dict[str, int]:
 
 
 def near_names(topics: Topics, existing: Collection[str]) -> list[str]:
-    """Return topics of which clicks.topic may be a misspelling, the likeliest ones first.
+    """Return topics of which clicks.topic may be a misspelling, the most similar ones first.
 
-    Those of the own prefix come before those of other systems; none that ader-stream writes is
+    Topics with the own prefix are before those of other systems; none that ader-stream writes is
     among them.
 
     >>> near_names(Topics("shop", "shop.click"), ["test.clicks", "shop.clicks", "shop.sessions"])
@@ -384,13 +386,13 @@ def near_names(topics: Topics, existing: Collection[str]) -> list[str]:
 
 
 def _require_clicks(topics: Topics, existing: Collection[str]) -> None:
-    """Raise `TopicError` if the user's clicks topic is not there, with names that are near."""
+    """Raise `TopicError` if the user's clicks topic does not exist, with similar names."""
     if topics.clicks in existing:
         return
     near = near_names(topics, existing)[:NEAR_NAMES]
     meant = f"did you mean {' or '.join(near)}? S" if near else "s"
     raise TopicError(
         f"clicks.topic = {topics.clicks}: no such topic; {meant}et clicks.topic "
-        "(ADER_CLICKS_TOPIC) to one that is there, or create it: `ader-stream topics create "
+        "(ADER_CLICKS_TOPIC) to an existing one, or create it: `ader-stream topics create "
         "--with-clicks`"
     )

@@ -234,7 +234,7 @@ def test_a_run_resumes_on_another_processor_and_with_later_periods_added(
 
 def test_a_file_that_is_no_result_is_not_gone_on_with(run: Run, out: Path) -> None:
     out.write_text("[]")
-    with pytest.raises(InputError, match="is no result of an evaluation"):
+    with pytest.raises(InputError, match="is not a result of an evaluation"):
         run("--resume")
 
 

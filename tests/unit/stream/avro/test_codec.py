@@ -46,7 +46,7 @@ def test_a_record_without_headers_is_refused() -> None:
 
 
 def test_another_schema_than_the_one_here_is_refused() -> None:
-    with pytest.raises(DecodeError, match="not known here; update this process"):
+    with pytest.raises(DecodeError, match="unknown here; update this process"):
         decode(DATA, [(TYPE_HEADER, b"IdleAdvance"), (SCHEMA_HEADER, b"0" * 16)])
 
 

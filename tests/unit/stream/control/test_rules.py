@@ -331,5 +331,5 @@ def test_a_topic_that_was_made_anew_with_fewer_partitions_is_another_one() -> No
     next_offset = begun(kafka, load_settings())
     kafka.partitions[TOPICS.clicks] = 2
     kafka.topic_ids[TOPICS.clicks] = "another"
-    with pytest.raises(TopicError, match=r"made again.*\(3 partitions\).*\(2\).*reset"):
+    with pytest.raises(TopicError, match=r"created again.*\(3 partitions\).*\(2\).*reset"):
         Sessionizer(kafka, load_settings()).restore(next_offset)

@@ -85,7 +85,7 @@ def test_a_refusal_that_brokers_do_not_explain_is_named_by_its_kind(
 
     asked.wait_after(REFUSAL, never)
 
-    assert "lacks Write on TransactionalId ader.sessionizer.*" in commits.not_ready()
+    assert "needs Write on TransactionalId ader.sessionizer.*" in commits.not_ready()
     assert clock.seconds == pytest.approx(permission_.RETRY_SECONDS, abs=0.2)
 
 

@@ -160,8 +160,8 @@ def test_one_lack_comes_with_the_command_that_grants_it() -> None:
     found = find_lacks(broker, [Right("Topic", "a", ("Write",))])  # type: ignore[arg-type]
 
     assert describe_lacks(found, clients, "trainer") == (
-        "not authorized: trainer needs Write on Topic a, which User:shop lacks; grant it with "
-        "`kafka-acls --bootstrap-server kafka:9092 --add --allow-principal User:shop "
+        "not authorized: trainer needs Write on Topic a, which User:shop does not have; grant it "
+        "with `kafka-acls --bootstrap-server kafka:9092 --add --allow-principal User:shop "
         "--operation Write --topic a`"
     )
 
@@ -172,7 +172,7 @@ def test_several_lacks_come_with_the_command_that_prints_what_grants_them() -> N
     found = find_lacks(broker, wanted)  # type: ignore[arg-type]
 
     said = describe_lacks(found, KafkaClients("kafka:9092"), "models pin")
-    assert "needs Read on Topic a, Read on Topic b, which User:ANONYMOUS lacks" in said
+    assert "needs Read on Topic a, Read on Topic b, which User:ANONYMOUS does not have" in said
     assert "`ader-stream rights --as 'models pin' --kafka-acls`" in said
 
 
@@ -201,5 +201,5 @@ def test_a_client_without_a_user_is_named_as_the_broker_does() -> None:
 def test_only_a_refusal_is_told_as_a_lack() -> None:
     right, other = Right("Topic", "a", ("Alter",)), AuthorizationError("other")
 
-    assert "lacks Alter on Topic a" in str(named(KafkaException(REFUSED), right, other))
+    assert "needs Alter on Topic a" in str(named(KafkaException(REFUSED), right, other))
     assert named(KafkaException(LOADING), right, other) is other

@@ -199,7 +199,7 @@ def test_a_schema_that_is_no_avro_makes_a_dead_letter(
     server: Registry, registry: SchemaRegistry, schema: str, answer: dict[str, str]
 ) -> None:
     id_ = server.register("clicks", schema, **answer)
-    assert "is no Avro schema" in str(refusal(registry, id_))
+    assert "is not an Avro schema" in str(refusal(registry, id_))
 
 
 # --- a registry that is away
@@ -315,7 +315,7 @@ def test_an_id_that_comes_again_is_asked_for_amid_ids_that_nobody_has(
     server.schemas[2**31] = {"schema": json.dumps(VISIT)}
     for _ in range(2):  # the same record, when its partition is tried again
         flooded.ask({2**31: (0, 900)})
-        assert "was not asked for: it stands alone" in str(refusal(flooded, 2**31))
+        assert "was not requested: one click names it" in str(refusal(flooded, 2**31))
     flooded.ask({2**31: (0, 901)})
     with pytest.raises(NotYetError, match="in its turn"):
         flooded.answer(2**31)

@@ -412,7 +412,7 @@ def test_where_nobody_knows_up_to_where_scores_count_none_counts_twice(kafka: Fa
 def test_a_clicks_topic_that_was_made_again_is_not_that_of_the_scores(kafka: FakeKafka) -> None:
     successor = successor_of(Worker(kafka), kafka, *log(("a", "x", 1010)))
     kafka.topic_ids[TOPICS.clicks] = "another"
-    with pytest.raises(TopicError, match=r"made again.*ader-stream reset --yes"):
+    with pytest.raises(TopicError, match=r"created again.*ader-stream reset --yes"):
         successor.start(1, "{}")
 
 

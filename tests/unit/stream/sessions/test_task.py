@@ -485,7 +485,7 @@ def test_a_topic_that_was_deleted_and_made_again_is_named(
     sessionizer.process(click("a", 10, offset=6))
     sessionizer.commit()
     kafka.topic_ids[TOPICS.clicks] = "another"
-    with pytest.raises(TopicError, match=r"deleted and made again.*ader-stream reset --yes"):
+    with pytest.raises(TopicError, match=r"deleted and created again.*ader-stream reset --yes"):
         Sessionizer(kafka, CollectorRegistry()).restore(7, is_committed=True)
 
 
