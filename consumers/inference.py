@@ -136,7 +136,7 @@ class _Models:
     def _know(self, standing: Standing) -> None:
         manifests = self._registry.manifests
         usable = {*standing.line, *standing.serving} - self._refused.keys()
-        self.versions.know({number: max(manifests[number]["blocks"]) for number in usable})
+        self.versions.know({number: manifests[number].last_block for number in usable})
 
     def _serve(self, number: int, *, is_new: bool) -> bool:
         """Serve a version, if it is not served yet; False if it cannot be loaded."""
@@ -186,11 +186,11 @@ class _Models:
             raise
         return Version(
             number,
-            max(manifest["blocks"]),
-            manifest["run"]["published_at"],
+            manifest.last_block,
+            manifest.run.published_at,
             model,
             vocabulary,
-            tuple(manifest["frequent_items"]),
+            manifest.frequent_items,
         )
 
     def _count_refusal(self, error: ArtifactError) -> None:

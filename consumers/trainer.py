@@ -389,17 +389,17 @@ class _Leader:
         parts = encode_parts(state) if state else {}
         # What was trained for hours is not sent to where it cannot be written.
         self._permission.wait_until_granted(self._remain, self._process.should_stop)
-        self._shown.show_publishing(manifest["version"])
+        self._shown.show_publishing(manifest.version)
         publishing = time.perf_counter()
         published = self._publisher.publish(
             manifest, parts, self._hear_all, functools.partial(self._remain, "publish")
         )
         self._shown.show_idle()
         self._shown.show_published(published, time.perf_counter() - publishing)
-        self._registry.manifests[manifest["version"]] = published
+        self._registry.manifests[manifest.version] = published
         self._checkpoint.remove()
-        if not manifest["rejection"]:
-            self._known = (manifest["version"], state)
+        if not manifest.rejection:
+            self._known = (manifest.version, state)
 
     def _checkpoint_of(self, block: TrainingBlock, parent: int | None) -> Checkpoint:
         """Return where the cycle of this block is left, and may have been left before."""
@@ -413,8 +413,8 @@ class _Leader:
         manifest, parts = read_folder(folder, self._settings.trust)
         state = decode_state(parts)
         first = import_version(self._publisher, manifest, parts)
-        self._registry.manifests[first["version"]] = first
-        self._known = (first["version"], state)
+        self._registry.manifests[first.version] = first
+        self._known = (first.version, state)
         log.info("beginning with an exported version", folder=str(folder), **told(first))
 
     def _recorded(self, dataset: Path) -> TrainingBlock:
@@ -520,7 +520,7 @@ class _Leader:
 
 
 def _number(manifest: Manifest | None) -> int | None:
-    return manifest["version"] if manifest else None
+    return manifest.version if manifest else None
 
 
 if __name__ == "__main__":

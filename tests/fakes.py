@@ -21,8 +21,9 @@ from confluent_kafka.admin import ConfigResource, OffsetSpec
 
 from ader_stream.artifact import KINDS, content_digest, sha256
 from ader_stream.stream.avro.codec import load_schema
+from ader_stream.stream.avro.plain import from_plain, to_plain
 from ader_stream.stream.kafka.clients import MAX_RECORD_BYTES
-from ader_stream.stream.versions.manifest import FORMAT
+from ader_stream.stream.versions.manifest import FORMAT, GateReport, Manifest
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -498,23 +499,34 @@ def smallest(schema: Any) -> Any:
     return {"array": [], "map": {}}[schema["type"]]
 
 
-def example_manifest(version: int = 1, **fields: Any) -> dict[str, Any]:
+def example_manifest(version: int = 1, **fields: Any) -> Manifest:
     """The smallest manifest of a version; its publisher fills in the parts."""
     previous = version - 1 or None
     chain = {"version": version, "parent": previous, "predecessor": previous}
-    return (
-        example("ModelManifest") | chain | {"status": "accepted", "blocks": [version - 1]} | fields
-    )
+    own = {"status": "accepted", "blocks": [version - 1]}
+    smallest_one = from_plain(Manifest, example("ModelManifest") | chain | own)
+    return changed(smallest_one, **fields)
 
 
-def complete_manifest(version: int = 1, **fields: Any) -> dict[str, Any]:
+def complete_manifest(version: int = 1, **fields: Any) -> Manifest:
     """A manifest as its publisher has filled it in: each part is one chunk of one byte."""
     parts = [described_part(kind) for kind in KINDS]
     places = [{"kind": kind, "first_offset": 0, "last_offset": 0} for kind in KINDS]
-    manifest = example_manifest(
-        version, format=FORMAT, parts=parts, digest=content_digest({k: k.encode() for k in KINDS})
+    digest = content_digest({kind: kind.encode() for kind in KINDS})
+    whole = example_manifest(
+        version, format=FORMAT, parts=parts, digest=digest, run={"places": places}
     )
-    return manifest | {"run": manifest["run"] | {"places": places}} | fields
+    return changed(whole, **fields)
+
+
+def changed(manifest: Manifest, **fields: Any) -> Manifest:
+    """A manifest with other fields, as plain values; of a record, the named ones are changed."""
+    plain = to_plain(manifest)
+    for name in {"report", "run"} & fields.keys():
+        fields[name] = plain[name] | fields[name]
+    if fields.get("gate"):
+        fields["gate"] = to_plain(manifest.gate or GateReport(samples=0)) | fields["gate"]
+    return from_plain(Manifest, plain | fields)
 
 
 def described_part(kind: str) -> dict[str, Any]:

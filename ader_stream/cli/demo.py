@@ -102,7 +102,7 @@ def _leave_running(workers: Workers, settings: Settings) -> None:
     """Print what to try, and return when the user presses Ctrl-C."""
     registry = read_registry(settings.clients, settings.topics, settings.trust)
     kafka, served = settings.kafka, registry.standing.served
-    items = registry.manifests[served]["frequent_items"] if served else []
+    items = registry.manifests[served].frequent_items if served else ()
     running = Running(
         kafka.bootstrap_servers, settings.topics, kafka.prefix, workers.addresses, items
     )

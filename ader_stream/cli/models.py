@@ -15,10 +15,11 @@ from ader_stream.cli.tables import print_table
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.paired import NO_PAIRED_CLICKS, Pair, PairedCounts
 from ader_stream.settings import Settings
+from ader_stream.stream.avro.plain import to_plain
 from ader_stream.stream.control.commands import Command, ask
 from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.topics.topics import check_topics
-from ader_stream.stream.versions.manifest import ACCEPTED, Manifest
+from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.pruning import SCORING, prunable
@@ -69,13 +70,13 @@ def show(version: int, as_json: bool, settings: Settings) -> None:
         "compared": [*comparisons(compared, version)],
     }
     if as_json:
-        click.echo(json.dumps(manifest | said))
+        click.echo(json.dumps(to_plain(manifest) | said))
         return
-    chunks = {part["kind"]: len(part["chunks"]) for part in manifest["parts"]}
-    sizes = {part["kind"]: part["size"] for part in manifest["parts"]}
-    known = manifest | {
+    chunks = {part.kind: len(part.chunks) for part in manifest.parts}
+    sizes = {part.kind: part.size for part in manifest.parts}
+    known = to_plain(manifest) | {
         "parts": {"bytes": sizes, "chunks": chunks},
-        "frequent_items": len(manifest["frequent_items"]),
+        "frequent_items": len(manifest.frequent_items),
     }
     known |= {"roles": roles(registry, version)} | said
     click.echo(json.dumps(known, indent=2))
@@ -98,7 +99,7 @@ def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None
     for version in versions or sorted(registry.manifests):
         manifest, reason = _manifest(registry, version), None
         try:
-            if manifest["parts"]:
+            if manifest.parts:
                 load_state(reader, manifest)
         except ArtifactError as error:
             reason = f"{error.reason}: {error}"
@@ -259,7 +260,7 @@ def import_(folder: Path, settings: Settings) -> None:
         settings.clients, settings.topics, settings.trainer.chunk_size, settings.signer
     )
     published = import_version(publisher, manifest, parts)
-    click.echo(f"version 1 is published, digest {published['digest'][:12]}")
+    click.echo(f"version 1 is published, digest {published.digest[:12]}")
 
 
 def _registry(settings: Settings, command: str) -> Registry:
@@ -304,8 +305,8 @@ def _signed(signature: dict[str, Any] | None) -> str:
 
 def _accepted(registry: Registry, version: int) -> None:
     manifest = _manifest(registry, version)
-    if manifest["status"] != ACCEPTED:
-        raise InputError(f"version {version} was rejected: {manifest['rejection']}")
+    if not manifest.is_accepted:
+        raise InputError(f"version {version} was rejected: {manifest.rejection}")
 
 
 def _ask(settings: Settings, command: Command) -> None:

@@ -163,17 +163,17 @@ class _Watch:
         manifest = self._manifest_of(block)
         if manifest is None:
             return None
-        report, run = manifest["report"], manifest["run"]
-        curve = report["validation_recall20"]
+        report, run = manifest.report, manifest.run
+        curve = report.validation_recall20
         return Update(
-            version=manifest["version"],
-            parent=manifest["parent"],
-            train_seconds=run["train_seconds"],
-            epochs=report["epochs"],
-            exemplars=report["exemplars"],
-            adaptive_weight=report["adaptive_weight"],
+            version=manifest.version,
+            parent=manifest.parent,
+            train_seconds=run.train_seconds,
+            epochs=report.epochs,
+            exemplars=report.exemplars,
+            adaptive_weight=report.adaptive_weight,
             validation_recall=max(curve, default=None),
-            publish_to_live_seconds=self._view.publish_to_live.get(manifest["version"]),
+            publish_to_live_seconds=self._view.publish_to_live.get(manifest.version),
         )
 
     def _is_done(self, block: int, clicks_sent: int) -> bool:
@@ -193,7 +193,7 @@ class _Watch:
 
     def _manifest_of(self, block: int) -> Manifest | None:
         manifests = self._view.manifests.values()
-        return next((found for found in manifests if block in found["blocks"]), None)
+        return next((found for found in manifests if block in found.blocks), None)
 
     def _look(self, block: int, *, at_once: bool = False) -> None:
         """Check the workers and redraw the table, if it is time to."""

@@ -35,7 +35,7 @@ from ader_stream.stream.schema_registry.client import RegistryAccess
 from ader_stream.stream.sessions.task import SessionizerRules
 from ader_stream.stream.topics.durability import Durability
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.signing import Signer, read_signer, read_trusted
 from ader_stream.times import duration_text, instant_text, parse_duration, parse_instant
 from ader_stream.types import BlockRule, IntakeRule, SessionRule

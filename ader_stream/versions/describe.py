@@ -17,7 +17,15 @@ from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.report import NOTHING_DONE, CycleReport
 from ader_stream.runtime.code_version import code_version
 from ader_stream.stream.blocks.feed import TrainingBlock
-from ader_stream.stream.versions.manifest import ACCEPTED, REJECTED, Manifest
+from ader_stream.stream.versions.manifest import (
+    ACCEPTED,
+    FORMAT,
+    REJECTED,
+    Manifest,
+    Run,
+    SessionsOffset,
+    TrainingReport,
+)
 from ader_stream.versions.gate.measured import Measured
 
 FREQUENT_ITEM_BYTES = 600
@@ -83,30 +91,33 @@ def describe_version(
         Why it must not be served; None if it may.
     """
     numbers, words = numbers_and_words(asdict(making.recipe))
-    return {
-        "version": (previous or 0) + 1,
-        "parent": parent,
-        "predecessor": previous,
-        "status": REJECTED if rejection else ACCEPTED,
-        "rejection": rejection,
-        "blocks": list(block.blocks),
-        "method": making.method,
-        "recipe": making.recipe_name,
-        "hyperparameters": numbers,
-        "choices": words,
-        "seed": making.seed,
-        "item_retention": making.item_retention,
-        "cut": dict(making.cut),
-        "frequent_items": _short(report.frequent_items),
-        "report": _describe_report(report, block),
-        "gate": gate.avro() if gate else None,
-        "run": _describe_run(block, making, report, seconds),
-    }
+    return Manifest(
+        format=FORMAT,
+        version=(previous or 0) + 1,
+        parent=parent,
+        predecessor=previous,
+        status=REJECTED if rejection else ACCEPTED,
+        rejection=rejection,
+        blocks=tuple(block.blocks),
+        method=making.method,
+        recipe=making.recipe_name,
+        hyperparameters=numbers,
+        choices=words,
+        seed=making.seed,
+        item_retention=making.item_retention,
+        cut=dict(making.cut),
+        frequent_items=_short(report.frequent_items),
+        parts=(),
+        digest="",
+        report=_describe_report(report, block),
+        gate=gate.report() if gate else None,
+        run=_describe_run(block, making, report, seconds),
+    )
 
 
-def _short(items: Iterable[str]) -> list[str]:
+def _short(items: Iterable[str]) -> tuple[str, ...]:
     """Return the items whose ids are not too long for a manifest."""
-    return [item for item in items if len(item.encode()) <= FREQUENT_ITEM_BYTES]
+    return tuple(item for item in items if len(item.encode()) <= FREQUENT_ITEM_BYTES)
 
 
 def describe_inputs(
@@ -118,12 +129,14 @@ def describe_inputs(
     """
     return {
         **asdict(making),
-        "parent": parent["digest"] if parent else None,
+        "parent": parent.digest if parent else None,
         "blocks": list(block.blocks),
-        "offsets": _describe_offsets(block),
+        "offsets": [asdict(place) for place in _describe_offsets(block)],
         "sessions": _hash_sessions(block),
         "earlier": _hash_sessions(block.earlier) if block.earlier else None,
-        **_surroundings(),
+        "code_version": code_version(),
+        "libraries": _libraries(),
+        "threads": torch.get_num_threads(),
     }
 
 
@@ -144,62 +157,58 @@ def numbers_and_words(fields: Mapping[str, Any]) -> tuple[dict[str, float], dict
     return numbers, {name: str(v) for name, v in fields.items() if name not in numbers}
 
 
-def _describe_report(report: CycleReport, block: TrainingBlock) -> dict[str, object]:
-    return {
-        "epochs": report.epochs,
-        "best_epoch": report.best_epoch,
-        "losses": report.losses,
-        "validation_recall20": report.validation,
-        "adaptive_weight": report.adaptive_weight,
-        "exemplars": report.exemplars,
-        "sessions": len(block.sessions),
-        "clicks": block.sessions.items.clicks,
-        "train_samples": report.train_samples,
-        "validation_samples": report.validation_samples,
-        "items": report.items,
-        "new_items": report.new_items,
-        "left_items": report.left_items,
-        "recall_at_risk": report.recall_at_risk,
-        "is_rebuilt": report.is_rebuilt,
-        "earlier_sessions": report.earlier_sessions,
-    }
+def _describe_report(report: CycleReport, block: TrainingBlock) -> TrainingReport:
+    return TrainingReport(
+        epochs=report.epochs,
+        best_epoch=report.best_epoch,
+        losses=tuple(report.losses),
+        validation_recall20=tuple(report.validation),
+        adaptive_weight=report.adaptive_weight,
+        exemplars=report.exemplars,
+        sessions=len(block.sessions),
+        clicks=block.sessions.items.clicks,
+        train_samples=report.train_samples,
+        validation_samples=report.validation_samples,
+        items=report.items,
+        new_items=report.new_items,
+        left_items=report.left_items,
+        recall_at_risk=report.recall_at_risk,
+        is_rebuilt=report.is_rebuilt,
+        earlier_sessions=report.earlier_sessions,
+    )
 
 
-def _describe_run(
-    block: TrainingBlock, making: Making, report: CycleReport, seconds: float
-) -> dict[str, object]:
+def _describe_run(block: TrainingBlock, making: Making, report: CycleReport, seconds: float) -> Run:
     is_trained = block.sessions and not block.is_unread
-    return {
-        "offsets": _describe_offsets(block),
-        "train_seconds": seconds,
-        "samples_per_second": report.samples_per_second,
-        "herding_seconds": report.herding_seconds,
-        "skipped_sessions": block.skipped,
-        "control_offset": None,
-        "sessions_topic_id": block.topic_id,
-        "first_time": int(block.sessions.first.min()) if is_trained else None,
-        "last_time": int(block.sessions.last.max()) if is_trained else None,
-        "device": making.device,
-        **_surroundings(),
-    }
+    return Run(
+        offsets=_describe_offsets(block),
+        places=(),
+        published_at=0,
+        train_seconds=seconds,
+        samples_per_second=report.samples_per_second,
+        herding_seconds=report.herding_seconds,
+        code_version=code_version(),
+        libraries=_libraries(),
+        device=making.device,
+        threads=torch.get_num_threads(),
+        skipped_sessions=block.skipped,
+        sessions_topic_id=block.topic_id,
+        first_time=int(block.sessions.first.min()) if is_trained else None,
+        last_time=int(block.sessions.last.max()) if is_trained else None,
+    )
 
 
-def _describe_offsets(block: TrainingBlock) -> list[dict[str, int]]:
-    return [
-        {
-            "partition": partition,
-            "first_offset": block.first_offsets[partition],
-            "next_offset": next_offset,
-        }
+def _describe_offsets(block: TrainingBlock) -> tuple[SessionsOffset, ...]:
+    return tuple(
+        SessionsOffset(
+            partition=partition,
+            first_offset=block.first_offsets[partition],
+            next_offset=next_offset,
+        )
         for partition, next_offset in sorted(block.next_offsets.items())
-    ]
+    )
 
 
-def _surroundings() -> dict[str, Any]:
-    """Code, libraries and threads: with others, the same inputs may come to other bytes."""
-    return {
-        "code_version": code_version(),
-        "libraries": {name: installed(name) for name in LIBRARIES}
-        | {"python": platform.python_version()},
-        "threads": torch.get_num_threads(),
-    }
+def _libraries() -> dict[str, str]:
+    """Return the versions of what computes: with others, equal inputs may give other bytes."""
+    return {name: installed(name) for name in LIBRARIES} | {"python": platform.python_version()}

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ader_stream.ader.artifact.parts import decode_state
 from ader_stream.ader.artifact.state import State
@@ -25,10 +25,10 @@ from ader_stream.artifact import KINDS, Blob, sha256
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.paths import require_folder
 from ader_stream.stream.avro.codec import decode_as, encode
-from ader_stream.stream.versions.manifest import (
-    ACCEPTED,
+from ader_stream.stream.avro.plain import from_plain, to_plain
+from ader_stream.stream.versions.manifest import Manifest, Part
+from ader_stream.stream.versions.manifest_record import (
     MAX_MANIFEST,
-    Manifest,
     Trust,
     check_manifest,
     require_counts,
@@ -82,9 +82,11 @@ def export_version(
             (folder / name).write_bytes(data)
         (folder / ITEMS).write_bytes(_json(list(state.vocabulary.items)))
         if signer:
-            _, signature = signer.header(_json(manifest))
+            _, signature = signer.header(_json(to_plain(manifest)))
             (folder / SIGNATURE).write_bytes(signature)
-        (folder / MANIFEST).write_bytes(_json(manifest))  # the last one: a folder with it is whole
+        (folder / MANIFEST).write_bytes(
+            _json(to_plain(manifest))
+        )  # the last one: a folder with it is whole
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}; name a folder to write to") from None
 
@@ -102,9 +104,9 @@ def read_folder(folder: Path, trust: Trust) -> tuple[Manifest, dict[str, bytes]]
     require_folder(folder, EXPECTED)
     manifest = _read_manifest(folder, trust)
     check_manifest(manifest, trust.max_bytes)
-    if manifest["status"] != ACCEPTED:
-        raise ArtifactError(f"{folder}: the version was rejected: {manifest['rejection']}")
-    parts = {part["kind"]: _read_part(folder, part) for part in manifest["parts"]}
+    if not manifest.is_accepted:
+        raise ArtifactError(f"{folder}: the version was rejected: {manifest.rejection}")
+    parts = {part.kind: _read_part(folder, part) for part in manifest.parts}
     state = decode_state(parts)
     require_counts(manifest, items=len(state.vocabulary), exemplars=len(state.exemplars))
     return manifest, parts
@@ -117,9 +119,9 @@ def import_version(
 
     The digest stays what it is.
     """
-    run = manifest["run"] | {"offsets": []}
-    first = {"version": 1, "parent": None, "predecessor": None, "run": run}
-    return publisher.publish(manifest | first, parts)
+    run = replace(manifest.run, offsets=())
+    first = replace(manifest, version=1, parent=None, predecessor=None, run=run)
+    return publisher.publish(first, parts)
 
 
 def _onnx_files(state: State, weights: Blob) -> dict[str, bytes]:
@@ -147,19 +149,20 @@ def _read_manifest(folder: Path, trust: Trust) -> Manifest:
         raise InputError(f"{file}: {error.strerror}; expected {EXPECTED}") from None
     trust.keys.verify(data, headers)
     try:
-        return decode_as("ModelManifest", encode("ModelManifest", json.loads(data))[0])
+        value, _ = encode("ModelManifest", json.loads(data))
+        return from_plain(Manifest, decode_as("ModelManifest", value))
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ArtifactError(f"{file} is no manifest: {error!r:.200}", "manifest") from None
 
 
-def _read_part(folder: Path, part: Mapping[str, Any]) -> bytes:
-    file = _file_of(folder, part["kind"])
+def _read_part(folder: Path, part: Part) -> bytes:
+    file = _file_of(folder, part.kind)
     try:
-        if file.stat().st_size != part["size"]:
-            raise ArtifactError(f"{file} has not the {part['size']} bytes of its manifest")
+        if file.stat().st_size != part.size:
+            raise ArtifactError(f"{file} has not the {part.size} bytes of its manifest")
         data = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file}: {error.strerror}; the export is not whole") from None
-    if sha256(data) != part["sha256"]:
+    if sha256(data) != part.sha256:
         raise ArtifactError(f"{file} is not what its manifest says")
     return data

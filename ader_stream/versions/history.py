@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ader_stream.paired import Difference, Pair, PairedCounts
+from ader_stream.stream.avro.plain import to_plain
 from ader_stream.stream.control.commands import Command
-from ader_stream.stream.versions.manifest import REJECTED, Manifest
+from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.stream.versions.registry import Registry
 
 PLACES = ("parts", "places", "offsets", "frequent_items", "losses")
@@ -28,8 +29,8 @@ def roles(registry: Registry, version: int) -> list[str]:
         "canary": version == standing.candidate,
         "parent": version == standing.parent,
         "fallen back": version == standing.fallen,
-        "rejected": manifest["status"] == REJECTED,
-        "rolled back": manifest["status"] != REJECTED and _is_passed_over(registry, version),
+        "rejected": not manifest.is_accepted,
+        "rolled back": manifest.is_accepted and _is_passed_over(registry, version),
     }
     return [role for role, holds in found.items() if holds]
 
@@ -66,7 +67,7 @@ def decisions(commands: Iterable[Command], version: int) -> list[dict[str, Any]]
 
 def differences(one: Manifest, other: Manifest) -> list[tuple[str, Any, Any]]:
     """List the fields in which two manifests differ, with both values."""
-    ours, theirs = dict(_leaves(one)), dict(_leaves(other))
+    ours, theirs = dict(_leaves(to_plain(one))), dict(_leaves(to_plain(other)))
     names = sorted(ours.keys() | theirs.keys())
     return [
         (name, ours.get(name), theirs.get(name))
@@ -75,37 +76,32 @@ def differences(one: Manifest, other: Manifest) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def size_of(manifest: Manifest) -> int:
-    """Bytes of a version, all parts together."""
-    return sum(part["size"] for part in manifest["parts"])
-
-
 def _is_passed_over(registry: Registry, version: int) -> bool:
     """Whether a rollback has led the line past a version, now or before a later one was made."""
     standing, manifests = registry.standing, registry.manifests
     return version > (standing.parent or 0) or any(
-        (manifests[child]["parent"] or 0) < version < child for child in standing.line
+        (manifests[child].parent or 0) < version < child for child in standing.line
     )
 
 
 def _row(registry: Registry, manifest: Manifest) -> dict[str, Any]:
-    validation, gate = manifest["report"]["validation_recall20"], manifest["gate"] or {}
+    report, gate = manifest.report, manifest.gate
     return {
-        "version": manifest["version"],
-        "parent": manifest["parent"],
-        "predecessor": manifest["predecessor"],
-        "blocks": manifest["blocks"],
-        "status": manifest["status"],
-        "roles": roles(registry, manifest["version"]),
-        "items": manifest["report"]["items"],
-        "exemplars": manifest["report"]["exemplars"],
-        "validation_recall20": max(validation, default=None),
-        "recall20": gate.get("recall20"),
-        "parent_recall20": gate.get("parent_recall20"),
-        "bytes": size_of(manifest),
-        "digest": manifest["digest"],
-        "published": _iso(manifest["run"]["published_at"]),
-        "rejection": manifest["rejection"],
+        "version": manifest.version,
+        "parent": manifest.parent,
+        "predecessor": manifest.predecessor,
+        "blocks": list(manifest.blocks),
+        "status": manifest.status,
+        "roles": roles(registry, manifest.version),
+        "items": report.items,
+        "exemplars": report.exemplars,
+        "validation_recall20": max(report.validation_recall20, default=None),
+        "recall20": gate.recall20 if gate else None,
+        "parent_recall20": gate.parent_recall20 if gate else None,
+        "bytes": manifest.size,
+        "digest": manifest.digest,
+        "published": _iso(manifest.run.published_at),
+        "rejection": manifest.rejection,
     }
 
 

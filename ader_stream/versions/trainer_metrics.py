@@ -134,36 +134,37 @@ class TrainerMetrics:
     def show_published(self, manifest: Manifest, seconds: float) -> None:
         """Show a version that is in the log, and how long sending it took."""
         self._metrics[m.PUBLISH_SECONDS].set(seconds)
-        self._metrics[m.VERSION_PUBLISHED].set(manifest["version"])
+        self._metrics[m.VERSION_PUBLISHED].set(manifest.version)
         self._show_undecided(manifest)
         self._show_items(manifest)
-        if manifest["rejection"]:
+        if manifest.rejection:
             self._metrics[m.VERSIONS_REJECTED].inc()
-            log.warning("version rejected", **told(manifest), reason=manifest["rejection"])
+            log.warning("version rejected", **told(manifest), reason=manifest.rejection)
         else:
             log.info("version published", **told(manifest))
 
     def _show_items(self, manifest: Manifest) -> None:
         """Show how many items a version that may serve knows, and how many have left with it."""
-        report = manifest["report"]
-        if manifest["rejection"]:
+        report = manifest.report
+        if manifest.rejection:
             return
-        self._metrics[m.VERSION_ITEMS].set(report["items"])
-        if report["left_items"]:
-            self._metrics[m.ITEMS_LEFT].inc(report["left_items"])
+        self._metrics[m.VERSION_ITEMS].set(report.items)
+        if report.left_items:
+            self._metrics[m.ITEMS_LEFT].inc(report.left_items)
             log.info(
                 "items left",
-                version=manifest["version"],
-                items=report["left_items"],
-                known=report["items"],
-                recall_at_risk=report["recall_at_risk"],
+                version=manifest.version,
+                items=report.left_items,
+                known=report.items,
+                recall_at_risk=report.recall_at_risk,
             )
 
     def _show_undecided(self, manifest: Manifest) -> None:
-        if (reason := (manifest["gate"] or {}).get("undecided")) is None:
+        reason = manifest.gate.undecided if manifest.gate else None
+        if reason is None:
             return
         rejected = "joined" if joined_to(manifest) is not None else "rejected"
-        outcome = rejected if manifest["rejection"] else "accepted"
+        outcome = rejected if manifest.rejection else "accepted"
         self._metrics[m.VERSIONS_UNDECIDED].labels(outcome=outcome).inc()
         log.warning("version undecided", **told(manifest), outcome=outcome, reason=reason)
 
@@ -171,10 +172,10 @@ class TrainerMetrics:
 def told(manifest: Manifest) -> dict[str, object]:
     """What the log says of a version."""
     return {
-        "version": manifest["version"],
-        "parent": manifest["parent"],
-        "blocks": manifest["blocks"],
-        "epochs": manifest["report"]["epochs"],
-        "seconds": round(manifest["run"]["train_seconds"], 1),
-        "digest": manifest["digest"][:12],
+        "version": manifest.version,
+        "parent": manifest.parent,
+        "blocks": manifest.blocks,
+        "epochs": manifest.report.epochs,
+        "seconds": round(manifest.run.train_seconds, 1),
+        "digest": manifest.digest[:12],
     }

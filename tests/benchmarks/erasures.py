@@ -20,7 +20,7 @@ from ader_stream.stream.control.erasures import Erasures, erasure_request
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.sessions.window import SessionWindow
-from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.registry import Registry
 from ader_stream.types import BlockRule, Click, IntakeRule, Session, SessionRule
 from tests.fakes import FakeRecord

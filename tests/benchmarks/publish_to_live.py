@@ -89,7 +89,7 @@ def swapped(
     publishing, seconds, spreads, memory, peaks = [], [], [], [], []
     for version in range(1, versions + 2):
         counts = {"items": items, "exemplars": 0}
-        manifest = example_manifest(version, report=example_manifest()["report"] | counts)
+        manifest = example_manifest(version, report=counts)
         for worker in workers:
             reset_peak(worker.process.pid)
         started = time.perf_counter()

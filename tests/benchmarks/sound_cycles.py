@@ -96,16 +96,16 @@ def judged(
     found = measure(samples, parent, child, lambda: None, held_out=held_out)
     rule = replace(RULE, when_undecided=WhenUndecided.ACCEPT)
     verdict = judge(rule, found, child, state_bytes(child))
-    measured = verdict.measured.avro() | {"comparisons": None}
+    measured = verdict.measured.report()
     gains = {
         each.against: [round(each.gain_low, 1), round(each.gain_high, 1)]
         for each in found.comparisons
     }
     return {
         "rejected": verdict.rejection,
-        "undecided": measured["undecided"],
+        "undecided": measured.undecided,
         "gains": gains,
-        **{name: measured[name] for name in ("mislaid", "new_mislaid", "displaced")},
+        **{name: getattr(measured, name) for name in ("mislaid", "new_mislaid", "displaced")},
     }, child
 
 

@@ -24,12 +24,12 @@ from ader_stream.artifact import KINDS
 from ader_stream.errors import ArtifactError
 from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Trust, decode_manifest
+from ader_stream.stream.versions.manifest_record import Trust, decode_manifest
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.signing import Signer, TrustedKeys, key_id
 from ader_stream.versions.load import load_serving, load_state
-from tests.fakes import FakeKafka, FakeRecord, example_manifest
+from tests.fakes import FakeKafka, FakeRecord, changed, example_manifest
 
 TOPICS = Topics("ader")
 CHUNK_SIZE = 2_000
@@ -82,9 +82,8 @@ def trained() -> Parts:
 
 
 def publish(kafka: FakeKafka, parts: Mapping[str, bytes], **lies: Any) -> None:
-    report = example_manifest()["report"] | {"items": 12, "exemplars": 20}
-    manifest = example_manifest(report=report)
-    ModelPublisher(kafka, TOPICS, CHUNK_SIZE, Signer(KEY)).publish(manifest | lies, parts)
+    manifest = example_manifest(report={"items": 12, "exemplars": 20})
+    ModelPublisher(kafka, TOPICS, CHUNK_SIZE, Signer(KEY)).publish(changed(manifest, **lies), parts)
 
 
 def load(kafka: FakeKafka) -> Parts:
@@ -198,8 +197,8 @@ MANIFEST_LIES: tuple[dict[str, Any], ...] = (
     {"predecessor": -1},
     {"blocks": []},
     {"status": "\0"},
-    {"report": example_manifest()["report"] | {"items": 12, "exemplars": HUGE}},
-    {"report": example_manifest()["report"] | {"items": -1, "exemplars": 20}},
+    {"report": {"items": 12, "exemplars": HUGE}},
+    {"report": {"items": -1, "exemplars": 20}},
 )
 
 

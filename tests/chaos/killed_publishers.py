@@ -17,8 +17,9 @@ from ader_stream.artifact import KINDS
 from ader_stream.settings import Settings, load_settings
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.topics.topics import create_topics
-from ader_stream.stream.versions.manifest import Manifest, decode_manifest
-from ader_stream.stream.versions.model_log import ModelPublisher, chunk_keys
+from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.versions.manifest_record import decode_manifest
+from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.pruning import Pruner
 from ader_stream.stream.versions.registry import read_registry
@@ -80,7 +81,7 @@ def held(settings: Settings) -> list[str]:
 
 def named(manifests: list[Manifest]) -> set[str]:
     """Keys of the chunks that versions name."""
-    return {key for manifest in manifests for key in chunk_keys(manifest)}
+    return {key for manifest in manifests for key in manifest.chunk_keys()}
 
 
 def look(settings: Settings, before: list[Manifest]) -> list[Manifest]:
@@ -88,11 +89,11 @@ def look(settings: Settings, before: list[Manifest]) -> list[Manifest]:
     reader = ModelReader(settings.clients, settings.topics, settings.trust)
     records = read_to_end(settings.clients, settings.topics.models)
     found = [decode_manifest(record, settings.trust) for record in records]
-    assert [m["version"] for m in found] == list(range(1, len(found) + 1)), "a hole or a twin"
-    assert [m["blocks"] for m in found] == [[n] for n in range(len(found))], "a wrong block"
+    assert [m.version for m in found] == list(range(1, len(found) + 1)), "a hole or a twin"
+    assert [m.blocks for m in found] == [(n,) for n in range(len(found))], "a wrong block"
     assert found[: len(before)] == before, "a version has changed"
     for manifest in found[len(before) :]:
-        assert reader.fetch(manifest, KINDS) == parts_of(manifest["version"]), "not whole"
+        assert reader.fetch(manifest, KINDS) == parts_of(manifest.version), "not whole"
     return found
 
 
@@ -101,7 +102,7 @@ def lead(settings: Settings, chunk_size: int) -> tuple[ModelPublisher, int]:
     publisher = ModelPublisher(settings.clients, settings.topics, chunk_size)
     registry = read_registry(settings.clients, settings.topics, settings.trust)
     Pruner(settings.clients, settings.topics, registry, publisher).delete_orphans()
-    return publisher, registry.newest["version"] if registry.newest else 0
+    return publisher, registry.newest.version if registry.newest else 0
 
 
 def publish_for_good(bootstrap_servers: str, prefix: str, chunk_size: int) -> None:

@@ -64,7 +64,7 @@ def kill_many(bootstrap_servers: str, folder: Path, kills: int, seed: int = 0) -
         for trainer in trainers:
             end(trainer)
         seen = look(system, seen)
-        assert [m["digest"] for m in seen] == untouched(system, len(seen)), "another version"
+        assert [m.digest for m in seen] == untouched(system, len(seen)), "another version"
         return Outcome(len(seen), halves)
 
 
@@ -110,10 +110,10 @@ def look(system: System, before: list[Manifest]) -> list[Manifest]:
     """Read every version whole; what was there before must be there unchanged."""
     found = system.manifests()
     assert found[: len(before)] == before, "a version has changed"
-    assert [m["version"] for m in found] == list(range(1, len(found) + 1)), "a hole or a twin"
-    assert [m["blocks"] for m in found] == [[n] for n in range(len(found))], "a wrong block"
+    assert [m.version for m in found] == list(range(1, len(found) + 1)), "a hole or a twin"
+    assert [m.blocks for m in found] == [(n,) for n in range(len(found))], "a wrong block"
     for one, other in pairwise(found):
-        assert (other["parent"], other["predecessor"]) == (one["version"], one["version"])
+        assert (other.parent, other.predecessor) == (one.version, one.version)
         assert offsets(other, "first_offset") == offsets(one, "next_offset"), "a wrong place"
     reader = ModelReader(system.clients, system.topics)
     assert all(reader.fetch(manifest, KINDS) for manifest in found[len(before) :])
@@ -121,7 +121,7 @@ def look(system: System, before: list[Manifest]) -> list[Manifest]:
 
 
 def offsets(manifest: Manifest, which: str) -> dict[int, Any]:
-    return {place["partition"]: place[which] for place in manifest["run"]["offsets"]}
+    return {place.partition: getattr(place, which) for place in manifest.run.offsets}
 
 
 def untouched(system: System, count: int) -> list[str]:

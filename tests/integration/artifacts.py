@@ -10,6 +10,7 @@ from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import PAPER
 from ader_stream.stream.versions.manifest import Manifest
+from tests.fakes import example_manifest
 from tests.integration.system import SMALL
 
 ITEMS = tuple(f"item-{number}" for number in range(20))
@@ -26,55 +27,19 @@ def tiny_parts(seed: int = 0, items: tuple[str, ...] = ITEMS, epochs: int = 1) -
 
 def manifest_of(version: int, parts: dict[str, bytes]) -> Manifest:
     """Return a manifest as the trainer hands it to `ModelPublisher`: of block `version` - 1."""
-    previous, offsets = version - 1 or None, load(parts["exemplars"])["offsets"]
+    offsets = load(parts["exemplars"])["offsets"]
     items = len(load(parts["vocabulary"])["offsets"]) - 1
-    return {
-        "version": version,
-        "parent": previous,
-        "predecessor": previous,
-        "status": "accepted",
-        "rejection": None,
-        "blocks": [version - 1],
-        "method": "ader",
-        "recipe": "paper",
-        "hyperparameters": {},
-        "choices": {},
-        "seed": 0,
-        "cut": {},
-        "item_retention": 0,
-        "frequent_items": list(FREQUENT),
-        "gate": None,
-        "report": {
-            "epochs": 1,
-            "best_epoch": 1,
-            "losses": [1.0],
-            "validation_recall20": [],
-            "adaptive_weight": 0.0,
-            "exemplars": len(offsets) - 1,
-            "sessions": 20,
-            "clicks": 80,
-            "train_samples": 60,
-            "validation_samples": 0,
-            "items": items,
-            "new_items": items,
-            "left_items": 0,
-            "recall_at_risk": None,
-            "is_rebuilt": False,
-            "earlier_sessions": 0,
-        },
-        "run": {
-            "offsets": [],
-            "train_seconds": 0.0,
-            "samples_per_second": 0.0,
-            "herding_seconds": 0.0,
-            "skipped_sessions": 0,
-            "control_offset": None,
-            "code_version": "test",
-            "libraries": {},
-            "device": "cpu",
-            "threads": 1,
-            "sessions_topic_id": "",
-            "first_time": None,
-            "last_time": None,
-        },
+    report = {
+        "epochs": 1,
+        "best_epoch": 1,
+        "losses": [1.0],
+        "exemplars": len(offsets) - 1,
+        "sessions": 20,
+        "clicks": 80,
+        "train_samples": 60,
+        "items": items,
+        "new_items": items,
     }
+    run = {"code_version": "test", "device": "cpu", "threads": 1}
+    made_by = {"method": "ader", "recipe": "paper", "frequent_items": list(FREQUENT)}
+    return example_manifest(version, **made_by, report=report, run=run)

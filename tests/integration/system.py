@@ -28,7 +28,8 @@ from ader_stream.stream.operations.replay import Replayer
 from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.scores.score_log import Score, ScoreKey, read_scores
 from ader_stream.stream.topics.topics import create_topics, partition_counts
-from ader_stream.stream.versions.manifest import Manifest, decode_manifest
+from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.versions.manifest_record import decode_manifest
 from ader_stream.types import Click
 
 PARTITIONS = 3

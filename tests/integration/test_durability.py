@@ -98,8 +98,8 @@ def test_a_broker_that_is_lost_with_its_disk_costs_nothing(
         everything = [click for block in blocks for click in block]
         assert system.sessions() == expected_sessions(system.settings.block_rule, everything)
         manifests = system.manifests()
-        assert [manifest["version"] for manifest in manifests] == [1, 2, 3]
-        assert [manifest["blocks"] for manifest in manifests] == [[0], [1], [2]]
+        assert [manifest.version for manifest in manifests] == [1, 2, 3]
+        assert [manifest.blocks for manifest in manifests] == [(0,), (1,), (2,)]
         reader = ModelReader(system.clients, system.topics)
         assert all(reader.fetch(manifest, KINDS) for manifest in manifests)
         assert not trainer.has_died()

@@ -62,8 +62,8 @@ def test_a_key_is_forgotten_by_everyone_and_the_report_says_what_stays(system: S
     trained = [row for row in system.sessions() if row.block == 1]
     assert not any(late.item == row.items[0] and row.key == KEY for row in trained)
     second = system.manifests()[1]
-    assert second["report"]["sessions"] == sum(row.key != KEY for row in trained)
-    assert second["report"]["clicks"] == sum(len(row.items) for row in trained if row.key != KEY)
+    assert second.report.sessions == sum(row.key != KEY for row in trained)
+    assert second.report.clicks == sum(len(row.items) for row in trained if row.key != KEY)
 
 
 def test_a_key_that_is_forgotten_in_mid_cycle_is_not_in_the_version(system: System) -> None:
@@ -88,8 +88,8 @@ def test_a_key_that_is_forgotten_in_mid_cycle_is_not_in_the_version(system: Syst
     assert trainer.logged("some of its sessions are to be erased") == 1
     third = system.manifests()[2]
     trained = [row for row in system.sessions() if row.block == 2]
-    assert third["report"]["sessions"] == len(trained) - 1
-    assert third["run"]["skipped_sessions"] == 1
+    assert third.report.sessions == len(trained) - 1
+    assert third.run.skipped_sessions == 1
     assert f"is above {third['run']['control_offset'] - 1} in" in report["proof"]
 
 

@@ -92,7 +92,7 @@ class Shop:
         parts = ModelReader(self.system.clients, self.system.topics).fetch(manifest, KINDS)
         state = decode_state(parts)
         exemplars = [state.vocabulary.items[item - 1] for item in state.exemplars.items]
-        texts = [*state.vocabulary.items, *exemplars, *manifest["frequent_items"]]
+        texts = [*state.vocabulary.items, *exemplars, *manifest.frequent_items]
         return b"".join(map(bytes, parts.values())) + "\n".join(texts).encode()
 
 
@@ -165,8 +165,8 @@ def test_what_is_forgotten_in_mid_cycle_and_while_publishing_is_nowhere_in_the_e
         assert report["skipped_by_the_trainer"]["sessions"] == 1
         assert report["goes_with_the_trim"]["sessions"] == 1
         offset = int(report["proof"].split("is above ")[1].split()[0])
-        assert second["run"]["control_offset"] > offset
-    assert second["run"]["skipped_sessions"] == 2
+        assert second.run.control_offset > offset
+    assert second.run.skipped_sessions == 2
     content = shop.known(second)
     assert b"visit-c-alone-1" in content
     assert b"visit-a" not in content
@@ -221,8 +221,8 @@ def test_of_the_closed_sessions_of_a_block_those_before_the_request_are_left_out
         parts = ModelReader(system.clients, system.topics).fetch(manifest, KINDS)
         items = decode_state(parts).vocabulary.items
     assert [row.items[0] for row in sessions if row.key == "visit-a"] == ["before-0", "behind-0"]
-    assert manifest["run"]["skipped_sessions"] == 1
-    assert manifest["report"]["sessions"] == len(sessions) - 1
+    assert manifest.run.skipped_sessions == 1
+    assert manifest.report.sessions == len(sessions) - 1
     assert {"behind-0", "behind-2"} <= set(items)
     assert not any(item.startswith("before") for item in items)
 
@@ -255,13 +255,13 @@ def test_every_manifest_tells_the_truth_about_requests_that_come_at_any_moment(
 
         found, expected = {}, {}
         for manifest in system.manifests()[1:]:
-            version, content = manifest["version"], shop.known(manifest)
+            version, content = manifest.version, shop.known(manifest)
             requests_ = zip(shop.keys, asked, newest, strict=True)
             for block, (key, offset, before) in enumerate(requests_, start=1):
                 is_new = version > block + 1
                 own = own_items(key, version - 1)[0].encode()
                 found[version, key] = own in content
-                expected[version, key] = is_new or offset >= manifest["run"]["control_offset"]
+                expected[version, key] = is_new or offset >= manifest.run.control_offset
                 has_lied = found[version, key] and not is_new and version > before + 1
                 assert not has_lied, "the report has lied"
         assert found == expected

@@ -65,8 +65,8 @@ def test_a_frozen_publisher_wakes_to_a_history_that_has_gone_on_without_it(
         assert second.logged("version published") == 2
 
         history = system.manifests()
-        assert [(m["version"], m["parent"]) for m in history] == [(1, None), (2, 1), (3, 2)]
-        assert [m["blocks"] for m in history] == [[0], [1], [2]]
+        assert [(m.version, m.parent) for m in history] == [(1, None), (2, 1), (3, 2)]
+        assert [m.blocks for m in history] == [(0,), (1,), (2,)]
         reader = ModelReader(system.clients, system.topics)
         assert all(reader.fetch(manifest, KINDS) for manifest in history)
         assert set(held(system.settings)) == named(history)

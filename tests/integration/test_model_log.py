@@ -67,7 +67,7 @@ def test_what_was_published_in_small_chunks_comes_back(
     published = publisher(system).publish(manifest_of(1, parts), parts)
     [found] = system.manifests()
     assert found == published
-    assert len(found["parts"][0]["chunks"]) > CHUNKS_A_TRANSACTION
+    assert len(found.parts[0].chunks) > CHUNKS_A_TRANSACTION
     assert reader.fetch(found, KINDS) == parts
 
 
@@ -110,7 +110,7 @@ def test_chunks_without_their_manifest_are_invisible_and_harmless(
 ) -> None:
     other = {kind: part[::-1] for kind, part in parts.items()}
     with pytest.raises(TypeError, match="seed"):
-        publisher(system).publish(manifest_of(1, parts) | {"seed": "unwritable"}, other)
+        publisher(system).publish(replace(manifest_of(1, parts), seed="unwritable"), other)
     assert len(system.records(system.topics.model_chunks)) > len(KINDS)
     assert system.manifests() == []
     publisher(system).publish(manifest_of(1, parts), parts)
@@ -131,8 +131,8 @@ def test_a_chunk_that_is_gone_is_refused(
     system: System, reader: ModelReader, parts: dict[str, bytes]
 ) -> None:
     published = publisher(system).publish(manifest_of(1, parts), parts)
-    for place in published["run"]["places"]:
-        place["first_offset"] = place["last_offset"]
+    late = [replace(place, first_offset=place.last_offset) for place in published.run.places]
+    published = replace(published, run=replace(published.run, places=tuple(late)))
     with pytest.raises(ArtifactError, match="chunk 0 of optimizer is missing"):
         reader.fetch(published, KINDS)
 
@@ -142,7 +142,7 @@ def test_a_newer_format_is_refused(
 ) -> None:
     published = publisher(system).publish(manifest_of(1, parts), parts)
     with pytest.raises(ArtifactError, match=r"has format 99.*update it"):
-        reader.fetch(published | {"format": 99}, KINDS)
+        reader.fetch(replace(published, format=99), KINDS)
 
 
 def test_an_older_publisher_is_fenced_and_nothing_of_it_is_seen(
@@ -155,7 +155,7 @@ def test_an_older_publisher_is_fenced_and_nothing_of_it_is_seen(
     newer.publish(manifest_of(1, parts), parts)
     with pytest.raises(FencedError):
         older.publish(manifest_of(2, parts), parts)
-    assert [manifest["version"] for manifest in system.manifests()] == [1]
+    assert [manifest.version for manifest in system.manifests()] == [1]
     keys = {record.key() for record in system.records(system.topics.model_chunks)}
     assert {key.split(b"/")[0] for key in keys if key} == {b"1"}
 
@@ -168,7 +168,7 @@ def test_a_fenced_leader_deletes_no_chunk_of_its_successor(
     registry = read_registry(system.clients, system.topics, system.settings.trust)
     pruner = Pruner(system.clients, system.topics, registry, older)
     with pytest.raises(TypeError, match="seed"):
-        older.publish(manifest_of(1, parts) | {"seed": "unwritable"}, parts)
+        older.publish(replace(manifest_of(1, parts), seed="unwritable"), parts)
     publisher(system).publish(manifest_of(1, parts), parts)
     with pytest.raises(FencedError):
         pruner.delete_orphans()

@@ -29,7 +29,7 @@ def test_a_trainer_with_another_recipe_rebuilds_the_model_from_the_last_blocks(
             system.send(blocks[block])
             system.end_block(block)
             system.wait_until_served(block)
-        left = sum(manifest["report"]["left_items"] for manifest in system.manifests())
+        left = sum(manifest.report.left_items for manifest in system.manifests())
         assert left > 0
         system.wait_until(
             lambda: trainer.metric("ader_items_left_total") == left, "what left is counted"
@@ -42,9 +42,9 @@ def test_a_trainer_with_another_recipe_rebuilds_the_model_from_the_last_blocks(
         system.end_block(2)
         system.wait_until_served(2)
         first, second, third = system.manifests()
-        assert (third["parent"], third["blocks"], third["recipe"]) == (2, [2], "paper")
-        assert third["report"]["is_rebuilt"]
-        again = first["report"]["sessions"] + second["report"]["sessions"]
-        assert third["report"]["earlier_sessions"] == again
-        assert third["report"]["items"] >= second["report"]["items"]
+        assert (third.parent, third.blocks, third.recipe) == (2, (2,), "paper")
+        assert third.report.is_rebuilt
+        again = first.report.sessions + second.report.sessions
+        assert third.report.earlier_sessions == again
+        assert third.report.items >= second.report.items
         assert other.logged("another architecture than the parent's") == 1

@@ -14,6 +14,7 @@ from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import overridden, recipe
 from ader_stream.artifact import content_digest
+from ader_stream.stream.avro.plain import from_plain
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.topics.topics import topic_id
 from ader_stream.stream.versions.manifest import Manifest
@@ -58,7 +59,7 @@ class Shop:
         return {row["version"]: row for row in rows}
 
     def manifest(self, version: int) -> Manifest:
-        return dict(json.loads(self.command("show", str(version), "--json")))
+        return from_plain(Manifest, json.loads(self.command("show", str(version), "--json")))
 
     def serves(self, version: int) -> None:
         """Wait until the worker serves a version."""
@@ -92,11 +93,11 @@ def test_a_rollback_serves_and_trains_from_an_older_version_while_reading_goes_o
     shop.send(3)
     shop.serves(4)
     fourth, third = shop.manifest(4), shop.manifest(3)
-    assert (fourth["parent"], fourth["predecessor"], fourth["blocks"]) == (1, 3, [3])
-    begin = {place["partition"]: place["first_offset"] for place in fourth["run"]["offsets"]}
-    end = {place["partition"]: place["next_offset"] for place in third["run"]["offsets"]}
+    assert (fourth.parent, fourth.predecessor, fourth.blocks) == (1, 3, (3,))
+    begin = {place.partition: place.first_offset for place in fourth.run.offsets}
+    end = {place.partition: place.next_offset for place in third.run.offsets}
     assert begin == end
-    assert fourth["digest"] == digest_from(shop.system, shop.manifest(1), blocks=(3,))
+    assert fourth.digest == digest_from(shop.system, shop.manifest(1), blocks=(3,))
     assert {version: row["roles"] for version, row in shop.rows().items()} == {
         1: [],
         2: ["rolled back"],
@@ -182,14 +183,14 @@ def test_a_trainer_starts_with_an_export_and_keeps_as_many_versions_as_it_is_tol
         for name in ("trainer", "sessionizer", "inference"):
             other.start(name)
         other.wait_until(lambda: 1 in other.view.manifests, "the export is version 1")
-        assert other.view.manifests[1]["digest"] == shop.manifest(4)["digest"]
+        assert other.view.manifests[1].digest == shop.manifest(4).digest
         for block in range(2):
             other.send(shop.blocks[block])
             other.end_block(block)
         other.wait_until(lambda: set(other.view.manifests) == {2, 3}, "two versions are kept")
         second, third = other.view.manifests[2], other.view.manifests[3]
-        assert (second["parent"], third["parent"]) == (1, 2)
-        assert [place["first_offset"] for place in second["run"]["offsets"]] == [0, 0, 0]
+        assert (second.parent, third.parent) == (1, 2)
+        assert [place.first_offset for place in second.run.offsets] == [0, 0, 0]
 
 
 def test_a_trainer_starts_with_recorded_clicks(shop: Shop, tmp_path: Path) -> None:
@@ -205,10 +206,10 @@ def test_a_trainer_starts_with_recorded_clicks(shop: Shop, tmp_path: Path) -> No
         other.end_block(1)
         other.wait_until_served(1)
         first, second = other.manifests()
-        assert first["report"]["clicks"] == len(shop.blocks[0])
-        assert (first["blocks"], first["run"]["offsets"]) == ([0], [])
-        assert (second["blocks"], second["parent"], second["predecessor"]) == ([1], 1, 1)
-        assert [place["first_offset"] for place in second["run"]["offsets"]] == [0, 0, 0]
+        assert first.report.clicks == len(shop.blocks[0])
+        assert (first.blocks, first.run.offsets) == ((0,), ())
+        assert (second.blocks, second.parent, second.predecessor) == ((1,), 1, 1)
+        assert [place.first_offset for place in second.run.offsets] == [0, 0, 0]
 
 
 def test_blocks_that_wait_are_trained_as_one_where_the_trainer_is_told_to(
@@ -227,17 +228,17 @@ def test_blocks_that_wait_are_trained_as_one_where_the_trainer_is_told_to(
         behind.end_block(3)
         behind.wait_until(lambda: len(behind.view.manifests) == 2, "the fourth is trained")
         first, second = behind.manifests()
-        assert (first["blocks"], second["blocks"]) == ([0, 1, 2], [3])
-        assert first["digest"] == digest_from(behind, None, blocks=(0, 1, 2))
-        assert second["digest"] == digest_from(behind, first, blocks=(3,))
+        assert (first.blocks, second.blocks) == ((0, 1, 2), (3,))
+        assert first.digest == digest_from(behind, None, blocks=(0, 1, 2))
+        assert second.digest == digest_from(behind, first, blocks=(3,))
 
 
 def test_a_block_that_cannot_be_trained_is_a_rejected_version_and_is_passed(shop: Shop) -> None:
     start = shop.system.settings.block_rule.start(4)
     shop.send(4, [Click(f"single-{number}", "item-1", start + number) for number in range(9)])
     fifth = shop.manifest(5)
-    assert (fifth["status"], fifth["parent"], fifth["parts"]) == ("rejected", 4, [])
-    assert "hold no sub-sequence" in fifth["rejection"]
+    assert (fifth.status, fifth.parent, fifth.parts) == ("rejected", 4, ())
+    assert "hold no sub-sequence" in fifth.rejection
     assert shop.rows()[5]["roles"] == ["rejected"]
     assert shop.inference.metric("ader_version_served") == 4
 
@@ -254,8 +255,8 @@ def test_a_version_that_fails_the_gate_is_not_served_and_the_next_one_comes_from
     lonely = [Click(f"lonely-{n}", f"lonely-{n}", blocks[5][0].time) for n in range(3_000)]
     shop.send(5, [blocks[5][0], *lonely, *blocks[5][1:]])
     sixth = shop.manifest(6)
-    assert (sixth["status"], sixth["parent"]) == ("rejected", 4)
-    assert "of the items; trainer.min_item_coverage asks for" in sixth["rejection"]
+    assert (sixth.status, sixth.parent) == ("rejected", 4)
+    assert "of the items; trainer.min_item_coverage asks for" in sixth.rejection
     assert strict.metric("ader_versions_rejected_total") == 1
     assert shop.inference.metric("ader_version_served") == 4
     strict.terminate()
@@ -263,4 +264,4 @@ def test_a_version_that_fails_the_gate_is_not_served_and_the_next_one_comes_from
     shop.start("trainer")
     shop.send(6, blocks[6])
     shop.serves(7)
-    assert (shop.manifest(7)["parent"], shop.manifest(7)["predecessor"]) == (4, 6)
+    assert (shop.manifest(7).parent, shop.manifest(7).predecessor) == (4, 6)

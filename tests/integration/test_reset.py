@@ -85,7 +85,7 @@ def test_after_a_reset_nothing_is_there_twice_and_training_goes_on_from_the_kept
     assert sum(score.clicks for score in system.scores().values()) == sum(map(len, blocks))
     manifests = system.manifests()
     assert manifests[:-1] == before.manifests
-    assert (manifests[-1]["parent"], manifests[-1]["blocks"]) == (3, [3])
+    assert (manifests[-1].parent, manifests[-1].blocks) == (3, (3,))
 
 
 def test_with_its_models_nothing_is_left_of_a_system_but_the_clicks(system: System) -> None:
@@ -108,7 +108,7 @@ def test_with_its_models_nothing_is_left_of_a_system_but_the_clicks(system: Syst
         system.start(name)
     system.wait_until_served(0)
     [again] = system.manifests()
-    assert again["digest"] == first["digest"]
+    assert again.digest == first.digest
 
 
 def test_what_was_erased_stays_erased_though_versions_and_commands_go(system: System) -> None:
@@ -132,7 +132,7 @@ def test_what_was_erased_stays_erased_though_versions_and_commands_go(system: Sy
     system.wait_until(system.manifests, "a version is there")
     [manifest] = system.manifests()
     own = sum(row.key == key for row in system.sessions())
-    assert manifest["run"]["skipped_sessions"] == own > 0
+    assert manifest.run.skipped_sessions == own > 0
 
 
 def test_sessions_that_were_deleted_before_they_were_trained_on_are_made_again(
@@ -161,7 +161,7 @@ def test_sessions_that_were_deleted_before_they_were_trained_on_are_made_again(
     for name in WORKERS:
         system.start(name)
     system.wait_until_served(1)
-    assert [manifest["blocks"] for manifest in system.manifests()] == [[0], [1]]
+    assert [manifest.blocks for manifest in system.manifests()] == [(0,), (1,)]
 
 
 def test_refused_clicks_that_are_read_again_are_not_sent_back_as_well(system: System) -> None:

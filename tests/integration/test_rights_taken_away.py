@@ -107,6 +107,6 @@ def test_trainer_and_inference_wait_for_a_right_and_lose_nothing(
         system.wait_until_scored(sum(map(len, blocks)))
         system.wait_until_ready(*workers)
 
-        assert [manifest["blocks"] for manifest in system.manifests()] == [[0], [1]]
+        assert [manifest.blocks for manifest in system.manifests()] == [(0,), (1,)]
         assert trainer.logged("update cycle") == len(blocks)  # nothing was trained twice
         assert not any(worker.logged("Traceback") for worker in workers)

@@ -177,8 +177,8 @@ def change_the_length(system: System) -> None:
     system.wait_until_scored(len(clicks))
     assert system.sessions() == expected_sessions(rule, clicks)
     manifests = system.manifests()
-    assert [manifest["blocks"] for manifest in manifests] == [[0], [1], [2], [3], [4]]
-    lengths = [manifest["cut"]["blocks.length"] // DAY_MS for manifest in manifests]
+    assert [manifest.blocks for manifest in manifests] == [(0,), (1,), (2,), (3,), (4,)]
+    lengths = [manifest.cut["blocks.length"] // DAY_MS for manifest in manifests]
     assert lengths == [1, 1, 3, 3, 3]
     scored_by = {(key.block, key.version) for key in system.scores()}
     assert scored_by == {(0, None), (1, 1), (2, 2), (3, 3), (4, 4)}

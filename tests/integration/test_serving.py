@@ -223,7 +223,7 @@ def test_the_serving_topic_says_when_a_version_went_live(
         "both topics show it",
     )
     shown, manifest = serving(system, inference), system.view.manifests[newest]
-    seconds = (shown["live_at"] - manifest["run"]["published_at"]) / 1000
+    seconds = (shown["live_at"] - manifest.run.published_at) / 1000
     assert shown["publish_to_live_seconds"] == pytest.approx(seconds)
     assert inference.metric("ader_publish_to_live_seconds") == pytest.approx(seconds)
     assert {held["partition"] for held in shown["partitions"]} == {0, 1, 2}

@@ -32,9 +32,9 @@ def test_a_first_block_of_a_few_visits_waits_for_the_next_one_whoever_leads(
         system.end_block(0)
         system.wait_until(lambda: len(system.view.manifests) == 1, "the first block is judged")
         [first] = system.manifests()
-        assert (first["status"], first["blocks"], first["parts"]) == ("rejected", [0], [])
-        assert "too little is known of it" in first["gate"]["undecided"]
-        assert "they are trained again with the next block" in first["rejection"]
+        assert (first.status, first.blocks, first.parts) == ("rejected", (0,), ())
+        assert "too little is known of it" in first.gate.undecided
+        assert "they are trained again with the next block" in first.rejection
         assert trainer.metric("ader_versions_undecided_total") == 1
         assert system.view.served_block() == 0, "nobody waits for it"
 
@@ -46,10 +46,10 @@ def test_a_first_block_of_a_few_visits_waits_for_the_next_one_whoever_leads(
             system.end_block(block)
             system.wait_until_served(block)
         _, second, third = system.manifests()
-        assert (second["blocks"], second["parent"], second["predecessor"]) == ([0, 1], None, 1)
-        assert second["status"] == third["status"] == "accepted"
-        assert second["report"]["clicks"] == len(blocks[0]) + len(blocks[1])
-        begin = {place["partition"]: place["first_offset"] for place in third["run"]["offsets"]}
-        end = {place["partition"]: place["next_offset"] for place in second["run"]["offsets"]}
-        assert (third["blocks"], third["parent"]) == ([2], 2)
+        assert (second.blocks, second.parent, second.predecessor) == ((0, 1), None, 1)
+        assert second.status == third.status == "accepted"
+        assert second.report.clicks == len(blocks[0]) + len(blocks[1])
+        begin = {place.partition: place.first_offset for place in third.run.offsets}
+        end = {place.partition: place.next_offset for place in second.run.offsets}
+        assert (third.blocks, third.parent) == ((2,), 2)
         assert begin == end

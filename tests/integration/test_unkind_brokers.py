@@ -82,10 +82,10 @@ def test_a_worker_whose_producers_the_broker_has_forgotten_loses_nothing(
         assert worker.logged(FORGOTTEN), "it was not forgotten: this proves nothing"
         everything = [click for block in blocks for click in block]
         assert system.sessions() == expected_sessions(system.settings.block_rule, everything)
-        assert [manifest["version"] for manifest in system.manifests()] == [1, 2]
+        assert [manifest.version for manifest in system.manifests()] == [1, 2]
         reader = ModelReader(system.clients, system.topics)
         for manifest in system.manifests():
-            assert reader.fetch(manifest, KINDS) == parts_of(manifest["version"])
+            assert reader.fetch(manifest, KINDS) == parts_of(manifest.version)
 
 
 def test_a_worker_that_is_slowed_down_commits_a_block_all_the_same(

@@ -28,20 +28,20 @@ def test_every_click_is_in_exactly_one_session(run: WholeRun) -> None:
 
 def test_every_block_has_a_version_and_the_chain_has_no_holes(run: WholeRun) -> None:
     manifests = run.outcome.manifests
-    assert [manifest["version"] for manifest in manifests] == [1, 2, 3, 4]
-    assert [manifest["blocks"] for manifest in manifests] == [[0], [1], [2], [3]]
-    assert [manifests[0]["parent"], manifests[0]["predecessor"]] == [None, None]
+    assert [manifest.version for manifest in manifests] == [1, 2, 3, 4]
+    assert [manifest.blocks for manifest in manifests] == [(0,), (1,), (2,), (3,)]
+    assert [manifests[0].parent, manifests[0].predecessor] == [None, None]
     for before, after in pairwise(manifests):
-        assert after["parent"] == after["predecessor"] == before["version"]
+        assert after.parent == after.predecessor == before.version
 
 
 def test_every_version_has_learnt_its_block_and_kept_exemplars(run: WholeRun) -> None:
     for block, manifest in enumerate(run.outcome.manifests):
-        report = manifest["report"]
-        assert report["clicks"] == len(run.blocks[block])
-        assert 0 < report["exemplars"] <= 300
-        assert (report["adaptive_weight"] > 0) == (block > 0)
-        assert report["losses"][-1] < report["losses"][0]
+        report = manifest.report
+        assert report.clicks == len(run.blocks[block])
+        assert 0 < report.exemplars <= 300
+        assert (report.adaptive_weight > 0) == (block > 0)
+        assert report.losses[-1] < report.losses[0]
 
 
 def test_every_click_is_counted_once_by_the_version_of_the_block_before(run: WholeRun) -> None:
@@ -66,7 +66,7 @@ def test_scores_are_what_the_artifacts_give_offline(run: WholeRun) -> None:
     for manifest in run.outcome.manifests[:-1]:
         parts = reader.fetch(manifest, ("weights", "vocabulary"))
         model, vocabulary = decode_serving(parts["weights"], parts["vocabulary"])
-        block = manifest["version"]
+        block = manifest.version
         sessions = [row for row in run.outcome.sessions if row.block == block]
         counts = expected_counts(model, vocabulary, sessions)
         assert min(dataclasses.astuple(counts)) > 0, "nothing to compare"

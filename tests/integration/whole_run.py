@@ -60,4 +60,4 @@ def whole_run(bootstrap_servers: str, folder: Path) -> WholeRun:
 def identities(manifests: Sequence[Manifest]) -> list[tuple[object, ...]]:
     """What of manifests must not depend on who trained them, and when."""
     names = ("version", "parent", "predecessor", "blocks", "digest")
-    return [tuple(manifest[name] for name in names) for manifest in manifests]
+    return [tuple(getattr(manifest, name) for name in names) for manifest in manifests]

@@ -9,8 +9,8 @@ from ader_stream.artifact import KINDS
 from ader_stream.errors import FencedError
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions import model_log
-from ader_stream.stream.versions.manifest import Trust
-from ader_stream.stream.versions.model_log import ModelPublisher, chunk_keys
+from ader_stream.stream.versions.manifest_record import Trust
+from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.pruning import Pruner
 from ader_stream.stream.versions.registry import Registry, read_registry
@@ -107,5 +107,5 @@ def require_readable(kafka: FakeKafka, sent: dict[int, Parts]) -> None:
 
 def require_nothing_else(kafka: FakeKafka) -> None:
     last = {record.key(): record.value() for record in kafka.records(TOPICS.model_chunks)}
-    named = {key for m in manifests(kafka).manifests.values() for key in chunk_keys(m)}
+    named = {key for m in manifests(kafka).manifests.values() for key in m.chunk_keys()}
     assert {key.decode() for key, value in last.items() if value is not None} == named

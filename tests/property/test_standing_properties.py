@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ader_stream.stream.control.commands import Command, last_of_each
-from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.pruning import prunable
 from ader_stream.stream.versions.registry import Registry
 from ader_stream.stream.versions.standing import standing
@@ -54,22 +54,22 @@ def test_only_what_is_there_and_accepted_serves_or_is_a_parent(log: Log) -> None
     manifests, commands = log
     found = standing(manifests, commands)
     shown = [*found.line, *found.serving, *([found.candidate] if found.candidate else [])]
-    assert all(manifests[version]["status"] == "accepted" for version in shown)
+    assert all(manifests[version].status == "accepted" for version in shown)
     assert bool(found.line) == bool(found.serving)
-    assert bool(found.line) == any(m["status"] == "accepted" for m in manifests.values())
+    assert bool(found.line) == any(m.status == "accepted" for m in manifests.values())
 
 
 @given(log=logs())
 def test_the_line_is_a_chain_of_parents(log: Log) -> None:
     found, manifests = standing(*log), log[0]
     for child, parent in zip(found.line, found.line[1:], strict=False):
-        assert manifests[child]["parent"] == parent
+        assert manifests[child].parent == parent
 
 
 @given(log=logs(), data=st.data())
 def test_after_a_rollback_only_its_descendants_take_over(log: Log, data: st.DataObject) -> None:
     manifests, commands = log
-    accepted = [v for v, m in manifests.items() if m["status"] == "accepted"]
+    accepted = [v for v, m in manifests.items() if m.status == "accepted"]
     if not accepted:
         return
     newest, target = max(manifests), data.draw(st.sampled_from(accepted))

@@ -114,7 +114,7 @@ def _known_blocks(
         if block is not None:
             yield KnownBlock(block, f"open to inference on partition {partition}")
     for version, manifest in registry.manifests.items():
-        for block in manifest["blocks"]:
+        for block in manifest.blocks:
             yield KnownBlock(block, f"trained by version {version}")
 
 

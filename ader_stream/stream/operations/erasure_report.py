@@ -88,7 +88,7 @@ def report_of(
     keep
         The setting `models.keep`.
     """
-    newest = registry.newest["version"] if registry.newest else 0
+    newest = registry.newest.version if registry.newest else 0
     read_by, holders = sorted(held.read_by), sorted(held.held_by)
     next_ = " and the next ones, which pass over them," if held.unread_sessions else ""
     by_hand = "`ader-stream models prune --keep 2`"
@@ -152,9 +152,9 @@ class _Trained:
 
     def __init__(self, registry: Registry, topic_id: str) -> None:
         self._spans = list(trained_spans(registry.manifests, topic_id))
-        self._newest = registry.newest["version"] if registry.newest else 0
+        self._newest = registry.newest.version if registry.newest else 0
         self._places = {
-            version: {p["partition"]: p for p in offsets_in(manifest, topic_id, UNKNOWN)}
+            version: {place.partition: place for place in offsets_in(manifest, topic_id, UNKNOWN)}
             for version, manifest in registry.manifests.items()
         }
 
@@ -165,7 +165,7 @@ class _Trained:
         return earlier | {
             version
             for version in self.begun_before(partition, offset)
-            if offset < self._places[version][partition]["next_offset"]
+            if offset < self._places[version][partition].next_offset
         }
 
     def begun_before(self, partition: int, offset: int) -> set[int]:
@@ -173,10 +173,10 @@ class _Trained:
         return {
             version
             for version, places in self._places.items()
-            if partition in places and (places[partition]["first_offset"] or 0) <= offset
+            if partition in places and (places[partition].first_offset or 0) <= offset
         }
 
     def up_to(self, partition: int) -> int:
         """Return the offset after the last session that the newest version was trained on."""
         places = self._places.get(self._newest, {})
-        return int(places[partition]["next_offset"]) if partition in places else 0
+        return places[partition].next_offset if partition in places else 0

@@ -16,7 +16,7 @@ from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.scores.score_log import SCORE, Score, ScoreKey, decode_score
 from ader_stream.stream.sessions.outputs import BlockCounts
 from ader_stream.stream.topics.topics import Topics, partition_counts
-from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.registry import Registry
 
 log = structlog.get_logger(__name__)
@@ -88,7 +88,7 @@ class SystemView:
         that a holder of it has said to serve.
         """
         if self._registry.newest and self._registry.standing.served is None:
-            return int(max(self._registry.newest["blocks"]))
+            return self._registry.newest.last_block
         newest: dict[int, int] = {}
         for record in self.serving.values():
             version = record["version"] or 0
@@ -98,8 +98,8 @@ class SystemView:
             return None
         oldest = min(newest.values())
         if oldest == self._registry.standing.served and self._registry.newest:
-            oldest = self._registry.newest["version"]
-        return int(max(self.manifests[oldest]["blocks"]))
+            oldest = self._registry.newest.version
+        return self.manifests[oldest].last_block
 
     def _take_serving(self, record: Record) -> None:
         worker = (record.key() or b"").decode()

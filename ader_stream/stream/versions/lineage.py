@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ader_stream.stream.versions.manifest import REJECTED, Manifest
+from ader_stream.stream.versions.manifest import Manifest, SessionsOffset
 from ader_stream.types import Session
 
 BEGINNING = -(2**63)
@@ -21,49 +21,63 @@ UNKNOWN = ""
 """Id of the topic that versions of before do not name."""
 
 
-def offsets_in(manifest: Manifest, *topic_ids: str) -> list[dict[str, Any]]:
+def offsets_in(manifest: Manifest, *topic_ids: str) -> tuple[SessionsOffset, ...]:
     """Return the offsets that a version was trained on, if they are those of one of the topics."""
-    run = manifest["run"]
-    return list(run["offsets"]) if run["sessions_topic_id"] in topic_ids else []
+    run = manifest.run
+    return run.offsets if run.sessions_topic_id in topic_ids else ()
 
 
 def next_offsets(manifest: Manifest | None, topic_id: str) -> dict[int, int]:
-    """Partition of the sessions topic → where reading goes on behind a version."""
-    places = offsets_in(manifest, topic_id) if manifest else []
-    return {place["partition"]: place["next_offset"] for place in places}
+    """Return the offset of each partition of the sessions topic that follows what was trained."""
+    places = offsets_in(manifest, topic_id) if manifest else ()
+    return {place.partition: place.next_offset for place in places}
 
 
 def spans_behind(
     manifests: Mapping[int, Manifest], version: int, topic_id: str, blocks: int
 ) -> list[dict[int, tuple[int, int]]]:
-    """Return where the last blocks lie that a version and its parents were trained on.
+    """Return the offsets of the last blocks that a version and its ancestors were trained on.
 
-    Newest first: partition → first offset and the one behind the last, for each version, until it
-    is so many blocks. A version that was trained on another topic ends the row, or one that is not
-    there, or does not say where it began.
+    Returns
+    -------
+    list
+        For each version, newest first, until there are `blocks` of them: partition → first offset
+        and the one after the last. The list ends early at a version that is not there, that was
+        trained on another topic, or that does not name its first offsets.
     """
     spans, parent = list[dict[int, tuple[int, int]]](), manifests.get(version)
     while parent and blocks > 0:
-        places = offsets_in(parent, topic_id)
-        if not places or any(place["first_offset"] is None for place in places):
+        span = _offsets_by_partition(offsets_in(parent, topic_id))
+        if not span:
             break
-        spans.append({p["partition"]: (p["first_offset"], p["next_offset"]) for p in places})
-        blocks -= len(parent["blocks"])
-        parent = manifests.get(parent["parent"])
+        spans.append(span)
+        blocks -= len(parent.blocks)
+        parent = manifests.get(parent.parent) if parent.parent else None
     return spans
 
 
-def joined_to(manifest: Manifest | None) -> int | None:
-    """Return the last block that is to be trained again, together with one more; None without any.
+def _offsets_by_partition(places: Iterable[SessionsOffset]) -> dict[int, tuple[int, int]]:
+    """Return first and next offset of each partition; empty if a first one is not known."""
+    span = dict[int, tuple[int, int]]()
+    for place in places:
+        if place.first_offset is None:
+            return {}
+        span[place.partition] = (place.first_offset, place.next_offset)
+    return span
 
-    Nothing of a version that the gate could not judge was read for good: see its offsets.
+
+def joined_to(manifest: Manifest | None) -> int | None:
+    """Return the last block to train again together with the next one; None if there is none.
+
+    The offsets of a version that the gate could not judge, and whose block is to be joined, end
+    where they begin.
     """
-    if manifest is None or manifest["status"] != REJECTED or not manifest["gate"]:
+    if manifest is None or manifest.is_accepted or not manifest.gate:
         return None
-    places = manifest["run"]["offsets"]
-    is_unread = all(place["first_offset"] == place["next_offset"] for place in places)
-    is_joined = manifest["gate"]["undecided"] is not None and places and is_unread
-    return max(manifest["blocks"]) if is_joined else None
+    places = manifest.run.offsets
+    is_unread = all(place.first_offset == place.next_offset for place in places)
+    is_joined = manifest.gate.undecided is not None and places and is_unread
+    return manifest.last_block if is_joined else None
 
 
 class Span(NamedTuple):
@@ -104,13 +118,13 @@ def trained_spans(manifests: Mapping[int, Manifest], topic_id: str) -> Iterator[
     """Yield versions and the times of their sessions, of those trained on another topic."""
     trained_to = BEGINNING
     for version, manifest in sorted(manifests.items()):
-        run = manifest["run"]
+        run = manifest.run
         span = _span_of(manifest)
-        if span is None or run["sessions_topic_id"] == topic_id:
+        if span is None or run.sessions_topic_id == topic_id:
             continue
         follows_pruned = version > 1 and version - 1 not in manifests
         first = min(trained_to, span.first) if follows_pruned else span.first
-        last = min(span.last, run["published_at"])  # a clock was wrong where it is later
+        last = min(span.last, run.published_at)  # a clock was wrong where it is later
         if first <= last:
             yield version, Span(first, last)
             trained_to = last
@@ -121,16 +135,16 @@ def _span_of(manifest: Manifest) -> Span | None:
 
     A version that does not name the topic does not say the times either: its blocks do.
     """
-    run, cut = manifest["run"], manifest["cut"]
-    if not run["offsets"]:
+    run, cut = manifest.run, manifest.cut
+    if not run.offsets:
         return None
-    if run["first_time"] is not None:
-        return Span(run["first_time"], run["last_time"])
-    if run["sessions_topic_id"] or not {"blocks.origin", "blocks.length"} <= cut.keys():
+    if run.first_time is not None and run.last_time is not None:
+        return Span(run.first_time, run.last_time)
+    if run.sessions_topic_id or not {"blocks.origin", "blocks.length"} <= cut.keys():
         return None
     origin, length = cut["blocks.origin"], cut["blocks.length"]
-    blocks = manifest["blocks"]
-    return Span(origin + min(blocks) * length, origin + (max(blocks) + 1) * length - 1)
+    first, last = min(manifest.blocks), manifest.last_block
+    return Span(origin + first * length, origin + (last + 1) * length - 1)
 
 
 def _united(spans: Iterable[Span]) -> list[Span]:

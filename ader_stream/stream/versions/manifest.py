@@ -1,180 +1,228 @@
-"""A manifest: what one version is, as a record of the models topic, and back.
+"""The manifest of a version: what it is, how it was made, where its parts are.
 
-Whoever reads one knows its bytes before he parses them: a header has their SHA-256, and another
-one a signature where the publisher signs. All else follows from them: the manifest names the
-SHA-256 of every part and of every chunk.
+The dataclasses mirror `schemas/ModelManifest.avsc`, which describes every field; a test compares
+them field by field. `manifest_record` writes a manifest as a record of the models topic.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from ader_stream.artifact import KINDS, digest_of_hashes, sha256
-from ader_stream.errors import ArtifactError, DecodeError
-from ader_stream.stream.avro.codec import Headers, decode, encode
-from ader_stream.stream.kafka.records import Record, headers_of
-from ader_stream.stream.versions.signing import Signer, TrustedKeys
+from ader_stream.artifact import digest_of_hashes
 
 FORMAT = 8
-"""Version of the artifact's format; a reader refuses a newer one and reads the one before.
+"""Version of the artifact's format. A reader reads every format up to its own, and refuses a newer
+one. Each format added to the one before:
 
-1 had no checksum, status or gate; 2 did not say how clicks were cut, nor which requests were known;
-3 did not say which exemplars were mislaid, 4 not which items were displaced, 5 neither which
-sessions topic its offsets belong to, nor of which time its sessions are, 6 did not bound what the
-gate measured, and 7 did not say for how long nobody has clicked an item, nor which have left.
+======  ============================================================================
+2       checksum, status, gate
+3       how clicks were cut, up to which offset of `control` commands were known
+4       mislaid exemplars
+5       displaced items
+6       id of the sessions topic, times of the sessions
+7       bounds of what the gate measured
+8       item retention: for how long items have not been clicked, how many were removed
+======  ============================================================================
 """
-
-CHECKSUM_HEADER = "ader-sha256"
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 
-MAX_MANIFEST = 4 * 2**20
-"""Bytes of a manifest: one of a version of 40 GB."""
 
-MAX_CHUNK = 4 * 2**20
-"""Bytes of a chunk: the largest record of the system."""
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk of a part: one record of model-chunks."""
 
-DEFAULT_MAX_BYTES = 4 * 2**30
-
-Manifest = dict[str, Any]
-"""A ModelManifest's value (schemas/ModelManifest.avsc)."""
+    size: int
+    sha256: str
 
 
-@dataclass(frozen=True)
-class Trust:
-    """What a reader takes.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the artifact."""
 
-    Parameters
-    ----------
-    keys
-        Whose signatures count, and whether one is required.
-    max_bytes
-        Largest version, all its parts together.
-    """
-
-    keys: TrustedKeys = field(default_factory=TrustedKeys)
-    max_bytes: int = DEFAULT_MAX_BYTES
+    kind: str
+    size: int
+    sha256: str
+    chunks: tuple[Chunk, ...]
 
 
-def encode_manifest(manifest: Manifest, signer: Signer | None = None) -> tuple[bytes, Headers]:
-    """Return the value and headers of a manifest's record."""
-    value, headers = encode("ModelManifest", manifest)
-    headers.append((CHECKSUM_HEADER, sha256(value).encode()))
-    if signer:
-        headers.append(signer.header(value))
-    return value, headers
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The offsets of model-chunks between which a part lies."""
+
+    kind: str
+    first_offset: int
+    last_offset: int
 
 
-def decode_manifest(record: Record, trust: Trust) -> Manifest:
-    """Return the manifest in a record that is no tombstone.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionsOffset:
+    """The offsets of one partition of the sessions topic that a version was trained on."""
 
-    Raises
-    ------
-    ArtifactError
-        It is damaged, not signed as it must be, too new or too large, or contradicts itself.
-    """
-    value, headers = record.value() or b"", headers_of(record)
-    return decode_manifest_bytes(value, headers, trust)
+    partition: int
+    first_offset: int | None = None
+    next_offset: int
 
 
-def decode_manifest_bytes(value: bytes, headers: Headers, trust: Trust) -> Manifest:
-    """Return the manifest behind bytes and headers; raises ArtifactError alike."""
-    named = dict(headers)
-    if len(value) > MAX_MANIFEST:
-        raise ArtifactError(
-            f"manifest of {len(value)} bytes; expected at most {MAX_MANIFEST}", "too-large"
-        )
-    trust.keys.verify(value, named)
-    checksum = named.get(CHECKSUM_HEADER)
-    if checksum is not None and checksum != sha256(value).encode():
-        raise ArtifactError("manifest's bytes are not those that were published", "manifest")
-    try:
-        type_name, manifest = decode(value, headers)
-    except DecodeError as error:
-        is_newer = checksum is not None
-        raise ArtifactError(
-            f"manifest: {error}", "newer-format" if is_newer else "manifest"
-        ) from None
-    if type_name != "ModelManifest":
-        raise ArtifactError(f"expected a manifest, found a {type_name}", "manifest")
-    if manifest["format"] > 1 and checksum is None:
-        raise ArtifactError("manifest has no checksum", "manifest")
-    check_manifest(manifest, trust.max_bytes)
-    return manifest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingReport:
+    """What the update cycle did: the CycleReport of the schema."""
+
+    epochs: int
+    best_epoch: int
+    losses: tuple[float, ...]
+    validation_recall20: tuple[float, ...]
+    adaptive_weight: float
+    exemplars: int
+    sessions: int
+    clicks: int
+    train_samples: int
+    items: int
+    new_items: int
+    validation_samples: int = 0
+    left_items: int = 0
+    recall_at_risk: float | None = None
+    is_rebuilt: bool = False
+    earlier_sessions: int = 0
 
 
-def check_manifest(manifest: Manifest, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-    """Raise ArtifactError if a manifest is too new, too large, or contradicts itself."""
-    if manifest["format"] > FORMAT:
-        raise ArtifactError(
-            f"version {manifest['version']} has format {manifest['format']}, this process reads up "
-            f"to {FORMAT}; update it",
-            "newer-format",
-        )
-    for fault in _faults(manifest):
-        raise ArtifactError(f"version {manifest['version']}: {fault}", "manifest")
-    size = sum(part["size"] for part in manifest["parts"])
-    if size > max_bytes:
-        raise ArtifactError(
-            f"version {manifest['version']} has {size} bytes; models.max_bytes allows {max_bytes}",
-            "too-large",
-        )
-
-
-def _faults(manifest: Manifest) -> Iterator[str]:
-    """Say what contradicts itself."""
-    version, parts = manifest["version"], manifest["parts"]
-    if version < 1 or not manifest["blocks"]:
-        yield f"expected a version from 1 on and a block, found {len(manifest['blocks'])} blocks"
-    if not (manifest["parent"] or 0) < version or (manifest["predecessor"] or 0) != version - 1:
-        yield f"parent {manifest['parent']} and predecessor {manifest['predecessor']} do not fit"
-    if manifest["status"] not in (ACCEPTED, REJECTED):
-        yield f"status {manifest['status']!r:.40} is not known"
-    if _kinds(parts) != sorted(KINDS) and (parts or manifest["status"] == ACCEPTED):
-        yield f"parts {_kinds(parts)!s:.200}; expected each of {', '.join(KINDS)} once"
-    if _kinds(manifest["run"]["places"]) != _kinds(parts):
-        yield "places are not those of the parts"
-    for part in parts:
-        sizes = [chunk["size"] for chunk in part["chunks"]]
-        if (
-            min(sizes, default=0) < 0
-            or max(sizes, default=0) > MAX_CHUNK
-            or sum(sizes) != part["size"]
-        ):
-            yield f"chunks of {part['kind']} do not make its {part['size']} bytes"
-        if not all(map(_is_sha256, [part["sha256"], *(c["sha256"] for c in part["chunks"])])):
-            yield f"{part['kind']} has a SHA-256 that is none"
-    if parts and manifest["digest"] != digest_of(parts):
-        yield "the digest is not that of the parts"
-
-
-def digest_of(parts: Any) -> str:
-    """Return the digest of the parts that a manifest describes."""
-    return digest_of_hashes({part["kind"]: part["sha256"] for part in parts})
-
-
-def _kinds(entries: Any) -> list[str]:
-    return sorted(entry["kind"] for entry in entries)
-
-
-def _is_sha256(text: str) -> bool:
-    return re.fullmatch("[0-9a-f]{64}", text) is not None
-
-
-def require_counts(manifest: Manifest, **found: int) -> None:
-    """Raise ArtifactError if a version's tensors have another number of rows than its report.
+@dataclass(frozen=True, slots=True)
+class GateComparison:
+    """Recall@20 of a version and of what it was compared with, on the same targets.
 
     Parameters
     ----------
-    found
-        ``items``, ``exemplars``: how many there are.
+    against
+        What it was compared with (`Against`).
+    samples, sessions
+        Targets, and the sessions that they are of; each exemplar is of its own.
+    recall20, other_recall20
+        The version's and the other's, percent of the samples; against `co-clicks`, percent of the
+        pairs that were told apart.
+    gain
+        Percentage points of the one above the other, each session with the same weight.
+    gain_low, gain_high
+        Its one-sided bounds at 95 %.
     """
-    for name, count in found.items():
-        if manifest["report"][name] != count:
-            raise ArtifactError(
-                f"version {manifest['version']} has {count} {name}; its manifest says "
-                f"{manifest['report'][name]}"
-            )
+
+    against: str
+    samples: int
+    sessions: int
+    recall20: float
+    other_recall20: float
+    gain: float
+    gain_low: float
+    gain_high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateReport:
+    """What the gate measured before publishing: the Gate of the schema."""
+
+    samples: int
+    recall20: float | None = None
+    parent_recall20: float | None = None
+    item_coverage: float | None = None
+    exemplars: int = 0
+    exemplar_recall20: float | None = None
+    parent_exemplar_recall20: float | None = None
+    mislaid: float | None = None
+    displaced: float | None = None
+    mislaid_low: float | None = None
+    displaced_low: float | None = None
+    new_mislaid: float | None = None
+    new_mislaid_low: float | None = None
+    possible_coverage: float | None = None
+    comparisons: tuple[GateComparison, ...] = ()
+    told_apart: float | None = None
+    told_apart_low: float | None = None
+    parent_told_apart: float | None = None
+    parent_told_apart_low: float | None = None
+    co_clicks_told_apart: float | None = None
+    co_clicks_told_apart_low: float | None = None
+    undecided: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Measurements and places, which are not part of the digest."""
+
+    offsets: tuple[SessionsOffset, ...]
+    places: tuple[Place, ...]
+    published_at: int
+    train_seconds: float
+    samples_per_second: float
+    herding_seconds: float
+    code_version: str
+    libraries: Mapping[str, str]
+    device: str
+    threads: int
+    skipped_sessions: int = 0
+    control_offset: int | None = None
+    sessions_topic_id: str = ""
+    first_time: int | None = None
+    last_time: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One version: the ModelManifest of the schema.
+
+    Until it is published, a manifest has no parts, no digest, no places and no time of publishing:
+    `ModelPublisher.publish` returns a copy that has them.
+    """
+
+    format: int
+    version: int
+    parent: int | None = None
+    predecessor: int | None = None
+    status: str = ACCEPTED
+    rejection: str | None = None
+    blocks: tuple[int, ...]
+    method: str
+    recipe: str
+    hyperparameters: Mapping[str, float]
+    choices: Mapping[str, str] = field(default_factory=dict)
+    seed: int
+    item_retention: int = 0
+    cut: Mapping[str, int] = field(default_factory=dict)
+    frequent_items: tuple[str, ...]
+    parts: tuple[Part, ...]
+    digest: str
+    report: TrainingReport
+    gate: GateReport | None = None
+    run: Run
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the version may serve and be a parent."""
+        return self.status == ACCEPTED
+
+    @property
+    def last_block(self) -> int:
+        """Number of the last block that the version was trained on."""
+        return max(self.blocks)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the version, all parts together."""
+        return sum(part.size for part in self.parts)
+
+    def chunk_keys(self) -> list[str]:
+        """Return the keys of its chunks in model-chunks."""
+        return [
+            chunk_key(self.version, part.kind, number)
+            for part in self.parts
+            for number in range(len(part.chunks))
+        ]
+
+
+def chunk_key(version: int, kind: str, number: int) -> str:
+    """Return the key of a chunk's record."""
+    return f"{version}/{kind}/{number}"
+
+
+def digest_of(parts: Iterable[Part]) -> str:
+    """Return the content digest of described parts."""
+    return digest_of_hashes({part.kind: part.sha256 for part in parts})

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -30,7 +30,16 @@ from ader_stream.stream.kafka.rights import Right, is_refusal, named
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.transactions.producer import INTERRUPTED, TransactionalProducer
 from ader_stream.stream.transactions.requests import retried
-from ader_stream.stream.versions.manifest import FORMAT, Manifest, digest_of, encode_manifest
+from ader_stream.stream.versions.manifest import (
+    FORMAT,
+    Chunk,
+    Manifest,
+    Part,
+    Place,
+    chunk_key,
+    digest_of,
+)
+from ader_stream.stream.versions.manifest_record import encode_manifest
 from ader_stream.stream.versions.signing import Signer
 
 log = structlog.get_logger(__name__)
@@ -59,8 +68,8 @@ ATTEMPTS = 8
 """Aborted transactions in a row after which publishing fails: the last ones hold one chunk."""
 
 
-class Chunk(NamedTuple):
-    """A record of model-chunks that is to be sent."""
+class _Unsent(NamedTuple):
+    """A chunk before it is sent: key and value of its record."""
 
     key: str
     data: memoryview
@@ -177,7 +186,7 @@ class ModelPublisher:
         TopicError
             If `ATTEMPTS` transactions in a row fail.
         """
-        left, published = _cut(manifest["version"], parts, self._chunk_size), None
+        left, published = _cut(manifest.version, parts, self._chunk_size), None
         self._sent, self._at_once = {}, CHUNKS_A_TRANSACTION
         while published is None:
             between()
@@ -204,8 +213,8 @@ class ModelPublisher:
             self._transact(lambda g=group: self._produce_chunk_tombstones(g))  # type: ignore[misc]
 
     def _produce_tombstones(self, manifest: Manifest) -> None:
-        produce(self._client, self._topics.models, str(manifest["version"]), None)
-        self._produce_chunk_tombstones(chunk_keys(manifest))
+        produce(self._client, self._topics.models, str(manifest.version), None)
+        self._produce_chunk_tombstones(manifest.chunk_keys())
 
     def _produce_chunk_tombstones(self, keys: Iterable[str | bytes]) -> None:
         for key in keys:
@@ -215,7 +224,7 @@ class ModelPublisher:
         self,
         manifest: Manifest,
         parts: Mapping[str, bytes],
-        left: Sequence[Chunk],
+        left: Sequence[_Unsent],
         last_look: Callable[[], int | None],
     ) -> tuple[int, Manifest | None]:
         """Produce the records of one transaction; return the number of chunks, and the manifest.
@@ -227,7 +236,7 @@ class ModelPublisher:
         self._produce_chunks(left[: self._at_once])
         return self._at_once, None
 
-    def _produce_chunks(self, chunks: Sequence[Chunk]) -> None:
+    def _produce_chunks(self, chunks: Sequence[_Unsent]) -> None:
         """Produce chunks, and hash each while it is in flight."""
         topic, headers = self._topics.model_chunks, [(TYPE_HEADER, CHUNK_TYPE)]
         for chunk in chunks:
@@ -241,37 +250,35 @@ class ModelPublisher:
         self,
         manifest: Manifest,
         parts: Mapping[str, bytes],
-        chunks: Sequence[Chunk],
+        chunks: Sequence[_Unsent],
         last_look: Callable[[], int | None],
     ) -> Manifest:
         """Produce the last chunks and, once their offsets are known, the manifest."""
         self._produce_chunks(chunks)
-        described = [self._describe(manifest["version"], k, parts[k]) for k in KINDS if parts]
+        described = tuple(self._describe(manifest.version, k, parts[k]) for k in KINDS if parts)
         self._client.flush(REQUEST_TIMEOUT)
-        complete = manifest | {
-            "format": FORMAT,
-            "parts": described,
-            "digest": digest_of(described),
-        }
-        complete["run"] = manifest["run"] | {
-            "places": [self._place(manifest["version"], part) for part in described],
-            "control_offset": last_look(),
-            "published_at": time.time_ns() // 1_000_000,
-        }
+        run = replace(
+            manifest.run,
+            places=tuple(self._place(manifest.version, part) for part in described),
+            control_offset=last_look(),
+            published_at=time.time_ns() // 1_000_000,
+        )
+        complete = replace(
+            manifest, format=FORMAT, parts=described, digest=digest_of(described), run=run
+        )
         value, headers = encode_manifest(complete, self._signer)
-        produce(self._client, self._topics.models, str(manifest["version"]), value, headers)
+        produce(self._client, self._topics.models, str(manifest.version), value, headers)
         return complete
 
-    def _describe(self, version: int, kind: str, part: bytes) -> dict[str, Any]:
-        chunks = _cut(version, {kind: part}, self._chunk_size)
-        return {
-            "kind": kind,
-            "size": len(part),
-            "sha256": sha256(part),
-            "chunks": [{"size": len(c.data), "sha256": self._sent[c.key].sha256} for c in chunks],
-        }
+    def _describe(self, version: int, kind: str, part: bytes) -> Part:
+        """Return what the manifest says of a part whose chunks were handed to the producer."""
+        chunks = tuple(
+            Chunk(len(chunk.data), self._sent[chunk.key].sha256)
+            for chunk in _cut(version, {kind: part}, self._chunk_size)
+        )
+        return Part(kind, len(part), sha256(part), chunks)
 
-    def _place(self, version: int, part: Mapping[str, Any]) -> dict[str, Any]:
+    def _place(self, version: int, part: Part) -> Place:
         """Return the first and the last offset of a part.
 
         Raises
@@ -279,15 +286,11 @@ class ModelPublisher:
         KafkaException
             If a chunk was not delivered: the transaction must be aborted.
         """
-        sent = [self._sent[_key(version, part["kind"], n)] for n in range(len(part["chunks"]))]
+        sent = [self._sent[chunk_key(version, part.kind, n)] for n in range(len(part.chunks))]
         offsets = [chunk.offset for chunk in sent if chunk.offset is not None]
         if len(offsets) < len(sent):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "chunks are not delivered"))  # noqa: SLF001
-        return {
-            "kind": part["kind"],
-            "first_offset": min(offsets),
-            "last_offset": max(offsets),
-        }
+        return Place(part.kind, min(offsets), max(offsets))
 
     def _transact(self, produce_records: Callable[[], T]) -> T:
         """Commit a transaction; repeat it after an abort: a version takes long to train."""
@@ -323,24 +326,11 @@ class ModelPublisher:
         )
 
 
-def _cut(version: int, parts: Mapping[str, bytes], size: int) -> list[Chunk]:
+def _cut(version: int, parts: Mapping[str, bytes], size: int) -> list[_Unsent]:
     """Cut parts into chunks, in the order in which they are sent, without a copy."""
     return [
-        Chunk(_key(version, kind, number), memoryview(parts[kind])[start : start + size])
+        _Unsent(chunk_key(version, kind, number), memoryview(parts[kind])[start : start + size])
         for kind in KINDS
         if kind in parts
         for number, start in enumerate(range(0, max(1, len(parts[kind])), size))
     ]
-
-
-def chunk_keys(manifest: Manifest) -> list[str]:
-    """Return the keys of the chunks that a manifest names."""
-    return [
-        _key(manifest["version"], part["kind"], number)
-        for part in manifest["parts"]
-        for number in range(len(part["chunks"]))
-    ]
-
-
-def _key(version: int, kind: str, number: int) -> str:
-    return f"{version}/{kind}/{number}"

@@ -6,7 +6,6 @@ import mmap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 from confluent_kafka import KafkaException
@@ -16,7 +15,8 @@ from ader_stream.errors import ArtifactError, OffsetError, TopicError
 from ader_stream.stream.kafka.changelog import offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Manifest, Trust, check_manifest
+from ader_stream.stream.versions.manifest import Manifest, Part, chunk_key
+from ader_stream.stream.versions.manifest_record import Trust, check_manifest
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +38,8 @@ AHEAD_KIB = 8 * 1024
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a chunk belongs, and what it must be."""
+class _Wanted:
+    """A chunk to read: where its bytes belong in the part, and what they must be."""
 
     kind: str
     start: int
@@ -79,10 +79,10 @@ class ModelReader:
             manifest says.
         """
         check_manifest(manifest, self.trust.max_bytes)
-        parts = {part["kind"]: part for part in manifest["parts"] if part["kind"] in kinds}
+        parts = {part.kind: part for part in manifest.parts if part.kind in kinds}
         if missing := set(kinds) - set(parts):
             raise ArtifactError(
-                f"version {manifest['version']} has no {', '.join(sorted(missing))}", "manifest"
+                f"version {manifest.version} has no {', '.join(sorted(missing))}", "manifest"
             )
         for attempt in range(ATTEMPTS):
             try:
@@ -90,14 +90,14 @@ class ModelReader:
             except ArtifactError as error:
                 if error.reason not in RETRIED or attempt == ATTEMPTS - 1:
                     raise
-                log.warning("fetching again", version=manifest["version"], reason=str(error))
+                log.warning("fetching again", version=manifest.version, reason=str(error))
                 self.pause(FIRST_PAUSE_SECONDS * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
 
-    def _fetch_once(self, manifest: Manifest, parts: Mapping[str, Any]) -> dict[str, memoryview]:
-        version = manifest["version"]
-        wanted = {key: place for kind in parts for key, place in _places(version, parts[kind])}
-        buffers = {kind: _buffer(part["size"]) for kind, part in parts.items()}
+    def _fetch_once(self, manifest: Manifest, parts: Mapping[str, Part]) -> dict[str, memoryview]:
+        version = manifest.version
+        wanted = dict(pair for part in parts.values() for pair in _chunks_of(version, part))
+        buffers = {kind: _buffer(part.size) for kind, part in parts.items()}
         faults = dict.fromkeys(wanted, "missing")
         for key, value in self._chunks(manifest, parts):
             self.between()
@@ -118,17 +118,17 @@ class ModelReader:
                 f"version {version}: chunk {number} of {kind} {what}", f"{fault}-chunk"
             )
         for kind, part in parts.items():
-            if sha256(buffers[kind]) != part["sha256"]:
+            if sha256(buffers[kind]) != part.sha256:
                 raise ArtifactError(
                     f"version {version}: {kind} is not what the manifest says", "manifest"
                 )
         return buffers
 
-    def _chunks(self, manifest: Manifest, parts: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    def _chunks(self, manifest: Manifest, parts: Mapping[str, Part]) -> Iterator[tuple[str, bytes]]:
         """Yield key and value of what lies between the parts' first and last chunks."""
-        places = [place for place in manifest["run"]["places"] if place["kind"] in parts]
-        first = min((place["first_offset"] for place in places), default=0)
-        end = max((place["last_offset"] for place in places), default=-1) + 1
+        places = [place for place in manifest.run.places if place.kind in parts]
+        first = min((place.first_offset for place in places), default=0)
+        end = max((place.last_offset for place in places), default=-1) + 1
         topic = self.topics.model_chunks
         try:
             end = min(end, offset_range(self.clients, topic, 0)[1])
@@ -136,10 +136,10 @@ class ModelReader:
                 yield (record.key() or b"").decode(errors="replace"), record.value() or b""
         except OffsetError as error:
             raise ArtifactError(
-                f"version {manifest['version']}: its chunks are gone: {error}", "missing-chunk"
+                f"version {manifest.version}: its chunks are gone: {error}", "missing-chunk"
             ) from None
         except (TopicError, KafkaException) as error:
-            raise ArtifactError(f"version {manifest['version']}: {error}", "unreachable") from None
+            raise ArtifactError(f"version {manifest.version}: {error}", "unreachable") from None
 
 
 def _buffer(size: int) -> memoryview:
@@ -152,11 +152,10 @@ def _buffer(size: int) -> memoryview:
     return memoryview(mmap.mmap(-1, size)) if size else memoryview(bytearray())
 
 
-def _places(version: int, part: Mapping[str, Any]) -> Iterator[tuple[str, _Place]]:
+def _chunks_of(version: int, part: Part) -> Iterator[tuple[str, _Wanted]]:
+    """Yield key and content of each chunk of a part."""
     start = 0
-    for number, chunk in enumerate(part["chunks"]):
-        yield (
-            f"{version}/{part['kind']}/{number}",
-            _Place(part["kind"], start, chunk["size"], chunk["sha256"]),
-        )
-        start += chunk["size"]
+    for number, chunk in enumerate(part.chunks):
+        key = chunk_key(version, part.kind, number)
+        yield key, _Wanted(part.kind, start, chunk.size, chunk.sha256)
+        start += chunk.size

@@ -13,7 +13,7 @@ from ader_stream.stream.kafka.rights import Right, named
 from ader_stream.stream.topics.topics import ADMIN_TIMEOUT, Topics, topic_id
 from ader_stream.stream.versions.lineage import UNKNOWN, offsets_in
 from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_log import ModelPublisher, chunk_keys
+from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import AHEAD_KIB, CHUNKS_AT_ONCE
 from ader_stream.stream.versions.registry import Registry
 from ader_stream.stream.versions.standing import standing
@@ -119,9 +119,9 @@ def orphans(
     between
         Called after each chunk that was read.
     """
-    named = {key.encode() for manifest in manifests for key in chunk_keys(manifest)}
+    named = {key.encode() for manifest in manifests for key in manifest.chunk_keys()}
     found: dict[bytes, None] = {}
-    for gap in _gaps(span, manifests):
+    for gap in _gaps(span, map(_held, filter(lambda one: one.run.places, manifests))):
         for record in read_range(
             clients, topics.model_chunks, 0, gap.start, gap.stop, CHUNKS_AT_ONCE, AHEAD_KIB
         ):
@@ -134,25 +134,27 @@ def orphans(
     return list(found)
 
 
-def _gaps(span: range, manifests: Iterable[Manifest]) -> Iterator[range]:
-    """Yield the offsets between the versions' places.
+def _gaps(span: range, held: Iterable[range]) -> Iterator[range]:
+    """Yield the offsets of a span that lie between those of versions.
 
-    A single one is passed over: it is the marker of the transaction that ends a version.
+    A single one is left out: it is the marker of the transaction that ends a version.
 
-    >>> places = [{"first_offset": 3, "last_offset": 5}, {"first_offset": 7, "last_offset": 8}]
-    >>> list(_gaps(range(12), [{"run": {"places": places}}, {"run": {"places": []}}]))
+    >>> list(_gaps(range(12), [range(3, 6), range(7, 9)]))
     [range(0, 3), range(9, 12)]
     """
-    held = sorted(
-        (min(p["first_offset"] for p in places), 1 + max(p["last_offset"] for p in places))
-        for manifest in manifests
-        if (places := manifest["run"]["places"])
-    )
     start = span.start
-    for first, end in [*held, (span.stop, span.stop)]:
-        if min(first, span.stop) - start > 1:
-            yield range(start, min(first, span.stop))
-        start = max(start, end)
+    for one in [*sorted(held, key=lambda one: one.start), range(span.stop, span.stop)]:
+        end = min(one.start, span.stop)
+        if end - start > 1:
+            yield range(start, end)
+        start = max(start, one.stop)
+
+
+def _held(manifest: Manifest) -> range:
+    """Return the offsets of model-chunks from a version's first chunk to its last."""
+    places = manifest.run.places
+    first = min(place.first_offset for place in places)
+    return range(first, 1 + max(place.last_offset for place in places))
 
 
 def prunable(registry: Registry, keep: int = SCORING) -> list[int]:
@@ -210,10 +212,12 @@ def needed_offsets(registry: Registry, topic_id: str) -> dict[int, int]:
     """
     needed: dict[int, int | None] = {}
     for manifest in registry.manifests.values():
-        is_known = manifest["run"]["sessions_topic_id"] != UNKNOWN
+        is_known = manifest.run.sessions_topic_id != UNKNOWN
         for place in offsets_in(manifest, topic_id, UNKNOWN):
-            partition, first = place["partition"], place["first_offset"]
-            before = needed.get(partition, first)
-            is_said = is_known and None not in (first, before)
-            needed[partition] = min(first, before) if is_said else None
+            first = place.first_offset
+            before = needed.get(place.partition, first)
+            if not is_known or first is None or before is None:
+                needed[place.partition] = None
+            else:
+                needed[place.partition] = min(first, before)
     return {partition: offset for partition, offset in needed.items() if offset is not None}

@@ -18,7 +18,8 @@ from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.follower import Handler, LogFollower
 from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Manifest, Trust, decode_manifest
+from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.versions.manifest_record import Trust, decode_manifest
 from ader_stream.stream.versions.signing import signer_of
 from ader_stream.stream.versions.standing import Standing, standing
 
@@ -90,15 +91,15 @@ class Registry:
             return
         try:
             manifest = decode_manifest(record, self._trust)
-            if key != str(manifest["version"]):
+            if key != str(manifest.version):
                 raise ArtifactError(  # noqa: TRY301 - refused like any other
-                    f"version {manifest['version']} stands under the key {key!r:.40}", "manifest"
+                    f"version {manifest.version} stands under the key {key!r:.40}", "manifest"
                 )
         except ArtifactError as error:
             self._on_refused(error)
         else:
-            self.manifests[manifest["version"]] = manifest
-            self.signers[manifest["version"]] = signer_of(dict(headers_of(record)))
+            self.manifests[manifest.version] = manifest
+            self.signers[manifest.version] = signer_of(dict(headers_of(record)))
 
     def remove(self, version: int) -> None:
         """Remove a version that was pruned."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from ader_stream.stream.control.commands import FALLBACK, SERVING, Command
-from ader_stream.stream.versions.manifest import ACCEPTED, Manifest
+from ader_stream.stream.versions.manifest import Manifest
 
 Manifests = Mapping[int, Manifest]
 
@@ -92,7 +92,7 @@ def _parent(manifests: Manifests, commands: Sequence[Command]) -> int | None:
     newest = rollback.newest or 0
     valid = {rollback.version}
     for version in sorted(v for v in manifests if v > newest):
-        parent = manifests[version]["parent"]
+        parent = manifests[version].parent
         # One that was pruned since had become a parent after the rollback: the line led over it.
         is_pruned = parent is not None and parent > newest and parent not in manifests
         if _is_accepted(manifests, version) and (parent in valid or is_pruned):
@@ -105,7 +105,7 @@ def _ancestors(manifests: Manifests, version: int | None) -> tuple[int, ...]:
     found = []
     while version is not None and version in manifests:
         found.append(version)
-        version = manifests[version]["parent"]
+        version = manifests[version].parent
     return tuple(found)
 
 
@@ -114,6 +114,4 @@ def _last(commands: Iterable[Command], names: Sequence[str]) -> Command | None:
 
 
 def _is_accepted(manifests: Manifests, version: int | None) -> bool:
-    if version is None or version not in manifests:
-        return False
-    return bool(manifests[version]["status"] == ACCEPTED)
+    return version is not None and version in manifests and manifests[version].is_accepted

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from ader_stream.ader.data.arrays import Bools, Int64
+from ader_stream.stream.versions.manifest import GateComparison
 from ader_stream.types import percent
 from ader_stream.versions.gate.bounds import difference_bounds, session_shares
 
@@ -32,39 +32,9 @@ class Against(StrEnum):
     """The clicks of other sessions, on pairs that they tell apart; rates of those, not recalls."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Recall@20 of a version and of what it is held against.
-
-    Parameters
-    ----------
-    against
-        Which of them (`Against`).
-    samples, sessions
-        Targets, and the sessions that they are of; each exemplar is of its own.
-    recall20, other_recall20
-        The version's and the other's, percent of the samples; of `CO_CLICKS`, percent told apart.
-    gain
-        Points of the one above the other, where each session counts as much.
-    gain_low, gain_high
-        Its bounds.
-    """
-
-    against: str
-    samples: int
-    sessions: int
-    recall20: float
-    other_recall20: float
-    gain: float
-    gain_low: float
-    gain_high: float
-
-    def avro(self) -> dict[str, object]:
-        """Return the Avro value."""
-        return asdict(self)
-
-
-def compare(against: Against, ours: Bools, others: Bools, sessions: Int64) -> Iterator[Comparison]:
+def compare(
+    against: Against, ours: Bools, others: Bools, sessions: Int64
+) -> Iterator[GateComparison]:
     """Yield a comparison where there is something to compare.
 
     Parameters
@@ -80,7 +50,7 @@ def compare(against: Against, ours: Bools, others: Bools, sessions: Int64) -> It
     lost = session_shares(others & ~ours, sessions)
     gain, loss = 100 * float(gained.mean()), 100 * float(lost.mean())
     bounds = difference_bounds(gain, loss, len(gained))
-    yield Comparison(
+    yield GateComparison(
         against=against.value,
         samples=len(ours),
         sessions=len(gained),
@@ -92,6 +62,6 @@ def compare(against: Against, ours: Bools, others: Bools, sessions: Int64) -> It
     )
 
 
-def compared(comparisons: Sequence[Comparison], against: Against) -> Comparison | None:
+def compared(comparisons: Sequence[GateComparison], against: Against) -> GateComparison | None:
     """Return the comparison of this kind; None where there is none."""
     return next((each for each in comparisons if each.against == against.value), None)

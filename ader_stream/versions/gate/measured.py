@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ader_stream.stream.versions.manifest import GateComparison, GateReport
 from ader_stream.versions.gate.bounds import Share
-from ader_stream.versions.gate.comparison import Against, Comparison, compared
+from ader_stream.versions.gate.comparison import Against, compared
 from ader_stream.versions.gate.measures import Coverage
 from ader_stream.versions.gate.pairs import ToldApart
 
@@ -40,7 +41,7 @@ class Measured:
         Why too little is known to tell whether the version is sound; None where enough is.
     """
 
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[GateComparison, ...] = ()
     told_apart: ToldApart = field(default_factory=ToldApart)
     coverage: Coverage | None = None
     mislaid: Share | None = None
@@ -50,12 +51,12 @@ class Measured:
     renamed: int = 0
     undecided: str | None = None
 
-    def against(self, other: Against) -> Comparison | None:
+    def against(self, other: Against) -> GateComparison | None:
         """Return the comparison with a parent or a list."""
         return compared(self.comparisons, other)
 
     @property
-    def _shown(self) -> Comparison | None:
+    def _shown(self) -> GateComparison | None:
         """The comparison with the parent; where there is no parent, with the popular items."""
         known = self.against(Against.PARENT)
         has_parent = self.against(Against.EXEMPLARS)
@@ -94,31 +95,39 @@ class Measured:
         """Share of the items in some list of 20."""
         return self.coverage.share if self.coverage else None
 
-    def avro(self) -> dict[str, object]:
-        """Return the Avro value; what none may have is said by a rejection alone."""
+    def report(self) -> GateReport:
+        """Return what the manifest says of it; a fault that no version may have is a rejection."""
         remembered = self.against(Against.EXEMPLARS)
-        return {
-            "samples": self.samples,
-            "recall20": self.recall20,
-            "parent_recall20": self.parent_recall20,
-            "item_coverage": self.item_coverage,
-            "possible_coverage": self.coverage.possible if self.coverage else None,
-            "exemplars": remembered.samples if remembered else 0,
-            "exemplar_recall20": self.exemplar_recall20,
-            "parent_exemplar_recall20": self.parent_exemplar_recall20,
-            **_described("mislaid", self.mislaid),
-            **_described("new_mislaid", self.new_mislaid),
-            **_described("displaced", self.displaced),
-            "comparisons": [each.avro() for each in self.comparisons],
-            **_described("told_apart", self.told_apart.version),
-            **_described("parent_told_apart", self.told_apart.parent),
-            **_described("co_clicks_told_apart", self.told_apart.co_clicks),
-            "undecided": self.undecided,
-        }
+        told_apart = self.told_apart
+        return GateReport(
+            samples=self.samples,
+            recall20=self.recall20,
+            parent_recall20=self.parent_recall20,
+            item_coverage=self.item_coverage,
+            possible_coverage=self.coverage.possible if self.coverage else None,
+            exemplars=remembered.samples if remembered else 0,
+            exemplar_recall20=self.exemplar_recall20,
+            parent_exemplar_recall20=self.parent_exemplar_recall20,
+            mislaid=_percent(self.mislaid),
+            mislaid_low=_low(self.mislaid),
+            new_mislaid=_percent(self.new_mislaid),
+            new_mislaid_low=_low(self.new_mislaid),
+            displaced=_percent(self.displaced),
+            displaced_low=_low(self.displaced),
+            comparisons=self.comparisons,
+            told_apart=_percent(told_apart.version),
+            told_apart_low=_low(told_apart.version),
+            parent_told_apart=_percent(told_apart.parent),
+            parent_told_apart_low=_low(told_apart.parent),
+            co_clicks_told_apart=_percent(told_apart.co_clicks),
+            co_clicks_told_apart_low=_low(told_apart.co_clicks),
+            undecided=self.undecided,
+        )
 
 
-def _described(name: str, share: Share | None) -> dict[str, float | None]:
-    return {
-        name: share.percent if share else None,
-        f"{name}_low": share.low if share else None,
-    }
+def _percent(share: Share | None) -> float | None:
+    return share.percent if share else None
+
+
+def _low(share: Share | None) -> float | None:
+    return share.low if share else None

@@ -33,9 +33,10 @@ from ader_stream.ader.device import CPU
 from ader_stream.ader.metrics import LIST, is_hit
 from ader_stream.ader.models.ranking import UNRANKED, rank_items, rank_samples
 from ader_stream.ader.progress import no_progress, with_progress
+from ader_stream.stream.versions.manifest import GateComparison
 from ader_stream.versions.gate.baselines import count_baselines
 from ader_stream.versions.gate.bounds import ALMOST_SURE, CONFIDENCE, Share, fewest_trials
-from ader_stream.versions.gate.comparison import Against, Comparison, compare
+from ader_stream.versions.gate.comparison import Against, compare
 from ader_stream.versions.gate.measured import Measured
 from ader_stream.versions.gate.measures import (
     MISLAID,
@@ -379,7 +380,7 @@ def _dropped(rule: GateRule, measured: Measured) -> Iterator[str]:
         )
 
 
-def _beside(comparison: Comparison, other: str) -> str:
+def _beside(comparison: GateComparison, other: str) -> str:
     return (
         f"Recall@20 is {comparison.recall20:.2f}, that of {other} {comparison.other_recall20:.2f}: "
         f"{-comparison.gain_high:.2f} points less or more, {CONFIDENCE:.0%} sure by "
@@ -448,5 +449,5 @@ def _ranks_by(
 
 def _compare(
     against: Against, ours: Bools, others: Bools, sessions: Int64, wanted: Bools
-) -> Iterator[Comparison]:
+) -> Iterator[GateComparison]:
     return compare(against, ours[wanted], others[wanted], sessions[wanted])

@@ -15,7 +15,7 @@ from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.scores.score_log import read_scores
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.registry import Registry
 from tests.fakes import FakeKafka
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from ader_stream.ader.artifact.state import State
 from ader_stream.ader.models.ranking import top_k
 from ader_stream.artifact import KINDS
 from ader_stream.errors import ArtifactError, InputError
-from ader_stream.stream.versions.manifest import Manifest, Trust
+from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.signing import Signer, TrustedKeys, key_id
@@ -75,10 +77,10 @@ def test_an_import_is_version_1_of_another_log_with_the_same_digest(
 ) -> None:
     other = FakeKafka()
     manifest, parts = read_folder(folder, TRUST)
-    later = manifest | {"version": 7, "parent": 5, "predecessor": 6}
+    later = replace(manifest, version=7, parent=5, predecessor=6)
     first = import_version(ModelPublisher(other, TOPICS, 500), later, parts)
-    assert (first["version"], first["parent"], first["predecessor"]) == (1, None, None)
-    assert (first["digest"], first["run"]["offsets"]) == (published["digest"], [])
+    assert (first.version, first.parent, first.predecessor) == (1, None, None)
+    assert (first.digest, first.run.offsets) == (published.digest, ())
     assert encode_parts(load_state(ModelReader(other, TOPICS), first)) == encode_parts(state)
 
 

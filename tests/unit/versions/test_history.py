@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ader_stream.paired import GROUPS, NO_PAIRED_CLICKS, Pair, PairedCounts, Sums
 from ader_stream.stream.control.commands import Command
-from ader_stream.stream.versions.manifest import Manifest, Trust
+from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.registry import Registry
 from ader_stream.types import RECIPROCAL_UNIT
 from ader_stream.versions.history import comparisons, decisions, differences, history, roles
@@ -89,12 +91,13 @@ def test_a_version_is_as_large_as_its_parts(published: Manifest) -> None:
     found = Registry(Trust())
     found.manifests[1] = published
     [row] = history(found)
-    assert row["bytes"] == sum(part["size"] for part in published["parts"])
+    assert row["bytes"] == sum(part.size for part in published.parts)
     assert (row["recall20"], row["parent_recall20"]) == (None, None)
-    assert row["validation_recall20"] == max(published["report"]["validation_recall20"])
+    assert row["validation_recall20"] == max(published.report.validation_recall20)
 
 
 def test_two_versions_differ_in_what_was_given_and_measured(published: Manifest) -> None:
-    other = published | {"seed": 4, "hyperparameters": published["hyperparameters"] | {"new": 1.0}}
+    numbers = {**published.hyperparameters, "new": 1.0}
+    other = replace(published, seed=4, hyperparameters=numbers)
     assert differences(published, published) == []
     assert differences(published, other) == [("hyperparameters.new", None, 1.0), ("seed", 3, 4)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -60,14 +61,13 @@ def test_a_version_that_could_not_be_judged_is_counted_and_logged_with_its_reaso
     next_offset: int,
     outcome: str,
 ) -> None:
-    made = example_manifest(1)
     place = {"partition": 0, "first_offset": 3, "next_offset": next_offset}
-    made |= {
-        "status": "rejected" if rejection else "accepted",
-        "rejection": rejection,
-        "gate": {"undecided": "few"},
-        "run": made["run"] | {"offsets": [place]},
-    }
+    made = example_manifest(
+        status="rejected" if rejection else "accepted",
+        rejection=rejection,
+        gate={"undecided": "few"},
+        run={"offsets": [place]},
+    )
     with capture_logs() as logs:
         shown.show_published(made, 1.0)
     name = "ader_versions_undecided_total"
@@ -152,7 +152,7 @@ def test_items_that_left_with_a_version_are_counted_and_logged(
 ) -> None:
     with capture_logs() as logs:
         shown.show_published(of_items(9, left=3), 0.0)
-        shown.show_published(of_items(5, left=4) | {"rejection": "they are still there"}, 0.0)
+        shown.show_published(replace(of_items(5, left=4), rejection="they are still there"), 0.0)
         shown.show_published(of_items(8, left=0), 0.0)
     assert (value(registry, "version_items"), value(registry, "items_left_total")) == (8, 3)
     [line] = [entry for entry in logs if entry["event"] == "items left"]
@@ -160,6 +160,5 @@ def test_items_that_left_with_a_version_are_counted_and_logged(
 
 
 def of_items(items: int, left: int) -> Manifest:
-    manifest = example_manifest()
     counts = {"items": items, "left_items": left, "recall_at_risk": 0.25}
-    return manifest | {"rejection": None, "report": manifest["report"] | counts}
+    return example_manifest(report=counts)

@@ -29,7 +29,7 @@ from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions import model_log, registry
-from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.registry import Registry, RegistryFollower, read_registry
 from ader_stream.stream.versions.serving_log import ServingLog

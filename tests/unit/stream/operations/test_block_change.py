@@ -15,7 +15,7 @@ from ader_stream.stream.operations.block_change import BlockChangePlan, change_b
 from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score
 from ader_stream.stream.sessions.records.partition_state import PARTITION_KEY
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.registry import Registry, registry_reader
 from ader_stream.types import DAY_MS, BlockRule
 from tests.fakes import FakeKafka, complete_manifest, example

@@ -6,9 +6,9 @@ from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.records.dead_letter import KEY_BYTES
 from ader_stream.stream.sessions.records.partition_state import encode_full, full_key
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Trust
+from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.registry import Registry
-from tests.fakes import FakeKafka, complete_manifest, example
+from tests.fakes import FakeKafka, changed, complete_manifest, example
 
 TOPICS = Topics("ader")
 CLICKS = {"times": [1], "items": ["x"], "carried": [], "extra": []}
@@ -17,9 +17,8 @@ CLICKS = {"times": [1], "items": ["x"], "carried": [], "extra": []}
 def registry(next_offset: int) -> Registry:
     """Version 1, trained on partition 1's sessions below an offset."""
     found = Registry(Trust())
-    manifest = complete_manifest(1)
     places = [{"partition": 1, "first_offset": 0, "next_offset": next_offset}]
-    found.manifests[1] = manifest | {"run": manifest["run"] | {"offsets": places}}
+    found.manifests[1] = complete_manifest(1, run={"offsets": places})
     return found
 
 
@@ -88,9 +87,8 @@ def test_of_a_key_that_nobody_knows_nothing_goes() -> None:
 def test_an_earlier_version_that_is_kept_holds_later_sessions_from_the_trim() -> None:
     """Records are deleted from the beginning of a partition alone."""
     kafka, known = FakeKafka(), registry(next_offset=1)
-    manifest = complete_manifest(2)
     places = [{"partition": 1, "first_offset": 1, "next_offset": 2}]
-    known.manifests[2] = manifest | {"run": manifest["run"] | {"offsets": places}}
+    known.manifests[2] = complete_manifest(2, run={"offsets": places})
     sessions(kafka, "a")
     sessions(kafka, "b")
     held = {key: look_for(kafka, TOPICS, 2, known, key) for key in ("a", "b")}
@@ -103,7 +101,7 @@ def test_an_earlier_version_that_is_kept_holds_later_sessions_from_the_trim() ->
 def test_sessions_that_versions_learnt_before_a_reset_are_read_and_hold_no_trim() -> None:
     kafka, known = FakeKafka(), registry(next_offset=9)
     run = {"sessions_topic_id": "before", "first_time": 0, "last_time": 1, "published_at": 9}
-    known.manifests[1]["run"] |= run
+    known.manifests[1] = changed(known.manifests[1], run=run)
     sessions(kafka, "a")
     held = look_for(kafka, TOPICS, 2, known, "a")
     assert (held.read_sessions, held.read_by, held.held_by) == (1, {1}, set())

@@ -11,7 +11,7 @@ from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score
 from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
 from ader_stream.stream.sessions.records.session_records import encode_outputs
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import encode_manifest
+from ader_stream.stream.versions.manifest_record import encode_manifest
 from ader_stream.stream.versions.serving_log import ServingLog
 from tests.fakes import FakeKafka, complete_manifest, example
 

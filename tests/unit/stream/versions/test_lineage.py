@@ -12,7 +12,7 @@ from ader_stream.stream.versions.lineage import (
 )
 from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.types import Session
-from tests.fakes import example_manifest
+from tests.fakes import changed, example_manifest
 
 PLACES = [{"partition": 0, "first_offset": 3, "next_offset": 9}]
 YEAR_3000 = 32_503_680_000_000
@@ -20,15 +20,13 @@ YEAR_3000 = 32_503_680_000_000
 
 def manifest(version: int, first: int | None, last: int | None, **run: Any) -> Manifest:
     """A version trained on sessions of some time, of the topic "before", published in 2001."""
-    made = example_manifest(version)
     times = {"first_time": first, "last_time": last, "published_at": 10**12}
-    return made | {
-        "run": made["run"] | {"offsets": PLACES, "sessions_topic_id": "before"} | times | run
-    }
+    place = {"offsets": PLACES, "sessions_topic_id": "before"}
+    return example_manifest(version, run=place | times | run)
 
 
 def trained(*manifests: Manifest) -> TrainedBefore:
-    return TrainedBefore({one["version"]: one for one in manifests}, "now")
+    return TrainedBefore({one.version: one for one in manifests}, "now")
 
 
 def covered(before: TrainedBefore, *times: int) -> list[int]:
@@ -43,7 +41,7 @@ def undecided(
     place = {"partition": 0, "first_offset": 3, "next_offset": next_offset}
     gate = {"undecided": reason}
     made = manifest(1, None, None, offsets=[place])
-    return made | {"status": status, "blocks": [4, 5], "gate": gate}
+    return changed(made, status=status, blocks=[4, 5], gate=gate)
 
 
 def test_blocks_that_the_gate_could_not_judge_are_to_be_joined_with_the_next_one() -> None:
@@ -59,7 +57,7 @@ def test_blocks_that_the_gate_could_not_judge_are_to_be_joined_with_the_next_one
         undecided(status="accepted"),
         undecided(next_offset=9),
         undecided(reason=None),
-        undecided() | {"gate": None},
+        changed(undecided(), gate=None),
     ],
 )
 def test_what_was_read_for_good_is_not_joined(newest: Manifest | None) -> None:
@@ -113,19 +111,23 @@ def test_all_up_to_its_publishing_was_trained_on_before_a_version_whose_clock_wa
 def test_a_version_that_names_neither_topic_nor_times_was_trained_on_its_blocks(
     cut: dict[str, int], found: list[int]
 ) -> None:
-    old = manifest(1, None, None, sessions_topic_id="") | {"blocks": [4, 5], "cut": cut}
+    old = changed(manifest(1, None, None, sessions_topic_id=""), blocks=[4, 5], cut=cut)
     assert covered(trained(old), 1399, 1400, 1599, 1600) == found
 
 
 def test_a_version_without_a_session_was_trained_on_none() -> None:
-    assert not trained(manifest(1, None, None) | {"cut": {"blocks.origin": 0, "blocks.length": 1}})
+    cut = {"blocks.origin": 0, "blocks.length": 1}
+    assert not trained(changed(manifest(1, None, None), cut=cut))
 
 
 def line(*versions: tuple[int, int | None, int]) -> dict[int, Manifest]:
     """Versions, their parents, and how many blocks each was trained on: ten offsets a version."""
     return {
-        version: manifest(version, 0, 1, offsets=[place_of(version)])
-        | {"parent": parent, "blocks": list(range(blocks))}
+        version: changed(
+            manifest(version, 0, 1, offsets=[place_of(version)]),
+            parent=parent,
+            blocks=list(range(blocks)),
+        )
         for version, parent, blocks in versions
     }
 
@@ -157,6 +159,6 @@ def test_the_last_blocks_are_those_of_a_version_and_its_parents(
 )
 def test_the_row_of_last_blocks_ends_where_their_place_is_not_known(other: dict[str, Any]) -> None:
     manifests = line((1, None, 1), (2, 1, 1))
-    manifests[1] = manifests[1] | {"run": manifests[1]["run"] | other}
+    manifests[1] = changed(manifests[1], run=other)
     assert spans_behind(manifests, 2, "before", 9) == [{0: (20, 30)}]
     assert spans_behind({2: manifests[2]}, 2, "before", 9) == [{0: (20, 30)}]

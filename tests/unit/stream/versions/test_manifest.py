@@ -12,16 +12,17 @@ from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import ArtifactError
 from ader_stream.runtime.resources import resource
 from ader_stream.stream.avro.codec import SCHEMA_HEADER, TYPE_HEADER, encode
-from ader_stream.stream.versions.manifest import (
+from ader_stream.stream.avro.plain import to_plain
+from ader_stream.stream.versions.manifest import FORMAT
+from ader_stream.stream.versions.manifest_record import (
     CHECKSUM_HEADER,
-    FORMAT,
     MAX_MANIFEST,
     Trust,
     decode_manifest_bytes,
     encode_manifest,
     require_counts,
 )
-from tests.fakes import complete_manifest, described_part, example_manifest
+from tests.fakes import complete_manifest, described_part
 
 ANY = Trust()
 
@@ -47,14 +48,14 @@ def test_changed_bytes_are_refused_before_they_are_parsed() -> None:
 
 
 def test_a_manifest_without_a_checksum_is_refused() -> None:
-    assert "no checksum" in str(refused(*encode("ModelManifest", complete_manifest())))
+    assert "no checksum" in str(refused(*encode("ModelManifest", to_plain(complete_manifest()))))
 
 
 def test_the_format_before_is_read() -> None:
     older = json.loads(resource("schemas", "older", f"ModelManifest.{FORMAT - 1}.avsc").read_text())
     manifest = complete_manifest(2, format=FORMAT - 1)
     buffer = io.BytesIO()
-    fastavro.schemaless_writer(buffer, fastavro.parse_schema(older), manifest)
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(older), to_plain(manifest))
     print_ = fingerprint(to_parsing_canonical_form(older), "CRC-64-AVRO").encode()
     headers = [
         (TYPE_HEADER, b"ModelManifest"),
@@ -68,11 +69,11 @@ def test_the_first_format_has_no_checksum_and_is_read() -> None:
     older = json.loads(resource("schemas", "older", "ModelManifest.1.avsc").read_text())
     buffer = io.BytesIO()
     manifest = complete_manifest(2, format=1)
-    fastavro.schemaless_writer(buffer, fastavro.parse_schema(older), manifest)
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(older), to_plain(manifest))
     print_ = fingerprint(to_parsing_canonical_form(older), "CRC-64-AVRO").encode()
     headers = [(TYPE_HEADER, b"ModelManifest"), (SCHEMA_HEADER, print_)]
     found = decode_manifest_bytes(buffer.getvalue(), headers, ANY)
-    assert found == manifest | {"status": "accepted", "rejection": None, "gate": None}
+    assert found == manifest
 
 
 @pytest.mark.parametrize(
@@ -118,12 +119,12 @@ def test_a_version_above_the_limit_is_refused() -> None:
         {"parts": [described_part(k) | {"sha256": "x" * 64} for k in KINDS]},
         {"parts": [described_part(k) | {"chunks": [{"size": -1, "sha256": "0" * 64}] * 2,
                                    "size": -2} for k in KINDS]},
-        {"run": example_manifest()["run"]},
+        {"run": {"places": []}},
         {"digest": "0" * 64},
     ],
 )  # fmt: skip
 def test_a_manifest_that_contradicts_itself_is_refused(lie: dict[str, Any]) -> None:
-    assert refused(*encode_manifest(complete_manifest() | lie)).reason == "manifest"
+    assert refused(*encode_manifest(complete_manifest(**lie))).reason == "manifest"
 
 
 def test_rows_that_the_report_denies_are_refused() -> None:

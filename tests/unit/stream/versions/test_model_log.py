@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,8 @@ from ader_stream.stream.avro.codec import CHUNK_TYPE, TYPE_HEADER
 from ader_stream.stream.kafka.limits import SMALLEST, RecordLimits
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions import model_log, model_reader
-from ader_stream.stream.versions.manifest import FORMAT, Manifest, Trust, encode_manifest
+from ader_stream.stream.versions.manifest import FORMAT, Manifest, Place
+from ader_stream.stream.versions.manifest_record import Trust, encode_manifest
 from ader_stream.stream.versions.model_log import ATTEMPTS, ModelPublisher
 from ader_stream.stream.versions.model_reader import FIRST_PAUSE_SECONDS, ModelReader
 from ader_stream.stream.versions.registry import read_registry
@@ -47,7 +49,7 @@ def publisher(kafka: FakeKafka, **failures: KafkaError) -> ModelPublisher:
     return publisher
 
 
-def publish(kafka: FakeKafka, version: int = 1, **failures: KafkaError) -> dict[str, Any]:
+def publish(kafka: FakeKafka, version: int = 1, **failures: KafkaError) -> Manifest:
     return publisher(kafka, **failures).publish(example_manifest(version), PARTS)
 
 
@@ -92,10 +94,10 @@ def test_chunks_have_readable_keys_and_say_what_they_are(kafka: FakeKafka) -> No
 
 
 def test_the_manifest_names_every_chunk_with_size_and_digest(kafka: FakeKafka) -> None:
-    parts = {part["kind"]: part for part in publish(kafka)["parts"]}
-    assert parts["weights"]["sha256"] == sha256(PARTS["weights"])
-    assert [chunk["size"] for chunk in parts["weights"]["chunks"]] == [10, 10, 5]
-    assert parts["weights"]["chunks"][2]["sha256"] == sha256(b"w" * 5)
+    parts = {part.kind: part for part in publish(kafka).parts}
+    assert parts["weights"].sha256 == sha256(PARTS["weights"])
+    assert [chunk.size for chunk in parts["weights"].chunks] == [10, 10, 5]
+    assert parts["weights"].chunks[2].sha256 == sha256(b"w" * 5)
 
 
 def test_chunks_go_out_in_several_transactions_and_the_last_one_has_the_manifest(
@@ -143,7 +145,7 @@ def test_the_last_look_comes_when_all_chunks_are_sent_and_the_manifest_says_what
     published = publishing.publish(example_manifest(), PARTS, look)
     assert sent == [8]  # the ninth chunk goes with the manifest
     assert manifests(kafka) == [published]
-    assert published["run"]["control_offset"] == 7
+    assert published.run.control_offset == 7
 
 
 def test_what_the_last_look_finds_ends_the_publishing_and_nobody_sees_the_version(
@@ -269,29 +271,31 @@ def test_chunks_that_the_log_no_longer_holds_are_refused(kafka: FakeKafka) -> No
 
 def test_swapped_chunks_are_refused(kafka: FakeKafka) -> None:
     published = publish(kafka)
-    parts = {part["kind"]: part for part in published["parts"]}
-    parts["optimizer"]["chunks"][:2] = parts["optimizer"]["chunks"][1::-1]
+    optimizer, *others = published.parts
+    first, second, *rest = optimizer.chunks
+    swapped = replace(optimizer, chunks=(second, first, *rest))
+    published = replace(published, parts=(swapped, *others))
     with pytest.raises(ArtifactError, match="chunk 0 of optimizer"):
         reader(kafka).fetch(published, KINDS)
 
 
 def test_a_part_that_is_not_what_its_chunks_make_is_refused(kafka: FakeKafka) -> None:
     published = publish(kafka)
-    for part in published["parts"]:
-        part["sha256"] = sha256(b"other")
+    other = tuple(replace(part, sha256=sha256(b"other")) for part in published.parts)
+    published = replace(published, parts=other)
     with pytest.raises(ArtifactError, match="version 1: the digest is not that of the parts"):
         reader(kafka).fetch(published, ("weights",))
 
 
 def test_a_part_that_the_manifest_does_not_name_is_refused(kafka: FakeKafka) -> None:
     published = publish(kafka)
-    published["parts"] = published["parts"][:1]
+    published = replace(published, parts=published.parts[:1])
     with pytest.raises(ArtifactError, match=r"parts \['optimizer'\]; expected each of"):
         reader(kafka).fetch(published, ("vocabulary", "exemplars", "optimizer"))
 
 
 def test_a_newer_format_is_refused(kafka: FakeKafka) -> None:
-    published = publish(kafka) | {"format": FORMAT + 1}
+    published = replace(publish(kafka), format=FORMAT + 1)
     with pytest.raises(ArtifactError, match=f"reads up to {FORMAT}; update it"):
         reader(kafka).fetch(published, KINDS)
 
@@ -300,7 +304,7 @@ def test_manifests_come_by_version_without_those_deleted(kafka: FakeKafka) -> No
     for version in (2, 1):
         publish(kafka, version)
     kafka.append(TOPICS.models, None, "9")
-    assert [found["version"] for found in manifests(kafka)] == [1, 2]
+    assert [found.version for found in manifests(kafka)] == [1, 2]
 
 
 def test_a_manifest_that_cannot_be_read_is_not_passed_over_by_who_goes_on_from_it(
@@ -329,7 +333,7 @@ def test_a_chunk_that_comes_late_is_waited_for(kafka: FakeKafka) -> None:
 
 
 def test_what_no_waiting_mends_is_not_tried_again(kafka: FakeKafka) -> None:
-    published = publish(kafka) | {"format": FORMAT + 1}
+    published = replace(publish(kafka), format=FORMAT + 1)
     pauses: list[float] = []
     with pytest.raises(ArtifactError):
         ModelReader(kafka, TOPICS, pause=pauses.append).fetch(published, KINDS)
@@ -338,8 +342,8 @@ def test_what_no_waiting_mends_is_not_tried_again(kafka: FakeKafka) -> None:
 
 def test_a_place_behind_the_end_of_the_log_is_not_waited_for(kafka: FakeKafka) -> None:
     published = publish(kafka)
-    for place in published["run"]["places"]:
-        place["first_offset"], place["last_offset"] = 500, 10**12
+    late = tuple(Place(place.kind, 500, 10**12) for place in published.run.places)
+    published = replace(published, run=replace(published.run, places=late))
     with pytest.raises(ArtifactError, match="is missing"):
         reader(kafka).fetch(published, KINDS)
 
@@ -352,12 +356,12 @@ def test_a_pruned_version_is_gone_with_all_its_chunks(kafka: FakeKafka) -> None:
     assert reader(kafka).fetch(two, KINDS) == PARTS
     last = {record.key(): record.value() for record in kafka.records(TOPICS.model_chunks)}
     ours = {key: value for key, value in last.items() if key.startswith(b"1/")}
-    assert len(ours) == sum(len(part["chunks"]) for part in one["parts"])
+    assert len(ours) == sum(len(part.chunks) for part in one.parts)
     assert set(ours.values()) == {None}
 
 
 def test_a_version_that_came_to_nothing_has_a_manifest_and_no_chunk(kafka: FakeKafka) -> None:
-    rejected = example_manifest() | {"status": "rejected", "rejection": "nothing to train on"}
+    rejected = example_manifest(status="rejected", rejection="nothing to train on")
     published = publisher(kafka).publish(rejected, {})
     assert manifests(kafka) == [published]
     assert kafka.records(TOPICS.model_chunks) == []
@@ -365,12 +369,12 @@ def test_a_version_that_came_to_nothing_has_a_manifest_and_no_chunk(kafka: FakeK
 
 def test_a_version_says_where_its_chunks_lie_and_when_it_was_published(kafka: FakeKafka) -> None:
     publish(kafka, 1)
-    run = publish(kafka, 2)["run"]
-    places = [(p["kind"], p["first_offset"], p["last_offset"]) for p in run["places"]]
+    run = publish(kafka, 2).run
+    places = [(p.kind, p.first_offset, p.last_offset) for p in run.places]
     assert [kind for kind, _, _ in places] == list(KINDS)
     assert (places[0][1], places[-1][2]) == (9, 17)
     assert all(last < first for (_, _, last), (_, first, _) in pairwise(places))
-    assert run["published_at"] > 1_700_000_000_000
+    assert run.published_at > 1_700_000_000_000
 
 
 def test_serving_reads_no_chunk_of_the_optimizer(
@@ -388,8 +392,8 @@ def test_serving_reads_no_chunk_of_the_optimizer(
     reader(kafka).fetch(published, ("weights", "vocabulary"))
 
     [(first, _)] = asked
-    [optimizer] = [p for p in published["run"]["places"] if p["kind"] == "optimizer"]
-    assert first > optimizer["last_offset"]
+    [optimizer] = [p for p in published.run.places if p.kind == "optimizer"]
+    assert first > optimizer.last_offset
 
 
 @pytest.mark.parametrize(
@@ -412,9 +416,10 @@ def test_chunks_and_the_largest_manifest_keep_to_what_their_topics_take(kafka: F
     parts = PARTS | {"weights": bytes(1_000_000)}
     published = small.publish(example_manifest(1), parts)
     assert reader(kafka).fetch(published, KINDS) == parts
-    chunks = published["parts"][-1]["chunks"]
+    chunks = published.parts[-1].chunks
     assert len(chunks) == 4
-    most = small.max_bytes // chunks[0]["size"]
-    part = published["parts"][-1] | {"chunks": chunks[:1] * most}
-    manifest = published | {"parts": [part], "frequent_items": ["x" * FREQUENT_ITEM_BYTES] * 100}
+    most = small.max_bytes // chunks[0].size
+    part = replace(published.parts[-1], chunks=chunks[:1] * most)
+    items = ("x" * FREQUENT_ITEM_BYTES,) * 100
+    manifest = replace(published, parts=(part,), frequent_items=items)
     assert len(encode_manifest(manifest)[0]) < RecordLimits({"models": SMALLEST}).room("models")

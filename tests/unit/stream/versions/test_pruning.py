@@ -10,12 +10,12 @@ from ader_stream.errors import FencedError
 from ader_stream.stream.control.commands import Command, ask
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions import model_log
-from ader_stream.stream.versions.manifest import Trust
-from ader_stream.stream.versions.model_log import ModelPublisher, chunk_keys
+from ader_stream.stream.versions.manifest_record import Trust
+from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.pruning import Pruner, needed_offsets, prunable
 from ader_stream.stream.versions.registry import Registry, read_registry
-from tests.fakes import FakeKafka, example_manifest
+from tests.fakes import FakeKafka, changed, example_manifest
 
 TOPICS = Topics("ader")
 CHUNK_SIZE = 10
@@ -59,7 +59,7 @@ def held(kafka: FakeKafka) -> list[str]:
 def named(kafka: FakeKafka) -> list[str]:
     """Keys of the chunks that the versions name."""
     manifests = read_registry(kafka, TOPICS, Trust()).manifests.values()
-    return sorted(key for manifest in manifests for key in chunk_keys(manifest))
+    return sorted(key for manifest in manifests for key in manifest.chunk_keys())
 
 
 def can_be_read(kafka: FakeKafka, parts: Mapping[int, Mapping[str, bytes]]) -> bool:
@@ -208,8 +208,8 @@ def trained_on(registry: Registry, version: int, topic: str, *first: int | None)
         {"partition": p, "first_offset": offset, "next_offset": 99}
         for p, offset in enumerate(first)
     ]
-    run = registry.manifests[version]["run"]
-    registry.manifests[version]["run"] = run | {"offsets": places, "sessions_topic_id": topic}
+    run = {"offsets": places, "sessions_topic_id": topic}
+    registry.manifests[version] = changed(registry.manifests[version], run=run)
 
 
 def test_sessions_are_needed_from_the_oldest_versions_first_one_on() -> None:

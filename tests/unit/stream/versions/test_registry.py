@@ -18,7 +18,7 @@ from ader_stream.stream.control.commands import (
 )
 from ader_stream.stream.control.rules_log import LoggedRules, read_logged_rules
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Trust, encode_manifest
+from ader_stream.stream.versions.manifest_record import Trust, encode_manifest
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.registry import (
     Registry,
