@@ -93,9 +93,9 @@ CHANGES: dict[str, Any] = {
     "another name": lambda fields: fields[0].update(name="other"),
     "another type": lambda fields: fields[0].update(type="string"),
     "a default more": lambda fields: fields[0].update(default=0),
-    "a default less": lambda fields: fields[1].pop("default"),
+    "a default less": lambda fields: fields[2].pop("default"),
     "another default": lambda fields: fields[4].update(default="rejected"),
-    "null no more": lambda fields: fields[1].update(type="long", default=0),
+    "null no more": lambda fields: fields[2].update(type="long", default=0),
 }
 
 
