@@ -87,6 +87,7 @@ def run(settings: Settings) -> None:
     rights = connect(clients, "trainer", topics, settings.uses)
     check_topics(clients.admin(), topics)
     blocks_in_force(clients, topics, settings.block_rule)  # or it is refused here
+    _ = settings.trust, settings.signer  # reads the key files: a fault of theirs is refused here
     use_threads(settings.trainer.threads)
     with Process("trainer", settings) as process:
         permission = Permission(clients, "trainer", rights, process.commits)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ader_stream.errors import SettingsError
 from ader_stream.settings.units import Duration, FieldName, Instant, Timeout
+from ader_stream.stream.versions.manifest_record import Trust
+from ader_stream.stream.versions.signing import Signer, read_signer, read_trusted
 
 MONDAY = "1970-01-05T00:00:00Z"
 """Blocks of a week start on Mondays."""
@@ -384,6 +388,28 @@ class ModelsSettings(_Group):
                 "the version before the newest"
             )
         return keep
+
+    @cached_property
+    def trust(self) -> Trust:
+        """Return which versions are read; the key files are read once.
+
+        Raises
+        ------
+        SettingsError
+            A key file cannot be read, or no version could be accepted.
+        """
+        if self.signatures_required and not self.trusted_keys:
+            raise SettingsError(
+                "models.signatures_required = true: name at least one of models.trusted_keys, or "
+                "no version can be read"
+            )
+        keys = read_trusted(self.trusted_keys, required=self.signatures_required)
+        return Trust(keys, self.max_bytes)
+
+    @cached_property
+    def signer(self) -> Signer | None:
+        """Return the signer of published versions; the key file is read once."""
+        return read_signer(self.signing_key) if self.signing_key else None
 
 
 class InferenceSettings(_Group):

@@ -11,7 +11,6 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from ader_stream.errors import SettingsError
 from ader_stream.paired import FallbackRule
 from ader_stream.settings.environment import is_service_link, settings_file
 from ader_stream.settings.groups import (
@@ -36,7 +35,7 @@ from ader_stream.stream.sessions.task import SessionizerRules
 from ader_stream.stream.topics.durability import Durability
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.signing import Signer, read_signer, read_trusted
+from ader_stream.stream.versions.signing import Signer
 from ader_stream.times import duration_text, instant_text, parse_duration, parse_instant
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
@@ -166,19 +165,12 @@ class Settings(BaseSettings):
     @property
     def trust(self) -> Trust:
         """Return which versions are read; raise SettingsError if none could be."""
-        models = self.models
-        if models.signatures_required and not models.trusted_keys:
-            raise SettingsError(
-                "models.signatures_required = true: name at least one of models.trusted_keys, or "
-                "no version can be read"
-            )
-        keys = read_trusted(models.trusted_keys, required=models.signatures_required)
-        return Trust(keys, models.max_bytes)
+        return self.models.trust
 
     @property
     def signer(self) -> Signer | None:
         """Return the signer of published versions."""
-        return read_signer(self.models.signing_key) if self.models.signing_key else None
+        return self.models.signer
 
     @property
     def block_rule(self) -> BlockRule:

@@ -3,6 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from ader_stream.errors import SettingsError
 from ader_stream.settings import (
@@ -12,6 +19,7 @@ from ader_stream.settings import (
     load_settings,
     worker_environment,
 )
+from ader_stream.settings.groups import ModelsSettings
 from ader_stream.stream.clicks.decoder import ClickFormat
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.times import parse_duration, parse_instant
@@ -224,6 +232,34 @@ def test_a_signature_that_nobody_could_give_is_not_required(
     monkeypatch.setenv("ADER_MODELS_SIGNATURES_REQUIRED", "true")
     with pytest.raises(SettingsError, match=r"name at least one of models\.trusted_keys"):
         _ = load_settings().trust
+
+
+def test_key_files_are_read_once(toml: Path, tmp_path: Path) -> None:
+    private, public = key_files(tmp_path)
+    toml.write_text(f"[models]\nsigning_key = '{private}'\ntrusted_keys = ['{public}']")
+    settings = load_settings()
+    trust, signer = settings.trust, settings.signer
+    private.unlink()
+    public.unlink()
+    trainer = settings.of_worker("trainer")
+    assert (trainer.trust, trainer.signer) == (trust, signer)
+    assert signer and signer.key_id in trust.keys.keys
+
+
+def test_settings_with_other_keys_read_them(toml: Path, tmp_path: Path) -> None:
+    toml.write_text(f"[models]\ntrusted_keys = ['{key_files(tmp_path)[1]}']")
+    settings = load_settings()
+    assert settings.trust.keys.keys
+    assert not settings.model_copy(update={"models": ModelsSettings()}).trust.keys.keys
+
+
+def key_files(folder: Path) -> tuple[Path, Path]:
+    """A private and a public key."""
+    private, public, key = folder / "key.pem", folder / "public.pem", Ed25519PrivateKey.generate()
+    coding = Encoding.PEM
+    private.write_bytes(key.private_bytes(coding, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(coding, PublicFormat.SubjectPublicKeyInfo))
+    return private, public
 
 
 def test_the_first_version_is_made_of_one_thing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.models.base import Architecture
 from ader_stream.ader.models.ranking import top_k
 from ader_stream.ader.recipes import Recipe
+from ader_stream.stream.versions.manifest import GateComparison
 from ader_stream.versions.gate.bounds import Share
-from ader_stream.versions.gate.comparison import Against, Comparison
+from ader_stream.versions.gate.comparison import Against
 from ader_stream.versions.gate.measured import Measured
 from ader_stream.versions.gate.measures import Coverage, displaced, renamed
 from ader_stream.versions.gate.pairs import ToldApart
@@ -43,9 +44,11 @@ RULE = GateRule(
 )
 
 
-def beside(against: Against, gain: float, within: float = 0.5, sessions: int = 1_000) -> Comparison:
+def beside(
+    against: Against, gain: float, within: float = 0.5, sessions: int = 1_000
+) -> GateComparison:
     """A version so many points above something of recall 50."""
-    return Comparison(
+    return GateComparison(
         against, 2 * sessions, sessions, 50.0 + gain, 50.0, gain, gain - within, gain + within
     )
 
@@ -58,7 +61,7 @@ GOOD = {
 }
 
 
-def measured(*other: Comparison, **found: Any) -> Measured:
+def measured(*other: GateComparison, **found: Any) -> Measured:
     """What is found of a good version, but for this."""
     comparisons = GOOD | {Against(each.against): each for each in other}
     good: dict[str, Any] = {
@@ -293,7 +296,9 @@ def test_a_version_has_to_have_learnt_what_is_no_chance(
 def test_a_version_has_to_know_what_co_clicks_do(
     gain: float, within: float, *, held_out: bool, has_exemplars: bool, is_known: bool
 ) -> None:
-    beside_co_clicks = Comparison("co-clicks", 900, 900, 70, 98, gain, gain - within, gain + within)
+    beside_co_clicks = GateComparison(
+        "co-clicks", 900, 900, 70, 98, gain, gain - within, gain + within
+    )
     told_apart = ToldApart(KNOWS, None, KNOWS, held_out)
     first = (GOOD[Against.POPULAR], GOOD[Against.BLOCK])
     comparisons = GOOD.values() if has_exemplars else first
@@ -306,13 +311,13 @@ def test_a_list_of_what_few_sessions_clicked_rejects_nothing(
     state: State, count: int, *, is_rejected: bool
 ) -> None:
     """Those are all their clicks, which a mature model hardly learns in a step."""
-    behind = Comparison("popular", 3 * count, count, 17, 100, -83, -100, -10)
+    behind = GateComparison("popular", 3 * count, count, 17, 100, -83, -100, -10)
     rejection = judge(RULE, measured(behind), state, 0).rejection
     assert ("the list of the most clicked items" in str(rejection)) == is_rejected
 
 
 def test_co_clicks_that_tell_nothing_ask_for_nothing() -> None:
-    behind = Comparison("co-clicks", 900, 900, 45, 45, 0, -1, 1)
+    behind = GateComparison("co-clicks", 900, 900, 45, 45, 0, -1, 1)
     assert (
         why_undecided(RULE, measured(behind, told_apart=ToldApart(KNOWS, KNOWS, GUESSES))) is None
     )
