@@ -1,4 +1,4 @@
-"""Describes a version: everything that its manifest says of how it was made."""
+"""Describe a version: everything that its manifest says about how it was made."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ader_stream.stream.versions.manifest import (
 from ader_stream.versions.gate.measured import Measured
 
 FREQUENT_ITEM_BYTES = 600
-"""Of the id of a frequent item: a hundred of them have 60 kB, and a manifest has to fit into a
+"""Longest id of a frequent item: a hundred of them have 60 kB, and a manifest must fit into a
 record."""
 
 LIBRARIES = ("torch", "numpy", "safetensors")
@@ -37,7 +37,7 @@ LIBRARIES = ("torch", "numpy", "safetensors")
 
 @dataclass(frozen=True)
 class Making:
-    """What decides a version beside its block and its parent.
+    """What decides a version, apart from its block and its parent.
 
     Parameters
     ----------
@@ -46,11 +46,11 @@ class Making:
     recipe
         Every hyper-parameter.
     seed
-        Of everything random in the cycle.
+        Seed of everything random in the cycle.
     cut
         How clicks became sessions and blocks.
     device
-        What computes it (`describe_device`).
+        Where it is computed (`describe_device`).
     item_retention
         See `Retention.blocks`.
     """
@@ -75,14 +75,14 @@ def describe_version(
     gate: Measured | None = None,
     rejection: str | None = None,
 ) -> Manifest:
-    """Return the manifest of version `previous` + 1, without what its publisher fills in.
+    """Return the manifest of version `previous` + 1, before its publisher adds the parts.
 
     Parameters
     ----------
     previous
-        The newest version there is, whatever became of it.
+        The newest version, accepted or rejected.
     parent
-        The version that weights, exemplars, vocabulary and optimizer came from.
+        The version that the cycle started from.
     report, seconds
         Of the update cycle.
     gate
@@ -123,9 +123,9 @@ def _short(items: Iterable[str]) -> tuple[str, ...]:
 def describe_inputs(
     block: TrainingBlock, making: Making, parent: Manifest | None
 ) -> dict[str, object]:
-    """Return all that decides what an update cycle comes to, in plain values.
+    """Return everything that decides the result of an update cycle, in plain values.
 
-    The sessions are there by their hash, too: those that were to be forgotten are not among them.
+    The hash of the sessions is one of them: the sessions of erased keys are left out of it.
     """
     return {
         **asdict(making),
@@ -148,7 +148,7 @@ def _hash_sessions(block: TrainingBlock) -> str:
 
 
 def numbers_and_words(fields: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
-    """Part hyper-parameters into numbers and everything else.
+    """Separate hyper-parameters into numbers and everything else.
 
     >>> numbers_and_words({"hidden": 150, "output_precision": "bfloat16"})
     ({'hidden': 150.0}, {'output_precision': 'bfloat16'})

@@ -2,7 +2,7 @@
 
 ======================  ==========================================================
 ``manifest.json``       the manifest; its parts name size and SHA-256 of the files
-``manifest.sig``        signature of ``manifest.json``'s bytes, where whoever exports signs
+``manifest.sig``        signature of ``manifest.json``'s bytes, if the exporter has a key
 ``KIND.safetensors``    weights, vocabulary, exemplars, optimizer
 ``items.json``          item ids: row i of ``items.weight`` is item i of this list
 ``model.onnx``          the graph from a session to its best items (`onnx_graph`); it
@@ -52,21 +52,21 @@ def export_version(
     *,
     with_onnx: bool = True,
 ) -> None:
-    """Write a version that was checked into a new or empty folder.
+    """Write a version, verified, into a new or empty folder.
 
     Parameters
     ----------
     signer
         Signs the folder; None leaves it unsigned.
     with_onnx
-        Needs the extra `onnx`, and takes some seconds.
+        Whether to write `model.onnx`: needs the extra `onnx`, and takes some seconds.
 
     Raises
     ------
     ArtifactError
-        It cannot be read, or is not what its manifest says.
+        The version cannot be read, or is not what its manifest says.
     InputError
-        The folder has something in it, or cannot be written to.
+        The folder is not empty, or cannot be written to.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; name a new folder")
@@ -86,20 +86,20 @@ def export_version(
             (folder / SIGNATURE).write_bytes(signature)
         (folder / MANIFEST).write_bytes(
             _json(to_plain(manifest))
-        )  # the last one: a folder with it is whole
+        )  # last: a folder with it is complete
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}; name a folder to write to") from None
 
 
 def read_folder(folder: Path, trust: Trust) -> tuple[Manifest, dict[str, bytes]]:
-    """Return manifest and parts of an exported version, checked like one from the log.
+    """Return manifest and parts of an exported version, verified like one from the log.
 
     Raises
     ------
     InputError
         The folder holds no exported version.
     ArtifactError
-        It is damaged, too new or too large, was rejected, or is not signed as it must be.
+        It is damaged, too new or too large, was rejected, or is not signed as required.
     """
     require_folder(folder, EXPECTED)
     manifest = _read_manifest(folder, trust)
@@ -115,9 +115,9 @@ def read_folder(folder: Path, trust: Trust) -> tuple[Manifest, dict[str, bytes]]
 def import_version(
     publisher: ModelPublisher, manifest: Manifest, parts: Mapping[str, bytes]
 ) -> Manifest:
-    """Publish an exported version as the first one of a log: reading begins with its first session.
+    """Publish an exported version as version 1 of a log, with the same digest.
 
-    The digest stays what it is.
+    Training continues with the first session of the sessions topic.
     """
     run = replace(manifest.run, offsets=())
     first = replace(manifest, version=1, parent=None, predecessor=None, run=run)

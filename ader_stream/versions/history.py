@@ -1,4 +1,4 @@
-"""What the registry looks like to people: a line a version, and where two of them differ."""
+"""Describe versions for people: a row a version, roles, and differences between two."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.stream.versions.registry import Registry
 
 PLACES = ("parts", "places", "offsets", "frequent_items", "losses")
-"""Fields whose difference says nothing that the digest does not say, or fills the screen."""
+"""Fields that differ whenever the digest does, or whose values fill the screen."""
 
 
 def history(registry: Registry) -> list[dict[str, Any]]:
-    """Describe every version, oldest first, in plain values."""
+    """Return a row for every version, oldest first, in plain values."""
     return [_row(registry, manifest) for _, manifest in sorted(registry.manifests.items())]
 
 
 def roles(registry: Registry, version: int) -> list[str]:
-    """Say what a version is now: serving, canary, parent; fallen back, rolled back or rejected."""
+    """Return the present roles of a version, among them serving, canary and parent."""
     standing, manifest = registry.standing, registry.manifests[version]
     found = {
         "serving": version == standing.served,
@@ -36,7 +36,7 @@ def roles(registry: Registry, version: int) -> list[str]:
 
 
 def comparisons(compared: Mapping[Pair, PairedCounts], version: int) -> Iterator[dict[str, Any]]:
-    """Yield what a version, as canary or stable version, has come to on the clicks of both."""
+    """Yield the scores of a canary or stable version on the clicks that both have scored."""
     for pair, counts in compared.items():
         if version in pair:
             yield pair._asdict() | {
@@ -57,7 +57,7 @@ def _compared(stable: float, difference: Difference) -> dict[str, float]:
 
 
 def decisions(commands: Iterable[Command], version: int) -> list[dict[str, Any]]:
-    """List the commands of a version that something measured has decided."""
+    """Return the commands about a version that have a measured reason."""
     return [
         {"command": command.command, "at": _iso(command.at), "reason": command.reason}
         for command in commands
@@ -66,7 +66,7 @@ def decisions(commands: Iterable[Command], version: int) -> list[dict[str, Any]]
 
 
 def differences(one: Manifest, other: Manifest) -> list[tuple[str, Any, Any]]:
-    """List the fields in which two manifests differ, with both values."""
+    """Return the fields in which two manifests differ, with both values."""
     ours, theirs = dict(_leaves(to_plain(one))), dict(_leaves(to_plain(other)))
     names = sorted(ours.keys() | theirs.keys())
     return [
@@ -77,7 +77,7 @@ def differences(one: Manifest, other: Manifest) -> list[tuple[str, Any, Any]]:
 
 
 def _is_passed_over(registry: Registry, version: int) -> bool:
-    """Whether a rollback has led the line past a version, now or before a later one was made."""
+    """Return whether a rollback, now or earlier, excluded a version from the line."""
     standing, manifests = registry.standing, registry.manifests
     return version > (standing.parent or 0) or any(
         (manifests[child].parent or 0) < version < child for child in standing.line

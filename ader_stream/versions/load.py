@@ -1,4 +1,4 @@
-"""Loads versions: checked parts from the log; the model of them, held against the manifest."""
+"""Load versions: verified parts from the log, and the model, compared with the manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ader_stream.stream.versions.model_reader import ModelReader
 
 
 def load_serving(reader: ModelReader, manifest: Manifest) -> tuple[SessionModel, Vocabulary]:
-    """Return what recommends, without the exemplars and the optimizer; raises ArtifactError."""
+    """Return model and vocabulary of a version; raise ArtifactError if it cannot be used."""
     parts = reader.fetch(manifest, ("weights", "vocabulary"))
     model, vocabulary = decode_serving(parts["weights"], parts["vocabulary"])
     require_counts(manifest, items=len(vocabulary))
@@ -21,7 +21,7 @@ def load_serving(reader: ModelReader, manifest: Manifest) -> tuple[SessionModel,
 
 
 def load_state(reader: ModelReader, manifest: Manifest) -> State:
-    """Return what the next update cycle goes on from; raises ArtifactError."""
+    """Return the state that the next cycle continues; raise ArtifactError if it cannot."""
     state = decode_state(reader.fetch(manifest, KINDS))
     require_counts(manifest, items=len(state.vocabulary), exemplars=len(state.exemplars))
     return state

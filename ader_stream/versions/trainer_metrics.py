@@ -144,7 +144,7 @@ class TrainerMetrics:
             log.info("version published", **told(manifest))
 
     def _show_items(self, manifest: Manifest) -> None:
-        """Show how many items a version that may serve knows, and how many have left with it."""
+        """Show how many items an accepted version knows, and how many it removed."""
         report = manifest.report
         if manifest.rejection:
             return

@@ -1,1 +1,1 @@
-"""The model log: versions published, signed, read, followed, pruned."""
+"""The model log: publish, sign, read, follow and prune versions."""

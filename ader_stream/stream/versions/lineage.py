@@ -1,7 +1,7 @@
-"""What of the sessions topic the versions were trained on, be it this topic or one before it.
+"""Which sessions the versions were trained on, in this sessions topic or in an earlier one.
 
-Offsets belong to one topic: one that was deleted and made again (`ader-stream reset`) has another
-id. What versions have learnt from an earlier one is then known by its event time.
+Offsets belong to one topic: a topic that was deleted and created again (`ader-stream reset`) has
+another id. What versions were trained on in an earlier topic is identified by its event times.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BEGINNING = -(2**63)
 
 
 UNKNOWN = ""
-"""Id of the topic that versions of before do not name."""
+"""Id of the sessions topic in manifests of format 5 and older, which do not have it."""
 
 
 def offsets_in(manifest: Manifest, *topic_ids: str) -> tuple[SessionsOffset, ...]:
@@ -88,17 +88,17 @@ class Span(NamedTuple):
 
 
 class TrainedBefore:
-    """The sessions that versions were trained on while the sessions topic was another one.
+    """The sessions that versions were trained on in an earlier sessions topic.
 
-    Versions that were pruned have come between those that are there, in the order of the blocks:
-    what lies before one of them was trained on, too.
+    Versions are numbered in the order of their blocks. Where numbers are missing, those versions
+    were pruned: the times between their neighbours count as trained.
 
     Parameters
     ----------
     manifests
-        By version, those that are kept.
+        By version, without those that were pruned.
     topic_id
-        Kafka's id of the sessions topic as it is now.
+        Kafka's id of the present sessions topic.
     """
 
     def __init__(self, manifests: Mapping[int, Manifest], topic_id: str) -> None:
@@ -108,14 +108,14 @@ class TrainedBefore:
         return bool(self._spans)
 
     def covers(self, session: Session) -> bool:
-        """Whether a version was trained on a session."""
+        """Return whether a version was trained on a session."""
         last = session.times[-1]
         before = bisect_right(self._spans, last, key=lambda span: span.first)
         return before > 0 and last <= self._spans[before - 1].last
 
 
 def trained_spans(manifests: Mapping[int, Manifest], topic_id: str) -> Iterator[tuple[int, Span]]:
-    """Yield versions and the times of their sessions, of those trained on another topic."""
+    """Yield each version that was trained on another topic, and the times of its sessions."""
     trained_to = BEGINNING
     for version, manifest in sorted(manifests.items()):
         run = manifest.run
@@ -131,9 +131,9 @@ def trained_spans(manifests: Mapping[int, Manifest], topic_id: str) -> Iterator[
 
 
 def _span_of(manifest: Manifest) -> Span | None:
-    """Return the event times of a version's sessions; None where it has none of any topic.
+    """Return the event times of a version's sessions; None if it read no sessions topic.
 
-    A version that does not name the topic does not say the times either: its blocks do.
+    A manifest without the id of the topic has no times either: its blocks give them.
     """
     run, cut = manifest.run, manifest.cut
     if not run.offsets:
@@ -148,7 +148,7 @@ def _span_of(manifest: Manifest) -> Span | None:
 
 
 def _united(spans: Iterable[Span]) -> list[Span]:
-    """Return the same times in order, those that overlap joined.
+    """Return spans in order, overlapping ones merged.
 
     >>> _united([Span(5, 9), Span(1, 3), Span(8, 12)])
     [Span(first=1, last=3), Span(first=5, last=12)]

@@ -1,4 +1,4 @@
-"""Reads the parts that a manifest names, checked before anyone sees them."""
+"""Read the parts that a manifest names, and verify them before they are used."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ader_stream.stream.versions.manifest_record import Trust, check_manifest
 log = structlog.get_logger(__name__)
 
 PASSING = ("missing-chunk", "unreachable")
-"""Reasons that may pass with time: a replica that lags, a broker that restarts."""
+"""Reasons that may disappear: a replica that lags, a broker that restarts."""
 
 RETRIED = (*PASSING, "damaged-chunk")
-"""Reasons for which it is tried again at once: another replica may answer."""
+"""Reasons for which reading is repeated: another replica may answer."""
 
 ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.5
-"""Before the second attempt; then twice as long each time."""
+"""Pause before the second attempt; doubled each time."""
 
 CHUNKS_AT_ONCE = 8
-"""Chunks that one `consume` call asks for: some 7 MB, however large the version is."""
+"""Chunks that one `consume` call requests: about 7 MB, however large the version is."""
 
 AHEAD_KIB = 8 * 1024
-"""Chunks that are fetched before they are asked for: enough to keep a reader busy."""
+"""KiB of chunks that are fetched in advance: enough to keep a reader busy."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,16 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class ModelReader:
-    """Reads parts, and takes none that is not what its manifest says.
+    """Reads parts, and refuses any that is not what its manifest says.
 
     Parameters
     ----------
     trust
-        Which signatures and sizes are taken.
+        Which signatures and sizes are accepted.
     pause
-        Waits so many seconds before an attempt is repeated.
+        Waits for a number of seconds before an attempt is repeated.
     between
-        Called after every chunk; what it raises ends the reading.
+        Called after every chunk; an exception ends the reading.
     """
 
     clients: KafkaClients
@@ -68,9 +68,9 @@ class ModelReader:
     between: Callable[[], None] = lambda: None
 
     def fetch(self, manifest: Manifest, kinds: Sequence[str]) -> dict[str, memoryview]:
-        """Return parts, checked chunk by chunk; each lies in memory once.
+        """Return parts, verified chunk by chunk; each is in memory once.
 
-        What may pass is tried again, a few seconds in all.
+        A failure that may be temporary is retried, for a few seconds in total.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class ModelReader:
             if len(value) == place.size and sha256(value) == place.sha256:
                 buffers[place.kind][place.start : place.start + place.size] = value
                 del faults[key]
-            else:  # one that a dead publisher left, or damaged
+            else:  # an orphan of a publisher that died, or damaged
                 faults[key] = "damaged"
             if not faults:
                 break
@@ -125,7 +125,7 @@ class ModelReader:
         return buffers
 
     def _chunks(self, manifest: Manifest, parts: Mapping[str, Part]) -> Iterator[tuple[str, bytes]]:
-        """Yield key and value of what lies between the parts' first and last chunks."""
+        """Yield key and value of each record from the parts' first chunk to their last."""
         places = [place for place in manifest.run.places if place.kind in parts]
         first = min((place.first_offset for place in places), default=0)
         end = max((place.last_offset for place in places), default=-1) + 1
@@ -143,11 +143,10 @@ class ModelReader:
 
 
 def _buffer(size: int) -> memoryview:
-    """Return memory that is not there before it is written to, whatever a manifest says.
+    """Return memory that the system allocates when it is written to, whatever size is claimed.
 
-    It comes from the system and goes back there when its version goes. The C library would serve
-    the next version out of a heap once the first was freed, and keep most of it: glibc raises its
-    limit for large blocks with every one that it frees.
+    It returns to the system as soon as it is freed. The C library would keep most of it: glibc
+    raises its threshold for mapped blocks with every one that it frees.
     """
     return memoryview(mmap.mmap(-1, size)) if size else memoryview(bytearray())
 

@@ -1,4 +1,4 @@
-"""What may be deleted: versions that nothing needs, their sessions, chunks without a version."""
+"""Delete versions that nothing needs, their sessions, and chunks without a version."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ from ader_stream.stream.versions.standing import standing
 log = structlog.get_logger(__name__)
 
 SCORING = 2
-"""Versions of the line that stay whatever is asked: blocks that are open are scored by the one
-before the newest."""
+"""Versions of the line that always stay: the one before the newest scores open blocks."""
 
 
 class Pruner:
-    """Deletes for the leading trainer, who alone writes: it never does so while it publishes.
+    """Deletes for the leading trainer, the only writer; never while it publishes.
 
     Parameters
     ----------
     registry
-        Read after `publisher` was made, which has fenced whoever published before: no version that
-        it does not know can come any more.
+        Read after `publisher` was created, which fences every earlier publisher: it has every
+        version that exists.
     keep
         Versions of the line that stay, the setting `models.keep`; 0: all of them.
     """
@@ -54,7 +53,7 @@ class Pruner:
         self._clean_to = 0
 
     def prune(self) -> None:
-        """Delete versions that were asked for or are too many, and the sessions they alone need.
+        """Delete requested versions and those above `keep`, and the sessions that only they need.
 
         Raises
         ------
@@ -76,19 +75,19 @@ class Pruner:
             trim_sessions(self._clients, self._topics, registry)
 
     def delete_orphans(self, between: Callable[[], None] = lambda: None) -> None:
-        """Delete chunks that no version names, left by publishers that died or began anew.
+        """Delete chunks that no manifest names, left by publishers that died or started again.
 
-        What was looked through once is not read again.
+        Offsets that were searched once are not read again.
 
         Parameters
         ----------
         between
-            Called after each chunk that was read; what it raises goes through.
+            Called after each chunk that was read; an exception ends the search.
 
         Raises
         ------
         FencedError, TopicError
-            As `ModelPublisher.publish` does: of somebody who leads no more, nothing is deleted.
+            As `ModelPublisher.publish` does; a former leader deletes nothing.
         """
         clients, topics = self._clients, self._topics
         first, end = offset_range(clients, topics.model_chunks, 0)
@@ -109,13 +108,13 @@ def orphans(
 ) -> list[bytes]:
     """Return the keys of chunks that no manifest names, in order.
 
-    Only what lies outside of the versions' own places is read: while a version is sent, nobody else
-    writes, and so nothing of anybody else lies between its first and its last chunk.
+    Only offsets outside the places of versions are read. A single writer sends a version, so
+    nothing else is between its first and its last chunk.
 
     Parameters
     ----------
     span
-        Offsets of `model-chunks` to look through.
+        Offsets of `model-chunks` to search.
     between
         Called after each chunk that was read.
     """
@@ -160,9 +159,9 @@ def _held(manifest: Manifest) -> range:
 def prunable(registry: Registry, keep: int = SCORING) -> list[int]:
     """Return versions that may be deleted, oldest first.
 
-    What stays: the newest one, be it rejected (numbers and offsets go on from it); the newest
-    `keep` of the line; what serves, with and without the canary; and the version of a rollback, as
-    long as without it another one would serve or be the next parent.
+    What stays: the newest one, even if rejected (numbers and offsets continue from it); the newest
+    `keep` of the line; what serves, the canary included; and the version of a rollback, as long as
+    another one would serve or be the next parent without it.
     """
     manifests, now = registry.manifests, registry.standing
     kept = {
@@ -179,12 +178,12 @@ def prunable(registry: Registry, keep: int = SCORING) -> list[int]:
 
 
 def trim_sessions(clients: KafkaClients, topics: Topics, registry: Registry) -> dict[int, int]:
-    """Delete the sessions below the oldest offset that a version needs; return where they begin.
+    """Delete the sessions below the oldest offset that a version needs; return those offsets.
 
-    A version needs the sessions that it was trained on, if they are in this topic. A partition of
-    which one of them does not say where they begin, or in which topic, is left alone.
+    A version needs the sessions that it was trained on, if they are in this topic. A partition is
+    not trimmed if a version does not name its first offset there, or the topic.
     """
-    admin = clients.admin()  # held on to: without it, the answers would be gone
+    admin = clients.admin()  # kept in a variable: the futures do not outlive it
     needed = needed_offsets(registry, topic_id(admin, topics.sessions))
     places = [
         TopicPartition(topics.sessions, partition, offset)
@@ -206,9 +205,12 @@ def _reason(error: Exception, topics: Topics) -> str:
 
 
 def needed_offsets(registry: Registry, topic_id: str) -> dict[int, int]:
-    """Partition of the sessions topic → the oldest offset that a version was trained on.
+    """Return the oldest offset of each sessions partition that a version was trained on.
 
-    `topic_id` is Kafka's: what was trained on another topic needs nothing of this one.
+    Parameters
+    ----------
+    topic_id
+        Kafka's id of the sessions topic: versions that were trained on another topic do not count.
     """
     needed: dict[int, int | None] = {}
     for manifest in registry.manifests.values():

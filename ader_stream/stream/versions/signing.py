@@ -1,8 +1,8 @@
-"""Ed25519 signatures of records: who may publish a version is said by keys, not by the topic.
+"""Ed25519 signatures of records: keys, not access to the topic, authorize a publisher.
 
-The signature stands in a header, over the value's exact bytes, so that it is checked before any of
-them is parsed: ``ader-signature: KEY-ID:BASE64``, where the key id is the start of the SHA-256 of
-the public key's 32 bytes. A reader trusts several keys at a time: that is how keys are changed.
+The signature is in a header, over the exact bytes of the value, so that it is verified before any
+of them is parsed: ``ader-signature: KEY-ID:BASE64``, where the key id is the start of the SHA-256
+of the public key's 32 bytes. A reader may trust several keys, so that keys can be replaced.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEY_ID_DIGITS = 16
 
 
 class Signer:
-    """Signs with one private key."""
+    """A private key that signs records."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
@@ -38,21 +38,21 @@ class Signer:
 
 @dataclass(frozen=True)
 class TrustedKeys:
-    """Whose signatures count.
+    """The keys whose signatures count.
 
     Parameters
     ----------
     keys
         Key id → public key.
     required
-        Whether what none of them has signed is refused.
+        Whether a record that none of them signed is refused.
     """
 
     keys: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
     required: bool = False
 
     def verify(self, value: bytes, headers: Mapping[str, bytes]) -> str | None:
-        """Return the id of the trusted key that has signed a record's value; None where none has.
+        """Return the id of the trusted key that signed a record's value; None if there is none.
 
         Raises
         ------
@@ -83,15 +83,15 @@ class TrustedKeys:
 
 
 def signer_of(headers: Mapping[str, bytes]) -> str | None:
-    """Return the id of the key that a record says it is signed by; None where it is not signed.
+    """Return the id of the key that a record names as its signer; None if it is unsigned.
 
-    Whoever has read the record has verified the signature if it is a trusted key's, and only then.
+    The reader of the record verified the signature only if the key is a trusted one.
     """
     return _named(headers)[0] or None
 
 
 def _named(headers: Mapping[str, bytes]) -> tuple[str, str]:
-    """Key id and signature, as a record names them; empty where it does not."""
+    """Return key id and signature that a record's header has; empty without the header."""
     key_id_, _, signature = (
         headers.get(SIGNATURE_HEADER, b"").decode("ascii", "replace").partition(":")
     )
@@ -99,12 +99,12 @@ def _named(headers: Mapping[str, bytes]) -> tuple[str, str]:
 
 
 def key_id(key: Ed25519PublicKey) -> str:
-    """Name a public key."""
+    """Return the id of a public key."""
     return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:KEY_ID_DIGITS]
 
 
 def read_signer(path: Path) -> Signer:
-    """Read a private key (PEM, PKCS 8); raises SettingsError if it is none of Ed25519."""
+    """Read a private key (PEM, PKCS 8); raise SettingsError if it is not an Ed25519 key."""
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -115,7 +115,7 @@ def read_signer(path: Path) -> Signer:
 
 
 def read_trusted(paths: Sequence[Path], *, required: bool) -> TrustedKeys:
-    """Read public keys (PEM); raises SettingsError if one is none of Ed25519."""
+    """Read public keys (PEM); raise SettingsError if one is not an Ed25519 key."""
     keys = {}
     for path in paths:
         try:

@@ -1,13 +1,13 @@
-"""Who serves and who is the next parent: a function of `models` and `control`, and of nothing else.
+"""What serves and what the next parent is: a function of `models` and `control` alone.
 
-The **line** leads from the version that the next update cycle starts from back along its parents.
-A rejected version is never in it, nor is one that was rolled back: after ``rollback V``, asked when
-N was the newest, a later version belongs to the line if its parent is V or belongs to it. One that
-was being trained from N while the rollback was asked does not.
+The **line** is the version that the next update cycle starts from, and its ancestors. A rejected
+version is never part of it, nor is one that was rolled back: after ``rollback V``, requested when N
+was the newest, a later version belongs to the line if its parent is V or belongs to it. A version
+that was trained from N at the time of the rollback does not.
 
 A **canary** is the newest version of the line, beside a pinned one. A fallback ends the canary of
-one version alone, if it comes after the pin and nothing else was asked since: the next version that
-is published is a canary again.
+one version, if it follows the pin and no other command followed: the next version that is published
+is a canary again.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ Manifests = Mapping[int, Manifest]
 
 @dataclass(frozen=True)
 class Standing:
-    """What holds now.
+    """The roles of the versions.
 
     Parameters
     ----------
     line
-        Versions from the next cycle's parent back to the first one that is still there.
+        Versions from the next cycle's parent to its oldest ancestor that was not pruned.
     serving
-        What is served, best first: the next one is for who cannot load the one before.
+        Versions to serve, best first: a worker that cannot load one takes the next.
     candidate
-        What the share of the session keys gets; None without a canary.
+        The canary, which serves a share of the session keys; None without one.
     share
-        Of the session keys, 0 … 1.
+        That share, 0 … 1.
     fallen
-        The version that is no canary any more, because it was worse.
+        The version that is no longer a canary, because it was worse.
     """
 
     line: tuple[int, ...] = ()
@@ -53,19 +53,19 @@ class Standing:
 
     @property
     def served(self) -> int | None:
-        """The version that serves everyone, or all but the canary's share."""
+        """The version that serves every session key, except for the canary's share."""
         return self.serving[0] if self.serving else None
 
 
 def standing(manifests: Manifests, commands: Sequence[Command]) -> Standing:
-    """Say what holds.
+    """Return the roles of the versions.
 
     Parameters
     ----------
     manifests
-        By version; those that were pruned are not there.
+        By version, without those that were pruned.
     commands
-        In the order of the log; whether compaction has passed over them or not is the same.
+        In the order of the log, before or after compaction.
     """
     line = _ancestors(manifests, _parent(manifests, commands))
     last = _last(commands, SERVING)
@@ -78,14 +78,14 @@ def standing(manifests: Manifests, commands: Sequence[Command]) -> Standing:
 
 
 def _fallen(commands: Sequence[Command], pin: Command) -> int | None:
-    """Version of the last fallback since a pin."""
+    """Return the version of the last fallback since a pin."""
     since = list(takewhile(lambda command: command is not pin, reversed(commands)))
     last = _last(reversed(since), (FALLBACK,))
     return last.version if last else None
 
 
 def _parent(manifests: Manifests, commands: Sequence[Command]) -> int | None:
-    """Version that the next cycle starts from: the newest that no rollback has passed over."""
+    """Return the version that the next cycle starts from: the newest one not rolled back."""
     rollback = _last(commands, ("rollback",))
     if rollback is None or not _is_accepted(manifests, rollback.version):
         return max((v for v in manifests if _is_accepted(manifests, v)), default=None)
@@ -93,7 +93,7 @@ def _parent(manifests: Manifests, commands: Sequence[Command]) -> int | None:
     valid = {rollback.version}
     for version in sorted(v for v in manifests if v > newest):
         parent = manifests[version].parent
-        # One that was pruned since had become a parent after the rollback: the line led over it.
+        # A parent that was pruned had become one after the rollback: it belonged to the line.
         is_pruned = parent is not None and parent > newest and parent not in manifests
         if _is_accepted(manifests, version) and (parent in valid or is_pruned):
             valid.add(version)
@@ -101,7 +101,7 @@ def _parent(manifests: Manifests, commands: Sequence[Command]) -> int | None:
 
 
 def _ancestors(manifests: Manifests, version: int | None) -> tuple[int, ...]:
-    """Return a version and its parents, newest first, as far as they are there."""
+    """Return a version and its ancestors, newest first, up to the first that was pruned."""
     found = []
     while version is not None and version in manifests:
         found.append(version)
