@@ -2,19 +2,22 @@
 
 Read `cycle` first, beside algorithm 1 of the paper::
 
-    cycle        one update cycle
-    methods      what ADER, its baselines and its ablations do with the past
-    recipes      every hyper-parameter
-    evaluate     the paper's protocol on recorded sessions      metrics   its slices and lists
-    calibration  what a version ranks by, measured on clicks that its model has not learned
-    retention    which items leave the catalogue
+    cycle           one update cycle: grow, fit, select
+    methods         ADER, its baselines and its ablations
+    recipes         every hyper-parameter: data, no code
+    evaluate        the paper's protocol on recorded sessions
+    metrics         recall and MRR, slices, coverage
+    calibration     values that are fitted to clicks before a model is trained on them
+    report          statistics of a cycle
+    retention       which items leave the catalogue
+    random_streams  the random numbers of a cycle
     device, distributed, progress
 
-Its rooms, each of which sees only those below it::
+Its packages, each of which imports only those below it::
 
-    training     epochs, losses, replay of exemplars, elastic weight consolidation, checkpoints
+    training     split of a block, epochs, losses and their targets, replay, EWC, checkpoints
     artifact     the state of a version, and its forms: safetensors, folders, ONNX
     exemplars    allocation and selection; herding
-    models       what session models share, SASRec, the model of recipe production, ranking
+    models       the base of session models, SASRec, the model of recipe production, ranking
     data         vocabulary, sessions to samples, batches
 """

@@ -19,7 +19,7 @@ from ader_stream.ader.artifact.state import untrained
 from ader_stream.ader.data.arrays import Int64
 from ader_stream.ader.data.dataset import Batch, Samples, by_length, pack
 from ader_stream.ader.data.encoded_block import EncodedBlock
-from ader_stream.ader.distributed import ALONE, Workers
+from ader_stream.ader.distributed import SINGLE_PROCESS, ProcessGroup
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.progress import ProgressReporter, no_progress
 from ader_stream.ader.random_streams import RandomStreams
@@ -50,7 +50,7 @@ def calibrate_start(
     recipe: Recipe,
     seed: int,
     random: RandomStreams,
-    workers: Workers = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
     between: Callable[[], None] = no_progress,
 ) -> None:
     """Calibrate the model that a cycle starts from; draw the first weights of one without any.
@@ -61,7 +61,7 @@ def calibrate_start(
         Of `data.start`.
     data
         What it will be trained on.
-    recipe, seed, workers
+    recipe, seed, processes
         Of the cycle.
     random
         The cycle's random numbers.
@@ -73,7 +73,7 @@ def calibrate_start(
         calibrate(model, block, random.order, between)
         return
     model.initialise(random.weights)
-    train = partial(_train_apart, recipe, seed, workers, between)
+    train = partial(_train_apart, recipe, seed, processes, between)
     calibrate_first(model, block, train, random.order, between)
 
 
@@ -138,18 +138,20 @@ def calibrate_first(
 def _train_apart(
     recipe: Recipe,
     seed: int,
-    workers: Workers,
+    processes: ProcessGroup,
     between: Callable[[], None],
     model: SessionModel,
     block: EncodedBlock,
 ) -> None:
     """Train a model from its first weights, only to calibrate it (`Train`)."""
     start, training = untrained(recipe.architecture), block.training_samples()
-    random = RandomStreams.of(seed, start, workers.rank)
+    random = RandomStreams.of(seed, start, processes.rank)
     torch.manual_seed(random.dropout)
     model.grow(block.highest_item, random.weights, recipe.item_bound)
     model.update_statistics(block)
-    learner = build_learner(model, start, recipe, block, len(training), Replay(), workers=workers)
+    learner = build_learner(
+        model, start, recipe, block, len(training), Replay(), processes=processes
+    )
     nothing_held_out = training.take(np.zeros(0, np.int64))
     fit(
         learner,

@@ -17,7 +17,7 @@ import torch
 from ader_stream.ader.artifact.state import State, untrained
 from ader_stream.ader.calibration import calibrate_start
 from ader_stream.ader.data.dataset import Samples, Sessions
-from ader_stream.ader.distributed import ALONE, Workers
+from ader_stream.ader.distributed import SINGLE_PROCESS, ProcessGroup
 from ader_stream.ader.exemplars.selection import ALLOCATIONS, Exemplars, select_exemplars
 from ader_stream.ader.methods import ADER, CycleContext, Method
 from ader_stream.ader.models.base import SessionModel
@@ -57,7 +57,7 @@ def train_cycle(
     seed: int,
     on_progress: Callable[[Progress], None],
     method: Method = ADER,
-    workers: Workers = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
     checkpoint: Checkpoint = NOWHERE,
 ) -> CycleResult:
     """Train one version on one block.
@@ -81,8 +81,8 @@ def train_cycle(
         catalogue of a million items; an error that it raises ends the cycle.
     method
         How the cycle uses its parent.
-    workers
-        Processes that train together; each of them calls this, and gets the same state.
+    processes
+        That train together; each of them calls this function, and gets the same state.
     checkpoint
         Where training is saved after every epoch. A cycle that it has a snapshot of continues from
         there, with the same result.
@@ -94,13 +94,13 @@ def train_cycle(
     """
     recipe, progress = method.adapt(recipe), ProgressReporter(on_progress)
     before = parent or untrained(recipe.architecture)
-    random = RandomStreams.of(seed, before, workers.rank)
+    random = RandomStreams.of(seed, before, processes.rank)
     rng, due = random.order, method.retention.due(before)
 
     data = prepare_data(sessions, before, recipe, rng, due, method.earlier, progress.report)  # D_t
-    model = _grow(data, recipe, seed, random, workers, progress)  # θ_{t−1}, and rows for I_t
+    model = _grow(data, recipe, seed, random, processes, progress)  # θ_{t−1}, and rows for I_t
     weight = method.weigh(recipe.lambda_base, data.sizes)  # λ_t
-    context = CycleContext(data, weight, recipe, rng, workers, progress.report)
+    context = CycleContext(data, weight, recipe, rng, processes, progress.report)
     learner = _learner(model, context, method, progress)  # L_CE + λ_t · L_KD
     fitted = fit(learner, data.training, data.validation, recipe, rng, progress, checkpoint)  # θ_t
     del learner  # herding needs as much memory as Adam does
@@ -128,13 +128,13 @@ def _grow(
     recipe: Recipe,
     seed: int,
     random: RandomStreams,
-    workers: Workers,
+    processes: ProcessGroup,
     progress: ProgressReporter,
 ) -> SessionModel:
     """Return the calibrated model that training starts from, with a row for every item."""
     progress.enter_stage("calibrate")
-    model = data.start.model(recipe.dropped, workers.device)
-    calibrate_start(model, data, recipe, seed, random, workers, progress.report)
+    model = data.start.model(recipe.dropped, processes.device)
+    calibrate_start(model, data, recipe, seed, random, processes, progress.report)
     model.grow(len(data.vocabulary), random.weights, recipe.item_bound)
     if data.is_rebuilt:
         model.update_statistics(data.earlier)
@@ -157,7 +157,7 @@ def _learner(
         data.split.block,
         len(data.training),
         *method.regularisation(context),
-        context.workers,
+        context.processes,
     )
 
 

@@ -1,9 +1,9 @@
 """Several processes that train one model together (``torchrun``).
 
-Every process holds the whole model, takes its share of each batch, and adds its gradients to the
-others' before the optimizer's step; all then hold the same weights. The item table is replicated,
-not cut among them: one inference worker has to hold it whole in any case, its gradient is one
-message a step, and the softmax over it stays what it is with one process.
+Every process (rank) has the whole model, takes its share of each batch, and adds its gradients to
+the others' before the optimizer's step; all then have the same weights. The item table is
+replicated, not sharded: one inference worker has to hold it whole in any case, its gradient is one
+message a step, and the softmax over it is the same as with one process.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ader_stream.ader.device import CPU
 
 
 @dataclass(frozen=True, slots=True)
-class Workers:
-    """One process among those that train together.
+class ProcessGroup:
+    """The processes that train together, seen from one of them.
 
     Parameters
     ----------
     rank
-        Its number, from 0.
+        Number of this process, from 0.
     count
         How many there are.
     device
-        What it computes on: all alike CPUs, or each its own GPU.
+        Where this process computes: on a CPU like all others, or on a GPU of its own.
     """
 
     rank: int = 0
@@ -39,16 +39,16 @@ class Workers:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes files and talks to people."""
+        """Whether this process writes the files and the terminal output."""
         return self.rank == 0
 
     def share(self, rows: Int64) -> tuple[Int64, float]:
         """Return this process's rows of a batch, and their weight in the batch's mean.
 
-        A batch of fewer rows than processes is everybody's, at an equal part.
+        A batch of fewer rows than processes goes to all of them, with equal weights.
 
         >>> import numpy as np
-        >>> Workers(rank=1, count=2).share(np.arange(5))
+        >>> ProcessGroup(rank=1, count=2).share(np.arange(5))
         (array([1, 3]), 0.4)
         """
         if len(rows) < self.count:
@@ -67,20 +67,20 @@ class Workers:
         self.add_up(weight.grad for weight in model.parameters() if weight.grad is not None)
 
 
-ALONE = Workers()
+SINGLE_PROCESS = ProcessGroup()
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
-"""What adds up the tensors of a device."""
+"""Backends of torch.distributed, by device."""
 
 
 @contextmanager
-def joined(device: torch.device = CPU) -> Iterator[Workers]:
-    """Join the processes that ``torchrun`` has started together, and leave them in the end."""
+def joined(device: torch.device = CPU) -> Iterator[ProcessGroup]:
+    """Join the process group that ``torchrun`` started, and leave it at the end."""
     if not distributed.is_torchelastic_launched():
-        yield Workers(device=device)
+        yield ProcessGroup(device=device)
         return
     distributed.init_process_group(BACKENDS[device.type])
     try:
-        yield Workers(distributed.get_rank(), distributed.get_world_size(), device)
+        yield ProcessGroup(distributed.get_rank(), distributed.get_world_size(), device)
     finally:
         distributed.destroy_process_group()

@@ -16,7 +16,7 @@ from ader_stream.ader.data.arrays import Int64
 from ader_stream.ader.data.dataset import Samples, Sessions, split_sessions
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.device import CPU
-from ader_stream.ader.distributed import ALONE, Workers
+from ader_stream.ader.distributed import SINGLE_PROCESS, ProcessGroup
 from ader_stream.ader.methods import ADER, Method
 from ader_stream.ader.metrics import count_ranks, describe_lists, slice_counts
 from ader_stream.ader.models.base import SessionModel
@@ -72,7 +72,7 @@ def evaluate(
     cycles: int | None = None,
     on_progress: Callable[[int, Progress], None] = _silence,
     resumed: tuple[int, State] | None = None,
-    workers: Workers = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[EvaluatedCycle]:
     """Train and test cycle after cycle.
 
@@ -94,7 +94,7 @@ def evaluate(
     resumed
         Number of cycles that an earlier run finished, and its last state: the cycles that follow
         are the same as without an interruption.
-    workers
+    processes
         Processes that train together.
 
     Raises
@@ -112,9 +112,9 @@ def evaluate(
     for cycle in range(finished + 1, last + 1):
         sessions, parent = method.gather(blocks[:cycle], state)
         watch = partial(on_progress, cycle)
-        result = train_cycle(sessions, parent, recipe, seed, watch, method, workers)
+        result = train_cycle(sessions, parent, recipe, seed, watch, method, processes)
         state = result.state
-        yield _tested(cycle, blocks[cycle], state, result.report, workers.device)
+        yield _tested(cycle, blocks[cycle], state, result.report, processes.device)
 
 
 def _tested(

@@ -29,7 +29,7 @@ import torch
 
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.data.dataset import Sessions
-from ader_stream.ader.distributed import ALONE, Workers
+from ader_stream.ader.distributed import SINGLE_PROCESS, ProcessGroup
 from ader_stream.ader.exemplars.selection import (
     Allocate,
     Choose,
@@ -69,7 +69,7 @@ class CycleContext:
         Hyper-parameters.
     rng
         Source of every draw.
-    workers
+    processes
         Processes that batches are shared among.
     between
         Called after every chunk that the teacher has processed.
@@ -79,23 +79,23 @@ class CycleContext:
     weight: float
     recipe: Recipe
     rng: np.random.Generator
-    workers: Workers = ALONE
+    processes: ProcessGroup = SINGLE_PROCESS
     between: Callable[[], None] = no_progress
 
     @property
     def precision(self) -> torch.dtype:
         """Precision of the output layer's products."""
-        return output_precision(self.recipe, self.workers.device)
+        return output_precision(self.recipe, self.processes.device)
 
     def teacher(self) -> SessionModel:
         """Return the parent's model, on the student's device."""
-        return self.data.before.model(device=self.workers.device)
+        return self.data.before.model(device=self.processes.device)
 
     def batches(self) -> ExemplarBatches:
         """Return the parent's exemplars, one batch for every step."""
         steps = self.recipe.steps(len(self.data.training))
         most = self.recipe.exemplars_at_once(len(self.data.before.vocabulary))
-        return ExemplarBatches(self.data.exemplars, steps, self.rng, self.workers, most)
+        return ExemplarBatches(self.data.exemplars, steps, self.rng, self.processes, most)
 
 
 def distil(context: CycleContext) -> Replay:

@@ -20,28 +20,28 @@ ALLOCATIONS = ("drawn", "within")
 """How exemplars are shared out among items (`exemplars.selection`)."""
 
 VALIDATION_UNITS = ("samples", "sessions")
-"""What is held out at random: single sub-sequences, as in the paper, or whole sessions."""
+"""Units that are held out at random: single sub-sequences, as in the paper, or whole sessions."""
 
 WORDS = {
     "allocation": ALLOCATIONS,
     "output_precision": OUTPUT_PRECISIONS,
     "validation_unit": VALIDATION_UNITS,
 }
-"""Hyper-parameters that are no numbers, and what they may be."""
+"""Hyper-parameters that are no numbers, and their values."""
 
 EXEMPLARS_A_SAMPLE = 4
-"""Exemplars that may join each new sub-sequence of a whole batch at once: of blocks of thousands of
-sessions it is about one."""
+"""Exemplars for each new sub-sequence of a full batch that may be in memory at once: with blocks of
+thousands of sessions it is about one."""
 
 TAUGHT_SCORES = 2**28
-"""Scores by the teacher at a time, 1 GiB of float32."""
+"""Scores of the teacher at a time, 1 GiB of float32."""
 
 ABOVE_ZERO = {
     *("hidden", "maxlen", "temperature", "members", "last_learning_rate"),
     *("adam_epsilon", "adam_epsilon_new", "batch_size", "max_epochs", "min_item_count"),
 }
 SHARES = {"dropout", "item_dropout", "validation_share"}
-"""From 0 to below 1; what stands in neither set is from 0 on."""
+"""From 0 to below 1; hyper-parameters in neither set are 0 or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,35 +62,35 @@ class Recipe:
     learning_rate
         Adam's.
     last_learning_rate
-        Share of the learning rate that the last step has; it falls in a line. 1 keeps it, and
-        is all there is where the number of epochs is not known before.
+        Share of the learning rate in the last step; it decreases linearly. 1 keeps it constant,
+        the only choice where the number of epochs is not known before.
     adam_epsilon
-        Added to the root of Adam's second moment. As small as usual, an item that the block does
-        not show moves as fast as one that it does, for Adam scales its small gradients up; a
-        larger one leaves it where it was.
+        Added to the root of Adam's second moment. With the usual small value, an item without a
+        click in the block moves as fast as one with clicks, because Adam scales its small gradients
+        up; with a larger value it stays in place.
     adam_epsilon_new
-        The same for items that the parent does not know: nobody remembers where they should be.
-        With `carry_moments`, leave both alike: a new row's moments are of scaled gradients.
+        The same for items that the parent does not know, which have no place to keep. With
+        `carry_moments`, both must be equal: a new row's moments are of scaled gradients.
     allocation
-        How exemplars are shared out: ``drawn`` at random, as in the paper, or ``within`` what each
-        item has, without loss, so that small blocks forget nothing by chance.
+        How exemplars are allocated to items: ``drawn`` at random, as in the paper, or ``within``
+        the candidates of each item, so that small blocks lose no exemplars by chance.
     allocation_power
-        Exemplars are shared out among items in proportion to their candidates to this power:
-        below 1, more of them fall to rare items.
+        Exemplars are allocated to items in proportion to their candidates to this power: below 1,
+        rare items get more of them.
     carry_moments
-        Adam's moments go on from cycle to cycle, and so are a part of each version: two thirds of
-        its bytes.
+        Whether Adam's moments continue from cycle to cycle; they are then a part of each version,
+        two thirds of its bytes.
     batch_size
         New sub-sequences a step; exemplars join them.
     max_epochs, patience
         Training stops after `patience` epochs without a better validation Recall@20, and the best
         epoch counts. Where a recipe holds nothing out, or has no patience (0), it trains
-        `max_epochs` and the last one counts: what is held out then decides nothing.
+        `max_epochs` and the last one counts, whatever the validation.
     validation_share, validation_unit
         Share of a block held out at random, and what of it: ``samples`` (sub-sequences) or whole
         ``sessions`` (`split`).
     exemplars
-        N: exemplars allocated after each cycle; 0 leaves replay and distillation out.
+        N: exemplars allocated after each cycle; 0 turns replay and distillation off.
     lambda_base
         λ_base of the adaptive weight.
     min_item_count
@@ -99,7 +99,7 @@ class Recipe:
         Of the output layer's products in training: ``bfloat16``, ``float32``, or ``auto``, which
         is bfloat16 where the device multiplies it and all items are scored, else float32.
     fused
-        Loss and gradients in one pass; False says the same in torch's own words, slower.
+        Loss and gradients in one pass; False computes the same with torch's functions, slower.
     negatives
         Items drawn in a step for a sampled softmax with logQ correction; 0 takes it over all.
     """
@@ -150,7 +150,7 @@ class Recipe:
 
     @property
     def epochs_unwatched(self) -> int:
-        """Epochs of a cycle with nothing held out: by choice, or for want of samples."""
+        """Epochs of a cycle with nothing held out: by the recipe, or because of too few samples."""
         return self.patience if self.stops_early else self.max_epochs
 
     @property
@@ -173,17 +173,17 @@ class Recipe:
         return math.ceil(samples / self.batch_size)
 
     def exemplars_at_once(self, n_items: int) -> int:
-        """Exemplars of a step that are learnt together, with a teacher who knows so many items.
+        """Return the exemplars of a step that are in memory together, for a teacher of n_items.
 
-        A step takes more of them where a block is small; they go one after another then, and their
-        gradients are added up.
+        A small block has more of them in a step; their gradients are then computed in several
+        passes and added up.
         """
         scored = self.negatives or max(1, n_items)
         return max(1, min(EXEMPLARS_A_SAMPLE * self.batch_size, TAUGHT_SCORES // scored))
 
 
 def what_can_differ(recipe_: Recipe) -> dict[str, float | str]:
-    """Every hyper-parameter that is a number or one of `WORDS`, by name."""
+    """Return every hyper-parameter that is a number or one of `WORDS`, by name."""
     return {
         name: value
         for name, value in asdict(recipe_).items()

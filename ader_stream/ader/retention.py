@@ -1,8 +1,8 @@
-"""Which items leave a catalogue: those that nobody clicks any more, and that no exemplar holds.
+"""Retention of items: those without a click for some blocks leave, unless an exemplar has them.
 
-A shop that renews itself would otherwise have rows, statistics and ids of everything that it ever
-sold. Time is counted in blocks that a version and its parents were trained on: where the shop was
-closed, or a version was rejected, no item grows older.
+A shop that changes its catalogue would otherwise keep rows, statistics and ids of every item that
+it ever sold. Time is counted in blocks that a version and its parents were trained on: while a shop
+is closed, or after a version is rejected, no item becomes older.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ader_stream.ader.data.arrays import Bools, Int32
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long items stay that nobody clicks.
+    """How long items without a click stay.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Retention:
     elapsed: int = 1
 
     def due(self, before: State) -> Bools:
-        """Tell which items leave unless the cycle's blocks show a click on them (I,)."""
+        """Return which items leave unless the cycle's blocks show a click on them (I,)."""
         if not self.blocks:
             return np.zeros(len(before.vocabulary), np.bool_)
         is_due = before.idle + self.elapsed >= self.blocks
@@ -40,14 +40,14 @@ class Retention:
         return is_due
 
     def idle_after(self, before: State, clicked: Bools) -> Int32:
-        """Return for how many blocks nobody has clicked each item after the cycle (I,).
+        """Return the number of blocks since each item's last click, after the cycle (I,).
 
         Parameters
         ----------
         before
             Without the items that left.
         clicked
-            Items with a click that was learnt, the new ones behind those known before (I,).
+            Items with a click that is not held out, new items after the known ones (I,).
         """
         idle = np.zeros(len(clicked), np.int32)
         idle[: len(before.idle)] = before.idle + self.elapsed

@@ -1,8 +1,8 @@
-"""One update cycle and its gate, with whatever the block does to them.
+"""One update cycle and its gate; an error that the block causes is a rejected version.
 
-A block must not stop the trainer: what goes wrong in a cycle because of its data becomes a rejected
-version with its reason, and the next block is trained. What is wrong with the machine, or with what
-the caller does meanwhile (its disk, Kafka, a signal), is not the block's fault, and is raised.
+A block must not stop the trainer: an error of a cycle that its data causes becomes a rejected
+version with its reason, and the next block is trained. Errors of the machine, and those that the
+caller's functions raise meanwhile (its disk, Kafka, a signal), are raised.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.data.dataset import Sessions
 from ader_stream.ader.device import CPU
-from ader_stream.ader.distributed import Workers
+from ader_stream.ader.distributed import ProcessGroup
 from ader_stream.ader.methods import ADER, Method
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe
@@ -40,27 +40,27 @@ MACHINES_ERRORS = (
     torch.OutOfMemoryError,
     distributed.DistError,
 )
-"""Errors that say nothing of a block: no room, no disk, no connection, settings that contradict the
-parent. Every other block would meet them as well."""
+"""Errors that no block causes: no memory, no disk, no connection, settings that contradict the
+parent. Every other block would fail with them as well."""
 
 MACHINES_WORDS = ("allocate memory", "out of memory", "CUDA", "CUBLAS", "NCCL", "gloo")
-"""In the message of a plain RuntimeError, with which torch reports some of them."""
+"""Words in the message of a plain RuntimeError by which torch reports some of these errors."""
 
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """What has come of a block.
+    """The outcome of an update cycle and its gate.
 
     Parameters
     ----------
     rejection
         Why the version must not be served; None if it may.
     state, report
-        Of the update cycle; without a state it came to nothing.
+        Of the update cycle; no state where it failed.
     measured
-        By the gate; None where it was not reached.
+        By the gate; None where the cycle failed.
     seconds
-        That the cycle took.
+        Duration of the cycle.
     joins
         Whether the sessions are to be trained again together with the next block.
     """
@@ -75,7 +75,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Watch:
-    """What the caller does while a cycle and its gate run; what it raises ends them.
+    """The caller's functions during a cycle and its gate; an error in one of them ends both.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Watch:
 
 
 class _CallersError(BaseException):
-    """Carries an error of the caller's through the cycle, which is not to blame for it."""
+    """Carries an error of the caller's functions through the cycle, which did not cause it."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -110,17 +110,17 @@ def attempt_cycle(
     device: torch.device = CPU,
     method: Method = ADER,
 ) -> Attempt:
-    """Train a version on a block and hold it against the gate; see `train_cycle`, `judge`.
+    """Train a version on a block, and let the gate judge it; see `train_cycle`, `judge`.
 
     Raises
     ------
     Exception
-        The machine's, and whatever `watch` raises; the block's are the attempt's `rejection`.
+        Of the machine, or raised by `watch`; an error of the block is the attempt's `rejection`.
     """
     tell, between = _passing(watch.on_progress), _passing(watch.between)
     began = time.perf_counter()
     try:
-        with _blamed_on_the_block():
+        with _block_errors():
             result = train_cycle(
                 sessions,
                 parent,
@@ -128,7 +128,7 @@ def attempt_cycle(
                 seed,
                 tell,
                 method,
-                Workers(device=device),
+                ProcessGroup(device=device),
                 watch.checkpoint,
             )
             seconds = time.perf_counter() - began
@@ -145,7 +145,7 @@ def attempt_cycle(
 
 
 def is_machines(error: Exception) -> bool:
-    """Tell whether an error is the machine's fault rather than the block's.
+    """Return whether an error is caused by the machine rather than the block.
 
     >>> is_machines(MemoryError()), is_machines(ZeroDivisionError())
     (True, False)
@@ -155,8 +155,8 @@ def is_machines(error: Exception) -> bool:
 
 
 @contextmanager
-def _blamed_on_the_block() -> Iterator[None]:
-    """Make a TrainingError of everything that is not the machine's fault."""
+def _block_errors() -> Iterator[None]:
+    """Raise a TrainingError for every error that the machine did not cause."""
     try:
         yield
     except TrainingError:
@@ -173,7 +173,7 @@ def _blamed_on_the_block() -> Iterator[None]:
 
 
 def _passing(call: Callable[..., None]) -> Callable[..., None]:
-    """Let no error of a caller's function look like one of the cycle's."""
+    """Wrap errors of a caller's function, to tell them apart from the cycle's."""
 
     def called(*arguments: object) -> None:
         try:

@@ -45,7 +45,7 @@ def counted_plainly(history: list[list[list[int]]], n_items: int) -> list[list[t
 
 @given(histories)
 def test_companions_are_those_that_a_plain_count_finds(history: list[list[list[int]]]) -> None:
-    companions = CoClicks.nobody()
+    companions = CoClicks.none()
     for block in history:
         companions = companions.after(EncodedBlock.of(block, 50), MOST_ITEMS, FADING)
     expected = counted_plainly(history, MOST_ITEMS) if history else []
@@ -60,7 +60,7 @@ def test_companions_are_those_that_a_plain_count_finds(history: list[list[list[i
 
 @given(histories)
 def test_padding_counts_nothing(history: list[list[list[int]]]) -> None:
-    companions = CoClicks.nobody()
+    companions = CoClicks.none()
     for block in history:
         companions = companions.after(EncodedBlock.of(block, 50), MOST_ITEMS, FADING)
     assert ((companions.items > 0) == (companions.counts > 0)).all()

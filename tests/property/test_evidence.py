@@ -59,7 +59,7 @@ def test_clicks_fade_alike(sessions: list[list[int]], cuts: int) -> None:
 def test_company_counts_and_fades_alike(sessions: list[list[int]], cuts: int) -> None:
     found = []
     for count in (1, cuts):
-        companions = CoClicks.nobody()
+        companions = CoClicks.none()
         for block in blocks_of(sessions, count):
             companions = companions.after(block, ITEMS, QUICK)
         pairs = np.zeros((ITEMS, ITEMS + 1))

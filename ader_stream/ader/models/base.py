@@ -1,4 +1,4 @@
-"""What every session model has in common: one table of items, read and scored against.
+"""The base of every session model: one item table, for inputs and for scores.
 
 B sessions, N positions, D width, I items.
 """
@@ -22,12 +22,12 @@ from ader_stream.ader.data.packed_batch import PackedBatch
 from ader_stream.ader.progress import no_progress
 
 POPULARITY = Decay(2.0**15)
-"""How an item's clicks lose weight: what people look at changes within days."""
+"""Decay of an item's clicks: popularity changes within days."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What the weights alone do not tell, or what they must agree with.
+    """The architecture of a model, which its weights must agree with.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ class Architecture:
     blocks
         Self-attention blocks.
     maxlen
-        Clicks that the model looks back; older ones are cut.
+        Clicks of a session that the model reads; older ones are cut.
     encoder
         A name in `encoders.ENCODERS`.
     temperature
-        What scores are divided by; 1 where the encoder has none.
+        Divisor of the scores; 1 where the encoder has none.
     members
-        Models that share the width out among them, where the encoder allows several.
+        Models of an ensemble, each with its part of the width, where the encoder allows several.
     """
 
     hidden: int
@@ -73,9 +73,9 @@ NOTHING = Dropped()
 
 
 class _LookUp(torch.autograd.Function):
-    """The item table, whole and by rows: both gradients meet in one matrix, in place.
+    """The item table, whole and by rows: both gradients are added up in one matrix, in place.
 
-    Left to itself, torch would fill a matrix of (I, D) for the few rows looked up and add it to
+    Torch's own functions would fill a matrix of (I, D) for the few rows looked up and add it to
     the output layer's.
     """
 
@@ -107,11 +107,11 @@ class SessionModel(nn.Module, ABC):
     later_additions
         Buffers that older versions do not have: zeros stand for them.
     counted
-        Buffers of what is counted by item (I, …), not fitted: another model may go on with them.
+        Buffers of counts by item (I, …): another model may continue them.
     most_members
         Models that can share the width.
     fitted
-        Buffers that `calibrate` finds.
+        Buffers that `calibrate` fits.
     """
 
     later_additions: ClassVar[tuple[str, ...]] = ("clicks",)
@@ -238,7 +238,9 @@ class SessionModel(nn.Module, ABC):
     def calibrate(
         self, unseen: Iterable[Batch], targets: int, between: Callable[[], None] = no_progress
     ) -> None:
-        """Find out from clicks not trained on yet what training cannot learn; here: nothing.
+        """Fit the values that training cannot learn to clicks before they are trained on.
+
+        This base class has none.
 
         Parameters
         ----------
@@ -251,26 +253,23 @@ class SessionModel(nn.Module, ABC):
         """
 
     def copy_calibration(self, other: SessionModel) -> None:
-        """Rank by what another model of this kind was calibrated to."""
+        """Copy the calibrated values of another model of this class."""
         for name in self.fitted:
             getattr(self, name).copy_(getattr(other, name))
 
     def update_statistics(self, block: EncodedBlock) -> None:
-        """Keep what is learnt of the block without training: each item's clicks.
-
-        Older ones fade, by `POPULARITY`.
-        """
+        """Count each item's clicks in the block; earlier ones decay, by `POPULARITY`."""
         clicks = torch.from_numpy(block.weighed_clicks(self.n_items, POPULARITY))
         self.clicks = clicks.to(self.clicks) + POPULARITY.kept(block.counted) * self.clicks
 
     @torch.no_grad()
     def copy_statistics(self, weights: Mapping[str, Tensor]) -> None:
-        """Go on from what another model has counted of the first items.
+        """Copy the counts that another model has of the first items.
 
         Parameters
         ----------
         weights
-            Of that model, by name; it may be of another kind.
+            Of that model, by name; it may be of another class.
         """
         for name in self.counted:
             if name in weights:
@@ -278,7 +277,7 @@ class SessionModel(nn.Module, ABC):
                 counted[: len(weights[name])] = weights[name].to(counted)
 
     def init_calibration(self, block: Iterable[Batch]) -> None:
-        """Guess from the first block what `calibrate` finds out later; here: nothing."""
+        """Set first values of what `calibrate` fits later from the first block; here: none."""
 
     @torch.no_grad()
     def grow(self, n_items: int, generator: torch.Generator, item_bound: float) -> None:

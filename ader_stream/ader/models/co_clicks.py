@@ -1,9 +1,9 @@
-"""Which items are clicked one after the other: what exemplars are too few to remember.
+"""Co-clicks: counts of items that are clicked one after the other.
 
-Thirty thousand exemplars tell hardly one thing about each of as many items. How often two items
-stood next to each other takes a few numbers an item, and fades with every click.
+Thirty thousand exemplars are hardly one for each of as many items. The counts of co-clicks take a
+few numbers an item, and decay with every click.
 
-I items, K companions of each.
+I items, K co-clicked items of each.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ from ader_stream.ader.data.evidence import Decay
 from ader_stream.ader.data.vocabulary import renumbered
 
 PARTNERS = 8
-"""K: with four or sixty-four of them, lists are as good."""
+"""K, the co-clicked items kept of each item: with four or sixty-four, lists are as good."""
 
 CO_CLICK_DECAY = Decay(2.0**17)
-"""How two clicks next to each other lose weight: the company that items keep changes slowly."""
+"""Decay of a co-click: which items are clicked together changes slowly."""
 
-
-FORGOTTEN = 1e-3
-"""Of a click; what has less left than that is not kept."""
+LEAST_COUNT = 1e-3
+"""Of a pair of items, in clicks; a lower count is dropped."""
 
 
 @dataclass(frozen=True, eq=False)
 class CoClicks:
-    """The K items that each item stood next to most often.
+    """The K items that are most often co-clicked with each item.
 
     Parameters
     ----------
@@ -46,19 +45,19 @@ class CoClicks:
     counts: Float32
 
     def after(self, block: EncodedBlock, n_items: int, decay: Decay = CO_CLICK_DECAY) -> CoClicks:
-        """Let what is known fade, and count the block's neighbours, either way alike.
+        """Return the counts after a block: the earlier ones decay, its pairs count both ways.
 
         Parameters
         ----------
         block
-            Each target that may be learnt stands next to the click before it.
+            Each target that may be learned is a co-click with the click before it.
         n_items
             Items known afterwards.
         decay
-            How clicks lose weight.
+            Of the counts.
 
         >>> block = EncodedBlock.of([[1, 2, 1]], maxlen=9)
-        >>> first = CoClicks.nobody().after(block, 2)
+        >>> first = CoClicks.none().after(block, 2)
         >>> first.items[:, :2].tolist(), first.counts[:, :2].round().tolist()
         ([[2, 0], [1, 0]], [[2.0, 0.0], [2.0, 0.0]])
         """
@@ -75,15 +74,15 @@ class CoClicks:
         )
 
     def keep(self, kept: Bools) -> CoClicks:
-        """Return those of the items (I,) that stay; one that leaves is nobody's companion."""
+        """Return the co-clicks of the items (I,) that stay, among themselves."""
         items = renumbered(kept)[self.items[kept]]
         counts = np.where(items, self.counts[kept], np.float32(0))
         order = np.argsort(-counts, axis=1, kind="stable")
         return CoClicks(*(np.take_along_axis(of, order, 1) for of in (items, counts)))
 
     @classmethod
-    def nobody(cls) -> CoClicks:
-        """Know no item."""
+    def none(cls) -> CoClicks:
+        """Return the counts of no items."""
         return cls(np.zeros((0, PARTNERS), np.int32), np.zeros((0, PARTNERS), np.float32))
 
 
@@ -99,7 +98,7 @@ def _most_frequent(items: Int64, others: Int64, counts: Float64, n_items: int) -
     items, others, added = items[order], others[order], added[order]
     _, starts, sizes = np.unique(items, return_index=True, return_counts=True)
     places = np.arange(len(items)) - np.repeat(starts, sizes)
-    kept = (places < PARTNERS) & (added > FORGOTTEN)
+    kept = (places < PARTNERS) & (added > LEAST_COUNT)
     found = CoClicks(
         np.zeros((n_items, PARTNERS), np.int32), np.zeros((n_items, PARTNERS), np.float32)
     )
@@ -108,16 +107,16 @@ def _most_frequent(items: Int64, others: Int64, counts: Float64, n_items: int) -
     return found
 
 
-def company(rows: Tensor, counts: Tensor, sums: Tensor, all_sums: Tensor) -> Tensor:
-    """How much each companion says of some items (i, K): its count, against both items' counts.
+def co_click_shares(rows: Tensor, counts: Tensor, sums: Tensor, all_sums: Tensor) -> Tensor:
+    """Return the weight of each co-click of some items (i, K): its count over both items' counts.
 
     Parameters
     ----------
     rows
-        The companions' rows (i, K) in the table; any where the count is 0.
+        Rows of the co-clicked items (i, K) in the table; any where the count is 0.
     counts
         Of `CoClicks`, those of the items (i, K).
     sums, all_sums
-        Sums of the items' counts (i,), and of everybody's (I,).
+        Sums of the counts of these items (i,), and of all items (I,).
     """
     return counts / torch.sqrt(sums[:, None] * all_sums[rows]).clamp(min=1e-9)

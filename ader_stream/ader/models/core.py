@@ -1,17 +1,17 @@
-"""A session that stays in the space of its items: the model of recipe `production`.
+"""The model of recipe `production`: a session is a weighted sum of its items' embeddings.
 
 After CORE (Hou, Hu, Zhang, Zhao: Simple and Effective Session-based Recommendation within
 Consistent Representation Space, SIGIR 2022, arXiv 2204.11067): a session is a weighted sum of its
 own items, and scores are cosines over a temperature. There the weights come from a transformer,
-which overfits blocks of a week; here they are learnt from no more than each click's age and its
-likeness to the last one. A cosine of sums is as large from b to a as from a to b: one linear map,
-the same for all sessions, lets the model tell which way people go. When it ranks, an item answers
-for those that people clicked next to it as well: their counts remember what the table has lost, and
-lend rare items the places of their company (as label propagation does, and graph convolutions that
-learn nothing: SGC, Wu et al., ICML 2019, arXiv 1902.07153). Of several members (`members`), each is
-such a model in its part of the width.
+which overfits blocks of a week; here they depend only on each click's age and its likeness to the
+last one. A cosine of sums is the same from b to a as from a to b: one linear map, the same for all
+sessions, lets the model learn the direction. For ranking, an item's direction is blended with those
+of its co-clicked items: the counts keep what the table has forgotten, and give rare items useful
+directions (as label propagation does, and graph convolutions without weights: SGC, Wu et al., ICML
+2019, arXiv 1902.07153). With several members (`members`), each is such a model in its part of the
+width.
 
-B sessions, N positions, D width, I items, K companions, M members.
+B sessions, N positions, D width, I items, K co-clicked items, M members.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ader_stream.ader.data.evidence import Decay, Ranked, best_candidate
 from ader_stream.ader.data.packed_batch import PackedBatch
 from ader_stream.ader.data.vocabulary import PADDING
 from ader_stream.ader.models.base import NOTHING, Architecture, Dropped, SessionModel
-from ader_stream.ader.models.co_clicks import PARTNERS, CoClicks, company
+from ader_stream.ader.models.co_clicks import PARTNERS, CoClicks, co_click_shares
 from ader_stream.ader.models.layers import Dropout, random_mask
 from ader_stream.ader.models.ranking import ranks_of
 from ader_stream.ader.models.repeat_clicks import (
@@ -63,23 +63,22 @@ PULLS = (0.0, 0.1, 0.2, 0.3, 0.4)
 """Weights of the logarithm of an item's clicks that are tried."""
 
 NEVER_CLICKED = 0.05
-"""Clicks that an item is taken to have beside its own: so few that one falls behind ever further
-while nobody clicks it."""
+"""Clicks added to every item's count: so few that an item without any keeps losing popularity."""
 
 FITTED = Decay(2.0**15)
-"""How targets that blend, pull and gains were fitted to lose weight."""
+"""Decay of the targets that blend, pull and gains are fitted to."""
 
 EVIDENCE = ("blend_evidence", "pull_evidence", "gain_evidence")
-"""What speaks for each of their candidates, in targets ranked first."""
+"""Buffers of the evidence for each candidate value, in targets ranked first."""
 
 FIRST_PULL = 0.1
-"""Where nothing was ever ranked: about the best on DIGINETICA's first cycles."""
+"""Before any ranking: about the best on DIGINETICA's first cycles."""
 
 BLENDS = (0.0, 0.4, 0.8)
-"""Weights of an item's companions in its direction that are tried; at first there are none."""
+"""Weights of co-clicked items in an item's direction that are tried; 0 at first."""
 
 BLENDED_ROWS = 2**14
-"""Items that are blended at a time: what that takes does not grow with the table."""
+"""Items that are blended at a time: the memory does not grow with the table."""
 
 
 class Core(SessionModel):
@@ -125,7 +124,7 @@ class Core(SessionModel):
 
     @classmethod
     def upgrade(cls, tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-        """Let gains that were found by age alone be those of each kind (`SessionModel.upgrade`)."""
+        """Copy gains that were fitted by age alone to each kind (`SessionModel.upgrade`)."""
         super().upgrade(tensors, expected)
         for name in ("gains", "gain_evidence"):
             if name in tensors and tensors[name].shape[:1] == (AGES,):
@@ -148,7 +147,7 @@ class Core(SessionModel):
     def _direction(
         self, embedded: Tensor, age: Tensor, likeness: Tensor, turn: Tensor, pieces: PackedBatch
     ) -> Tensor:
-        """Where one member sees the sessions go (B, D / M)."""
+        """Return one member's representation of the sessions (B, D / M)."""
         units = functional.normalize(embedded, dim=-1)  # (N, D / M)
         kept = self.dropout(units)
         by_age = AGE_RATE * age.index_select(0, pieces.ages)  # (N,)
@@ -170,7 +169,7 @@ class Core(SessionModel):
 
     @torch.no_grad()
     def ranked_table(self, precision: torch.dtype = torch.float32) -> Tensor:
-        """Blend each item's direction with its companions' (`SessionModel.ranked_table`)."""
+        """Blend each item's direction with its co-clicks' (`SessionModel.ranked_table`)."""
         members, sums = self.architecture.members, self.together.sum(1)
         layer = torch.empty_like(self.items.weight, dtype=precision)
         for own, blended in zip(
@@ -179,11 +178,11 @@ class Core(SessionModel):
             table, scales = own.contiguous(), _scales(own)
             for first in range(0, self.n_items, BLENDED_ROWS):
                 rows = slice(first, first + BLENDED_ROWS)
-                companions = (self.companions[rows].long() - 1).clamp_(min=0)  # padding: no share
-                shares = self.blend * company(companions, self.together[rows], sums[rows], sums)
-                shares *= scales[:, 0][companions]
+                others = (self.companions[rows].long() - 1).clamp_(min=0)  # padding: no share
+                shares = self.blend * co_click_shares(others, self.together[rows], sums[rows], sums)
+                shares *= scales[:, 0][others]
                 summed = functional.embedding_bag(
-                    companions, table, per_sample_weights=shares, mode="sum"
+                    others, table, per_sample_weights=shares, mode="sum"
                 )
                 summed.addcmul_(table[rows], scales[rows])
                 blended[rows] = summed.mul_(_scales(summed))
@@ -192,20 +191,20 @@ class Core(SessionModel):
     def scores(self, inputs: Tensor, layer: Tensor) -> Tensor:
         """Score sessions (`SessionModel.scores`).
 
-        Items gain by how often sessions clicked them, of late above all, and a session's
-        own items by how readily people return.
+        Popularity adds to an item's score, recent clicks most, and the gains of repeat clicks add
+        to a session's own items.
         """
         return add_gains(self._without_gains(inputs, layer, self.pull), inputs, self.gains)
 
     def update_statistics(self, block: EncodedBlock) -> None:
-        """Keep each item's clicks, and its companions (`SessionModel.update_statistics`)."""
+        """Count each item's clicks and co-clicks (`SessionModel.update_statistics`)."""
         super().update_statistics(block)
-        self._hold(self._company().after(block, self.n_items))
+        self._set_co_clicks(self._co_clicks().after(block, self.n_items))
 
-    def _company(self) -> CoClicks:
+    def _co_clicks(self) -> CoClicks:
         return CoClicks(self.companions.numpy(force=True), self.together.numpy(force=True))
 
-    def _hold(self, found: CoClicks) -> None:
+    def _set_co_clicks(self, found: CoClicks) -> None:
         self.companions = torch.from_numpy(found.items).to(self.companions)
         self.together = torch.from_numpy(found.counts).to(self.together)
 
@@ -213,9 +212,9 @@ class Core(SessionModel):
     def calibrate(
         self, unseen: Iterable[Batch], targets: int, between: Callable[[], None] = no_progress
     ) -> None:
-        """Find blend, pull and gains that rank clicks best, these and those before.
+        """Fit blend, pull and gains to the ranks of these clicks and, with decay, of earlier ones.
 
-        See `SessionModel.calibrate`. What ranked earlier clicks well keeps its weight as they do.
+        See `SessionModel.calibrate`.
         """
         batches = list(unseen)
         ranked = Ranked.of(sum(len(batch.targets) for batch in batches), targets, FITTED)
@@ -230,26 +229,26 @@ class Core(SessionModel):
     def _choose_blend(
         self, batches: Sequence[Batch], ranked: Ranked, between: Callable[[], None]
     ) -> None:
-        held, merits = self.blend.item(), []
+        current, merits = self.blend.item(), []
         for blend in BLENDS:
             self.blend.fill_(blend)
             [ranks] = self._ranks(batches, [self.pull.item()], between)
             merits.append(hits(ranks) + reciprocal_ranks(ranks))
         self.blend_evidence = ranked.add(self.blend_evidence, torch.tensor(merits))
-        self.blend.copy_(best_candidate(torch.tensor(BLENDS), self.blend_evidence.cpu(), held))
+        self.blend.copy_(best_candidate(torch.tensor(BLENDS), self.blend_evidence.cpu(), current))
 
     def _choose_pull(
         self, batches: Sequence[Batch], ranked: Ranked, between: Callable[[], None]
     ) -> None:
         merits = [reciprocal_ranks(ranks) for ranks in self._ranks(batches, PULLS, between)]
         self.pull_evidence = ranked.add(self.pull_evidence, torch.tensor(merits))
-        held = self.pull.item()
-        self.pull.copy_(best_candidate(torch.tensor(PULLS), self.pull_evidence.cpu(), held))
+        current = self.pull.item()
+        self.pull.copy_(best_candidate(torch.tensor(PULLS), self.pull_evidence.cpu(), current))
 
     def _ranks(
         self, batches: Sequence[Batch], pulls: Sequence[float], between: Callable[[], None]
     ) -> Tensor:
-        """Zero-based ranks of all the batches' targets (S,), with each of the pulls."""
+        """Return the zero-based ranks of all batches' targets, with each pull: (pulls, S)."""
         layer, popularity, ranks = self.ranked_table(), self._popularity(), []
         for batch in batches:
             plain = super().scores(batch.inputs, layer)
@@ -262,7 +261,7 @@ class Core(SessionModel):
     def _observed(
         self, batches: Sequence[Batch], between: Callable[[], None]
     ) -> Iterator[RepeatClicks]:
-        """Observe what gains can change, with the pull found before."""
+        """Yield the repeat clicks of each batch, with the fitted pull."""
         layer = self.ranked_table()
         for batch in batches:
             scores = self._without_gains(batch.inputs, layer, self.pull.item())
@@ -270,16 +269,16 @@ class Core(SessionModel):
             between()
 
     def _without_gains(self, inputs: Tensor, layer: Tensor, pull: Tensor | float) -> Tensor:
-        """Scores of sessions (B, I), as if nobody returned."""
+        """Return the scores of sessions (B, I) without the gains of repeat clicks."""
         return super().scores(inputs, layer).add_(pull * self._popularity())
 
     def _popularity(self) -> Tensor:
-        """Return the logarithm of each item's clicks (I,), older ones faded."""
+        """Return the logarithm of each item's clicks (I,), older ones decayed."""
         return (self.clicks + NEVER_CLICKED).log()
 
     @torch.no_grad()
     def grow(self, n_items: int, generator: torch.Generator, item_bound: float) -> None:
-        """Append rows for new items (`SessionModel.grow`); none of them had company yet."""
+        """Append rows for new items (`SessionModel.grow`), without co-clicks."""
         new = n_items - self.n_items
         super().grow(n_items, generator, item_bound)
         self.companions = functional.pad(self.companions, (0, 0, 0, new))
@@ -287,22 +286,22 @@ class Core(SessionModel):
 
     @torch.no_grad()
     def keep(self, kept: Bools) -> None:
-        """Drop the rows of all other items (`SessionModel.keep`), and their company."""
+        """Drop the rows of all other items (`SessionModel.keep`), and their co-clicks."""
         super().keep(kept)
-        self._hold(self._company().keep(kept))
+        self._set_co_clicks(self._co_clicks().keep(kept))
 
     def init_calibration(self, block: Iterable[Batch]) -> None:
-        """Guess the gains of a first model (`SessionModel.init_calibration`)."""
+        """Set the first gains (`SessionModel.init_calibration`)."""
         self.gains.copy_(first_gains((batch.inputs, batch.targets) for batch in block))
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:  # noqa: ARG002
-        """Start from weights that fall with age alone."""
+        """Set weights that decrease with age alone (`SessionModel.initialise`)."""
         self.age.copy_(torch.arange(self.age.shape[-1]) * (math.log(RECENCY) / AGE_RATE))
 
 
 class _Directions(torch.autograd.Function):
-    """Rows scaled to length 1 after dropout, and the gradient through both, in few passes."""
+    """Rows scaled to length 1 after dropout, with the gradient of both in few passes."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, dropped: float) -> Tensor:
@@ -323,7 +322,7 @@ class _Directions(torch.autograd.Function):
 
 
 def _sum(likeness: Tensor, inputs: Tensor, units: Tensor, kept: Tensor, by_age: Tensor) -> Tensor:
-    """Add the items of sessions (b, t) up, each by its weight: (b, D / M)."""
+    """Return the weighted sum of the items of sessions (b, t): (b, D / M)."""
     b, t = inputs.shape
     units = units.view(b, t, -1)
     logits = by_age.view(b, t) + likeness * (units * units[:, -1:]).sum(-1)  # (b, t)
@@ -334,6 +333,6 @@ def _sum(likeness: Tensor, inputs: Tensor, units: Tensor, kept: Tensor, by_age: 
 
 
 def _scales(rows: Tensor) -> Tensor:
-    """By what rows (I, D) are multiplied to have length 1: (I, 1)."""
+    """Return the factors that scale rows (I, D) to length 1: (I, 1)."""
     lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return lengths.clamp_min_(1e-12).reciprocal_()

@@ -1,9 +1,9 @@
-"""How readily people return to what they saw, which a softmax over their clicks learns badly.
+"""Repeat clicks: gains for the scores of items that a session has clicked before.
 
-A model that has fitted a block takes the pairs it saw there for the rule, and ranks a session's own
-items accordingly: too low where people often return, too high where they never do. A gain on their
-scores mends it, one for each kind of return. Before a block is trained on, its clicks tell which
-gains would have ranked them best: nothing is held out, and nothing is told that is not yet known.
+A softmax over clicks learns repeat clicks badly: it ranks a session's own items too low where
+people often return to them, too high where they never do. A gain on their scores corrects that, one
+for each kind of repeat click. The gains are fitted to the clicks of a block before the model is
+trained on it, so nothing has to be held out.
 
 B sessions, S samples, T length, I items, K kinds, C candidates.
 """
@@ -21,30 +21,30 @@ from ader_stream.ader.data.vocabulary import PADDING
 from ader_stream.ader.models.ranking import UNRANKED
 
 AGES = 3
-"""Of what is returned to: the last click, the one before it, an older one."""
+"""Ages of the repeated click: the last one, the one before it, an older one."""
 
 KINDS = 1 + 2 * AGES
-"""To the only click of a session; by age, in a session that has not returned to anything before;
-by age, in one that has: some sessions go back and forth, and the others hardly ever do."""
+"""Kinds of repeat clicks: of a session's only click; by age, in a session without a repeat click;
+by age, in a session with one: some sessions repeat clicks often, and the others hardly ever."""
 
 CANDIDATES = torch.tensor([-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0])
-"""Gains that are tried; the lowest takes an item out of every list."""
+"""Gains that are tried; the lowest removes an item from every list."""
 
 FIRST_GAINS = torch.tensor([0.0, 4.0, 2.5])
-"""By age, where nothing was ever ranked; where there is enough to rank, they are found."""
+"""By age, before any ranking; they are fitted once there are enough targets."""
 
 RARE = 0.005
-"""A kind of return that fewer clicks of the first block are is taken out of the lists."""
+"""Share of the first block's clicks below which an age is removed from the lists."""
 
 EXPECTED, EXPECTED_OF = 5, 200
-"""Returns of each kind that are expected of so many clicks before any are seen: without one, it
-takes 800 clicks until a kind is rare."""
+"""Prior: so many repeat clicks of each age among so many clicks. Without any, an age is rare after
+800 clicks."""
 
 SWEEPS = 2
-"""Times that every kind's gain is looked for, the others being as they are."""
+"""Passes of coordinate descent over the kinds."""
 
 LIST = 20
-"""The gains are those of the best MRR@20."""
+"""Gains are fitted to MRR@20."""
 
 
 def add_gains(scores: Tensor, inputs: Tensor, gains: Tensor) -> Tensor:
@@ -57,8 +57,8 @@ def add_gains(scores: Tensor, inputs: Tensor, gains: Tensor) -> Tensor:
     inputs
         Left-padded item indices (B, T).
     gains
-        By kind (K,). An item that was clicked more than once counts by its last click, and gains
-        once.
+        By kind (K,). An item that was clicked more than once has the kind of its last click, and
+        one gain.
 
     >>> inputs = torch.tensor([[0, 4, 3, 4, 1], [0, 0, 2, 3, 1]])
     >>> gains = torch.tensor([9.0, 0.1, 0.2, 0.3, 1.0, 2.0, 3.0])
@@ -72,17 +72,17 @@ def add_gains(scores: Tensor, inputs: Tensor, gains: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class RepeatClicks:
-    """What gains can change about the ranks of S targets.
+    """The ranks of S targets as a function of the gains.
 
     Parameters
     ----------
     kinds
-        Of the targets (S,): 0 … K − 1, or K where a target is no return.
+        Of the targets (S,): 0 … K − 1, or K where a target is no repeat click.
     own
         Scores of the targets (S,).
     others
-        How many items that are not the session's own beat the target, were it raised by each
-        candidate (S, C).
+        Number of items that are not the session's own and rank before the target, with each
+        candidate gain (S, C).
     session_scores, session_kinds
         Of the session's own items (S, T); −inf and K where there is none.
     """
@@ -95,7 +95,7 @@ class RepeatClicks:
 
     def ranks(self, gains: Tensor) -> Tensor:
         """Zero-based ranks of the targets (S,) with gains (K,), each of them a candidate."""
-        gain = torch.cat([gains, gains.new_zeros(1)])  # no return gains nothing
+        gain = torch.cat([gains, gains.new_zeros(1)])  # no repeat click: no gain
         own = self.own + gain[self.kinds]
         choice = torch.searchsorted(CANDIDATES.to(gain), gain)[self.kinds, None]  # (S, 1)
         beaten_by = (self.session_scores + gain[self.session_kinds] > own[:, None]).sum(1)
@@ -104,7 +104,7 @@ class RepeatClicks:
 
 
 def observe_repeat_clicks(scores: Tensor, inputs: Tensor, targets: Tensor) -> RepeatClicks:
-    """Observe a batch of rankings.
+    """Return the repeat clicks of a batch of rankings.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def observe_repeat_clicks(scores: Tensor, inputs: Tensor, targets: Tensor) -> Re
     )
     own = scores.gather(1, (targets - 1)[:, None])  # (B, 1)
     own_kind = session_kinds.masked_fill(inputs != targets[:, None], KINDS).amin(1)
-    back = (own_kind != KINDS).nonzero()[:, 0]  # only these gain anything
+    back = (own_kind != KINDS).nonzero()[:, 0]  # only these have a gain
     others = _foreign_above(scores, session_scores, own).repeat(1, len(CANDIDATES))  # (B, C)
     raised = own[back] + CANDIDATES.to(scores)  # (b, C)
     others[back] = _foreign_above(scores[back], session_scores[back], raised)
@@ -127,9 +127,9 @@ def observe_repeat_clicks(scores: Tensor, inputs: Tensor, targets: Tensor) -> Re
 
 
 def _session_kinds(inputs: Tensor) -> Tensor:
-    """Say what a return to each click would be (B, T); K where there is none.
+    """Return the kind of a repeat of each click (B, T); K where there is none.
 
-    An item that was clicked more than once is one item of a list: its last click stands for it.
+    An item that was clicked more than once has the kind of its last click.
     """
     clicks = inputs != PADDING
     same = inputs[:, :, None] == inputs[:, None, :]  # (B, T, T)
@@ -142,7 +142,7 @@ def _session_kinds(inputs: Tensor) -> Tensor:
 
 
 def _foreign_above(scores: Tensor, session_scores: Tensor, bars: Tensor) -> Tensor:
-    """Count the items above each of some bars (B, C) that are not the session's own (B, C)."""
+    """Count the items above each threshold (B, C) that are not the session's own (B, C)."""
     counts = [
         (scores > bar[:, None]).sum(1) - (session_scores > bar[:, None]).sum(1)
         for bar in bars.unbind(1)
@@ -153,7 +153,7 @@ def _foreign_above(scores: Tensor, session_scores: Tensor, bars: Tensor) -> Tens
 def best_gains(
     observed: Iterable[RepeatClicks], gains: Tensor, evidence: Tensor, ranked: Ranked
 ) -> tuple[Tensor, Tensor]:
-    """Find the gains of the best MRR, one kind after the other.
+    """Fit the gains to the best MRR, one kind after the other.
 
     Parameters
     ----------
@@ -162,14 +162,14 @@ def best_gains(
     gains
         The gains now (K,).
     evidence
-        What spoke for each candidate of a kind before (K, C).
+        Earlier evidence for each candidate of a kind (K, C).
     ranked
-        How much what was observed tells beside that.
+        Weight of these rankings and of the earlier evidence.
 
     Returns
     -------
     gains, evidence
-        The gains from now on, and what speaks for the candidates.
+        The new gains, and the evidence for the candidates.
     """
     batches, gains, added = list(observed), gains.clone(), evidence.clone()
     for kind in list(range(KINDS)) * SWEEPS:
@@ -184,7 +184,7 @@ def best_gains(
 
 
 def first_gains(inputs_and_targets: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """Guess the gains (K,) for a first model: what is rare in its block is taken out."""
+    """Return the first gains (K,): ages that are rare in the block are removed from lists."""
     returned, samples = torch.zeros(AGES), 0
     for inputs, targets in inputs_and_targets:
         hits = (inputs == targets[:, None]).flip(1)  # (B, T) from the last click on
@@ -196,7 +196,7 @@ def first_gains(inputs_and_targets: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def by_kind(by_age: Tensor) -> Tensor:
-    """Let each kind (K, …) have what its age has (AGES, …).
+    """Copy values by age (AGES, …) to each kind (K, …).
 
     >>> by_kind(torch.tensor([1.0, 2.0, 3.0]))
     tensor([1., 1., 2., 3., 1., 2., 3.])
@@ -210,11 +210,11 @@ def hits(ranks: Tensor) -> int:
 
 
 def reciprocal_ranks(ranks: Tensor) -> float:
-    """Add up 1 / (rank + 1) of zero-based ranks within the list."""
+    """Return the sum of 1 / (rank + 1) of zero-based ranks within the list."""
     listed = ranks[ranks < LIST]
     return float((1 / (listed + 1)).sum())
 
 
 def _columns(inputs: Tensor) -> Tensor:
-    """Return the columns of the scores of these items (B, T); padding stands for any."""
+    """Return the columns of the scores of these items (B, T); any column for padding."""
     return (inputs - 1).clamp(min=0)

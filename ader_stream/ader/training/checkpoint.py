@@ -1,8 +1,8 @@
-"""A half-trained cycle on disk: what an epoch has come to, so that a kill costs no more than one.
+"""Checkpoints of a cycle on disk, so that a killed process loses at most one epoch.
 
-One file, ``half-trained.safetensors``, then the SHA-256 of all that is before it. Its metadata
-names what the cycle is made of: for another cycle it does not exist. It is written under another
-name first, so a kill leaves the last whole one.
+One file, ``half-trained.safetensors``, followed by the SHA-256 of its content. Its metadata has the
+inputs of the cycle: it is ignored in any other cycle. It is written under another name first, so a
+killed process leaves the last complete one.
 """
 
 from __future__ import annotations
@@ -48,33 +48,34 @@ class Snapshot:
 
 
 class Checkpoint:
-    """Where a cycle is left after every epoch; this one: nowhere, a kill costs the whole cycle."""
+    """Where a cycle is saved after every epoch; this base class saves nothing."""
 
     def load(self) -> Snapshot | None:
-        """Return what was left of this cycle, if anything."""
+        """Return the last snapshot of this cycle, if there is one."""
         return None
 
     def save(self, snapshot: Snapshot) -> None:
-        """Leave the cycle as it is now."""
+        """Save a snapshot of the cycle."""
 
     def remove(self) -> None:
-        """Forget it: the cycle has come to its end."""
+        """Delete the snapshot of a cycle that is complete."""
 
 
 NOWHERE = Checkpoint()
 
 
 class CheckpointFile(Checkpoint):
-    """One cycle in a folder; another one's replaces it.
+    """A checkpoint file in a folder; the file of another cycle is replaced.
 
-    Nothing here stops a cycle: what cannot be written or read is logged, and trained again.
+    No error ends the cycle: a file that cannot be written or read is logged, and the epochs are
+    trained again.
 
     Parameters
     ----------
     folder
-        Made if need be. Trainers of one system may share it, for they write the same.
+        Created if it is missing. Trainers of one system may share it: they write the same.
     inputs
-        Plain values that decide what the cycle comes to.
+        Plain values that decide the result of the cycle.
     """
 
     def __init__(self, folder: Path, inputs: Mapping[str, object]) -> None:
@@ -82,7 +83,7 @@ class CheckpointFile(Checkpoint):
         self._inputs = json.loads(json.dumps(inputs))  # as they will be when they are read
 
     def load(self) -> Snapshot | None:
-        """Return the file's snapshot, if it is whole and of this cycle."""
+        """Return the file's snapshot, if it is complete and of this cycle."""
         try:
             return self._read()
         except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Several models that share one table's width, learn one by one, and speak together.
+"""The loss of an ensemble: several models, each in its part of one table's width.
 
-The mean of their scores is better than any one's, and it costs nothing but width: the score of the
-whole is the product of the whole representations. What teaches the next version is the whole.
+The mean of their scores is better than any one's, and costs no more than the width: it is the
+product of the whole representations. The teacher of the next version is the whole ensemble.
 
 B sessions, D width of all M members together, I items.
 """
@@ -20,17 +20,16 @@ from ader_stream.ader.training.targets import Target
 
 @dataclass(frozen=True, eq=False)
 class EnsembleLoss:
-    """The mean of the members' losses, each of which answers for itself.
+    """The mean of the members' losses (`losses.Loss`).
 
-    Were the whole compared with the targets instead, a member would learn only what the others
-    have left.
+    With one loss of the whole ensemble, a member would learn only the residual of the others.
 
     Parameters
     ----------
     members
         M.
     loss
-        Compares one member's scores with the targets.
+        Of one member's scores.
     """
 
     members: int
@@ -47,7 +46,7 @@ class EnsembleLoss:
         targets: Sequence[Target],
         columns: Tensor | None = None,
     ) -> Tensor:
-        """Compare each member's scores with the targets (`Loss`)."""
+        """Compute the loss (`losses.Loss`)."""
         alone = [(self.members * rows).chunk(self.members, 1) for rows in sessions]
         losses = [
             self.loss(own, part, targets, columns)

@@ -20,7 +20,7 @@ from ader_stream.ader.artifact.state import (
 from ader_stream.ader.data.arrays import Int64
 from ader_stream.ader.data.dataset import Samples
 from ader_stream.ader.data.encoded_block import EncodedBlock
-from ader_stream.ader.distributed import ALONE, Workers
+from ader_stream.ader.distributed import SINGLE_PROCESS, ProcessGroup
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.training.ensemble_loss import EnsembleLoss
@@ -37,10 +37,10 @@ class NewItems:
     Parameters
     ----------
     first
-        The first of them; they are all that follow.
+        The first of them; all rows after it are new, too.
     gradient_scale
-        Adam's ε over theirs. A gradient k times as large is a step m k / (√v k + ε), and that is
-        m / (√v + ε / k).
+        k: Adam's ε over theirs. With gradients k times as large, a step is m k / (√v k + ε), which
+        is m / (√v + ε / k).
     """
 
     first: int = 0
@@ -69,8 +69,8 @@ class Learner:
         Exemplars that join every batch.
     loss
         Compares scores with targets.
-    workers
-        Among whom batches are shared; all of them train the same model.
+    processes
+        Processes that batches are shared among; all of them train the same model.
     new_items
         Items that the parent does not know.
     penalty
@@ -82,33 +82,33 @@ class Learner:
     schedule: LRScheduler
     replay: Replay
     loss: Loss
-    workers: Workers = ALONE
+    processes: ProcessGroup = SINGLE_PROCESS
     new_items: NewItems = NO_NEW_ITEMS
     penalty: Penalty = no_penalty
 
     def step(self, samples: Samples, rows: Int64) -> float:
         """Take one gradient step: L = L_CE(new) + λ_t · L_KD(exemplars) (paper, equation 3)."""
-        mine, part = self.workers.share(rows)
+        mine, part = self.processes.share(rows)
         new = labelled(samples, mine, part, self.model.device)
         replayed = self.replay.draw()
         self.adam.zero_grad()
         loss = self._learn([new, *replayed[:1]], self.penalty(self.model))
-        for batch in replayed[1:]:  # as if they had been in one pass, in less memory
+        for batch in replayed[1:]:  # the same gradients as in one pass, in less memory
             loss += self._learn([batch])
-        self.workers.add_up_gradients(self.model)
+        self.processes.add_up_gradients(self.model)
         self.new_items.scale(self.model.items.weight)
         self.adam.step()
         self.schedule.step()
-        self.workers.add_up([loss])
+        self.processes.add_up([loss])
         return loss.item()
 
     def _learn(self, batches: Sequence[TrainingBatch], penalty: Tensor | float = 0.0) -> Tensor:
-        """Add the gradients of some batches, and of what the weights themselves add to the loss."""
+        """Add the gradients of some batches and of a penalty; return the loss."""
         inputs, targets = [batch.inputs for batch in batches], [one.target for one in batches]
         columns = self.loss.columns(targets)
         layer, embedded = self.model.look_up(inputs, columns)
         sessions = list(map(self.model.represent, embedded, inputs))
-        loss = self.loss(sessions, layer, targets, columns) + penalty / self.workers.count
+        loss = self.loss(sessions, layer, targets, columns) + penalty / self.processes.count
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
@@ -121,7 +121,7 @@ def build_learner(
     train_samples: int,
     replay: Replay,
     penalty: Penalty = no_penalty,
-    workers: Workers = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> Learner:
     """Return the learner of a cycle.
 
@@ -137,7 +137,7 @@ def build_learner(
         Whose clicks a sampled softmax draws by.
     train_samples
         Sub-sequences of an epoch.
-    replay, penalty, workers
+    replay, penalty, processes
         See `Learner`.
     """
     moments = start.optimizer if recipe.carry_moments else {}
@@ -146,8 +146,8 @@ def build_learner(
     steps = recipe.steps(train_samples) * recipe.max_epochs
     schedule = LinearLR(adam, 1.0, recipe.last_learning_rate, steps)
     clicks = torch.from_numpy(block.clicks(model.n_items)).to(model.device)
-    loss, new_items = build_loss(recipe, clicks), _newcomers(start, recipe)
-    return Learner(model, adam, schedule, replay, loss, workers, new_items, penalty)
+    loss, new_items = build_loss(recipe, clicks), _new_items(start, recipe)
+    return Learner(model, adam, schedule, replay, loss, processes, new_items, penalty)
 
 
 def build_loss(recipe: Recipe, clicks: Tensor) -> Loss:
@@ -172,7 +172,7 @@ def _learning_rate(recipe: Recipe, start: State, train_samples: int) -> float:
     return filled * recipe.learning_rate
 
 
-def _newcomers(start: State, recipe: Recipe) -> NewItems:
+def _new_items(start: State, recipe: Recipe) -> NewItems:
     """Return the items that the parent does not know; none in a first version."""
     known = len(start.vocabulary)
     return NewItems(known, recipe.adam_epsilon / recipe.adam_epsilon_new) if known else NO_NEW_ITEMS

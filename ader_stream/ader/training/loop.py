@@ -37,18 +37,19 @@ def fit(
     Parameters
     ----------
     learner
-        Changed in place; the best epoch's values come back in the result.
+        Changed in place; the result has the values of the best epoch.
     training, validation
-        New sub-sequences. Where none is held out, or they decide nothing (`Recipe.stops_early`),
+        New sub-sequences. Where none are held out, or training does not stop early
+        (`Recipe.stops_early`),
         `Recipe.epochs_unwatched` epochs are trained and the last one counts.
     recipe
         Batch size, epochs, patience.
     rng
         Source of the order.
     progress
-        Told after every batch and every chunk of validation.
+        Called after every batch and every chunk of validation.
     checkpoint
-        Where to go on from, and what every epoch is left in.
+        Where training continues from, and where it is saved after every epoch.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def fit(
     result, is_watched = FitResult(), len(validation) > 0 and recipe.stops_early
     if snapshot := checkpoint.load():
         restore_snapshot(snapshot, learner, result, rng, progress)
-        log.info("cycle goes on", epochs_done=len(result.losses))
+        log.info("cycle resumed from its checkpoint", epochs_done=len(result.losses))
     while not _is_over(result, recipe, is_watched=is_watched):
         _train_epoch(learner, training, recipe, rng, progress, result)
         if len(validation):
@@ -80,8 +81,8 @@ def _is_over(result: FitResult, recipe: Recipe, *, is_watched: bool) -> bool:
     epochs = len(result.losses)
     if not is_watched:
         return epochs >= recipe.epochs_unwatched
-    has_run_dry = epochs > 0 and epochs - result.best_epoch >= max(1, recipe.patience)
-    return has_run_dry or epochs >= recipe.max_epochs
+    is_stalled = epochs > 0 and epochs - result.best_epoch >= max(1, recipe.patience)
+    return is_stalled or epochs >= recipe.max_epochs
 
 
 def _train_epoch(
@@ -113,7 +114,7 @@ def _recall20(model: SessionModel, validation: Samples, progress: ProgressReport
 
 
 def _require_finite_values(result: FitResult, recipe: Recipe) -> None:
-    """Look at what the last step has left, too, which no loss has shown."""
+    """Check the weights after the last step as well, whose loss is never computed."""
     if broken := not_finite({**result.weights, **result.moments}):
         raise TrainingError(
             f"not finite after epoch {result.best_epoch}: {', '.join(broken)}; lower the learning "

@@ -1,4 +1,4 @@
-"""What joins every step, so that the model keeps what it knows (paper, section 3.2)."""
+"""Replay: exemplars that join every training step, against forgetting (paper, section 3.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ader_stream.ader.data.arrays import Int64
 from ader_stream.ader.data.dataset import Samples, pack_by_length, shuffled_batches
 from ader_stream.ader.data.packed_batch import PackedBatch
 from ader_stream.ader.device import CPU
-from ader_stream.ader.distributed import ALONE, Workers
+from ader_stream.ader.distributed import SINGLE_PROCESS, ProcessGroup
 from ader_stream.ader.exemplars.selection import represent_samples
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.progress import no_progress
@@ -25,14 +25,14 @@ from ader_stream.ader.training.targets import DistillationTarget, Labels, Target
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatch:
-    """What a step reads, and what it should say of it.
+    """A batch of sessions with their target distribution.
 
     Parameters
     ----------
     inputs
         Sessions.
     target
-        Of the sessions, in their order.
+        Over the next item of each session, in their order.
     """
 
     inputs: PackedBatch
@@ -49,7 +49,7 @@ def labelled(
 
 
 class Replay:
-    """What joins every batch of new sub-sequences; this one: nothing.
+    """Exemplars that join every batch of new sub-sequences; this base class has none.
 
     Attributes
     ----------
@@ -60,15 +60,15 @@ class Replay:
     batch_size = 0
 
     def draw(self) -> list[TrainingBatch]:
-        """Draw what the step should learn of the past: a few batches, each small enough at once."""
+        """Draw the exemplars of the next step, in batches that fit into memory."""
         return []
 
     def rest(self) -> Int64:
-        """Return what is still to come of this pass over the exemplars: rows, in their order."""
+        """Return the rows that are left of this pass over the exemplars, in their order."""
         return np.zeros(0, np.int64)
 
     def resume(self, rest: Int64) -> None:
-        """Go on with the rest of a pass."""
+        """Continue with the rest of a pass."""
 
 
 class ExemplarBatches:
@@ -79,14 +79,13 @@ class ExemplarBatches:
     exemplars
         At least one.
     steps
-        Batches of new sub-sequences an epoch; each takes int(|E| / steps) exemplars with it, at
-        least one.
+        Batches of new sub-sequences an epoch; int(|E| / steps) exemplars join each, at least one.
     rng
         Source of the order.
-    workers
-        Among whom batches are shared.
+    processes
+        Processes that batches are shared among.
     at_once
-        Exemplars that may be learnt together.
+        Exemplars that fit into memory together.
     """
 
     def __init__(
@@ -94,22 +93,22 @@ class ExemplarBatches:
         exemplars: Samples,
         steps: int,
         rng: np.random.Generator,
-        workers: Workers = ALONE,
+        processes: ProcessGroup = SINGLE_PROCESS,
         at_once: int = sys.maxsize,
     ) -> None:
         self.batch_size = max(1, len(exemplars) // steps)
         self.exemplars = exemplars
-        self.workers = workers
+        self.processes = processes
         self.at_once = at_once
         self._rng = rng
         self._rest: deque[Int64] = deque()
 
     def draw(self) -> tuple[Int64, float]:
-        """Return this worker's rows of the next batch, and their weight in its mean."""
+        """Return this process's rows of the next batch, and their weight in its mean."""
         if not self._rest:
             lengths = self.exemplars.lengths
             self._rest.extend(shuffled_batches(lengths, self.batch_size, self._rng))
-        return self.workers.share(self._rest.popleft())
+        return self.processes.share(self._rest.popleft())
 
     def pieces(self) -> Iterator[tuple[Int64, float]]:
         """Yield the rows of the next batch, `at_once` at a time, and their weight in its mean."""
@@ -119,11 +118,11 @@ class ExemplarBatches:
             yield piece, part * len(piece) / len(rows)
 
     def rest(self) -> Int64:
-        """Return the rows that are still to come in this pass, in their order."""
+        """Return the rows that are left of this pass, in their order."""
         return np.concatenate([np.zeros(0, np.int64), *self._rest])
 
     def resume(self, rest: Int64) -> None:
-        """Go on with the rest of a pass."""
+        """Continue with the rest of a pass."""
         cuts = range(0, len(rest), self.batch_size)
         self._rest = deque(rest[start : start + self.batch_size] for start in cuts)
 
@@ -145,26 +144,26 @@ class ExemplarReplay(Replay):
         self.weight = weight
 
     def draw(self) -> list[TrainingBatch]:
-        """Draw the next exemplars, as many batches as it takes (`Replay.draw`)."""
+        """Draw the next exemplars (`Replay.draw`)."""
         return [self.batch(rows, self.weight * part) for rows, part in self.batches.pieces()]
 
     @abstractmethod
     def batch(self, rows: Int64, weight: float) -> TrainingBatch:
-        """Return what is to be learnt of these exemplars."""
+        """Return the training batch of these exemplars."""
 
     def rest(self) -> Int64:
-        """Return the rows that are still to come in this pass (`Replay.rest`)."""
+        """Return the rows that are left of this pass (`Replay.rest`)."""
         return self.batches.rest()
 
     def resume(self, rest: Int64) -> None:
-        """Go on with the rest of a pass."""
+        """Continue with the rest of a pass."""
         self.batches.resume(rest)
 
 
 class DistilledReplay(ExemplarReplay):
     """λ_t times the distillation from the previous model, on a batch of exemplars: ADER.
 
-    The teacher's representations are kept, its distribution is computed when it is needed: no
+    The teacher's representations are stored, and its distribution is computed for each step: no
     logits are stored.
 
     Parameters
@@ -174,11 +173,11 @@ class DistilledReplay(ExemplarReplay):
     weight
         λ_t.
     teacher
-        The previous model, in eval mode; it reads no session afterwards.
+        The previous model, in eval mode; only its constructor uses it.
     precision
         Of the teacher's item scores.
     between
-        Called after every chunk of exemplars that the teacher has read.
+        Called after every chunk of exemplars that the teacher has represented.
     """
 
     def __init__(
@@ -190,15 +189,15 @@ class DistilledReplay(ExemplarReplay):
         between: Callable[[], None] = no_progress,
     ) -> None:
         super().__init__(batches, weight)
-        # It reads raw items and teaches blended ones: from sessions of blended ones, the student
-        # would learn items that fade into one another, cycle by cycle.
+        # Sessions are represented by raw items, and scored with the blended ones of rankings:
+        # with blended items in both, the items would become more alike in every cycle.
         represented = represent_samples(teacher, batches.exemplars, between)
         self.represented = torch.from_numpy(represented).to(teacher.device, precision)  # (|E|, D)
         self.table = teacher.ranked_table(precision)  # (I', D)
         self.scratch = Scratch(precision)
 
     def batch(self, rows: Int64, weight: float) -> TrainingBatch:
-        """Return what the teacher says of these exemplars."""
+        """Return these exemplars with the teacher's distribution."""
         batch = labelled(self.batches.exemplars, rows, device=self.table.device)
         represented, labels = self.represented[rows], batch.target.labels
         taught = DistillationTarget(represented, self.table, labels, self.scratch, weight)
@@ -213,4 +212,4 @@ class LabelReplay(ExemplarReplay):
 
     def batch(self, rows: Int64, weight: float) -> TrainingBatch:
         """Return these exemplars with their labels."""
-        return labelled(self.batches.exemplars, rows, weight, self.batches.workers.device)
+        return labelled(self.batches.exemplars, rows, weight, self.batches.processes.device)

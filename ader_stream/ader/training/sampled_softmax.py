@@ -15,14 +15,14 @@ from ader_stream.ader.device import CPU
 from ader_stream.ader.training.targets import Candidates, Target
 
 FLATTENED = 0.75
-"""Power of an item's clicks that it is drawn by: popular ones are the likely mistakes, but not
-the only ones (Mikolov et al., NeurIPS 2013, arXiv 1310.4546)."""
+"""Exponent of an item's clicks in the probability of drawing it: popular items are the likely
+mistakes, but not the only ones (Mikolov et al., NeurIPS 2013, arXiv 1310.4546)."""
 
 
 class SampledLoss:
     """Σ over targets of weight · mean cross-entropy over the session's own item and some others.
 
-    One draw serves all sessions of a step, with replacement; what comes twice counts once.
+    One draw is for all sessions of a step, with replacement; an item drawn twice counts once.
     Torch's global generator draws.
 
     Parameters
@@ -30,8 +30,8 @@ class SampledLoss:
     negatives
         Items drawn in a step.
     clicks
-        In the block, of each item (I,): drawn by this, to the power of ¾; one that the block does
-        not show, as if it had one click.
+        In the block, of each item (I,): items are drawn by their power of ¾. An item without a
+        click counts as one with one.
     """
 
     def __init__(self, negatives: int, clicks: Tensor) -> None:
@@ -43,7 +43,7 @@ class SampledLoss:
         self._log_expected = drawn_at_all.log().to(clicks.device, torch.float32)  # (I,)
 
     def columns(self, targets: Sequence[Target]) -> Tensor:
-        """Draw some items; after them come the targets' own (`losses.Loss.columns`)."""
+        """Return drawn items, and behind them the targets' labels (`losses.Loss.columns`)."""
         return torch.cat([self._draw(), *(target.labels - 1 for target in targets)])
 
     def __call__(
@@ -53,7 +53,7 @@ class SampledLoss:
         targets: Sequence[Target],
         columns: Tensor | None = None,
     ) -> Tensor:
-        """Compare the scores of sessions with the targets (`losses.Loss`)."""
+        """Compute the loss (`losses.Loss`)."""
         if columns is None:
             columns = self.columns(targets)
             table = table.index_select(0, columns)

@@ -1,4 +1,4 @@
-"""Memory for matrices that are made anew in every step."""
+"""Memory for matrices that are computed in every step."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class Scratch:
-    """One matrix at a time, in memory that only ever grows.
+    """One matrix at a time, in memory that grows and is never freed.
 
-    A matrix of sessions by items is larger than what the C library keeps for reuse: allocated in
+    A matrix of sessions by items is larger than the blocks that the C library reuses: allocated in
     every step, its pages would be mapped and zeroed by the kernel each time, which costs more
     than the product that fills them.
 
@@ -24,7 +24,7 @@ class Scratch:
         self._memory = torch.empty(0, dtype=dtype)
 
     def product(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return left @ right (B, I); what the last call returned is overwritten."""
+        """Return left @ right (B, I); the result of the last call is overwritten."""
         shape = len(left), right.shape[1]
         size = shape[0] * shape[1]
         if self._memory.numel() < size or self._memory.device != left.device:

@@ -1,8 +1,8 @@
-"""What training changes, taken down at the end of an epoch and put back.
+"""Snapshots of training at the end of an epoch, to save and to restore.
 
-Weights, optimizer, learning rate, what the best epoch has come to, the rest of the pass over the
-exemplars, and the state of both generators: a cycle that goes on from there comes to the same
-bytes as one that never stopped.
+Weights, optimizer, learning rate, the best epoch, the rest of the pass over the exemplars, and the
+state of both generators: a cycle that continues from a snapshot has the same result, to the byte,
+as one without an interruption.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ader_stream.ader.training.learner import FitResult, Learner
 def take_snapshot(
     learner: Learner, result: FitResult, rng: np.random.Generator, progress: ProgressReporter
 ) -> Snapshot:
-    """Take down what training has come to, on the CPU: there, the tensors in use, not copies."""
+    """Return a snapshot of training; on the CPU it shares the tensors in use."""
     adam = learner.adam
     moments = {
         f"{name}.{moment}": adam.state[weight][moment]
@@ -58,7 +58,7 @@ def restore_snapshot(
     rng: np.random.Generator,
     progress: ProgressReporter,
 ) -> None:
-    """Put back what `take_snapshot` took down, into a cycle that has just begun."""
+    """Restore a snapshot into a cycle that has just begun."""
     tensors, numbers = snapshot.tensors, snapshot.numbers
     learner.model.load_state_dict(_of("model", tensors))
     restore_moments(learner.model, learner.adam, _of("adam", tensors))

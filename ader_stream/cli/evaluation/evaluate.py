@@ -15,7 +15,7 @@ import torch
 from ader_stream.ader.artifact.saved_cycles import keep_only, load_state, save_state
 from ader_stream.ader.data.dataset import Sessions
 from ader_stream.ader.device import CHOICES, chosen_device, describe_device, use_threads
-from ader_stream.ader.distributed import Workers, joined
+from ader_stream.ader.distributed import ProcessGroup, joined
 from ader_stream.ader.evaluate import EvaluatedCycle, as_json, details
 from ader_stream.ader.evaluate import evaluate as run_cycles
 from ader_stream.ader.methods import METHODS, Method, method
@@ -140,17 +140,17 @@ def run(asked: Request) -> None:
     hyper = overridden(recipe(asked.recipe), asked.overrides)
     use_threads()
     require_folder(asked.out.parent, f"the folder for --out {asked.out}; create it first")
-    with joined(chosen_device(asked.device)) as workers:
-        result = _result_file(asked, how.adapt(hyper), workers)
+    with joined(chosen_device(asked.device)) as processes:
+        result = _result_file(asked, how.adapt(hyper), processes)
         finished = len(result.cycles)
         resumed = (finished, load_state(result.states, finished)) if finished else None
         work = _work(how, blocks[:last])
-        with ProgressBar(work, finished, quiet=not workers.leads) as bar:
+        with ProgressBar(work, finished, quiet=not processes.leads) as bar:
             for done in run_cycles(
-                blocks, hyper, asked.seed, how, last, bar.show, resumed, workers
+                blocks, hyper, asked.seed, how, last, bar.show, resumed, processes
             ):
-                if workers.leads:
-                    _keep(asked, result, done, blocks, workers.device)
+                if processes.leads:
+                    _keep(asked, result, done, blocks, processes.device)
                 bar.finish_cycle(done)
                 give_back_freed()
 
@@ -171,7 +171,7 @@ def _keep(
         _draw(result, asked.plots)
 
 
-def _result_file(asked: Request, hyper: Recipe, workers: Workers) -> ResultFile:
+def _result_file(asked: Request, hyper: Recipe, processes: ProcessGroup) -> ResultFile:
     """Collect all inputs of the result, and continue an earlier one if requested."""
     periods = [fingerprint_of(file) for file in period_files(asked.dataset)]
     result = ResultFile(
@@ -190,9 +190,9 @@ def _result_file(asked: Request, hyper: Recipe, workers: Workers) -> ResultFile:
         },
         machine={
             **describe_machine(torch.get_num_threads()),
-            "processes": workers.count,
-            "device": describe_device(workers.device),
-            "precision": str(output_precision(hyper, workers.device)).removeprefix("torch."),
+            "processes": processes.count,
+            "device": describe_device(processes.device),
+            "precision": str(output_precision(hyper, processes.device)).removeprefix("torch."),
         },
     )
     if asked.resume:

@@ -1,8 +1,8 @@
-"""What can be recommended without a model: the most clicked items, and those clicked next.
+"""Baselines without a model: lists of the most clicked items, and of those clicked next.
 
-A version that has no parent to be held against is held against these. They are counted on the
-samples themselves, each time without the sample's own session, which hence tells nothing of its
-targets: no version has seen less.
+A version without a parent is compared with these. They are counted on the samples themselves, each
+time without the sample's own session, so that they have no more information on a target than any
+version.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ader_stream.ader.data.dataset import Samples
 from ader_stream.versions.gate.bounds import sessions_of
 
 CONFIRMED = 3
-"""Times that others clicked an item next before it is listed: once or twice is chance, which no
+"""Clicks on an item next, by other sessions, before it is listed: one or two are chance, which no
 version has to learn."""
 
 Counts = Counter[int]
@@ -27,12 +27,12 @@ Counts = Counter[int]
 
 @dataclass(frozen=True, eq=False)
 class Baselines:
-    """Which targets stand in lists that are made without a model.
+    """Which targets are in lists made without a model.
 
     Parameters
     ----------
     popular
-        In the list of the most clicked items; where others clicked fewer, the oldest fill it (S,).
+        In the list of the most clicked items; the oldest items fill a list that is too short (S,).
     neighbours
         In the list of the items that others clicked right after the sample's last click, each of
         them `CONFIRMED` times or more (S,).
@@ -43,7 +43,7 @@ class Baselines:
 
 
 def count_baselines(samples: Samples, length: int, between: Callable[[], None]) -> Baselines:
-    """Look for the targets in lists of so many items; `between` is called after every session.
+    """Find the targets in lists of a length; `between` is called after every session.
 
     >>> from ader_stream.ader.data.dataset import split_sessions
     >>> samples = split_sessions([[7, 2], [7, 2], [7, 2], [7, 2], [3, 4]], maxlen=9)
@@ -76,7 +76,7 @@ def rows_by_session(samples: Samples) -> list[Int64]:
 
 
 def clicks_of(samples: Samples, rows: Int64) -> list[int]:
-    """Return a session's clicks, as far as its samples hold them."""
+    """Return a session's clicks that its samples have."""
     first, last = samples.starts[rows].min(), samples.targets[rows].max()
     clicks: list[int] = samples.items[first : last + 1].tolist()
     return clicks
@@ -92,10 +92,10 @@ def _followers(sessions: Iterable[list[int]]) -> defaultdict[int, Counts]:
 
 
 def _most_clicked(popularity: Counts, ranked: list[int], own: Counts, length: int) -> list[int]:
-    """List the most clicked items, of clicks that are not a session's own; none is left out.
+    """List the most clicked items by the clicks of other sessions; items without one may be listed.
 
-    Taking its own ones away lets no item pass an item that it has not clicked: the first ones of
-    the whole order, as many more as it has items, are all that can be listed.
+    Without a session's own clicks, no item moves before an item that it has not clicked: the list
+    is among the first items of the whole order, as many more as the session has items.
     """
     candidates = ranked[: length + len(own)]
     return list(_first(((item, popularity[item] - own[item]) for item in candidates), length, 0))
@@ -104,14 +104,14 @@ def _most_clicked(popularity: Counts, ranked: list[int], own: Counts, length: in
 def _next(
     followers: defaultdict[int, Counts], own: defaultdict[int, Counts], item: int, length: int
 ) -> set[int]:
-    """List what others clicked right after an item."""
+    """List the items that other sessions clicked right after an item."""
     ours = own[item]
     counted = ((each, count - ours[each]) for each, count in followers[item].items())
     return set(_first(counted, length, CONFIRMED))
 
 
 def _first(counted: Iterable[tuple[int, int]], length: int, least: int) -> Iterator[int]:
-    """Yield the items that were clicked most, if they were clicked so often at least."""
+    """Yield the most clicked items that have at least the least number of clicks."""
     return (item for item, count in _in_order(counted)[:length] if count >= least)
 
 

@@ -1,4 +1,4 @@
-"""A version beside what it is held against, on the same targets."""
+"""Comparison of a version with its parent or a baseline, on the same targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ader_stream.versions.gate.bounds import difference_bounds, session_shares
 
 
 class Against(StrEnum):
-    """What a version is held against, and on which samples."""
+    """What a version is compared with, and on which samples."""
 
     PARENT = "parent"
     """The parent, on those of the block whose items it knows."""
@@ -35,7 +35,7 @@ class Against(StrEnum):
 def compare(
     against: Against, ours: Bools, others: Bools, sessions: Int64
 ) -> Iterator[GateComparison]:
-    """Yield a comparison where there is something to compare.
+    """Yield a comparison, if there are any targets.
 
     Parameters
     ----------

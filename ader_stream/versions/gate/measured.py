@@ -1,4 +1,4 @@
-"""What the gate has found of a version."""
+"""The measurements that the gate takes of a version."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from ader_stream.versions.gate.pairs import ToldApart
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found; a Gate's value in the manifest.
+    """Measurements of a version; the value of a Gate in the manifest.
 
     Parameters
     ----------
     comparisons
-        Recalls beside those of the parent and of lists made without a model, and what is told apart
-        beside what co-clicks tell.
+        Recalls compared with the parent's and with those of lists made without a model, and pairs
+        told apart compared with co-clicks.
     told_apart
-        What sessions clicked next, from what other sessions did.
+        Pairs of what a session clicked next and what another one did, ranked in the right order.
     coverage
         Of its lists.
     mislaid
         Of the exemplars that the parent lists, those that this version ranks behind a quarter of
         all items.
     new_mislaid
-        The same of samples that no parent knows, of which others say what is clicked next
+        The same of samples that no parent knows, whose target other sessions often clicked next
         (`Baselines.neighbours`).
     displaced
-        Of the items that the parent has exemplars of, those whose row in the item table is nothing
-        like the parent's.
+        Of the items that the parent has exemplars of, those whose row in the item table is unlike
+        the parent's.
     unranked
         Samples and exemplars whose target has a score that is not a number; none may.
     renamed
-        Rows of the parent that stand for another item now, or that have left unsaid; none may.
+        Rows of the parent that have another item now, or left without being reported; none may.
     undecided
-        Why too little is known to tell whether the version is sound; None where enough is.
+        Why the samples are too few to judge the version; None where they are enough.
     """
 
     comparisons: tuple[GateComparison, ...] = ()
@@ -96,7 +96,7 @@ class Measured:
         return self.coverage.share if self.coverage else None
 
     def report(self) -> GateReport:
-        """Return what the manifest says of it; a fault that no version may have is a rejection."""
+        """Return the report in the manifest, without `unranked` and `renamed`, which reject."""
         remembered = self.against(Against.EXEMPLARS)
         told_apart = self.told_apart
         return GateReport(

@@ -1,4 +1,4 @@
-"""What of a version is measured beside its recalls: lists, and rows of the item table."""
+"""Measures of a version other than its recalls: coverage of lists, mislaid and displaced items."""
 
 from __future__ import annotations
 
@@ -19,31 +19,30 @@ from ader_stream.ader.progress import with_progress
 from ader_stream.versions.gate.bounds import Share, session_shares
 
 COVERAGE_SAMPLES = 2_000
-"""Lists over which the coverage is taken: enough for every item of a catalogue of thousands."""
+"""Lists that the coverage is computed over: enough for every item of a catalogue of thousands."""
 
 MISLAID = 0.25
-"""Share of all items behind which an item is mislaid that another list holds."""
+"""Share of all items behind which an item is mislaid that the other one lists."""
 
 DISPLACED = 0.25
 """Cosine with the parent's row below which a row is displaced. Rows of two items lie around 0; in
 sound cycles of recipe `production` a row that its parent knows from exemplars keeps 0.5."""
 
 SETTLED = 0.7
-"""Cosine that nine rows in ten must keep. Where more have turned farther, as when a recipe learns
-fast or its parent has learnt little, it cannot be told which of them are displaced."""
+"""Cosine that nine rows in ten must keep. Where more rows turned farther, as when a recipe learns
+fast or its parent has learned little, displaced rows cannot be told from sound ones."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many items some list holds.
+    """The share of items that are in some list.
 
     Parameters
     ----------
     share
         Of all items.
     possible
-        The most that this share can be: each item that sessions end with may have a list of its
-        own.
+        The highest possible share: one list for each item that sessions end with.
     """
 
     share: float
@@ -51,7 +50,7 @@ class Coverage:
 
 
 def coverage(model: SessionModel, samples: Samples, between: Callable[[], None]) -> Coverage | None:
-    """Look at the lists of some samples; None without any."""
+    """Return the coverage of the lists of some samples; None without any."""
     if not len(samples):
         return None
     first = samples.take(np.arange(min(COVERAGE_SAMPLES, len(samples))))
@@ -68,7 +67,7 @@ def coverage(model: SessionModel, samples: Samples, between: Callable[[], None])
 def mislaid(
     listed: Bools, ranks: Int64, n_items: int, sessions: Int64, targets: Int32
 ) -> Share | None:
-    """Return which share of the targets that another lists stands behind a quarter of all items.
+    """Return the share of targets behind a quarter of all items, of those that another one lists.
 
     Parameters
     ----------
@@ -90,7 +89,7 @@ def mislaid(
 
 
 def displaced(parent: State, state: State) -> Share | None:
-    """Return which share of the rows has left its place; None where that cannot be told."""
+    """Return the share of displaced rows; None where that cannot be determined."""
     if parent.architecture != state.architecture:
         return None
     rows = torch.from_numpy(np.unique(parent.exemplars.samples().labels)).long() - 1
@@ -104,14 +103,14 @@ def displaced(parent: State, state: State) -> Share | None:
 
 
 def still_known(parent: State, state: State, between: Callable[[], None]) -> Bools:
-    """Tell which of the parent's items a version knows (I,)."""
+    """Return which of the parent's items a version knows (I,)."""
     row = state.vocabulary.items.row
     known = (row(item) is not None for item in with_progress(parent.vocabulary.items, between))
     return np.fromiter(known, np.bool_, len(parent.vocabulary))
 
 
 def renamed(parent: State, state: State) -> int:
-    """Count the rows of the parent that stand for another item, or for none."""
+    """Count the rows of the parent that have another item, or none."""
     then, now = parent.vocabulary.items, state.vocabulary.items
     ends = then.offsets[-1]
     if np.array_equal(then.offsets, now.offsets[: len(then) + 1]) and np.array_equal(

@@ -1,10 +1,10 @@
-"""What a session clicked next beside what another session did: who tells them apart has learnt.
+"""Pairs of what a session clicked next and what another session did: can a model tell them apart?
 
-Both were clicked, so popular items are as often the one as the other. To whoever knows nothing of
-what belongs together, they are alike: a model with its rows in disorder is right half the time. So
-is, where visitors click at random, one that was not trained on the session itself; clicks of the
-other sessions are counted for that, and the parent is asked. Items that a session has clicked
-before are left out: that people return says nothing of items.
+Both were clicked, so popular items are as often the one as the other. Without knowledge of which
+items go together, the order is chance: a model with permuted rows is right half the time. So is,
+where visitors click at random, a model that was not trained on the session itself; co-clicks of the
+other sessions, and the parent, are measured for that case. Items that a session has clicked before
+are left out: repeat clicks do not depend on the items.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ader_stream.versions.gate.baselines import clicks_of, rows_by_session
 from ader_stream.versions.gate.bounds import ALMOST_SURE, Share, session_shares, sessions_of
 
 CHANCE = 50.0
-"""Percent that is told apart by whoever knows nothing."""
+"""Percent of pairs that are told apart by chance."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Samples' targets, and targets of other sessions beside them.
+    """Samples, each with a target of another session.
 
     Parameters
     ----------
@@ -72,13 +72,13 @@ def draw_pairs(samples: Samples) -> Pairs:
 
 
 def _is_new(samples: Samples, row: int, other: int) -> bool:
-    """Tell whether a sample's target is none of the clicks that the other one reads."""
+    """Return whether a sample's target is not among the inputs of another sample."""
     read = samples.items[samples.starts[other] : samples.targets[other]]
     return samples.items[samples.targets[row]] not in read
 
 
 def count_co_clicks(samples: Samples, pairs: Pairs, between: Callable[[], None]) -> Int64:
-    """Count the sessions of all others that clicked each item of a pair and the last click (2, S).
+    """Count the other sessions that clicked an item of a pair and the sample's last click (2, S).
 
     Neither of the two sessions of a pair counts. `between` is called after every session.
 
@@ -104,12 +104,12 @@ def count_co_clicks(samples: Samples, pairs: Pairs, between: Callable[[], None])
 
 
 def told_apart(scores: Int64, sessions: Int64) -> Share | None:
-    """Return which share of pairs has the sample's target in front, of those that differ.
+    """Return the share of pairs with a higher score of the sample's target, of those that differ.
 
     Parameters
     ----------
     scores
-        Of the targets and of the items beside them (2, S).
+        Of the targets and of the other items (2, S).
     sessions
         Of the samples (S,).
 
@@ -123,7 +123,7 @@ def told_apart(scores: Int64, sessions: Int64) -> Share | None:
 
 @dataclass(frozen=True)
 class ToldApart:
-    """Percent of pairs that are told apart rightly, of those that are told apart at all.
+    """Percent of pairs in the right order, of those without a tie.
 
     Parameters
     ----------
@@ -132,9 +132,9 @@ class ToldApart:
     parent
         By its parent, of the items that it knows.
     co_clicks
-        By how many of the other sessions clicked either item and the session's last one.
+        By the number of other sessions that clicked either item and the session's last one.
     held_out
-        Whether the version has not seen what it tells apart.
+        Whether the version was trained without these samples.
     """
 
     version: Share | None = None
@@ -144,18 +144,18 @@ class ToldApart:
 
     @property
     def has_learnt(self) -> bool:
-        """Whether the version surely knows more than what was clicked how often."""
+        """Whether the version certainly knows more than the popularity of items."""
         return _beats_chance(self.version)
 
     @property
     def can_be_learnt(self) -> bool:
-        """Whether what sessions click next surely follows from more than chance."""
+        """Whether what sessions click next is certainly more than chance."""
         unseen = (self.parent, self.co_clicks, self.version if self.held_out else None)
         return any(map(_beats_chance, unseen))
 
     @property
     def trials(self) -> int:
-        """Sessions that tell of the version."""
+        """Sessions that the version's share is of."""
         return self.version.trials if self.version else 0
 
 

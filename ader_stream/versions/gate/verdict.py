@@ -1,20 +1,20 @@
-"""The gate: what a new version must show before it may serve.
+"""The gate: the tests that a new version must pass before it may serve.
 
-It is held against its parent twice. On samples of its block: held out where the recipe holds some
-out, else samples that it was trained on, on which no sound version is worse than one that never
-saw them. And on its parent's exemplars, which both were trained on: a version that learnt nonsense,
-be it from a sound block or by heart from a poisoned one, has lost what its parent knew. Samples of
-items that no parent knows, which are all of them where there is none, are held against lists that
-are made without a model (`baselines`). Whoever is no worse than a parent or a list may still know
-nothing, where there is nothing to be known or they know nothing either: so a version has to tell
-what a session clicked next from what another one did (`pairs`), and not only by heart.
+It is compared with its parent twice. First on samples of its block: those held out, or, where the
+recipe holds nothing out, samples that it was trained on, on which no sound version is worse than
+one that never saw them. Second on its parent's exemplars, which both were trained on: a version
+whose training failed, or that memorised a poisoned block, has lost what its parent knew. Samples of
+items that no parent knows (all of them in a first version) are compared with lists made without a
+model (`baselines`). A version no worse than a parent or a list may still have learned nothing,
+where nothing can be learned or they have learned nothing either: so a version must rank what a
+session clicked next before what another one did (`pairs`), and not only on samples it memorised.
 
-Forgetting lets an item slip out of a list; one that is suddenly among the last has been mislaid,
-and few of those show what a recall would not. Fewer still show in the item table itself: training
-turns a row, and does not put another one in its place.
+Forgetting moves an item out of a list; an item that is suddenly among the last is mislaid, and a
+few of those show a fault that a recall would not. Fewer still show in the item table itself:
+training turns a row, and does not replace it by another one.
 
-What is compared is bounded (`bounds`): a version is rejected for what it has surely lost, and one
-of which too little is known is undecided.
+Every comparison has confidence bounds (`bounds`): a version is rejected for a loss that is certain,
+and undecided where the samples are too few.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from ader_stream.versions.gate.pairs import (
 )
 
 RANKED = 5_000
-"""Exemplars that are ranked, and samples where nothing is held out: a few seconds."""
+"""Most exemplars that are ranked, and samples where nothing is held out: a few seconds."""
 
 NO_MORE_TO_SAY = (
     f"with the next block no more than {RANKED} samples would be ranked, so nothing learns from "
@@ -68,7 +68,7 @@ NONE = np.zeros(0, dtype=np.int64)
 
 
 class WhenUndecided(StrEnum):
-    """What is done with a version of which too little is known to tell whether it is sound."""
+    """Treatment of a version that too few samples judge to be sound or not."""
 
     ACCEPT = "accept"
     """It serves."""
@@ -77,12 +77,12 @@ class WhenUndecided(StrEnum):
     """It is rejected, and its sessions are trained again together with the next block."""
 
     REJECT = "reject"
-    """It is rejected, and its sessions are lost to the model."""
+    """It is rejected, and its sessions are never trained."""
 
 
 @dataclass(frozen=True)
 class GateRule:
-    """What is asked of a version. What lies within its bounds is not held against it.
+    """The thresholds of the gate. A loss within the bounds of a comparison is not counted.
 
     Parameters
     ----------
@@ -159,8 +159,8 @@ def measure(
     between
         Called after every chunk.
     left
-        Items of the parent's that are none of the version's; the parent is compared as it is
-        without them.
+        Number of the parent's items that the version does not have; the parent is compared without
+        them.
     held_out
         Whether the version was trained without the samples.
     """
@@ -213,14 +213,14 @@ def measure(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a version.
+    """The decision of the gate on a version.
 
     Parameters
     ----------
     rejection
         Why it must not be served; None if it may.
     measured
-        What was found.
+        What the decision is based on.
     joins
         Whether its sessions are to be trained again together with the next block.
     """
@@ -231,7 +231,7 @@ class Verdict:
 
 
 def judge(rule: GateRule, measured: Measured, state: State, size: int) -> Verdict:
-    """Say whether a version may serve, and what is done where that cannot be told."""
+    """Decide whether a version may serve; `GateRule.when_undecided` is for undecided ones."""
     if rejection := why_rejected(rule, measured, state, size):
         return Verdict(rejection, measured)
     undecided = why_undecided(rule, measured)
@@ -247,12 +247,12 @@ def judge(rule: GateRule, measured: Measured, state: State, size: int) -> Verdic
 
 
 def why_rejected(rule: GateRule, measured: Measured, state: State, size: int) -> str | None:
-    """Say what a version fails by; None if it may serve, as far as is known."""
+    """Return the first test that a version fails; None where it passes all of them."""
     return next(_faults(rule, measured, state, size), None)
 
 
 def why_undecided(rule: GateRule, measured: Measured) -> str | None:
-    """Say why too little is known of a version that is not rejected; None where enough is.
+    """Return why the samples are too few to judge a version; None where they are enough.
 
     On its block it must surely be no worse than the parent, or than popular items, but by
     `max_recall_drop`; and it must surely tell apart what sessions click next, which must not be
@@ -324,7 +324,7 @@ def _of_chance(share: Share | None) -> str:
 
 
 def _says_all(measured: Measured) -> bool:
-    """Tell whether a block has all the samples that are ranked: with another one, no more are."""
+    """Return whether a block has as many samples as are ranked: another block adds none."""
     block = measured.against(Against.BLOCK)
     return block is not None and block.samples >= RANKED
 
@@ -413,13 +413,13 @@ def _surely(share: Share) -> str:
 
 
 def _some(samples: Samples) -> Samples:
-    """Draw some samples, the same ones for the same number of them."""
+    """Return at most `RANKED` samples, drawn by a fixed seed."""
     order = np.random.default_rng(len(samples)).permutation(len(samples))
     return samples.take(order[:RANKED])
 
 
 def _is_known(samples: Samples, n_items: int) -> Bools:
-    """Tell which samples' inputs and target are among the first `n_items` items (S,)."""
+    """Return which samples have all items among the first `n_items` (S,)."""
     unknown = np.concatenate([[0], np.cumsum(samples.items > n_items)])
     is_known: Bools = unknown[samples.targets + 1] == unknown[samples.starts]
     return is_known
@@ -432,7 +432,7 @@ def _ranks_by(
     between: Callable[[], None],
     device: torch.device,
 ) -> tuple[Int64, Int64]:
-    """Rank with one version; its model and the table that it ranks with are gone afterwards.
+    """Rank with one version; its model and its output layer are freed afterwards.
 
     Returns
     -------

@@ -22,7 +22,7 @@ from ader_stream.ader.device import (
     multiplies_bfloat16,
     use_threads,
 )
-from ader_stream.ader.distributed import Workers
+from ader_stream.ader.distributed import ProcessGroup
 from ader_stream.ader.evaluate import details
 from ader_stream.ader.methods import METHODS, method
 from ader_stream.ader.models.ranking import rank_targets, ranks_of, top_k
@@ -55,8 +55,8 @@ def two_cycles(
     """Train a block on the CPU, and the next one on a device."""
     how, blocks = method(name), [block(0, 12), block(1, 15)]
     sessions, before = how.gather(blocks, parent_of(recipe, block, name))
-    workers = Workers(device=device)
-    return train_cycle(sessions, before, recipe, 0, on_progress, how, workers, checkpoint).state
+    processes = ProcessGroup(device=device)
+    return train_cycle(sessions, before, recipe, 0, on_progress, how, processes, checkpoint).state
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ader_stream.ader.distributed import ALONE, Workers
+from ader_stream.ader.distributed import SINGLE_PROCESS, ProcessGroup
 
 ONE = [sys.executable]
 TWO = [*ONE, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -64,10 +64,10 @@ def test_two_processes_come_to_what_one_comes_to(recipe: str, tmp_path: Path) ->
 def test_shares_add_up_to_the_batch_mean(size: int) -> None:
     rows = np.arange(size, dtype=np.int64)
     values = np.arange(10.0, 10.0 + size)
-    shares = [Workers(rank, 3).share(rows) for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).share(rows) for rank in range(3)]
     assert sum(part * values[mine].mean() for mine, part in shares) == pytest.approx(values.mean())
 
 
 def test_one_worker_has_everything() -> None:
-    rows, part = ALONE.share(np.arange(5, dtype=np.int64))
+    rows, part = SINGLE_PROCESS.share(np.arange(5, dtype=np.int64))
     assert (rows.tolist(), part) == ([0, 1, 2, 3, 4], 1.0)

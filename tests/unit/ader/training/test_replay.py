@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ader_stream.ader.artifact.state import untrained
 from ader_stream.ader.data.dataset import Samples, split_sessions
-from ader_stream.ader.distributed import ALONE
+from ader_stream.ader.distributed import SINGLE_PROCESS
 from ader_stream.ader.models.sasrec import SASRec
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.training.losses import PlainLoss
@@ -80,7 +80,9 @@ def test_at_least_one_exemplar_joins_a_step() -> None:
 
 def test_a_large_batch_comes_in_pieces_that_weigh_as_much_together() -> None:
     samples = split_sessions([range(1, 12)], maxlen=6)
-    whole, cut = (ExemplarBatches(samples, 1, np.random.default_rng(0), ALONE, n) for n in (10, 4))
+    whole, cut = (
+        ExemplarBatches(samples, 1, np.random.default_rng(0), SINGLE_PROCESS, n) for n in (10, 4)
+    )
     rows, part = whole.draw()
     pieces = list(cut.pieces())
     assert [len(piece) for piece, _ in pieces] == [4, 4, 2]
@@ -91,7 +93,7 @@ def test_a_large_batch_comes_in_pieces_that_weigh_as_much_together() -> None:
 @pytest.mark.parametrize("kind", ["labels", "teacher"])
 def test_pieces_are_the_same_loss_as_the_whole(kind: str, model: SASRec, tiny: Recipe) -> None:
     def loss(at_once: int) -> float:
-        batches = ExemplarBatches(EXEMPLARS, 1, np.random.default_rng(0), ALONE, at_once)
+        batches = ExemplarBatches(EXEMPLARS, 1, np.random.default_rng(0), SINGLE_PROCESS, at_once)
         teacher = untrained(tiny.architecture).model()
         teacher.initialise(torch.Generator().manual_seed(1))
         teacher.grow(5, torch.Generator().manual_seed(1), item_bound=0.5)
