@@ -1,7 +1,7 @@
-"""What an update cycle computes on: the CPU, or a GPU.
+"""The device that an update cycle computes on: the CPU, or a GPU.
 
-Only what is being computed is there. Versions, exemplars and checkpoints are on the CPU, so a cycle
-on one device goes on from what another has come to.
+Only the tensors of the computation are there. Versions, exemplars and checkpoints are on the CPU:
+a cycle on one device continues from a version of another.
 """
 
 from __future__ import annotations
@@ -88,15 +88,15 @@ def generator_state(device: torch.device) -> Tensor:
 
 
 def set_generator_state(device: torch.device, state: Tensor) -> None:
-    """Put back what `generator_state` returned."""
+    """Restore what `generator_state` returned."""
     generators = torch if device == CPU else torch.get_device_module(device)
     generators.set_rng_state(state)
 
 
 def _add_up_in_one_order() -> None:
-    """Make a GPU come to the same numbers every time, as a CPU does.
+    """Make the results of a GPU repeatable, as a CPU's are.
 
-    Where torch knows no way to that, it warns and goes on.
+    Where torch has no deterministic function, it warns and continues.
     """
     os.environ.setdefault(*CUBLAS_WORKSPACE)
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -36,7 +36,7 @@ from ader_stream.artifact import KINDS, Blob
 from ader_stream.errors import ArtifactError, SettingsError
 
 MAX_ARCHITECTURE_NUMBER = 100_000
-"""No width, depth or length is larger: a model must not be built whose memory nobody has."""
+"""Highest width, depth and length: a larger model would not fit into memory."""
 
 ARCHITECTURE = "architecture"
 """The one metadata key: safetensors keeps no order between several, and bytes must not vary."""

@@ -1,7 +1,7 @@
-"""The cycles that a run has finished, on disk, so that it can go on after a kill.
+"""The finished cycles of a run on disk, so that it can resume after a kill.
 
 ``FOLDER/cycle-T/`` holds the parts of an artifact, a file each, and ``digest``: what they must
-hash to. It is written under another name first, so a kill leaves a whole state or none.
+hash to. It is written under another name first, so a kill leaves a complete state or none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ader_stream.errors import ArtifactError
 
 
 def save_state(folder: Path, cycle: int, state: State) -> None:
-    """Write the state that a cycle has come to; the folder is made if need be."""
+    """Write the state of a cycle; the folder is created if it is missing."""
     final = _place(folder, cycle)
     part = final.with_name(f"{final.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -30,15 +30,17 @@ def save_state(folder: Path, cycle: int, state: State) -> None:
 
 
 def load_state(folder: Path, cycle: int) -> State:
-    """Read the state that a cycle has come to; raises ArtifactError if it is not there whole."""
+    """Read the state of a cycle; raises ArtifactError if it is missing or damaged."""
     place = _place(folder, cycle)
     try:
         parts = {kind: (place / kind).read_bytes() for kind in KINDS}
         digest = (place / "digest").read_text()
     except OSError as error:
-        raise ArtifactError(f"{place}: no state to go on from: {error}; begin anew") from None
+        raise ArtifactError(
+            f"{place}: no state to continue from: {error}; start from the first cycle"
+        ) from None
     if content_digest(parts) != digest:
-        raise ArtifactError(f"{place}: is damaged (its digest differs); begin anew")
+        raise ArtifactError(f"{place}: is damaged (its digest differs); start from the first cycle")
     return decode_state(parts)
 
 

@@ -1,4 +1,4 @@
-"""Pairs of what a session clicked next and what another session did: can a model tell them apart?
+"""Pairs of what a session clicked next and what another one did, for a model to tell apart.
 
 Both were clicked, so popular items are as often the one as the other. Without knowledge of which
 items go together, the order is chance: a model with permuted rows is right half the time. So is,

@@ -42,7 +42,9 @@ def test_only_the_state_that_is_needed_is_kept(state: State, tmp_path: Path) -> 
 
 
 def test_a_state_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"cycle-4: no state to go on from.*begin anew"):
+    with pytest.raises(
+        ArtifactError, match=r"cycle-4: no state to continue from.*start from the first cycle"
+    ):
         load_state(tmp_path, 4)
 
 
