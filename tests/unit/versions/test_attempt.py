@@ -165,7 +165,7 @@ def test_what_the_caller_raises_meanwhile_is_its_own(error: Exception, which: st
 
 def test_no_memory_for_a_tensor_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """As torch itself says it."""
-    monkeypatch.setattr(Core, "meet", lambda *_: torch.empty(2**60))
+    monkeypatch.setattr(Core, "update_statistics", lambda *_: torch.empty(2**60))
     with pytest.raises(RuntimeError, match="allocate memory"):
         attempt(SOUND, None, RECIPES["production"])
 
