@@ -70,8 +70,8 @@ class Metrics:
     def drop_gauges(self, **labels: object) -> None:
         """Remove all gauges with these labels until they are set again.
 
-        Otherwise, after a rebalance, this worker would still export an outdated value beside the
-        one of the new owner.
+        Otherwise, after a rebalance, this worker would still export an outdated value in addition
+        to the new owner's.
 
         >>> metrics = Metrics(CollectorRegistry())
         >>> for partition in (0, 1):

@@ -49,8 +49,8 @@ def list_(as_json: bool, settings: Settings) -> None:
     for row in rows:
         recalls = [_cell(row[name]) for name in ("recall20", "parent_recall20")]
         published = row["published"].replace("T", " ")[: len("2026-01-31 09:00")]
-        told = row | {"recall20": " / ".join(filter(None, recalls)), "published": published}
-        table.append([_cell(told[name]) for name in shown])
+        cells = row | {"recall20": " / ".join(filter(None, recalls)), "published": published}
+        table.append([_cell(cells[name]) for name in shown])
     print_table(shown, table)
 
 
@@ -106,11 +106,11 @@ def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None
             broken.append(version)
         signature = _signature(registry, version, settings)
         found = {"version": version, "usable": reason is None, "reason": reason}
-        told = reason or f"as published, {_signed(signature)}"
+        result = reason or f"as published, {_signed(signature)}"
         click.echo(
             json.dumps(found | {"signature": signature})
             if as_json
-            else f"version {version}: {told}"
+            else f"version {version}: {result}"
         )
     if broken:
         raise ArtifactError(f"{len(broken)} versions cannot be used: {broken}")

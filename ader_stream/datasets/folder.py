@@ -24,7 +24,7 @@ from ader_stream.types import BlockRule, Click
 _FILE_NAME = re.compile(r"period_(0|[1-9][0-9]*)\.txt(\.gz)?")
 
 _SHOWN_BYTES = 80
-"""Characters of a malformed line in a message: enough to recognise it, few enough for one line."""
+"""Bytes of a malformed line in a message: enough to recognise it, few enough for one line."""
 
 
 class FolderDataset:

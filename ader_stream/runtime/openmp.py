@@ -1,7 +1,7 @@
 """Set how OpenMP threads, with which torch computes on CPUs, wait for their next work.
 
 By default they spin. On a core that other processes use too, a thread with work then waits for one
-without. Sleeping threads are as fast alone, and several times as fast beside a busy process
+without. Sleeping threads are as fast alone, and several times as fast next to a busy process
 (``tests/benchmarks/waiting_policy.py``).
 """
 

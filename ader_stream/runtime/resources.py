@@ -1,4 +1,4 @@
-"""Files that the wheel has inside the package and a checkout beside it: schemas, pom, workers."""
+"""Files inside the package of the wheel, and next to it in a checkout: schemas, pom, workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGE = Path(__file__).parents[1]
 def resource(*parts: str) -> Path:
     """Return the path of a packaged file or folder.
 
-    In the wheel it is inside the package; in a checkout beside it.
+    In the wheel it is inside the package; in a checkout next to it.
 
     >>> resource("schemas", "Click.avsc").name
     'Click.avsc'

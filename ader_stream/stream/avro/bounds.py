@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import fastavro
 
 MOST_VALUES = 100_000
-"""Most values of a record without its lists: with ten types, each with ten fields of the next, a
-schema of a page describes ten thousand million values without bytes."""
+"""Most values that every record of a schema contains: with ten types, each with ten fields of the
+next, a schema of a page makes ten thousand million values without bytes."""
 
 _HOLDING = ("record", "error")
 

@@ -25,7 +25,7 @@ Flags = npt.NDArray[np.bool_]
 NO_LONGS = array("q")
 
 MOST_VARINT_BYTES = 9
-"""Of a whole number that is decoded here: with ten, it may not fit 64 bits."""
+"""Most bytes of a whole number that is decoded here: with ten, it may not fit 64 bits."""
 
 
 class Cursor:

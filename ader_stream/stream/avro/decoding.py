@@ -18,10 +18,10 @@ from ader_stream.stream.avro.bounds import is_recursive, repeats_nothing, requir
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 MOST_EMPTY_ITEMS = 10_000
-"""Of a value's arrays, beside those that take at least a byte each."""
+"""Most items of a value's arrays in addition to those that have at least a byte each."""
 
 VARINT_BYTES = 10
-"""The most that 64 bits take."""
+"""Most bytes of a number of 64 bits."""
 
 
 def _nanos_to_datetime(data: int, *_: object) -> datetime:

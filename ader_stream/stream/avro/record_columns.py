@@ -141,7 +141,7 @@ def _passing(type_: Any) -> Step:
 PASSING: Mapping[str, Step] = {
     "int": Cursor.longs,
     "long": Cursor.longs,
-    "string": Cursor.texts,  # has to be one, although nobody asks for it
+    "string": Cursor.texts,  # must be valid, although it is not wanted
     "bytes": Cursor.counted,
 }
 

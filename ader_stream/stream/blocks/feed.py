@@ -122,7 +122,7 @@ class _PartitionProgress:
     ends: dict[int, int] = field(default_factory=dict)  # block → offset after its BlockEnd
 
     def reset(self, open_block: int) -> None:
-        """Take note that this block and later ones will end again."""
+        """Record that this block and later ones will end again."""
         self.reached = open_block - 1
         self.ends = {block: at for block, at in self.ends.items() if block < open_block}
 
@@ -314,7 +314,7 @@ class BlockFeed:
                     yield decode(record.value(), record.headers())[1]
 
     def _holds(self, span: Mapping[int, tuple[int, int]]) -> bool:
-        """Whether the topic still holds all records between the offsets of each partition."""
+        """Return whether the topic still has all records between the offsets of each partition."""
         held = offset_ranges(self._clients, self._topic, span)
         return all(held[p][0] <= start for p, (start, end) in span.items() if start < end)
 

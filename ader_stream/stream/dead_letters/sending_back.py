@@ -36,13 +36,13 @@ from ader_stream.types import Click
 
 BATCH_LETTERS = 500
 BATCH_BYTES = 8 * 2**20
-"""Most letters of one transaction: it must end before the broker aborts it."""
+"""Most letters and bytes of one transaction: it must end before the broker aborts it."""
 
 _DECIDED_BY_DECODER = frozenset(
     {"malformed", "missing-field", "bad-value", "unknown-schema", "too-large"}
 )
-"""Reasons that depend only on the letter's bytes and the settings. The others
-depend on the clicks before; such letters are sent only if the user names the reason."""
+"""Reasons that depend only on the letter's bytes and the settings. The others depend on the clicks
+before; such letters are sent only if the user names the reason."""
 
 
 @dataclass

@@ -174,7 +174,7 @@ class _Silence:
         return max((time for time in self.stream_times if time <= limit), default=None)
 
     def tell(self, partition: int, stream_time: int) -> None:
-        """Nobody is told."""
+        """Ignore the stream time: there is no other partition to notify."""
 
     def clock(self) -> float:
         """Return the seconds that have passed."""

@@ -17,10 +17,10 @@ from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.types import Click
 
 LARGE_SHARE = 0.2
-"""One key with more of the clicks than this is rarely one visitor,"""
+"""Share of the clicks above which one key is rarely one visitor."""
 
 FAR_ABOVE_MEAN = 5
-"""if it has so many times as many as the others have on average."""
+"""A key above that share must also have this many times the mean of the other keys."""
 
 ENOUGH = 100
 """Fewest clicks for which such a share is meaningful."""

@@ -163,7 +163,7 @@ def wait_until_reachable(make_admin: MakeAdmin, properties: Properties, timeout:
     began_at = time.monotonic()
     while not _answers(client, began_at + timeout):
         waited = time.monotonic() - began_at
-        symptom, text = _most_telling(said.texts)
+        symptom, text = _most_specific(said.texts)
         if waited >= (timeout if symptom.passes else min(timeout, LASTING_SECONDS)):
             raise UnreachableError(_explain(symptom, text, properties))
         time.sleep(PAUSE_SECONDS)
@@ -198,7 +198,7 @@ class _Said(logging.Handler):
             self.texts[error.str()] = None
 
 
-def _most_telling(texts: Iterable[str]) -> tuple[Symptom, str]:
+def _most_specific(texts: Iterable[str]) -> tuple[Symptom, str]:
     found = (
         (symptom, text)
         for symptom in SYMPTOMS

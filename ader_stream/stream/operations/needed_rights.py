@@ -115,18 +115,18 @@ def _ours(topics: Topics, *operations: str, why: str, when: str = "") -> Right:
     return Right("Topic", f"{topics.prefix}.", operations, why, tuple(names), when)
 
 
-def _look(topics: Topics) -> Iterator[Right]:
+def _describe_topics(topics: Topics) -> Iterator[Right]:
     """Yield the right to describe the topics, with which most roles start."""
     yield _ours(topics, "Describe", why="whether every topic is there, with its partitions")
 
 
-def _look_at_limits(topics: Topics) -> Iterator[Right]:
+def _describe_limits(topics: Topics) -> Iterator[Right]:
     """Yield the same, with the limits of records that workers write."""
-    yield from _look(topics)
+    yield from _describe_topics(topics)
     yield _ours(topics, READ_CONFIGS, why="how large their records may be")
 
 
-def _clicks_too(topics: Topics) -> Iterator[Right]:
+def _describe_clicks(topics: Topics) -> Iterator[Right]:
     """Yield the same for the clicks, if no other right includes it."""
     if not topics.clicks.startswith(f"{topics.prefix}."):
         yield Right("Topic", topics.clicks, ("Describe",), "how many partitions it has")
@@ -160,7 +160,7 @@ def _sessionizer(topics: Topics, uses: Uses) -> Iterator[Right]:
     if uses.idle:
         yield _read_and_write(topics.watermarks, "how far the other partitions are")
     yield from _member(topics.group("sessionizer"), by_partition=True)
-    yield from _look_at_limits(topics)
+    yield from _describe_limits(topics)
     yield _growth(topics)
     yield _notices()
 
@@ -171,8 +171,8 @@ def _trainer(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read_and_write(topics.model_chunks, "weights and exemplars")
     yield _read(topics.control, "pins, rollbacks, versions to prune, keys to erase")
     yield from _member(topics.group("trainer"), by_partition=False)
-    yield from _look_at_limits(topics)
-    yield from _clicks_too(topics)
+    yield from _describe_limits(topics)
+    yield from _describe_clicks(topics)
     yield Right(
         "Topic",
         topics.sessions,
@@ -198,7 +198,7 @@ def _inference(topics: Topics, uses: Uses) -> Iterator[Right]:
     group = topics.group("sessionizer")
     yield Right("Group", group, ("Describe",), "how far the sessionizer is")
     yield from _member(topics.group("inference"), by_partition=True)
-    yield from _look_at_limits(topics)
+    yield from _describe_limits(topics)
     yield _growth(topics)
     yield _notices()
 
@@ -208,16 +208,16 @@ def _doctor(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _ours(topics, "Describe", READ_CONFIGS, why="whether they are as needed")
     yield Right("Cluster", CLUSTER, (READ_CONFIGS,), "the broker's limits and time-outs")
     yield _read(topics.sessionizer_state, "whether a sessionizer could continue from it")
-    yield _read(topics.scores, "where inference stands")
+    yield _read(topics.scores, "the offsets of inference")
     yield _read(topics.control, "how blocks are cut")
     for worker in ("sessionizer", "inference"):
-        why = "where it stands, and whether one runs"
+        why = "its offsets, and whether one runs"
         yield Right("Group", topics.group(worker), ("Describe",), why)
 
 
 def _topics_create(topics: Topics, _: Uses) -> Iterator[Right]:
-    yield from _look(topics)
-    yield from _clicks_too(topics)
+    yield from _describe_topics(topics)
+    yield from _describe_clicks(topics)
     yield _ours(topics, "Create", why="they are made", when="topics are missing")
     yield _growth(topics)
 
@@ -229,18 +229,18 @@ def _topics_check(topics: Topics, _: Uses) -> Iterator[Right]:
 
 def _topics_alter(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _ours(topics, "AlterConfigs", "Describe", why="what differs is set")
-    yield from _clicks_too(topics)
+    yield from _describe_clicks(topics)
 
 
 def _schemas_check(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _ours(topics, "Read", why="the schemas of their records")
-    yield from _clicks_too(topics)
+    yield from _describe_clicks(topics)
 
 
 def _replay(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _write(topics.clicks, "clicks and heartbeats")
     yield _read(topics.control, "how blocks are cut")
-    yield from _look(topics)
+    yield from _describe_topics(topics)
     yield _notices()
 
 
@@ -252,14 +252,14 @@ def _replay_in_blocks(topics: Topics, uses: Uses) -> Iterator[Right]:
 
 def _sessions_dump(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read(topics.sessions, "the closed sessions")
-    yield from _look(topics)
-    yield from _clicks_too(topics)
+    yield from _describe_topics(topics)
+    yield from _describe_clicks(topics)
 
 
 def _letters(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read(topics.dead_letters, "the refused clicks")
-    yield from _look(topics)
-    yield from _clicks_too(topics)
+    yield from _describe_topics(topics)
+    yield from _describe_clicks(topics)
 
 
 def _letters_to_replay(topics: Topics, uses: Uses) -> Iterator[Right]:
@@ -272,7 +272,7 @@ def _letters_replay(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read_and_write(topics.dead_letters, "the refused clicks, and which were sent back")
     yield _write(topics.clicks, "what is sent back")
     yield _replayer(topics, "each click is sent back once")
-    yield from _look(topics)
+    yield from _describe_topics(topics)
 
 
 def _replayer(topics: Topics, why: str, when: str = "") -> Right:
@@ -283,8 +283,8 @@ def _replayer(topics: Topics, why: str, when: str = "") -> Right:
 def _registry(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read(topics.models, "manifests")
     yield _read(topics.control, "pins and rollbacks")
-    yield from _look(topics)
-    yield from _clicks_too(topics)
+    yield from _describe_topics(topics)
+    yield from _describe_clicks(topics)
 
 
 def _models_show(topics: Topics, uses: Uses) -> Iterator[Right]:
@@ -325,8 +325,8 @@ def _forget(topics: Topics, uses: Uses) -> Iterator[Right]:
 
 def _watermark_show(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read(topics.sessionizer_state, "the state of each partition")
-    yield from _look(topics)
-    yield from _clicks_too(topics)
+    yield from _describe_topics(topics)
+    yield from _describe_clicks(topics)
 
 
 def _watermark_reset(topics: Topics, uses: Uses) -> Iterator[Right]:
@@ -341,25 +341,25 @@ def _watermark_reset(topics: Topics, uses: Uses) -> Iterator[Right]:
 
 def _blocks_show(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read(topics.control, "how blocks are cut")
-    yield from _look(topics)
-    yield from _clicks_too(topics)
+    yield from _describe_topics(topics)
+    yield from _describe_clicks(topics)
 
 
 def _blocks_change(topics: Topics, uses: Uses) -> Iterator[Right]:
     for topic in (topics.sessionizer_state, topics.scores):
         yield _read(topic, "which blocks are known")
     for worker in ("sessionizer", "inference"):
-        yield Right("Group", topics.group(worker), ("Describe",), "where it stands, and who runs")
+        yield Right("Group", topics.group(worker), ("Describe",), "its offsets and members")
     yield from _request(topics, uses)
 
 
 def _offsets_show(topics: Topics, _: Uses) -> Iterator[Right]:
-    yield _read(topics.sessionizer_state, "where the sessionizer stands")
-    yield _read(topics.scores, "where inference stands")
+    yield _read(topics.sessionizer_state, "the sessionizer's offsets")
+    yield _read(topics.scores, "the offsets of inference")
     for worker in ("sessionizer", "inference"):
         yield Right("Group", topics.group(worker), ("Describe",), "the offsets that it commits")
-    yield from _look(topics)
-    yield from _clicks_too(topics)
+    yield from _describe_topics(topics)
+    yield from _describe_clicks(topics)
 
 
 def _offsets_move(topics: Topics, _: Uses) -> Iterator[Right]:
@@ -369,7 +369,7 @@ def _offsets_move(topics: Topics, _: Uses) -> Iterator[Right]:
         yield _read_and_write(topic, "where a worker continues")
     for worker in ("sessionizer", "inference"):
         yield from _member(topics.group(worker), by_partition=True)
-    yield from _look(topics)
+    yield from _describe_topics(topics)
 
 
 def _reset(topics: Topics, _: Uses) -> Iterator[Right]:
@@ -388,7 +388,7 @@ def _reset(topics: Topics, _: Uses) -> Iterator[Right]:
     why = "those are not sent back any more"
     yield Right("Topic", topics.dead_letters, ("Write",), why, when=LETTERS_KEPT)
     yield _replayer(topics, why, LETTERS_KEPT)
-    yield from _clicks_too(topics)
+    yield from _describe_clicks(topics)
 
 
 WORKERS: Mapping[str, Table] = {

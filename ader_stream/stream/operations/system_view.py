@@ -82,10 +82,10 @@ class SystemView:
     def served_block(self) -> int | None:
         """Return the last block that every input partition is served for; None before the first.
 
-        That is the last one that its version was trained on. Where it is the version that is to be
-        served, or there is none to be served, no block that has come to nothing is waited for.
-        A worker that died may still stand here; what counts for a partition is the newest version
-        that a holder of it has said to serve.
+        That is the last block that its served version was trained on. If that is the version to be
+        served, or if there is none to be served, blocks without a version are not waited for. A
+        dead worker may still have a record here; for a partition, the newest version counts that
+        one of its owners has reported to serve.
         """
         if self._registry.newest and self._registry.standing.served is None:
             return self._registry.newest.last_block

@@ -1,8 +1,8 @@
 """Show each partition's event time, and correct it.
 
-A reset takes the partition's transactional id: an owner that runs is fenced, joins its group again
-and restores the corrected state. State, hint and the record for those who follow the log go out in
-one transaction.
+A reset uses the partition's transactional id. A running owner is fenced, joins its group again and
+restores the corrected state. State, hint and the record for followers of the log are written in one
+transaction.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def reset_watermark(
     partition: int,
     watermark: int,
 ) -> EventTime:
-    """Move a partition's watermark (ms) back, and open the block that it lies in.
+    """Move a partition's watermark (ms) back, and open its block.
 
     Raises
     ------
     OffsetError
-        If the partition does not stand after that time.
+        If the partition's watermark is not after that time.
     TopicError
         If the transaction fails, for example because a worker has taken the partition meanwhile.
     """
@@ -92,7 +92,7 @@ def _require_later(topics: Topics, partition: int, now: int | None, watermark: i
         raise OffsetError(f"{topics.clicks}/{partition} has no watermark yet: nothing to correct")
     if watermark >= now:
         raise OffsetError(
-            f"{topics.clicks}/{partition} stands at {now} ms, which is not "
+            f"{topics.clicks}/{partition} is at {now} ms, which is not "
             f"after {watermark}: a reset moves back; clicks and heartbeats advance event time"
         )
 

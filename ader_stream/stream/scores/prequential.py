@@ -125,7 +125,7 @@ class PrequentialTask:
         self._topic_id = topic_id
         self._skipped = 0
         self._lost = 0  # number of deleted records that were to be read again
-        self._is_unsaid = False  # the place is not in the scores or the group yet
+        self._is_place_unwritten = False  # the place is not in the scores or the group yet
         self._score_from = 0
         self._scores = found.scores
         self._paired = found.paired
@@ -165,8 +165,8 @@ class PrequentialTask:
             self._skipped = extent.end - extent.first
             known.append(Committed(extent.end))
         place = max(known, key=lambda place: place.offset, default=None)
-        self._is_unsaid = not (own and committed and own.next_offset == committed.offset)
-        if place and self._is_unsaid and (own or not committed):
+        self._is_place_unwritten = not (own and committed and own.next_offset == committed.offset)
+        if place and self._is_place_unwritten and (own or not committed):
             log.warning(
                 "the group's offset is not that of the scores; no click counts twice",
                 topic=self._topics.clicks,
@@ -234,7 +234,7 @@ class PrequentialTask:
 
     def is_dirty(self) -> bool:
         """Return whether recommendations to delete, or the place, are not written yet."""
-        return bool(self._to_delete) or self._is_unsaid
+        return bool(self._to_delete) or self._is_place_unwritten
 
     def write(self, transaction: Transaction, next_offset: int) -> str:
         """Write the changed scores, their place, and recommendations if they are switched on."""
@@ -253,7 +253,7 @@ class PrequentialTask:
         for key, counts in self._uncommitted.items():
             if key.version is not None:
                 self._answers.on_scored(key.block, key.version, counts)
-        self._is_unsaid = False
+        self._is_place_unwritten = False
         self._uncommitted.clear()
         self._paired_changed.clear()
         self._to_recommend.clear()

@@ -1,9 +1,9 @@
-"""Follow what the sessionizer has decided beside the log.
+"""Follow the decisions of the sessionizer that are not in the log.
 
-Only the sessionizer knows that a partition has become idle, and what its clock said of a click's
-time; an operator may have moved a watermark. All of that is logged in `sessions`. A click that
-arrives after a pause, or that is ahead of the clock, therefore waits until the sessionizer has
-passed it: only then is every decision before it known.
+Only the sessionizer knows that a partition was idle, and how its clock judged a click's time; an
+operator may have moved a watermark. All of that is logged in `sessions`. A click that arrives after
+a pause, or that is ahead of the clock, therefore waits until the sessionizer has passed it: only
+then is every decision before it known.
 """
 
 from __future__ import annotations
@@ -173,12 +173,12 @@ class SessionizerDecisions:
         self._follower.close()
 
     def _may_be_decided_upon(self, record: Record, followed: _Followed) -> bool:
-        """Whether the sessionizer may have logged a decision at this record."""
+        """Return whether the sessionizer may have logged a decision at this record."""
         written_at = record.timestamp()[1]
         return written_at > self._bound.limit() or self._comes_after_a_pause(record, followed)
 
     def _comes_after_a_pause(self, record: Record, followed: _Followed) -> bool:
-        """Whether a click follows a pause: by the clock if new, by timestamps in a backlog."""
+        """Return whether a click follows a pause: by the clock if new, by timestamps if old."""
         if self._pause == ENDLESS:
             return False
         if followed.last_at is None or record.offset() == followed.waits_for:
@@ -203,7 +203,7 @@ class SessionizerDecisions:
         )
 
     def _has_been_passed(self, partition: int, offset: int, followed: _Followed) -> bool:
-        """Whether the sessionizer has passed a click, and its decisions until then are known."""
+        """Return whether the sessionizer has passed a click and its decisions before are known."""
         try:
             if followed.passed is None or followed.passed[0] <= offset:
                 committed = self._committed(partition)
@@ -221,7 +221,7 @@ class SessionizerDecisions:
         return followed.heard_to >= end
 
     def _has_given_up(self, committed: int, followed: _Followed) -> bool:
-        """Whether a click has waited too long, and the sessionizer has not advanced since."""
+        """Return whether a click waited too long, and the sessionizer has not advanced since."""
         if self._clock() - followed.waits_since >= PATIENCE_SECONDS:
             followed.given_up_at = committed
         return committed == followed.given_up_at

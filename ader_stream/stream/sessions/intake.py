@@ -43,7 +43,7 @@ FOLLOWERS = 2
 have a wrong clock as well; a shop with three customers has two."""
 
 FIRST_CLICKS = 3
-"""Most clicks of one key at the start of a log before it is accepted as the only key."""
+"""First clicks of one key after which a log starts without a second key: it may have none."""
 
 USUAL_JUMPS = 2
 """This many jumps within `held_offsets` records make jumps of up to twice their size usual."""
@@ -185,7 +185,7 @@ class Intake:
             self._hold(click, offset)
         else:
             self._take_between(click, offset)
-        self._note_if_none_is_held()
+        self._clear_place_if_none_is_held()
 
     def heartbeat(self, watermark: int, offset: int, written_at: int | None = None) -> None:
         """Advance the watermark (ms) to a heartbeat's, as far as its record's timestamp allows.
@@ -215,7 +215,7 @@ class Intake:
                 reached if self.window.watermark is None else max(self._limit(), reached), offset
             )
         self.window.advance(watermark)
-        self._note_if_none_is_held()
+        self._clear_place_if_none_is_held()
 
     def follow(self, watermark: int, next_offset: int) -> None:
         """Advance the watermark (ms) of an idle partition, and output this decision."""
@@ -246,7 +246,7 @@ class Intake:
         """Admit quarantined clicks that are no longer a jump, after the watermark was moved."""
         if self.held and self.window.watermark is not None:
             self._release(self._limit(), next_offset)
-            self._note_if_none_is_held()
+            self._clear_place_if_none_is_held()
 
     def keys(self) -> list[str]:
         """Return every key that is known here; some twice."""
@@ -260,7 +260,7 @@ class Intake:
         covered = [at for at, time in times.items() if covers(key, at, time)]
         for at in covered:
             del self.held[at]
-        self._note_if_none_is_held()
+        self._clear_place_if_none_is_held()
         return self.window.erase(key, covers)._replace(quarantined=len(covered))
 
     def take_refused(self) -> list[tuple[int, ClickError]]:
@@ -427,7 +427,7 @@ class Intake:
             del self.held[at]
             self._refuse(held.click, at, ClickError("future", reason), offset)
 
-    def _note_if_none_is_held(self) -> None:
+    def _clear_place_if_none_is_held(self) -> None:
         """Clear the place to read the log from, at a record's end, if no click is quarantined.
 
         A session that starts with a record that has released other clicks is restored only with all

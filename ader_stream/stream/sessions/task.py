@@ -247,7 +247,7 @@ class SessionizerTask:
         self._is_lost = found.has_sessions
         self._next_offset = 0
         self._skipped = 0
-        self._is_unsaid = False  # its next offset is not in the changelog or the group yet
+        self._is_place_unwritten = False  # its next offset is not in the changelog or the group yet
         self._rules_change: tuple[bytes, Headers] | None = None
         self._refusals = Refusals(rules.refusals)
         self._dead_letters: list[tuple[bytes | None, DeadLetter]] = []
@@ -323,7 +323,7 @@ class SessionizerTask:
             before = f"{state.topic_id} ({state.rules.get(PARTITIONS, count)} partitions)"
             now = f"{self._topic.id} ({count})"
             raise TopicError(made_again(self._topics.clicks, before, now))
-        self._is_unsaid = state.next_offset < 0 or committed is None
+        self._is_place_unwritten = state.next_offset < 0 or committed is None
         if state.next_offset < 0:
             return committed
         self._require_same_place(state.next_offset, committed, extent)
@@ -339,8 +339,8 @@ class SessionizerTask:
             return f"holds {found} of {written} open sessions: records of it were deleted"
         # Commit metadata shows that the worker had read clicks; a first offset alone does not.
         if self._is_lost or (committed and committed.metadata):
-            beside = self._topics.sessions if self._is_lost else "the group's offset"
-            return f"is empty, though {beside} is not: the topic was deleted"
+            other = self._topics.sessions if self._is_lost else "the group's offset"
+            return f"is empty, although {other} is not: the topic was deleted"
         return ""
 
     def _require_same_place(self, place: int, committed: Committed | None, extent: Extent) -> None:
@@ -531,7 +531,7 @@ class SessionizerTask:
 
         These are an idle advance, erased keys, or an offset that is not logged yet.
         """
-        return self._has_followed or self._has_erased or self._is_unsaid
+        return self._has_followed or self._has_erased or self._is_place_unwritten
 
     def write(self, transaction: Transaction, next_offset: int) -> str:
         """Write sessions, block ends, the changelog and dead letters."""
@@ -551,7 +551,7 @@ class SessionizerTask:
         self._rules_change = None
         self._has_followed = False
         self._has_erased = False
-        self._is_unsaid = False
+        self._is_place_unwritten = False
         self._erasures.note_written()
         self._count_outputs(outputs)
         return self._refusals.memory()

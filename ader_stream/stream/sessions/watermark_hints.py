@@ -20,10 +20,10 @@ from ader_stream.stream.sessions.window import AT_ONCE
 from ader_stream.stream.topics.topics import Topics
 
 TELL_SECONDS = 1.0
-"""Between two stream times of a partition, at least."""
+"""Shortest time between two reports of a partition's stream time."""
 
 LOOKS = 8
-"""Steps in which the times of the last `age` seconds are kept."""
+"""Number of states that are kept of the last `age` seconds."""
 
 
 class WatermarkHints:

@@ -14,10 +14,10 @@ from ader_stream.stream.avro.columns import Cursor
 from ader_stream.stream.sessions.open.session import NONE, OpenSession
 
 MOST_CLICKS = 100
-"""Of a session that is decoded here: all take as many steps as the longest has clicks."""
+"""Most clicks of a session that is decoded here: the longest one decides the steps of all."""
 
 NOTHING_BEHIND = 5
-"""Zeros: nothing carried, no extra fields, not full, no other session, not capped."""
+"""Zeros at the end: nothing carried, no extra fields, not full, no other session, not capped."""
 
 
 def read_plain(keys: Sequence[bytes], values: Sequence[bytes]) -> list[OpenSession | None]:

@@ -57,7 +57,7 @@ READ_AT_ONCE = 20_000
 """Keys that are decoded together."""
 
 KEYS_AT_ONCE = 300
-"""Sessions encoded together; so many stay in the processor's caches between two steps."""
+"""Keys encoded together; so many stay in the processor's caches between two steps."""
 
 FLAGS = (b"\0", b"\1")
 """Avro's boolean."""

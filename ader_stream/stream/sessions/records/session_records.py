@@ -25,7 +25,7 @@ BLOCK = attrgetter("block")
 ErasedTo = Callable[[OpenSession], int]
 
 BATCH_BYTES = 128 * 1024
-"""Most clicks of the sessions in a SessionBatch; a single session may have more (which
+"""Most bytes of the sessions in a SessionBatch; a single session may have more (which
 `SessionRule.max_bytes` limits). Readers fetch some hundred batches at a time."""
 
 AT_ONCE = 1_000
