@@ -136,17 +136,17 @@ class BlockRule:
 
     @property
     def grids(self) -> list[BlockRule]:
-        """Return every grid alone, the newest one last."""
+        """Return every grid as a rule without changes, the newest one last."""
         changed = [BlockRule(change.origin, change.length) for change in self.changes]
         return [BlockRule(self.origin, self.length), *changed]
 
     @property
     def grid(self) -> BlockRule:
-        """Return the newest grid alone."""
+        """Return the newest grid as a rule without changes."""
         return self.grids[-1]
 
     def grid_of(self, block: int) -> BlockRule:
-        """Return the grid, alone, that decides where a block ends."""
+        """Return the grid that decides where a block ends, as a rule without changes."""
         is_changed = [block >= change.first_block for change in self.changes]
         return self.grids[sum(is_changed)]
 

@@ -25,7 +25,7 @@ COUNTS = [long_bytes(count) for count in range(1_001)]
 
 
 def count_bytes(count: int) -> bytes:
-    """Encode a long of at least 0 that is small as a rule."""
+    """Encode a long that is not negative and usually small."""
     return COUNTS[count] if count < len(COUNTS) else long_bytes(count)
 
 

@@ -116,7 +116,7 @@ def committed_by(
 
 
 def extents(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict[int, Extent]:
-    """Return partition → extent of its log; with one request for all first, and one for all ends.
+    """Return partition → extent of its log, with two requests for all partitions.
 
     Raises
     ------

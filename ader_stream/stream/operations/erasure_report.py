@@ -90,7 +90,7 @@ def report_of(
     """
     newest = registry.newest.version if registry.newest else 0
     read_by, holders = sorted(held.read_by), sorted(held.held_by)
-    next_ = " and the next ones, which pass over them," if held.unread_sessions else ""
+    next_ = " and the next ones, which skip them," if held.unread_sessions else ""
     by_hand = "`ader-stream models prune --keep 2`"
     trim = f"the trainer does it (models.keep = {keep})" if keep else by_hand
     when = f"{trim}, once the versions {holders}{next_} are not kept any more"

@@ -47,7 +47,7 @@ LONGEST_WAIT_SECONDS = 30.0
 """Seconds between two requests to a registry that is down: the first, doubled up to the longest."""
 
 PATIENCE_SECONDS = 300.0
-"""Seconds for which an id is requested that alone gets no answer, while other ids do."""
+"""Seconds for which an id is requested while it gets no answer and other ids do."""
 
 UNKNOWN_SECONDS = 30.0
 """Seconds for which an id that is not registered is not requested again."""

@@ -68,7 +68,7 @@ class ReferredSchemas:
         for version in _versions_in(answer):
             if version in path or len(path) >= DEEPEST or len(done) >= MOST_REFERENCES:
                 raise RefusedSchemaError(
-                    f"refers to {_described(version)} in a circle, or to more than {MOST_REFERENCES} "
+                    f"refers to {_named(version)} in a circle, or to more than {MOST_REFERENCES} "
                     "others"
                 )
             if version not in done:
@@ -83,11 +83,11 @@ class ReferredSchemas:
                 found = http.version(*version)
             except NotFoundError:
                 raise RefusedSchemaError(
-                    f"refers to {_described(version)}, which is not registered any more"
+                    f"refers to {_named(version)}, which is not registered any more"
                 ) from None
             except ForbiddenError as error:
                 raise RefusedSchemaError(
-                    f"refers to {_described(version)}, which {FORBIDDEN} ({error})"
+                    f"refers to {_named(version)}, which {FORBIDDEN} ({error})"
                 ) from None
             if len(self._found) >= MOST_KEPT:
                 self._found.clear()
@@ -113,5 +113,5 @@ def _versions_in(answer: Answer) -> list[Version]:
         raise NoAnswerError(f"invalid references: {answer['references']!r:.100}") from None
 
 
-def _described(version: Version) -> str:
+def _named(version: Version) -> str:
     return f"version {version[1]} of {version[0]!r:.100}"

@@ -156,7 +156,7 @@ class PrefixFollower:
 
         Each decision comes before the click of its offset; one that arrives after that click is
         late. Quarantined clicks that it admits are returned by the next `observe`, so that they
-        count with the record at whose offset they have joined.
+        count with the record that admitted them.
 
         Parameters
         ----------

@@ -16,7 +16,7 @@ from ader_stream.types import SessionRule
 log = structlog.get_logger(__name__)
 
 CLICKS_IN_RECORD = 8
-"""A click has at most one of so many parts of a record, so that a session can have most of it."""
+"""A click has at most an eighth of a record, so that a session can have most of it."""
 
 OTHER_BYTES = 8 * 1024
 """Most bytes of a record in addition to its clicks, sessions and letters."""

@@ -81,7 +81,7 @@ class WatermarkHints:
         self._heard[record.key()] = int(value["stream_time"])
 
     def _remember(self) -> None:
-        """Keep what is known now, and of what was known before only what is at most `age` old."""
+        """Store the current state, and discard states that are older than `age`."""
         now, before = self._clock(), self._before
         if not before or now - before[-1][0] >= self._age / LOOKS:
             before.append((now, self._heard.copy()))

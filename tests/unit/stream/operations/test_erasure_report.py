@@ -62,7 +62,7 @@ def test_the_report_says_what_goes_when_and_what_cannot_be_reached() -> None:
         "sessions": 4,
         "topic": TOPICS.sessions,
         "when": "`ader-stream models prune --keep 2`, once the versions [1, 2] and the next ones, "
-        "which pass over them, are not kept any more",
+        "which skip them, are not kept any more",
     }
     reach = str(report["out_of_reach"])
     told = ("your own topic", "4 of the key", "weights of the versions [2]", "exemplars")

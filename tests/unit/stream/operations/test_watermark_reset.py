@@ -82,7 +82,7 @@ def test_a_partition_without_clicks_has_nothing_to_correct(kafka: FakeKafka) -> 
 
 def test_a_reset_moves_back_alone(kafka: FakeKafka) -> None:
     jumped(kafka)
-    with pytest.raises(OffsetError, match="stands at 9000 ms, which is not after 9000"):
+    with pytest.raises(OffsetError, match="is at 9000 ms, which is not after 9000"):
         reset(kafka, 9000)
 
 

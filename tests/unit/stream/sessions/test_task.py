@@ -682,7 +682,7 @@ def test_a_place_that_a_worker_has_committed_without_anything_beside_it_is_refus
     kafka.log[TOPICS.sessionizer_state, PARTITION].clear()
     kafka.log[TOPICS.sessions, PARTITION].clear()
     after = Sessionizer(kafka, CollectorRegistry())
-    with pytest.raises(OffsetError, match=r"is empty, though the group's offset is not"):
+    with pytest.raises(OffsetError, match=r"is empty, although the group's offset is not"):
         after.restore(before.next_offset, is_committed=True, metadata=metadata)
     after.restore(before.next_offset, is_committed=True)  # a first place, or one that was set
 
