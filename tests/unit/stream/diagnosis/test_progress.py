@@ -111,7 +111,7 @@ def test_a_state_that_was_deleted_beside_sessions_is_told_as_the_worker_would() 
     kafka = worked(partitions=2)
     kafka.log[TOPICS.sessionizer_state, 1].clear()
     [error] = said(found(kafka, "state"), "error")
-    assert "ader.sessionizer-state/1 is empty, though ader.sessions" in error
+    assert "ader.sessionizer-state/1 is empty, although ader.sessions" in error
     assert "`ader-stream reset --yes`" in error
     kafka.log[TOPICS.sessions, 1].clear()
     assert not said(found(kafka, "state"), "error"), "nothing was ever committed there"
