@@ -99,13 +99,13 @@ class Cycle:
     def told(self, name: str, recipe: Recipe) -> Row:
         """What it has lost, in points of Recall@20, and what the gate says."""
         seen = self._measured(self.block, held_out_by(self.trained, self.child))
-        unseen = self._measured(self.coming, NONE)
-        on_block = seen.against(Against.BLOCK)
+        unseen = self._measured(self.coming, NONE).report()
+        on_block, of_block = seen.against(Against.BLOCK), seen.report()
         verdict = judge(RULE, seen, self.child, 0)
         return {
             "version": name,
             "block": on_block and _lost(on_block.other_recall20, on_block.recall20),
-            "exemplars": _lost(seen.parent_exemplar_recall20, seen.exemplar_recall20),
+            "exemplars": _lost(of_block.parent_exemplar_recall20, of_block.exemplar_recall20),
             "next_block": _lost(unseen.parent_recall20, unseen.recall20),
             "cost": _lost(recall20(self.sound, self.coming), recall20(self.child, self.coming)),
             "mislaid": _rounded(seen.mislaid or seen.new_mislaid),

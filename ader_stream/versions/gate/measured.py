@@ -62,52 +62,19 @@ class Measured:
         has_parent = self.against(Against.EXEMPLARS)
         return known if known or has_parent else self.against(Against.POPULAR)
 
-    @property
-    def samples(self) -> int:
-        """Validation samples of which the parent knows every item; all where there is no parent."""
-        return self._shown.samples if self._shown else 0
-
-    @property
-    def recall20(self) -> float | None:
-        """Of this version on those, percent."""
-        return self._shown.recall20 if self._shown else None
-
-    @property
-    def parent_recall20(self) -> float | None:
-        """Of the parent on those, percent."""
-        known = self.against(Against.PARENT)
-        return known.other_recall20 if known else None
-
-    @property
-    def exemplar_recall20(self) -> float | None:
-        """Of this version on the parent's exemplars, percent."""
-        remembered = self.against(Against.EXEMPLARS)
-        return remembered.recall20 if remembered else None
-
-    @property
-    def parent_exemplar_recall20(self) -> float | None:
-        """Of the parent on its exemplars, percent."""
-        remembered = self.against(Against.EXEMPLARS)
-        return remembered.other_recall20 if remembered else None
-
-    @property
-    def item_coverage(self) -> float | None:
-        """Share of the items in some list of 20."""
-        return self.coverage.share if self.coverage else None
-
     def report(self) -> GateReport:
         """Return the report in the manifest, without `unranked` and `renamed`, which reject."""
-        remembered = self.against(Against.EXEMPLARS)
-        told_apart = self.told_apart
+        shown, known = self._shown, self.against(Against.PARENT)
+        remembered, told_apart = self.against(Against.EXEMPLARS), self.told_apart
         return GateReport(
-            samples=self.samples,
-            recall20=self.recall20,
-            parent_recall20=self.parent_recall20,
-            item_coverage=self.item_coverage,
+            samples=shown.samples if shown else 0,
+            recall20=shown.recall20 if shown else None,
+            parent_recall20=known.other_recall20 if known else None,
+            item_coverage=self.coverage.share if self.coverage else None,
             possible_coverage=self.coverage.possible if self.coverage else None,
             exemplars=remembered.samples if remembered else 0,
-            exemplar_recall20=self.exemplar_recall20,
-            parent_exemplar_recall20=self.parent_exemplar_recall20,
+            exemplar_recall20=remembered.recall20 if remembered else None,
+            parent_exemplar_recall20=remembered.other_recall20 if remembered else None,
             mislaid=_percent(self.mislaid),
             mislaid_low=_low(self.mislaid),
             new_mislaid=_percent(self.new_mislaid),

@@ -86,9 +86,9 @@ def test_the_samples_are_those_that_the_cycle_has_held_out(
     report = cycle.report
     held_out = validation_samples(cycle.held_out, sessions, cycle.state)
     found = measure(held_out, None, cycle.state, nothing)
-    assert found.samples == len(held_out) > 100
-    assert found.recall20 == report.validation[report.best_epoch - 1]
-    assert found.parent_recall20 is None
+    assert found.report().samples == len(held_out) > 100
+    assert found.report().recall20 == report.validation[report.best_epoch - 1]
+    assert found.report().parent_recall20 is None
 
 
 def test_they_are_the_cycles_own_along_the_chain_too(state: State, recipe: Recipe) -> None:
@@ -97,8 +97,8 @@ def test_they_are_the_cycles_own_along_the_chain_too(state: State, recipe: Recip
     child, report = result.state, result.report
     samples = validation_samples(result.held_out, later, child)
     found = measure(samples, state, child, nothing)
-    assert found.recall20 == report.validation[report.best_epoch - 1]
-    assert found.parent_recall20 is not None
+    assert found.report().recall20 == report.validation[report.best_epoch - 1]
+    assert found.report().parent_recall20 is not None
 
 
 def test_where_nothing_is_held_out_samples_that_were_trained_on_stand_in(
@@ -120,7 +120,7 @@ def test_samples_with_items_that_the_parent_does_not_know_are_held_against_popul
     found = measure(samples, state, child, nothing)
     counts = {each.against: each.samples for each in found.comparisons}
     assert counts == {"parent": 1, "popular": 2, "block": 3, "exemplars": len(state.exemplars)}
-    assert found.samples == 1
+    assert found.report().samples == 1
 
 
 def test_coverage_is_the_share_of_items_in_some_list(cycle: CycleResult) -> None:
@@ -145,7 +145,8 @@ def test_coverage_is_asked_of_what_the_lists_could_hold(state: State) -> None:
 def test_where_there_is_no_sample_nothing_is_measured_and_nothing_decided(state: State) -> None:
     found = measure(NONE_HELD_OUT, None, state, nothing)
     assert found == Measured()
-    assert (found.samples, found.recall20, found.exemplar_recall20) == (0, None, None)
+    told = found.report()
+    assert (told.samples, told.recall20, told.exemplar_recall20) == (0, None, None)
     assert why_rejected(RULE, found, state, 0) is None
     assert "on 0 sessions" in str(why_undecided(RULE, found))
 
