@@ -1,4 +1,4 @@
-"""A version as bytes: four safetensors blobs, byte-identical for equal states.
+"""Serialisation of a version: four safetensors blobs, byte-identical for equal states.
 
 =============  ===================================================================
 ``weights``    parameters by name; the metadata names the architecture
@@ -54,14 +54,14 @@ def encode_parts(state: State) -> dict[str, bytes]:
 
 
 def state_bytes(state: State) -> int:
-    """Bytes of a version's tensors: its size but for headers."""
+    """Return the bytes of a version's tensors: its size without headers."""
     tensors = [*state.weights.values(), *state.optimizer.values()]
     exemplars = state.exemplars.items.nbytes + state.exemplars.offsets.nbytes
     return sum(tensor.nbytes for tensor in tensors) + exemplars
 
 
 def decode_state(parts: Mapping[str, Blob]) -> State:
-    """Rebuild the version behind the parts.
+    """Decode a version from its parts.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def decode_state(parts: Mapping[str, Blob]) -> State:
 
 
 def decode_serving(weights: Blob, vocabulary: Blob) -> tuple[SessionModel, Vocabulary]:
-    """Rebuild the model in eval mode and its vocabulary; raises ArtifactError alike.
+    """Decode the model, in eval mode, and its vocabulary; raises ArtifactError as `decode_state`.
 
     The model's weights are those bytes, not a copy of them, if they can be written to.
     """

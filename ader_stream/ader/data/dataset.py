@@ -23,15 +23,15 @@ Sessions = Collection[Sequence[str]]
 """Item ids in order of clicks, for each session; iterated more than once."""
 
 LENGTHS = (1, 2, 4, 8, 16)
-"""Inputs up to each of these lengths, and longer ones, are padded by themselves: a piece costs a
-turn of attention, a pad the time of a click."""
+"""Inputs up to each of these lengths, and longer ones, are padded separately: a piece costs a call
+of the attention, a padded position as much as a click."""
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Sub-sequences of S targets over a flat array of N item indices.
 
-    Sample s reads ``items[starts[s]:targets[s]]`` and has to tell ``items[targets[s]]``.
+    Sample s has the input ``items[starts[s]:targets[s]]`` and the target ``items[targets[s]]``.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Samples:
         return Samples(self.items, self.starts[rows], self.targets[rows])
 
     def within(self, maxlen: int) -> Samples:
-        """Look back over so many clicks at most; the clicks stay shared."""
+        """Cut the inputs to at most `maxlen` clicks; the clicks stay shared."""
         return Samples(self.items, np.maximum(self.starts, self.targets - maxlen), self.targets)
 
     def __add__(self, other: Samples) -> Samples:
@@ -77,7 +77,7 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What the model reads and has to tell: inputs padded alike.
+    """Inputs of a model, padded to one length, with their targets.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def shuffled_batches(lengths: Int64, batch_size: int, rng: np.random.Generator) 
 
 
 def by_length(lengths: Int64, chunk: int) -> Iterator[Int64]:
-    """Go through all rows in chunks, the shortest first."""
+    """Yield all rows in chunks, the shortest first."""
     order = np.argsort(lengths, kind="stable")
     for start in range(0, len(order), chunk):
         yield order[start : start + chunk]

@@ -1,4 +1,4 @@
-"""A block as a model sees it: item indices, and what of them is held out.
+"""A block encoded for a model: item indices, and which clicks are held out.
 
 N clicks, S sessions, I items.
 """
@@ -26,9 +26,9 @@ class EncodedBlock:
     offsets
         Session s is ``items[offsets[s]:offsets[s + 1]]``; (S + 1,).
     held_out
-        Clicks that are neither learnt as a target nor counted (N,).
+        Clicks that are neither trained on as a target nor counted (N,).
     maxlen
-        Clicks that the model looks back.
+        Clicks of a session that the model reads.
     """
 
     items: Int32
@@ -40,7 +40,7 @@ class EncodedBlock:
     def of(
         cls, sessions: Iterable[Sequence[int]], maxlen: int, held_out: Bools | None = None
     ) -> EncodedBlock:
-        """Lay sessions end to end; `held_out` (S,) tells which of them are held out whole.
+        """Return a block of sessions; `held_out` (S,) are those held out whole.
 
         >>> block = EncodedBlock.of([[1, 2], [2, 3]], maxlen=9, held_out=np.array([False, True]))
         >>> block.training_samples().labels.tolist(), block.clicks(3).tolist()
@@ -52,7 +52,7 @@ class EncodedBlock:
         return cls(items, offsets, np.repeat(held_out, np.diff(offsets)), maxlen)
 
     def training_samples(self) -> Samples:
-        """Return the sub-sequences whose target may be learnt, in the block's order."""
+        """Return the sub-sequences whose target is not held out, in the block's order."""
         return self._samples(~self.held_out)
 
     def held_out_samples(self) -> Samples:
@@ -85,11 +85,11 @@ class EncodedBlock:
         return np.bincount(self.items[~self.held_out], minlength=n_items + 1)[1:]
 
     def weighed_clicks(self, n_items: int, decay: Decay) -> Float64:
-        """Count the same clicks by what is left of them when the block is over (I,)."""
+        """Count the same clicks by their decayed weights at the end of the block (I,)."""
         counted = ~self.held_out
         weights = decay.weights(self.since()[counted])
         clicks = np.bincount(self.items[counted], weights, minlength=n_items + 1)[1:]
-        return clicks.astype(np.float64)  # of no click, bincount counts in whole numbers
+        return clicks.astype(np.float64)  # without clicks, bincount returns integers
 
     def session_of(self, targets: Int64, number: int) -> int:
         """Return the session of one of some targets; of one beyond them, the number of sessions."""
@@ -107,7 +107,7 @@ class EncodedBlock:
         return self._sessions(0, session), self._sessions(session, len(self.offsets) - 1)
 
     def known_to(self, n_items: int) -> EncodedBlock:
-        """Leave out every click on an item beyond the first `n_items`."""
+        """Return the block without clicks on items beyond the first `n_items`."""
         known = self.items <= n_items
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(known)])
         return replace(

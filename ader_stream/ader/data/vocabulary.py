@@ -1,7 +1,7 @@
-"""Item ids outside, dense indices inside.
+"""The vocabulary: item ids and their dense indices.
 
-Index 0 is padding; items stand at 1, 2, 3 … in order of first appearance. New items stand behind
-the others, and where items leave, those behind them move up: the order stays.
+Index 0 is padding; items have 1, 2, 3 … in order of first appearance. New items get the next
+indices, and where items leave, those after them move up: the order stays.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Vocabulary:
         return [row + 1 for row in map(self.items.row, items) if row is not None]
 
     def clicked(self, sessions: Iterable[Sequence[str]]) -> Bools:
-        """Tell which items some session holds (I,)."""
+        """Return which items any session has (I,)."""
         clicked = np.zeros(len(self), np.bool_)
         for session in sessions:
             clicked[[index - 1 for index in self.encode(session)]] = True
@@ -92,7 +92,7 @@ class Vocabulary:
 
 
 def renumbered(kept: Bools) -> Int32:
-    """Return where each index, padding first, stands once only some items (I,) stay; else padding.
+    """Return the new index of each index once only some items (I,) stay; padding for the others.
 
     >>> renumbered(np.array([True, False, True])).tolist()
     [0, 1, 0, 2]

@@ -1,4 +1,4 @@
-"""The session models there are, by name."""
+"""The session models, by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ENCODERS: dict[str, type[SessionModel]] = {"sasrec": SASRec, "core": Core}
 
 
 def model_of(architecture: Architecture, n_items: int, dropped: Dropped = NOTHING) -> SessionModel:
-    """Build a model, its weights not drawn.
+    """Build a model without drawing its weights.
 
     Raises
     ------

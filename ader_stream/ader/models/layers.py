@@ -1,6 +1,6 @@
-"""The layers that session models are made of.
+"""Layers of session models.
 
-M queries, N positions, D width, all of them in pieces of b sessions (see `pieces`).
+M queries, N positions, D width, all of them in pieces of b sessions (see `packed_batch`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Dropout(nn.Module):
         self.share = share
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop, and scale up what stays, so that the expected sum is the same."""
+        """Drop elements, and scale up the others, so that the expected sum is the same."""
         if not self.training or not self.share:
             return x
         return x * random_mask(x, self.share).mul_(1 / (1 - self.share))
@@ -56,7 +56,7 @@ class Attention(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, queries: Tensor, context: Tensor, sight: Sequence[Tensor]) -> Tensor:
-        """Attend from (M, D) to (N, D), piece by piece where `sight` (b, q, t) allows: (M, D)."""
+        """Attend from (M, D) to (N, D) in each piece, by the mask `sight` (b, q, t): (M, D)."""
         asking = [seen.shape[0] * seen.shape[1] for seen in sight]
         asked = [seen.shape[0] * seen.shape[2] for seen in sight]
         pieces = zip(

@@ -1,7 +1,7 @@
 """Ranks and top-k lists: always float32, always over all known items.
 
 Equal scores are ordered by item index, the lower first: the same in ranks and lists, and
-whatever the target is. A score that is not a number beats nothing: such a target is in no list,
+whatever the target is. A score that is not a number ranks last: such a target is in no list,
 however few items there are, and such an item comes behind every number.
 """
 

@@ -28,7 +28,7 @@ from ader_stream.errors import SettingsError
 
 
 class SASRec(SessionModel):
-    """A session is what self-attention makes of its last click.
+    """A session is the output of self-attention at its last click.
 
     Parameters
     ----------
