@@ -81,4 +81,4 @@ def test_times_that_are_counted_from_an_origin_of_1970_are_told(
     with System(kafka.bootstrap_servers, tmp_path, CHECKED) as system:
         done = system.command("replay", "--dataset", tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "counted from blocks.origin, and begin 1970-01-05T00:00:00Z" in done.stderr
+        assert "they start at blocks.origin, 1970-01-05T00:00:00Z" in done.stderr

@@ -140,7 +140,7 @@ def test_clicks_that_are_lost_under_a_running_worker_stop_it_with_what_it_has_re
     forget_before(system, 0, 17)
     worker.signal(signal.SIGCONT)
     complaint = complaint_of(worker)
-    assert "to 16, were deleted before this worker has read them" in complaint
+    assert "to 16, were deleted before this worker had read them" in complaint
     follow(system, complaint)
     system.start("sessionizer")
     end_block(system)

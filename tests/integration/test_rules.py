@@ -153,7 +153,7 @@ def change_the_length(system: System) -> None:
     before = read_logged_rules(system.clients, system.topics)
     planned = system.command("blocks", "change", **LONGER)
     assert "block 1 (open on partition" in planned.stdout
-    assert "block 2 begins there and lasts 1d" in planned.stdout
+    assert "block 2 starts there and lasts 1d" in planned.stdout
     assert "nothing was changed" in planned.stdout
     assert read_logged_rules(system.clients, system.topics) == before
     done = system.command("blocks", "change", "--yes", "--json", **LONGER)

@@ -85,7 +85,7 @@ def test_clicks_that_retention_has_taken_are_told_with_the_way_on() -> None:
     kafka = send(worked(), visits(20))
     kafka.trimmed[TOPICS.clicks, 0] = 100
     [error] = said(found(kafka, "places"), "error")
-    assert "40 records, offsets 60 to 99, were deleted before this worker has read them" in error
+    assert "40 records, offsets 60 to 99, were deleted before this worker had read them" in error
     assert "`ader-stream offsets skip --yes` continues at offset 100" in error
 
 
