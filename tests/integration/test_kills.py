@@ -44,7 +44,7 @@ def killed(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         kill_in_mid_cycle(system, trainer, cycle=3)
         second = system.start("trainer")
         system.wait_until_served(2)
-        assert second.logged("cycle goes on") == 1
+        assert second.logged("cycle resumed from its checkpoint") == 1
         assert not any((folder / "checkpoints").iterdir())
 
         send_block(system, 3, blocks[3])
