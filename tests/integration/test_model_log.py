@@ -13,7 +13,7 @@ import pytest
 from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import ArtifactError, FencedError
 from ader_stream.stream.clicks.decoder import encode_click
-from ader_stream.stream.versions.model_log import CHUNKS_A_TRANSACTION, Chunk, ModelPublisher
+from ader_stream.stream.versions.model_log import CHUNKS_A_TRANSACTION, ModelPublisher, UnsentChunk
 from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.stream.versions.pruning import Pruner
 from ader_stream.stream.versions.registry import read_registry
@@ -28,17 +28,17 @@ CHUNK_SIZE = 300
 class SpoilsChunks(ModelPublisher):
     """A publisher whose weights are damaged on their way."""
 
-    def _produce_chunks(self, chunks: Sequence[Chunk]) -> None:
+    def _produce_chunks(self, chunks: Sequence[UnsentChunk]) -> None:
         super()._produce_chunks([spoilt(chunk) for chunk in chunks])
         for chunk in chunks:
             self._sent[chunk.key].sha256 = sha256(chunk.data)
 
 
-def spoilt(chunk: Chunk) -> Chunk:
+def spoilt(chunk: UnsentChunk) -> UnsentChunk:
     """Flip a bit of what is part of the weights."""
     if "/weights/" not in chunk.key:
         return chunk
-    return Chunk(chunk.key, memoryview(bytes([chunk.data[0] ^ 1]) + chunk.data[1:]))
+    return UnsentChunk(chunk.key, memoryview(bytes([chunk.data[0] ^ 1]) + chunk.data[1:]))
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_chunks_are_compressed_on_their_way_as_the_setting_says(
     [found] = system.manifests()
     assert reader.fetch(found, KINDS) == parts
     system.wait_until(
-        lambda: sender._producer.poll(0) == 0 and told.get("txmsgs", 0) > len(parts),
+        lambda: sender._client.poll(0) == 0 and told.get("txmsgs", 0) > len(parts),
         "the producer tells what it has sent",
     )
     assert (told["tx_bytes"] < told["txmsg_bytes"] / 2) == is_smaller

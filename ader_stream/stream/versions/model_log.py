@@ -68,7 +68,7 @@ ATTEMPTS = 8
 """Aborted transactions in a row after which publishing fails: the last ones hold one chunk."""
 
 
-class _Unsent(NamedTuple):
+class UnsentChunk(NamedTuple):
     """A chunk before it is sent: key and value of its record."""
 
     key: str
@@ -224,7 +224,7 @@ class ModelPublisher:
         self,
         manifest: Manifest,
         parts: Mapping[str, bytes],
-        left: Sequence[_Unsent],
+        left: Sequence[UnsentChunk],
         last_look: Callable[[], int | None],
     ) -> tuple[int, Manifest | None]:
         """Produce the records of one transaction; return the number of chunks, and the manifest.
@@ -236,7 +236,7 @@ class ModelPublisher:
         self._produce_chunks(left[: self._at_once])
         return self._at_once, None
 
-    def _produce_chunks(self, chunks: Sequence[_Unsent]) -> None:
+    def _produce_chunks(self, chunks: Sequence[UnsentChunk]) -> None:
         """Produce chunks, and hash each while it is in flight."""
         topic, headers = self._topics.model_chunks, [(TYPE_HEADER, CHUNK_TYPE)]
         for chunk in chunks:
@@ -250,7 +250,7 @@ class ModelPublisher:
         self,
         manifest: Manifest,
         parts: Mapping[str, bytes],
-        chunks: Sequence[_Unsent],
+        chunks: Sequence[UnsentChunk],
         last_look: Callable[[], int | None],
     ) -> Manifest:
         """Produce the last chunks and, once their offsets are known, the manifest."""
@@ -326,10 +326,10 @@ class ModelPublisher:
         )
 
 
-def _cut(version: int, parts: Mapping[str, bytes], size: int) -> list[_Unsent]:
+def _cut(version: int, parts: Mapping[str, bytes], size: int) -> list[UnsentChunk]:
     """Cut parts into chunks, in the order in which they are sent, without a copy."""
     return [
-        _Unsent(chunk_key(version, kind, number), memoryview(parts[kind])[start : start + size])
+        UnsentChunk(chunk_key(version, kind, number), memoryview(parts[kind])[start : start + size])
         for kind in KINDS
         if kind in parts
         for number, start in enumerate(range(0, max(1, len(parts[kind])), size))
