@@ -1,4 +1,4 @@
-"""Types that all packages share: clicks, sessions, block rules, and reports of update cycles.
+"""Types that all packages share: clicks, sessions, their rules, recommendations and counts.
 
 Times are milliseconds since 1970-01-01 UTC, everywhere.
 """

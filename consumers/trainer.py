@@ -1,7 +1,7 @@
 """The trainer: complete blocks in, one version of the model out for each.
 
-One leads, others stand by; a leader on an empty machine goes on from the topics alone. Run it with
-``python -m consumers.trainer`` or ``ader-stream run trainer``.
+One leads, others stand by; a leader on an empty machine continues from the topics alone. Run it
+with ``python -m consumers.trainer`` or ``ader-stream run trainer``.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The command line: one file for each command group."""
+"""The command line: one file for each command, or for a group of commands."""

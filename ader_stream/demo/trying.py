@@ -1,4 +1,4 @@
-"""Commands that a user can try while the demo runs on; each works as printed.
+"""Commands that a user can try while the demo continues to run.
 
 A test runs each command as it is printed.
 """

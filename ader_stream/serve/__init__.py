@@ -1,1 +1,1 @@
-"""Ranking, session prefixes and HTTP for the workers: no Kafka."""
+"""The versions in memory, ranking and scoring by them, and ``/recommend``: no Kafka."""

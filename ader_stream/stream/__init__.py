@@ -1,6 +1,6 @@
 """The stream: Kafka, no torch.
 
-Its rooms, each of which sees only those below it::
+Its packages, each of which imports only those below it::
 
     diagnosis         what is wrong between settings, cluster and clicks
     operations        replay, reset, offsets, erasure reports, rights, the view of the whole system

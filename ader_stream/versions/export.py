@@ -5,7 +5,7 @@
 ``manifest.sig``        signature of ``manifest.json``'s bytes, if the exporter has a key
 ``KIND.safetensors``    weights, vocabulary, exemplars, optimizer
 ``items.json``          item ids: row i of ``items.weight`` is item i of this list
-``model.onnx``          the graph from a session to its best items (`onnx_graph`); it
+``model.onnx``          the graph from a session to its best items (`artifact.onnx`); it
                         reads its weights from ``weights.safetensors`` and
                         ``ranked.safetensors``
 ``ranked.safetensors``  the table that it ranks with, where that is not the item table

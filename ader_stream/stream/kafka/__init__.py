@@ -1,1 +1,1 @@
-"""What the transport stands on: clients, transactions, topics, our Avro records."""
+"""The base of the transport: clients, records, producing, reading, following, rights."""
