@@ -33,7 +33,7 @@ from ader_stream.ader.training.split import CycleData, prepare_data
 
 @dataclass(frozen=True, eq=False)
 class CycleResult:
-    """The result of an update cycle.
+    """What `train_cycle` returns: the version, its statistics, and what it was not trained on.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ MOMENTS = (*STEPS, "exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """The result of an update cycle, all of it on the CPU.
+    """One version: everything that the next update cycle starts from, all of it on the CPU.
 
     Parameters
     ----------

@@ -37,11 +37,11 @@ class Split:
     stayed
         Which of the items known before are still known (I,).
     clicked
-        Items known afterwards with a click that may be learnt (I',).
+        Items known afterwards with a click that may be learned (I',).
     block
         All sessions, encoded with it.
     training, validation
-        Sub-sequences that are learnt and those that are held out, both in random order.
+        Sub-sequences that are learned and those that are held out, both in random order.
     candidates
         Sub-sequences that may become exemplars.
     """
