@@ -152,7 +152,7 @@ def partitions_with_records(
 def checked(
     records: Sequence[Message], group: str = "", passed: Collection[int] = ()
 ) -> Sequence[Record]:
-    """Return records; raise for errors that no waiting mends, leave out the others.
+    """Return records; raise for errors that do not pass with time, leave out the others.
 
     Parameters
     ----------
