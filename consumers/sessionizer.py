@@ -20,7 +20,7 @@ from ader_stream.stream.control.rules_log import LoggedRules, blocks_in_force, n
 from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.exactly_once.permission import Permission
 from ader_stream.stream.operations.needed_rights import connect
-from ader_stream.stream.sessions.byte_bounds import fit_to_topics
+from ader_stream.stream.sessions.byte_bounds import Fitted, fit_to_topics
 from ader_stream.stream.sessions.task import (
     Idling,
     SessionizerTask,
@@ -43,60 +43,65 @@ def run(settings: Settings) -> None:
     """
     settings = settings.of_worker("sessionizer")
     clients, topics = settings.clients, settings.topics
-    decoder = ClickDecoder(settings.click_format)
     rights = connect(clients, "sessionizer", topics, settings.uses)
+    _check_start(settings)
+    fitted = fit_to_topics(clients, topics, settings.click_format, settings.session_rule)
+    with Process("sessionizer", settings) as process:
+        permission = Permission(fitted.clients, "sessionizer", rights, process.commits)
+        _sessionize(settings, fitted, process, permission)
+
+
+def _check_start(settings: Settings) -> None:
+    """Check the topics, the block rule in force and the event times of the clicks to come."""
+    clients, topics = settings.clients, settings.topics
+    click_format, start = settings.click_format, settings.clicks.start
     grow_topics(clients.admin(), topics)
     partitions = check_topics(clients.admin(), topics)
     blocks_in_force(clients, topics, settings.block_rule)  # or it is refused here
-    rules = settings.sessionizer_rules
     if settings.clicks.check_times:
-        group, start = topics.group("sessionizer"), settings.clicks.start
-        check = StartCheck(clients, topics.clicks, group, start, decoder, settings.click_format)
+        group, decoder = topics.group("sessionizer"), ClickDecoder(click_format)
+        check = StartCheck(clients, topics.clicks, group, start, decoder, click_format)
         check.require_plausible_times(partitions)
-    fitted = fit_to_topics(clients, topics, settings.click_format, settings.session_rule)
-    clients, decoder = fitted.clients, ClickDecoder(fitted.clicks)
-    rules = fitted.rules(settings.sessionizer_rules)
+
+
+def _sessionize(
+    settings: Settings, fitted: Fitted, process: Process, permission: Permission
+) -> None:
+    """Process the assigned partitions until SIGTERM."""
+    clients, topics, metrics = fitted.clients, settings.topics, process.metrics
+    decoder, rules = ClickDecoder(fitted.clicks), fitted.rules(settings.sessionizer_rules)
     idle = settings.sessionizer.idle
     hints = None if idle is None else WatermarkHints(clients, topics, age=idle / 1000)
     idling = Idling(idle, hints) if hints and idle is not None else None
-    with Process("sessionizer", settings) as process:
-        metrics = process.metrics
-        registry = Registry(settings.trust)
-        commands = commands_reader(clients, topics, registry)
-        open_tasks = SessionizerTasks(
-            clients, topics, decoder, rules, metrics, registry.erasures, idling
-        )
-        loop = ExactlyOnceLoop(
-            clients,
-            LoopConfig(
-                topics.clicks,
-                topics.group("sessionizer"),
-                settings.clicks.start,
-                settings.sessionizer.commit_interval,
-                topics.sessionizer_state,
-            ),
-            open_tasks,
-            metrics,
-            decoder.check_readable,
-            Permission(clients, "sessionizer", rights, process.commits),
-        )
+    registry = Registry(settings.trust)
+    commands = commands_reader(clients, topics, registry)
+    open_tasks = SessionizerTasks(
+        clients, topics, decoder, rules, metrics, registry.erasures, idling
+    )
+    config = LoopConfig(
+        topics.clicks,
+        topics.group("sessionizer"),
+        settings.clicks.start,
+        settings.sessionizer.commit_interval,
+        topics.sessionizer_state,
+    )
+    loop = ExactlyOnceLoop(clients, config, open_tasks, metrics, decoder.check_readable, permission)
+    cycles = CycleCollector()
+    noting = _RulesNote(settings)
 
-        cycles = CycleCollector()
-        noting = _RulesNote(settings)
-
-        def after_round() -> None:
-            cycles.collect_if_due()
-            commands.poll()
-            noting.apply(registry.rules, loop.tasks)
-            if hints:
-                hints.hear()
-
-        process.not_ready = loop.not_ready
-        process.serve()
-        loop.run(process.should_stop, after_round)
-        commands.close()
+    def after_round() -> None:
+        cycles.collect_if_due()
+        commands.poll()
+        noting.apply(registry.rules, loop.tasks)
         if hints:
-            hints.close()
+            hints.hear()
+
+    process.not_ready = loop.not_ready
+    process.serve()
+    loop.run(process.should_stop, after_round)
+    commands.close()
+    if hints:
+        hints.close()
 
 
 class _RulesNote:

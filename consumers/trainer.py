@@ -163,6 +163,32 @@ def _lead(make_leader: Callable[[], _Leader], process: Process) -> None:
         log.info("stopped in mid-cycle; the next leader trains the block")
 
 
+def _making(settings: Settings, recipe_: Recipe, device: torch.device) -> Making:
+    """Return how versions are made, for their manifests."""
+    return Making(
+        METHOD,
+        settings.trainer.recipe,
+        recipe_,
+        settings.trainer.seed,
+        settings.cut,
+        describe_device(device),
+        settings.trainer.item_retention,
+    )
+
+
+def _gate_rule(settings: Settings, max_bytes: int) -> GateRule:
+    """Return the rule that a version must pass, whose manifest may take so many bytes."""
+    return GateRule(
+        settings.trainer.max_recall_drop,
+        settings.trainer.max_forgetting,
+        settings.trainer.max_mislaid,
+        settings.trainer.max_displaced,
+        settings.trainer.min_item_coverage,
+        min(settings.models.max_bytes, max_bytes),
+        WhenUndecided(settings.trainer.when_undecided),
+    )
+
+
 class _Leader:
     """The trainer that leads: a version for every block, from the registry's parent on."""
 
@@ -177,15 +203,7 @@ class _Leader:
     ) -> None:
         self._settings = settings
         self._permission = permission
-        self._making = Making(
-            METHOD,
-            settings.trainer.recipe,
-            recipe_,
-            settings.trainer.seed,
-            settings.cut,
-            describe_device(device),
-            settings.trainer.item_retention,
-        )
+        self._making = _making(settings, recipe_, device)
         self._device = device
         self._process = process
         self._shown = TrainerMetrics(process.metrics)
@@ -200,15 +218,7 @@ class _Leader:
             process.commits,
             leadership.require,
         )
-        self._gate = GateRule(
-            settings.trainer.max_recall_drop,
-            settings.trainer.max_forgetting,
-            settings.trainer.max_mislaid,
-            settings.trainer.max_displaced,
-            settings.trainer.min_item_coverage,
-            min(settings.models.max_bytes, self._publisher.max_bytes),
-            WhenUndecided(settings.trainer.when_undecided),
-        )
+        self._gate = _gate_rule(settings, self._publisher.max_bytes)
         remain = functools.partial(self._remain, "load")
         self._models = ModelReader(clients, topics, settings.trust, between=remain)
         self._registry = Registry(settings.trust)
