@@ -123,7 +123,7 @@ def test_both_versions_are_scored_by_every_click_once_and_the_better_one_is_prom
 
     done = system.command("models", "promote", "--when-better", "--wait", "10s")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"version 2 less version 1: {whole}\nserving 2, training from 2\n"
+    assert done.stdout == f"version 2 minus version 1: {whole}\nserving 2, training from 2\n"
     assert commands(system)[-1].reason == f"better than version 1: {whole}"
     system.wait_until(lambda: successor.metric("ader_version_served") == 2, "it serves everyone")
     assert successor.samples("ader_canary_compared_clicks") == []
