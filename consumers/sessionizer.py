@@ -94,7 +94,7 @@ def _sessionize(
         commands.poll()
         noting.apply(registry.rules, loop.tasks)
         if hints:
-            hints.hear()
+            hints.follow()
 
     process.not_ready = loop.not_ready
     process.serve()

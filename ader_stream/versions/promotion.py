@@ -48,6 +48,6 @@ def wait_until_better(
 
 def _refusal(pair: Pair, counts: PairedCounts, remedy: str) -> str:
     return (
-        f"version {pair.canary} is not promoted; less version {pair.stable} it has {counts}: "
+        f"version {pair.canary} is not promoted; minus version {pair.stable} it has {counts}: "
         f"{remedy}"
     )

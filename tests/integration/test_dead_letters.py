@@ -1,4 +1,4 @@
-"""Refused clicks: how many are too many, and the way back for mended ones."""
+"""Refused clicks: how many are too many, and the way back for corrected ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_mended_letters_are_sent_back_once_though_the_command_is_killed(
         letters = listed(system)
         mended = tmp_path / "mended.jsonl"
         mended.write_text("\n".join(map(json.dumps, map(mend, letters))))
-        arguments = ("dead-letters", "replay", "--mended", str(mended))
+        arguments = ("dead-letters", "replay", "--changed", str(mended))
         kill_after_first_batch(start_command(system, *arguments))
         assert 0 < replayed_count(system) < LETTERS
 

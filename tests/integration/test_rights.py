@@ -15,8 +15,8 @@ from ader_stream.stream.kafka.rights import Right
 from ader_stream.stream.operations.needed_rights import (
     COMMANDS,
     WORKERS,
+    check_rights,
     connect,
-    look_for_lacks,
     rights_of,
 )
 from tests.integration.secured import SecuredKafka
@@ -64,7 +64,7 @@ def needed(settings: Settings, role: str) -> list[Right]:
 
 def lacks_of(settings: Settings, role: str) -> list[str]:
     """What doctor finds to lack, a line each."""
-    found = look_for_lacks(settings.clients, role, settings.topics, settings.uses)
+    found = check_rights(settings.clients, role, settings.topics, settings.uses)
     return [f"{text}: {remedy}" for level, text, remedy in found if level != "ok"]
 
 

@@ -102,7 +102,7 @@ class Partition:
     committed: int = 0
     metadata: str = ""
     reference_at: int = 0
-    heard_to: int = 0
+    read_to: int = 0
     malformed: list[int] = field(default_factory=list)
     certain: list[str] = field(default_factory=list)
     ignored: int = 0
@@ -206,7 +206,7 @@ class StreamMachine(RuleBasedStateMachine):
     def all_is_silent(self, seconds: int) -> None:
         self.clocks.now += seconds * 1000
         self.hints._producer.poll()
-        self.hints.hear()
+        self.hints.follow()
         for partition in self.partitions:
             is_at_end = partition.next_offset == len(partition.records)
             self.tasks[partition.number].tick(is_at_end=is_at_end)
@@ -236,9 +236,9 @@ class StreamMachine(RuleBasedStateMachine):
         before = self.followers[partition.number]
         after = self.followers[partition.number] = self._follower(partition.number)
         read_from = after.resume(before.metadata(), partition.committed)
-        after.follow(self._decisions(partition, after.advances_from), partition.heard_to)
+        after.follow(self._decisions(partition, after.advances_from), partition.read_to)
         again = after.observe(partition.records[read_from : partition.committed])
-        after.follow([], partition.heard_to)
+        after.follow([], partition.read_to)
         assert not [one for one in again if one.offset >= partition.committed]
         assert open_in(after) == open_in(self.tasks[partition.number]) or not self._is_even(
             partition
@@ -332,12 +332,12 @@ class StreamMachine(RuleBasedStateMachine):
 
     def _compare(self, partition: Partition) -> None:
         """Take the reference to the last commit, by the log and the logged decisions."""
-        decisions = self._decisions(partition, partition.heard_to)
+        decisions = self._decisions(partition, partition.read_to)
         follower = self.followers[partition.number]
-        partition.heard_to = len(self.kafka.log[TOPICS.sessions, partition.number])
-        follower.follow(decisions, partition.heard_to)
+        partition.read_to = len(self.kafka.log[TOPICS.sessions, partition.number])
+        follower.follow(decisions, partition.read_to)
         follower.observe(partition.records[partition.reference_at : partition.committed])
-        follower.follow([], partition.heard_to)  # what was decided behind them, as at each tick
+        follower.follow([], partition.read_to)  # what was decided behind them, as at each tick
         by_offset: dict[int, list[Any]] = {}
         for decision, _ in decisions:
             if not isinstance(decision, ClockRefusal):

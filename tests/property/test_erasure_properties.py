@@ -87,9 +87,9 @@ class Shop:
         request = erasure_request(key, self.erasures, (len(self.records),), TOPICS.clicks, at=0)
         self.asked.append((key, request))
         if self.hears_at_once:
-            self.hear()
+            self.follow()
 
-    def hear(self) -> None:
+    def follow(self) -> None:
         for key, request in self.asked:
             self.erasures.take(request, self.erasures.next_offset + 1)
             self.heard_at[key] = self.read_to
@@ -141,7 +141,7 @@ class Shop:
 
     def finish(self) -> None:
         """Read and apply all."""
-        self.hear()
+        self.follow()
         self.read(len(self.records) + 1)
         self.commit()
         self.tick(len(self.records) + len(self.ends) + 2)

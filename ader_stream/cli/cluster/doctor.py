@@ -12,7 +12,7 @@ from ader_stream.cli.options import json_option, kafka_options
 from ader_stream.runtime.exit_codes import FAILED
 from ader_stream.settings import Settings
 from ader_stream.stream.diagnosis import Check, Finding, Subject, diagnose
-from ader_stream.stream.operations.needed_rights import WORKERS, look_for_lacks
+from ader_stream.stream.operations.needed_rights import WORKERS, check_rights
 
 MARKS = {"ok": "ok     ", "warning": "warning", "waiting": "waiting", "error": "ERROR  "}
 
@@ -56,7 +56,7 @@ def doctor(context: click.Context, worker: str | None, as_json: bool, settings: 
 def _rights_of(worker: str, settings: Settings) -> Check[Subject]:
     def check(subject: Subject) -> Iterator[Finding]:
         topics, uses = subject.topics, settings.uses
-        for level, text, remedy in look_for_lacks(subject.clients, worker, topics, uses):
+        for level, text, remedy in check_rights(subject.clients, worker, topics, uses):
             yield Finding(level, text, remedy)
 
     return Check("rights", check)

@@ -21,7 +21,11 @@ from ader_stream.stream.dead_letters.letters import (
     find_letter,
     read_letters,
 )
-from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_mended, refused_at
+from ader_stream.stream.dead_letters.letters_json import (
+    letter_as_json,
+    read_changed_letters,
+    refused_at,
+)
 from ader_stream.stream.dead_letters.sending_back import DeadLetterReplay, ReplayReport
 from ader_stream.stream.sessions.byte_bounds import fit_to_topics
 from ader_stream.times import parse_instant
@@ -103,7 +107,7 @@ def show(place: str, as_json: bool, settings: Settings) -> None:
 @dead_letters.command()
 @filter_options
 @click.option(
-    "--mended",
+    "--changed",
     type=click.File("r", encoding="utf-8"),
     help="Lines of `list --json` with a corrected value or key; only these are sent.",
 )
@@ -111,17 +115,17 @@ def show(place: str, as_json: bool, settings: Settings) -> None:
 @json_option
 @kafka_options
 def replay(
-    wanted: LetterFilter, mended: Any, dry_run: bool, as_json: bool, settings: Settings
+    wanted: LetterFilter, changed: Any, dry_run: bool, as_json: bool, settings: Settings
 ) -> None:
     """Send back what is a click now, each once, to its original partition.
 
-    A letter is sent if it is a click with today's settings (or your --mended file). It is left if
+    A letter is sent if it is a click with today's settings (or your --changed file). It is left if
     it would be refused again, or if `forget` has erased it. Letters with reasons that do not depend
     on the bytes, such as `late`, are sent only with --reason. Of a truncated letter, the original
     is read at its offset; if it is gone, the letter is left. If it is killed and started again, it
     continues.
     """
-    letters = read_mended(mended) if mended else None
+    letters = read_changed_letters(changed) if changed else None
     clients = settings.clients
     connect(settings, "dead-letters replay --dry-run" if dry_run else "dead-letters replay")
     fitted = fit_to_topics(clients, settings.topics, settings.click_format, settings.session_rule)

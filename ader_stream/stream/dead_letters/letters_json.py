@@ -41,7 +41,7 @@ def refused_at(letter: Letter) -> str:
     return at.isoformat(timespec="milliseconds")
 
 
-def read_mended(lines: Iterable[str]) -> dict[Place, dict[str, bytes | None]]:
+def read_changed_letters(lines: Iterable[str]) -> dict[Place, dict[str, bytes | None]]:
     """Read lines of JSON from `letter_as_json`; return place → key and value, where given.
 
     Raises
@@ -49,18 +49,18 @@ def read_mended(lines: Iterable[str]) -> dict[Place, dict[str, bytes | None]]:
     InputError
         Names the invalid line.
     """
-    mended = {}
+    changed = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 letter = json.loads(line)
-                mended[Place.parse(letter["id"])] = _mended_fields(letter)
+                changed[Place.parse(letter["id"])] = _changed_fields(letter)
             except (ValueError, KeyError, TypeError, AttributeError, InputError) as error:
                 raise InputError(
-                    f"line {number} of the mended letters: {error!r}; expected lines of "
+                    f"line {number} of the changed letters: {error!r}; expected lines of "
                     "`ader-stream dead-letters list --json`"
                 ) from None
-    return mended
+    return changed
 
 
 def _bytes(name: str, value: bytes | None) -> dict[str, str | None]:
@@ -70,7 +70,7 @@ def _bytes(name: str, value: bytes | None) -> dict[str, str | None]:
         return {f"{name}_base64": base64.b64encode(value or b"").decode()}
 
 
-def _mended_fields(letter: Mapping[str, Any]) -> dict[str, bytes | None]:
+def _changed_fields(letter: Mapping[str, Any]) -> dict[str, bytes | None]:
     fields: dict[str, bytes | None] = {}
     for name in _MENDABLE:
         if name in letter:

@@ -29,9 +29,9 @@ def whole_letter(clients: KafkaClients, topics: Topics, letter: Letter) -> Lette
     return None
 
 
-def mended_letter(whole: Letter, letter: Letter, mended: Fields) -> Letter:
+def changed_letter(whole: Letter, letter: Letter, changed: Fields) -> Letter:
     """Return a whole letter with the fields that the user corrected; unchanged ones are ignored."""
-    changed = {name: value for name, value in mended.items() if value != letter.fields[name]}
+    changed = {name: value for name, value in changed.items() if value != letter.fields[name]}
     return replace(whole, fields={**whole.fields, **changed})
 
 

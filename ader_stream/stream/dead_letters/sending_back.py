@@ -26,7 +26,7 @@ from ader_stream.stream.dead_letters.letters import (
     Place,
     read_letters,
 )
-from ader_stream.stream.dead_letters.originals import mended_letter, whole_letter
+from ader_stream.stream.dead_letters.originals import changed_letter, whole_letter
 from ader_stream.stream.kafka.clients import MAX_RESPONSE_BYTES, KafkaClients
 from ader_stream.stream.kafka.producing import is_fatal, produce
 from ader_stream.stream.kafka.rights import Right, named
@@ -80,7 +80,7 @@ class DeadLetterReplay:
     ----------
     format
         How clicks are decoded now: letters that are still refused are not sent.
-    mended
+    changed
         Place → the fields of a letter (``key``, ``value``) that the user has corrected.
     """
 
@@ -89,13 +89,13 @@ class DeadLetterReplay:
         clients: KafkaClients,
         topics: Topics,
         format: ClickFormat,  # noqa: A002 - the setting's own word
-        mended: Mapping[Place, Mapping[str, bytes | None]] | None = None,
+        changed: Mapping[Place, Mapping[str, bytes | None]] | None = None,
     ) -> None:
         self._clients = clients
         self._topics = topics
         self._decoder = ClickDecoder(format)
         self._keeps_timestamp = format.time == RECORD_TIME
-        self._mended = mended
+        self._changed = changed
         self.report = ReplayReport()
 
     def check(self, wanted: LetterFilter) -> ReplayReport:
@@ -133,14 +133,14 @@ class DeadLetterReplay:
         self._erasures = read_erasures(self._clients, self._topics)
         self._clicks_id = topic_id(self._clients.admin(), self._topics.clicks)
         for found in read_letters(self._clients, self._topics, replace(wanted, replayed=False)):
-            if self._mended is not None and found.place not in self._mended:
+            if self._changed is not None and found.place not in self._changed:
                 continue
             if found.reason not in _DECIDED_BY_DECODER and found.reason not in wanted.reasons:
                 self.report.skipped[found.reason] += 1
                 continue
             letter = whole_letter(self._clients, self._topics, found)
-            if letter and self._mended is not None:
-                letter = mended_letter(letter, found, self._mended[found.place])
+            if letter and self._changed is not None:
+                letter = changed_letter(letter, found, self._changed[found.place])
             if letter is None:
                 self.report.gone += 1
             elif self._is_sendable(letter):

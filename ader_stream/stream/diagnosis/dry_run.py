@@ -173,7 +173,7 @@ class _Silence:
         """Return the highest stream time that is not too far ahead."""
         return max((time for time in self.stream_times if time <= limit), default=None)
 
-    def tell(self, partition: int, stream_time: int) -> None:
+    def publish(self, partition: int, stream_time: int) -> None:
         """Ignore the stream time: there is no other partition to notify."""
 
     def clock(self) -> float:

@@ -14,8 +14,8 @@ from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.rights import (
     REFUSALS,
     Right,
-    describe_lacks,
-    find_lacks,
+    describe_missing_rights,
+    find_missing_rights,
     is_refusal,
     refused,
 )
@@ -66,8 +66,8 @@ class Permission:
 
     def lacks(self) -> str:
         """Return what is missing now, as far as brokers answer; empty if nothing is."""
-        found = find_lacks(self._clients.admin(), self._rights)
-        return describe_lacks(found, self._clients, self._role) if found else ""
+        found = find_missing_rights(self._clients.admin(), self._rights)
+        return describe_missing_rights(found, self._clients, self._role) if found else ""
 
     def wait_after(self, error: Exception, should_stop: Callable[[], bool]) -> None:
         """Wait until a request that failed with this error may be repeated.

@@ -103,7 +103,7 @@ class Right:
 
 
 @dataclass(frozen=True)
-class Lack:
+class MissingRight:
     """The missing part of a right.
 
     Parameters
@@ -167,7 +167,7 @@ def is_refusal(error: KafkaError) -> bool:
     return error.code() in REFUSALS
 
 
-def find_lacks(admin: AdminClient, rights: Sequence[Right]) -> list[Lack]:
+def find_missing_rights(admin: AdminClient, rights: Sequence[Right]) -> list[MissingRight]:
     """Return the missing rights of the client's user on topics, groups and the cluster.
 
     The broker reports what this user may do. A right that it does not report about counts as
@@ -180,7 +180,7 @@ def find_lacks(admin: AdminClient, rights: Sequence[Right]) -> list[Lack]:
         "Group": _group_operations,
         "Cluster": _cluster_operations,
     }
-    lacks: list[Lack] = []
+    lacks: list[MissingRight] = []
     for resource, ask in asked.items():
         wanted = [right for right in rights if right.resource == resource and not right.when]
         names = {name for right in wanted for name in _names(right)}
@@ -197,12 +197,12 @@ def require_rights(clients: KafkaClients, rights: Sequence[Right], role: str) ->
     AuthorizationError
         Names each missing right.
     """
-    lacks = find_lacks(clients.admin(), rights)
+    lacks = find_missing_rights(clients.admin(), rights)
     if lacks:
-        raise AuthorizationError(describe_lacks(lacks, clients, role))
+        raise AuthorizationError(describe_missing_rights(lacks, clients, role))
 
 
-def describe_lacks(lacks: Sequence[Lack], clients: KafkaClients, role: str) -> str:
+def describe_missing_rights(lacks: Sequence[MissingRight], clients: KafkaClients, role: str) -> str:
     """Return which user misses which rights for a role, and how to grant them."""
     who = principal_of(clients.properties)
     grants = [lack.needed.grant(clients.bootstrap_servers, who) for lack in lacks]
@@ -217,7 +217,7 @@ def _names(right: Right) -> tuple[str, ...]:
     return right.instances or (right.name,)
 
 
-def _lack_of(right: Right, allowed: Mapping[str, frozenset[str]]) -> Lack | None:
+def _lack_of(right: Right, allowed: Mapping[str, frozenset[str]]) -> MissingRight | None:
     missing = {
         name: [operation for operation in right.operations if operation not in allowed[name]]
         for name in _names(right)
@@ -226,7 +226,7 @@ def _lack_of(right: Right, allowed: Mapping[str, frozenset[str]]) -> Lack | None
     names = tuple(name for name, operations in missing.items() if operations)
     operations = {operation for name in names for operation in missing[name]}
     ordered = tuple(operation for operation in right.operations if operation in operations)
-    return Lack(right, ordered, names) if names else None
+    return MissingRight(right, ordered, names) if names else None
 
 
 def _topic_operations(admin: AdminClient, names: Sequence[str]) -> dict[str, frozenset[str]]:

@@ -15,7 +15,7 @@ from ader_stream.stream.kafka.rights import (
     CLUSTER,
     READ_CONFIGS,
     Right,
-    find_lacks,
+    find_missing_rights,
     principal_of,
     require_rights,
 )
@@ -72,7 +72,7 @@ def connect(clients: KafkaClients, role: str, topics: Topics, uses: Uses) -> lis
     return rights
 
 
-def look_for_lacks(
+def check_rights(
     clients: KafkaClients, role: str, topics: Topics, uses: Uses
 ) -> Iterator[tuple[Level, str, str]]:
     """Yield level, text and remedy of each missing right of a role.
@@ -81,7 +81,7 @@ def look_for_lacks(
     """
     rights = rights_of(role, topics, uses)
     who, servers = principal_of(clients.properties), clients.bootstrap_servers
-    lacks = [(str(lack), lack.needed) for lack in find_lacks(clients.admin(), rights)]
+    lacks = [(str(lack), lack.needed) for lack in find_missing_rights(clients.admin(), rights)]
     for right in rights:
         if right.resource == "TransactionalId":
             name = (right.instances or (right.name,))[0]

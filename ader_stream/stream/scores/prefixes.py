@@ -151,7 +151,7 @@ class PrefixFollower:
         joined, self._joined = self._joined, []
         return joined
 
-    def follow(self, decisions: Iterable[LoggedDecision], heard_to: int) -> None:
+    def follow(self, decisions: Iterable[LoggedDecision], read_to: int) -> None:
         """Apply decisions of the sessionizer about this partition that are not in its log.
 
         Each decision comes before the click of its offset; one that arrives after that click is
@@ -162,10 +162,10 @@ class PrefixFollower:
         ----------
         decisions
             Decisions in order.
-        heard_to
+        read_to
             Offset of the sessions topic up to which decisions were read.
         """
-        self.advances_from = heard_to
+        self.advances_from = read_to
         for decision, logged_at in decisions:
             next_offset = self._take_note(decision)
             if not self._decided or self._decided[-1][0] != next_offset:

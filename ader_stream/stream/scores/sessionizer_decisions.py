@@ -68,7 +68,7 @@ class _Followed:
 
     Parameters
     ----------
-    heard_to
+    read_to
         Offset of the sessions topic below which everything was read.
     known_until
         Offset of the clicks topic: every decision before a click below it is known.
@@ -83,7 +83,7 @@ class _Followed:
         Offset of the sessionizer when a click had waited for `PATIENCE_SECONDS`.
     """
 
-    heard_to: int
+    read_to: int
     new: deque[LoggedDecision] = field(default_factory=deque)
     known_until: int = -1
     passed: tuple[int, int] | None = None
@@ -150,7 +150,7 @@ class SessionizerDecisions:
         followed = self._followed[partition]
         new = [*followed.new]
         followed.new.clear()
-        return new, followed.heard_to
+        return new, followed.read_to
 
     def check_readable(self, batch: Sequence[Record]) -> None:
         """Check that every decision before these clicks of one partition is known.
@@ -216,9 +216,9 @@ class SessionizerDecisions:
             return False
         self._follower.poll()
         committed, end = followed.passed
-        if followed.heard_to >= end:
+        if followed.read_to >= end:
             followed.known_until = committed
-        return followed.heard_to >= end
+        return followed.read_to >= end
 
     def _has_given_up(self, committed: int, followed: _Followed) -> bool:
         """Return whether a click waited too long, and the sessionizer has not advanced since."""
@@ -228,13 +228,13 @@ class SessionizerDecisions:
 
     def _take(self, record: Record) -> None:
         followed = self._followed[record.partition()]
-        followed.heard_to = max(followed.heard_to, record.offset() + 1)
+        followed.read_to = max(followed.read_to, record.offset() + 1)
         if decision := _decision_in(record):
             followed.new.append(LoggedDecision(decision, record.offset()))
 
     def _note_end(self, end: TopicPartition) -> None:
         followed = self._followed[end.partition]
-        followed.heard_to = max(followed.heard_to, end.offset)
+        followed.read_to = max(followed.read_to, end.offset)
 
 
 def place_of_sessionizer(clients: KafkaClients, topics: Topics) -> Callable[[int], int]:

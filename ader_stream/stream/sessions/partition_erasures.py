@@ -181,14 +181,14 @@ class PartitionErasures:
         after all known requests. It is lower for a session that is covered by a request that was
         not applied at the last write: the session may have closed before it could be erased.
         """
-        heard_to, since = self._erasures.next_offset, self._written_to
-        if since >= heard_to:
+        read_to, since = self._erasures.next_offset, self._written_to
+        if since >= read_to:
             return lambda _: since
 
         def closed_to(session: OpenSession) -> int:
             place = session.key, session.reads_from.offset, session.began
             is_covered = self._covers(*place, since, self._returned_before)
-            return since if is_covered else heard_to
+            return since if is_covered else read_to
 
         return closed_to
 

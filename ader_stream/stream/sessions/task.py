@@ -467,7 +467,7 @@ class SessionizerTask:
             return
         lateness = self._rules.sessions.lateness
         if self._committed_watermark is not None:
-            self._idling.hints.tell(self._partition, self._committed_watermark + lateness)
+            self._idling.hints.publish(self._partition, self._committed_watermark + lateness)
         if is_at_end:
             self._follow_if_idle(self._idling, lateness)
 

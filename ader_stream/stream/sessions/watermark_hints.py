@@ -58,7 +58,7 @@ class WatermarkHints:
         self._follower = LogFollower(clients, {self._topic: self._take}, committed=False)
         self._follower.follow_from_first(self._topic)
 
-    def tell(self, partition: int, stream_time: int) -> None:
+    def publish(self, partition: int, stream_time: int) -> None:
         """Write how far a partition of ours has come, if that has changed."""
         told, at = self._told.get(partition, (None, -TELL_SECONDS))
         now = self._clock()
@@ -68,7 +68,7 @@ class WatermarkHints:
             self._told[partition] = stream_time, now
         self._producer.poll()
 
-    def hear(self) -> None:
+    def follow(self) -> None:
         """Take what has arrived since the last call. Does not wait."""
         self._follower.poll()
         self._remember()

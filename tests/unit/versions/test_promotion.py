@@ -43,7 +43,7 @@ def test_what_is_better_is_returned_with_what_was_measured() -> None:
 
 def test_without_time_to_wait_it_is_looked_at_once() -> None:
     looks = Looks(NO_PAIRED_CLICKS)
-    with pytest.raises(NotBetterError, match=r"version 5 is not promoted; less version 3 .* 0 cl"):
+    with pytest.raises(NotBetterError, match=r"version 5 is not promoted; minus version 3 .* 0 cl"):
         looks.wait()
     assert looks.slept == []
 

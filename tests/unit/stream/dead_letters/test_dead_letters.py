@@ -13,7 +13,7 @@ from ader_stream.stream.clicks.decoder import RECORD_TIME, WATERMARK_HEADER, Cli
 from ader_stream.stream.control.commands import ask
 from ader_stream.stream.control.erasures import Erasures, erasure_request
 from ader_stream.stream.dead_letters.letters import LetterFilter, Place, find_letter, read_letters
-from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_mended
+from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_changed_letters
 from ader_stream.stream.dead_letters.sending_back import (
     BATCH_LETTERS,
     DeadLetterReplay,
@@ -170,7 +170,7 @@ def test_mended_bytes_are_sent_and_nothing_else(kafka: FakeKafka) -> None:
     first, second = (refuse(kafka, b"{") for _ in range(2))
     lines = [json.dumps({"id": str(first), "value": GOOD.decode()}), ""]
     lines.append(json.dumps({"id": str(second), "value_base64": base64.b64encode(GOOD).decode()}))
-    assert replay(kafka, mended=read_mended(lines)).sent == 2
+    assert replay(kafka, mended=read_changed_letters(lines)).sent == 2
     assert sent(kafka) == [GOOD, GOOD]
 
 
@@ -178,7 +178,7 @@ def test_what_comes_out_of_the_list_goes_in_again(kafka: FakeKafka) -> None:
     refuse(kafka, b"\xff\0", key=b"\xff")
     [letter] = read_letters(kafka, TOPICS, EVERYTHING)
     line = json.dumps(letter_as_json(letter))
-    assert read_mended([line]) == {letter.place: {"key": b"\xff", "value": b"\xff\0"}}
+    assert read_changed_letters([line]) == {letter.place: {"key": b"\xff", "value": b"\xff\0"}}
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_what_comes_out_of_the_list_goes_in_again(kafka: FakeKafka) -> None:
     ],
 )
 def test_mended_lines_that_are_none_are_named(line: str) -> None:
-    with pytest.raises(InputError, match="line 2 of the mended letters"):
-        read_mended(["", line])
+    with pytest.raises(InputError, match="line 2 of the changed letters"):
+        read_changed_letters(["", line])
 
 
 def test_a_mended_heartbeat_is_sent(kafka: FakeKafka) -> None:
@@ -332,9 +332,9 @@ def test_what_is_mended_of_a_truncated_letter_is_sent_with_the_rest_of_the_origi
     [letter] = read_letters(kafka, TOPICS, EVERYTHING)
     line = letter_as_json(letter)
     assert line["truncated"]["value_bytes"] == len(broken)
-    untouched = read_mended([json.dumps(line)])
+    untouched = read_changed_letters([json.dumps(line)])
     assert replay(kafka, mended=untouched).refused == {"bad-value": 1}
-    mended = read_mended([json.dumps(line | {"value": GOOD.decode()})])
+    mended = read_changed_letters([json.dumps(line | {"value": GOOD.decode()})])
     assert replay(kafka, mended=mended).sent == 1
     *_, again = kafka.records(TOPICS.clicks)
     assert (again.value(), again.key(), again.headers()) == (GOOD, b"k" * 2_000, [("trace", b"1")])

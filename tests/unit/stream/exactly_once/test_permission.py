@@ -12,23 +12,23 @@ from ader_stream.stream.exactly_once import permission as permission_
 from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from ader_stream.stream.exactly_once.permission import Permission, is_refused
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.rights import Lack, Right
+from ader_stream.stream.kafka.rights import MissingRight, Right
 from tests.fakes import Clock
 
 TOPIC = Right("Topic", "sessions", ("Write",))
 ID = Right("TransactionalId", "ader.sessionizer.", ("Write",), "", ("ader.sessionizer.0",))
-LACK = Lack(TOPIC, ("Write",), ("sessions",))
+LACK = MissingRight(TOPIC, ("Write",), ("sessions",))
 REFUSAL = KafkaException(KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
 
 
 class Cluster:
     """Says what lacks: each look at it takes the next answer, the last one stays."""
 
-    def __init__(self, *answers: list[Lack]) -> None:
+    def __init__(self, *answers: list[MissingRight]) -> None:
         self.answers = list(answers)
         self.looks = 0
 
-    def find(self, *_: object) -> list[Lack]:
+    def find(self, *_: object) -> list[MissingRight]:
         self.looks += 1
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
@@ -44,7 +44,7 @@ def permission(
     def sleep(seconds: float) -> None:
         clock.seconds += seconds
 
-    monkeypatch.setattr(permission_, "find_lacks", cluster.find)
+    monkeypatch.setattr(permission_, "find_missing_rights", cluster.find)
     monkeypatch.setattr(KafkaClients, "admin", lambda _: None)
     clients = KafkaClients("kafka:9092")
     return Permission(clients, "sessionizer", [TOPIC, ID], commits, clock, sleep)

@@ -234,10 +234,10 @@ def test_hints_go_on_with_other_clients() -> None:
     kafka.reader_deaths = deque([Death("consume", "close")])
     hints = WatermarkHints(kafka, TOPICS)
     for partition in range(2):
-        hints.tell(partition, 5 + partition)
+        hints.publish(partition, 5 + partition)
     hints._producer.flush(0)
     for _ in range(2):
-        hints.hear()
+        hints.follow()
     assert hints.highest(limit=10) == 6
     hints.close()
 

@@ -19,8 +19,8 @@ from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.rights import (
     CLUSTER,
     Right,
-    describe_lacks,
-    find_lacks,
+    describe_missing_rights,
+    find_missing_rights,
     named,
     principal_of,
 )
@@ -73,7 +73,7 @@ def _future(answer: Answer) -> Future[Any]:
 
 
 def lacks(broker: Broker, *rights: Right) -> list[str]:
-    return [str(lack) for lack in find_lacks(broker, rights)]  # type: ignore[arg-type]
+    return [str(lack) for lack in find_missing_rights(broker, rights)]  # type: ignore[arg-type]
 
 
 def test_an_operation_that_is_not_among_the_allowed_ones_lacks() -> None:
@@ -157,9 +157,9 @@ def test_what_lacks_comes_in_the_order_of_the_rights() -> None:
 def test_one_lack_comes_with_the_command_that_grants_it() -> None:
     broker = Broker({"a": [DESCRIBE]})
     clients = KafkaClients("kafka:9092", {"sasl.username": "shop"})
-    found = find_lacks(broker, [Right("Topic", "a", ("Write",))])  # type: ignore[arg-type]
+    found = find_missing_rights(broker, [Right("Topic", "a", ("Write",))])  # type: ignore[arg-type]
 
-    assert describe_lacks(found, clients, "trainer") == (
+    assert describe_missing_rights(found, clients, "trainer") == (
         "not authorized: trainer needs Write on Topic a, which User:shop does not have; grant it "
         "with `kafka-acls --bootstrap-server kafka:9092 --add --allow-principal User:shop "
         "--operation Write --topic a`"
@@ -169,9 +169,9 @@ def test_one_lack_comes_with_the_command_that_grants_it() -> None:
 def test_several_lacks_come_with_the_command_that_prints_what_grants_them() -> None:
     broker = Broker({"a": REFUSED, "b": REFUSED})
     wanted = [Right("Topic", name, ("Read",)) for name in "ab"]
-    found = find_lacks(broker, wanted)  # type: ignore[arg-type]
+    found = find_missing_rights(broker, wanted)  # type: ignore[arg-type]
 
-    said = describe_lacks(found, KafkaClients("kafka:9092"), "models pin")
+    said = describe_missing_rights(found, KafkaClients("kafka:9092"), "models pin")
     assert "needs Read on Topic a, Read on Topic b, which User:ANONYMOUS does not have" in said
     assert "`ader-stream rights --as 'models pin' --kafka-acls`" in said
 

@@ -66,11 +66,11 @@ def test_a_reset_is_logged_for_those_who_follow(kafka: FakeKafka) -> None:
 
 def test_a_reset_corrects_the_hint_for_other_partitions(kafka: FakeKafka) -> None:
     hints = WatermarkHints(kafka, TOPICS)
-    hints.tell(PARTITION, 9000)
+    hints.publish(PARTITION, 9000)
     hints._producer.flush(1)
     jumped(kafka)
     reset(kafka, 20)
-    hints.hear()
+    hints.follow()
     assert hints.highest(limit=10_000) == 20
 
 

@@ -36,9 +36,9 @@ def test_windows_close_on_an_idle_stream(kafka: FakeKafka) -> None:
     sessionizer.process(click("a", 10))
     sessionizer.commit()
     busy = WatermarkHints(kafka, TOPICS)
-    busy.tell(PARTITION + 1, 1500)
+    busy.publish(PARTITION + 1, 1500)
     busy._producer.flush(1)
-    hints.hear()
+    hints.follow()
     clock.seconds = 60.0
     sessionizer.task.tick(is_at_end=True)
     sessionizer.commit()

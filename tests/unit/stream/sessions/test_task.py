@@ -502,11 +502,11 @@ def idler(kafka: FakeKafka, clock: Clock, hints: WatermarkHints) -> Sessionizer:
     return Sessionizer(kafka, CollectorRegistry(), Idling(60_000, hints, clock)).restore()
 
 
-def tell(kafka: FakeKafka, hints: WatermarkHints, stream_time: int) -> None:
+def publish(kafka: FakeKafka, hints: WatermarkHints, stream_time: int) -> None:
     other = WatermarkHints(kafka, TOPICS)
-    other.tell(0, stream_time)
+    other.publish(0, stream_time)
     other._producer.flush(1)
-    hints.hear()
+    hints.follow()
 
 
 def test_a_window_closes_on_an_idle_partition(
@@ -514,7 +514,7 @@ def test_a_window_closes_on_an_idle_partition(
 ) -> None:
     idler.process(click("a", 10, offset=4))
     idler.commit()
-    tell(kafka, hints, 1500)
+    publish(kafka, hints, 1500)
     clock.seconds = 60.0
     idler.task.tick(is_at_end=True)
     assert idler.task.is_dirty()
@@ -528,7 +528,7 @@ def test_a_window_closes_on_an_idle_partition(
 def test_an_empty_partition_ends_the_blocks_that_the_others_have_ended(
     kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
 ) -> None:
-    tell(kafka, hints, 1500)
+    publish(kafka, hints, 1500)
     clock.seconds = 60.0
     idler.task.tick(is_at_end=True)
     idler.commit()
@@ -547,7 +547,7 @@ def test_a_partition_that_is_not_idle_follows_nobody(
     clock.seconds = 10.0
     idler.process(click("a", 10))
     idler.commit()
-    tell(kafka, hints, 1500)
+    publish(kafka, hints, 1500)
     clock.seconds = 10.0 + seconds
     idler.task.tick(is_at_end=is_at_end)
     assert not idler.task.is_dirty()
@@ -558,7 +558,7 @@ def test_an_idle_partition_never_goes_back(
 ) -> None:
     idler.process(click("a", 2000))
     idler.commit()
-    tell(kafka, hints, 1500)
+    publish(kafka, hints, 1500)
     clock.seconds = 60.0
     idler.task.tick(is_at_end=True)
     assert not idler.task.is_dirty()
@@ -568,7 +568,7 @@ def test_an_advance_is_made_once_a_second(
     kafka: FakeKafka, clock: Clock, hints: WatermarkHints, idler: Sessionizer
 ) -> None:
     for now, stream_time in [(60.0, 100), (60.5, 200), (61.0, 300)]:
-        tell(kafka, hints, stream_time)
+        publish(kafka, hints, stream_time)
         clock.seconds = now
         idler.task.tick(is_at_end=True)
     idler.commit()
@@ -586,7 +586,7 @@ def test_a_partition_tells_the_others_how_far_it_has_come(
             idler.commit()
         idler.task.tick(is_at_end=True)
     hints._producer.flush(1)
-    hints.hear()
+    hints.follow()
     assert hints.highest(limit=2000) == 1234
 
 
@@ -607,7 +607,7 @@ def test_a_hint_that_is_ahead_of_the_clock_is_not_followed(
 ) -> None:
     idler.process(click("a", 10))
     idler.commit()
-    tell(kafka, hints, NOW + INTAKE.max_ahead + 1)
+    publish(kafka, hints, NOW + INTAKE.max_ahead + 1)
     clock.seconds = 60.0
     idler.task.tick(is_at_end=True)
     assert not idler.task.is_dirty()

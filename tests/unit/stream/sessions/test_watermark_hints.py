@@ -11,9 +11,9 @@ def test_the_highest_hint_that_can_be_true_counts() -> None:
     kafka = FakeKafka()
     hints = WatermarkHints(kafka, TOPICS)
     for partition, stream_time in enumerate([5, 9, 7]):
-        hints.tell(partition, stream_time)
+        hints.publish(partition, stream_time)
     hints._producer.flush(1)
-    hints.hear()
+    hints.follow()
     assert hints.highest(limit=100) == 9
     assert hints.highest(limit=8) == 7
 
@@ -23,7 +23,7 @@ def test_a_stream_time_is_told_when_it_is_news_and_once_a_second_at_most() -> No
     hints = WatermarkHints(kafka, TOPICS, lambda: now[0])
     for at, stream_time in [(0.0, 5), (0.5, 6), (1.0, 7), (9.0, 7)]:
         now[0] = at
-        hints.tell(0, stream_time)
+        hints.publish(0, stream_time)
     hints._producer.flush(1)
     assert len(kafka.records(TOPICS.watermarks)) == 2
 
@@ -32,7 +32,7 @@ def test_a_hint_that_cannot_be_read_is_passed_over() -> None:
     kafka = FakeKafka()
     kafka.append(TOPICS.watermarks, b"\xff", "0", [])
     hints = WatermarkHints(kafka, TOPICS)
-    hints.hear()
+    hints.follow()
     assert hints.highest(limit=100) is None
 
 
@@ -42,8 +42,8 @@ def test_others_are_followed_only_once_they_have_been_ahead_for_long_enough() ->
     seen = []
     for at, stream_time in [(0.0, 5), (30.0, 9), (59.0, 9), (61.0, 7), (95.0, 7), (150.0, 7)]:
         now[0] = at
-        hints.tell(0, stream_time)
+        hints.publish(0, stream_time)
         hints._producer.flush(1)
-        hints.hear()
+        hints.follow()
         seen.append(hints.highest(limit=100))
     assert seen == [None, None, None, 5, 7, 7]
