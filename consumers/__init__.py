@@ -1,5 +1,5 @@
 """One file is one process, one consumer group and one deployable unit."""
 
-from ader_stream.runtime.openmp import wait_passively
+from ader_stream.runtime.openmp import set_passive_openmp
 
-wait_passively()
+set_passive_openmp()

@@ -37,7 +37,7 @@ from ader_stream.stream.kafka.limits import record_limits
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.operations.needed_rights import connect
 from ader_stream.stream.scores.prefixes import PrefixFollower
-from ader_stream.stream.scores.prequential import Answers, PrequentialTask, Scored
+from ader_stream.stream.scores.prequential import ModelFunctions, PrequentialTask, Scored
 from ader_stream.stream.scores.score_log import read_partitions
 from ader_stream.stream.scores.sessionizer_decisions import (
     SessionizerDecisions,
@@ -49,7 +49,7 @@ from ader_stream.stream.topics.topics import check_topics, grow_topics, topic_id
 from ader_stream.stream.versions.model_reader import PASSING, ModelReader
 from ader_stream.stream.versions.registry import Registry, RegistryFollower
 from ader_stream.stream.versions.serving_log import ServingLog
-from ader_stream.stream.versions.standing import Standing
+from ader_stream.stream.versions.standing import VersionRoles
 from ader_stream.types import BlockRule, Recommendation, Target
 from ader_stream.versions.canary import CanaryWatch
 from ader_stream.versions.load import load_serving
@@ -133,7 +133,7 @@ class _Models:
         """Requests to erase keys."""
         return self._registry.erasures
 
-    def _know(self, standing: Standing) -> None:
+    def _know(self, standing: VersionRoles) -> None:
         manifests = self._registry.manifests
         usable = {*standing.line, *standing.serving} - self._refused.keys()
         self.versions.know({number: manifests[number].last_block for number in usable})
@@ -159,7 +159,7 @@ class _Models:
         log.info("version live", version=number, publish_to_live=self.publish_to_live)
         return True
 
-    def _serve_canary(self, standing: Standing) -> None:
+    def _serve_canary(self, standing: VersionRoles) -> None:
         version = self._loaded(standing.candidate) if standing.candidate else None
         self.versions.serve_canary(version, standing.share)
         self._metrics[m.CANARY_VERSION].set(version.number if version else 0)
@@ -195,7 +195,7 @@ class _Models:
 
     def _count_refusal(self, error: ArtifactError) -> None:
         self._metrics[m.ARTIFACTS_REFUSED].labels(reason=error.reason).inc()
-        log.warning("version refused; the old one goes on", reason=str(error))
+        log.warning("version refused; the served one stays", reason=str(error))
 
 
 def _decisions(settings: Settings) -> SessionizerDecisions:
@@ -273,7 +273,7 @@ class _Worker:
         blocks = blocks_in_force(clients, topics, settings.block_rule)  # may have been changed
         rules = blocks, self._fitted.sessions, settings.intake_rule
         room = self._limits.room(topics.recommendations)
-        answers = Answers(self._score, self._score_metrics.add, recommend, room)
+        answers = ModelFunctions(self._score, self._score_metrics.add, recommend, room)
         return {
             partition: PrequentialTask(
                 partition,

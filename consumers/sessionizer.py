@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from ader_stream.runtime.garbage import CycleCollector
+from ader_stream.runtime.garbage import GarbageSchedule
 from ader_stream.runtime.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
@@ -86,7 +86,7 @@ def _sessionize(
         topics.sessionizer_state,
     )
     loop = ExactlyOnceLoop(clients, config, open_tasks, metrics, decoder.check_readable, permission)
-    cycles = CycleCollector()
+    cycles = GarbageSchedule()
     noting = _RulesNote(settings)
 
     def after_round() -> None:

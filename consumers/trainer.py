@@ -39,7 +39,7 @@ from ader_stream.stream.operations.needed_rights import connect
 from ader_stream.stream.topics.topics import check_topics, topic_id
 from ader_stream.stream.versions.lineage import (
     TrainedBefore,
-    joined_to,
+    last_block_to_retrain,
     next_offsets,
     spans_behind,
 )
@@ -51,11 +51,11 @@ from ader_stream.stream.versions.registry import Registry, registry_reader
 from ader_stream.types import BlockRule
 from ader_stream.versions.attempt import Watch, attempt_cycle
 from ader_stream.versions.bootstrap import dataset_block
-from ader_stream.versions.describe import Making, describe_inputs, describe_version
+from ader_stream.versions.describe import VersionInputs, describe_inputs, describe_version
 from ader_stream.versions.export import import_version, read_folder
 from ader_stream.versions.gate.verdict import GateRule, WhenUndecided
 from ader_stream.versions.load import load_state
-from ader_stream.versions.trainer_metrics import TrainerMetrics, told
+from ader_stream.versions.trainer_metrics import TrainerMetrics, log_fields
 
 log = structlog.get_logger(__name__)
 
@@ -163,9 +163,9 @@ def _lead(make_leader: Callable[[], _Leader], process: Process) -> None:
         log.info("stopped in mid-cycle; the next leader trains the block")
 
 
-def _making(settings: Settings, recipe_: Recipe, device: torch.device) -> Making:
+def _making(settings: Settings, recipe_: Recipe, device: torch.device) -> VersionInputs:
     """Return how versions are made, for their manifests."""
-    return Making(
+    return VersionInputs(
         METHOD,
         settings.trainer.recipe,
         recipe_,
@@ -288,14 +288,14 @@ class _Leader:
         return self._feed.next_block(
             self._settings.blocks.min_sessions,
             all_waiting=self._settings.trainer.join_waiting,
-            joined_to=self._joined_to,
+            last_block_to_retrain=self._joined_to,
         )
 
     @property
     def _joined_to(self) -> int | None:
         """The last block that is to be trained again, together with one more."""
         joins = self._gate.when_undecided is WhenUndecided.JOIN
-        return joined_to(self._registry.newest) if joins else None
+        return last_block_to_retrain(self._registry.newest) if joins else None
 
     def _take(self, block: TrainingBlock) -> None:
         """Train a block that has sessions, and read them again where they are to be joined."""
@@ -426,7 +426,7 @@ class _Leader:
         first = import_version(self._publisher, manifest, parts)
         self._registry.manifests[first.version] = first
         self._known = (first.version, state)
-        log.info("beginning with an exported version", folder=str(folder), **told(first))
+        log.info("beginning with an exported version", folder=str(folder), **log_fields(first))
 
     def _recorded(self, dataset: Path) -> TrainingBlock:
         """Read the data set that the first version is made of."""

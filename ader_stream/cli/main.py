@@ -10,7 +10,7 @@ import click
 from ader_stream.cli.extras import EXTRAS, missing
 from ader_stream.runtime.exit_codes import exit_code
 from ader_stream.runtime.logs import configure_logs
-from ader_stream.runtime.openmp import wait_passively
+from ader_stream.runtime.openmp import set_passive_openmp
 
 COMMANDS = {
     "blocks": "Show or change how event time is divided into blocks.",
@@ -75,7 +75,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
-    wait_passively()
+    set_passive_openmp()
     sys.exit(exit_code(_invoke))
 
 

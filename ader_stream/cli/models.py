@@ -230,7 +230,9 @@ def prune(keep: int, settings: Settings) -> None:
 @models.command()
 @version_argument
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--without-onnx", is_flag=True, help="Leave model.onnx out; needs no extra.")
+@click.option(
+    "--without-onnx", is_flag=True, help="Leave model.onnx out: the extra `onnx` is not needed."
+)
 @kafka_options
 def export(version: int, folder: Path, without_onnx: bool, settings: Settings) -> None:
     """Write a version into a folder that plain safetensors, JSON and ONNX readers open."""

@@ -10,7 +10,7 @@ COLLECT_SECONDS = 600.0
 """A collection walks every container object: over a second for a million open sessions."""
 
 
-class CycleCollector:
+class GarbageSchedule:
     """Collects reference cycles at fixed intervals; Python would after a number of new objects.
 
     It is for a process that holds millions of objects, makes new ones for each record and hardly

@@ -12,7 +12,7 @@ import os
 PASSIVE = ("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def wait_passively() -> None:
+def set_passive_openmp() -> None:
     """Let threads sleep while they wait, unless the environment says how they wait.
 
     OpenMP reads its environment once, when torch is loaded: each program must call this before

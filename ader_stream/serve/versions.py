@@ -110,7 +110,7 @@ class Versions:
     def for_key(self, key: str | None) -> Version | None:
         """Return the version that serves a session; without a key, the one with most sessions."""
         canary = self._canary
-        if canary and key is not None and place_of(key) < canary[1]:
+        if canary and key is not None and hash_share(key) < canary[1]:
             return canary[0]
         return self.served
 
@@ -164,10 +164,10 @@ class Versions:
         return max(fitting, default=None)
 
 
-def place_of(key: str) -> float:
+def hash_share(key: str) -> float:
     """Return the place of a session key by its hash, uniform in 0 … 1: the same on every worker.
 
-    >>> 0 <= place_of("visit-1") < 1
+    >>> 0 <= hash_share("visit-1") < 1
     True
     """
     data = key.encode(errors="surrogatepass")  # half of a surrogate pair is not valid UTF-8

@@ -334,7 +334,7 @@ class TrainerSettings(_Group):
     when_undecided: Literal["accept", "join", "reject"] = Field(
         "join",
         description="What happens to a version with too few data to judge it, such as a first one "
-        "from 50 sessions or fewer: `join` trains on its sessions again with the next block, "
+        "from 51 sessions or fewer: `join` trains on its sessions again with the next block, "
         "`accept` serves it, `reject` leaves them out.",
     )
     chunk_size: int = Field(

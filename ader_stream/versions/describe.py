@@ -36,7 +36,7 @@ LIBRARIES = ("torch", "numpy", "safetensors")
 
 
 @dataclass(frozen=True)
-class Making:
+class VersionInputs:
     """What decides a version, apart from its block and its parent.
 
     Parameters
@@ -66,7 +66,7 @@ class Making:
 
 def describe_version(
     block: TrainingBlock,
-    making: Making,
+    making: VersionInputs,
     *,
     previous: int | None,
     parent: int | None,
@@ -121,7 +121,7 @@ def _short(items: Iterable[str]) -> tuple[str, ...]:
 
 
 def describe_inputs(
-    block: TrainingBlock, making: Making, parent: Manifest | None
+    block: TrainingBlock, making: VersionInputs, parent: Manifest | None
 ) -> dict[str, object]:
     """Return everything that decides the result of an update cycle, in plain values.
 
@@ -178,7 +178,9 @@ def _describe_report(report: CycleReport, block: TrainingBlock) -> TrainingRepor
     )
 
 
-def _describe_run(block: TrainingBlock, making: Making, report: CycleReport, seconds: float) -> Run:
+def _describe_run(
+    block: TrainingBlock, making: VersionInputs, report: CycleReport, seconds: float
+) -> Run:
     is_trained = block.sessions and not block.is_unread
     return Run(
         offsets=_describe_offsets(block),

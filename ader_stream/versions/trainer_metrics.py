@@ -11,7 +11,7 @@ from ader_stream import metrics as m
 from ader_stream.ader.progress import Progress
 from ader_stream.metrics import Metrics
 from ader_stream.stream.blocks.feed import TrainingBlock
-from ader_stream.stream.versions.lineage import joined_to
+from ader_stream.stream.versions.lineage import last_block_to_retrain
 from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.types import BlockRule
 
@@ -139,9 +139,9 @@ class TrainerMetrics:
         self._show_items(manifest)
         if manifest.rejection:
             self._metrics[m.VERSIONS_REJECTED].inc()
-            log.warning("version rejected", **told(manifest), reason=manifest.rejection)
+            log.warning("version rejected", **log_fields(manifest), reason=manifest.rejection)
         else:
-            log.info("version published", **told(manifest))
+            log.info("version published", **log_fields(manifest))
 
     def _show_items(self, manifest: Manifest) -> None:
         """Show how many items an accepted version knows, and how many it removed."""
@@ -163,13 +163,13 @@ class TrainerMetrics:
         reason = manifest.gate.undecided if manifest.gate else None
         if reason is None:
             return
-        rejected = "joined" if joined_to(manifest) is not None else "rejected"
+        rejected = "joined" if last_block_to_retrain(manifest) is not None else "rejected"
         outcome = rejected if manifest.rejection else "accepted"
         self._metrics[m.VERSIONS_UNDECIDED].labels(outcome=outcome).inc()
-        log.warning("version undecided", **told(manifest), outcome=outcome, reason=reason)
+        log.warning("version undecided", **log_fields(manifest), outcome=outcome, reason=reason)
 
 
-def told(manifest: Manifest) -> dict[str, object]:
+def log_fields(manifest: Manifest) -> dict[str, object]:
     """What the log says of a version."""
     return {
         "version": manifest.version,

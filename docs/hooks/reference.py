@@ -246,7 +246,8 @@ def _public_name(name: str) -> str:
 
 def _call(name: str, value: Any) -> str:
     try:
-        return f"{name}({', '.join(inspect.signature(value).parameters)})"
+        parameters = inspect.signature(value).parameters
+        return f"{name}({', '.join(p for p in parameters if not p.startswith('_'))})"
     except ValueError:  # an error that takes what its base takes
         return name
 

@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from ader_stream.metrics import CLICKS, Metrics
-from ader_stream.runtime.garbage import CycleCollector
+from ader_stream.runtime.garbage import GarbageSchedule
 from ader_stream.settings import Settings
 from ader_stream.stream.avro.codec import Headers, headers_for
 from ader_stream.stream.clicks.decoder import ClickDecoder
@@ -90,7 +90,7 @@ def changed(record: Record) -> tuple[bytes | None, bytes, Headers]:
 def sessionize(settings: Settings, ends: Ends, warm_up: int) -> Result:
     """Run the sessionizer to the topic's end; the cost is taken from `warm_up` clicks on."""
     create_topics(settings.clients.admin(), settings.topics, len(ends))
-    CycleCollector()
+    GarbageSchedule()
     decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
     kept: list[SessionizerTask] = []  # the end of a task that leaves is no part of a click
     open_tasks = keeping(kept, tasks(settings, decoder, metrics))
@@ -121,7 +121,7 @@ def sessionize(settings: Settings, ends: Ends, warm_up: int) -> Result:
 
 def restore(settings: Settings, ends: Ends, warm_up: int) -> Result:
     """Take the partitions over from the changelog."""
-    CycleCollector()
+    GarbageSchedule()
     decoder, metrics = ClickDecoder(settings.click_format), Metrics(CollectorRegistry())
     open_tasks = tasks(settings, decoder, metrics)
     memory, wall, cpu = resident(), time.monotonic(), time.process_time()

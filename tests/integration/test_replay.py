@@ -119,7 +119,9 @@ def test_a_wrong_address_is_named(system: System, dataset: Path) -> None:
 
 
 def test_a_missing_folder_is_named(system: System, tmp_path: Path) -> None:
-    assert f"{tmp_path / 'nowhere'}: not there" in refused(system, tmp_path / "nowhere")
+    assert f"{tmp_path / 'nowhere'} does not exist; expected" in refused(
+        system, tmp_path / "nowhere"
+    )
 
 
 def test_a_malformed_line_is_named_with_its_file_before_anything_is_sent(

@@ -201,7 +201,7 @@ def by_loss(inputs: SelectionInputs) -> Int64:
     return first_of_each_label(order, inputs.candidates.labels, inputs.quotas)
 
 
-def sparing(choose: Choose) -> Choose:
+def choose_only_where_needed(choose: Choose) -> Choose:
     """Take every candidate of an item that may have them all, and choose among the others'.
 
     Herding may choose one candidate twice and stops before it has all of them (`HERDING_SLACK`),
@@ -239,7 +239,7 @@ class Allocation:
 
 ALLOCATIONS = {
     "drawn": Allocation(allocate_exemplars, lambda choose: choose),
-    "within": Allocation(allocate_within, sparing),
+    "within": Allocation(allocate_within, choose_only_where_needed),
 }
 
 

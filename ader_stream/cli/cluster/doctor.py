@@ -11,7 +11,7 @@ import click
 from ader_stream.cli.options import json_option, kafka_options
 from ader_stream.runtime.exit_codes import FAILED
 from ader_stream.settings import Settings
-from ader_stream.stream.diagnosis import Check, Finding, Subject, diagnose
+from ader_stream.stream.diagnosis import Check, DiagnosisInput, Finding, diagnose
 from ader_stream.stream.operations.needed_rights import WORKERS, check_rights
 
 MARKS = {"ok": "ok     ", "warning": "warning", "waiting": "waiting", "error": "ERROR  "}
@@ -37,7 +37,7 @@ def doctor(context: click.Context, worker: str | None, as_json: bool, settings: 
     sessions would close, 1 if something must be fixed, 3 if nothing is wrong, but the topic has too
     few clicks for a session to close.
     """
-    subject = Subject(
+    subject = DiagnosisInput(
         settings.clients,
         settings.topics,
         settings.click_format,
@@ -53,8 +53,8 @@ def doctor(context: click.Context, worker: str | None, as_json: bool, settings: 
     context.exit(FAILED if "error" in levels else WAITING if "waiting" in levels else 0)
 
 
-def _rights_of(worker: str, settings: Settings) -> Check[Subject]:
-    def check(subject: Subject) -> Iterator[Finding]:
+def _rights_of(worker: str, settings: Settings) -> Check[DiagnosisInput]:
+    def check(subject: DiagnosisInput) -> Iterator[Finding]:
         topics, uses = subject.topics, settings.uses
         for level, text, remedy in check_rights(subject.clients, worker, topics, uses):
             yield Finding(level, text, remedy)

@@ -205,13 +205,17 @@ class BlockFeed:
         return sorted(block for block in waiting if end is not None and block <= end)
 
     def next_block(
-        self, min_sessions: int, *, all_waiting: bool = False, joined_to: int | None = None
+        self,
+        min_sessions: int,
+        *,
+        all_waiting: bool = False,
+        last_block_to_retrain: int | None = None,
     ) -> TrainingBlock | None:
         """Return the next complete block, joined with later ones up to `min_sessions`, or None.
 
         `all_waiting` joins every waiting block, once the log was read to its end. If blocks up to
-        `joined_to` were too few to judge a version, at least one more is joined. A block has no
-        sessions if versions were trained on all of them.
+        `last_block_to_retrain` were too few to judge a version, at least one more is joined. A
+        block has no sessions if versions were trained on all of them.
 
         Raises
         ------
@@ -222,11 +226,15 @@ class BlockFeed:
             return None
         count, blocks = 0, list[int]()
         for block in self.waiting():
-            if count >= min_sessions and not all_waiting and _goes_beyond(joined_to, blocks):
+            if (
+                count >= min_sessions
+                and not all_waiting
+                and _goes_beyond(last_block_to_retrain, blocks)
+            ):
                 break
             blocks.append(block)
             count += self._sessions[block]
-        if count < min_sessions or not blocks or not _goes_beyond(joined_to, blocks):
+        if count < min_sessions or not blocks or not _goes_beyond(last_block_to_retrain, blocks):
             return None
         first = {partition: at.next_offset for partition, at in self._progress.items()}
         last = blocks[-1]
@@ -330,8 +338,8 @@ class BlockFeed:
         return min(known) if len(known) == len(reached) else None
 
 
-def _goes_beyond(joined_to: int | None, blocks: Sequence[int]) -> bool:
-    return joined_to is None or any(block > joined_to for block in blocks)
+def _goes_beyond(last_block_to_retrain: int | None, blocks: Sequence[int]) -> bool:
+    return last_block_to_retrain is None or any(block > last_block_to_retrain for block in blocks)
 
 
 def _held_from(clients: KafkaClients, topic: str, partition: int, wanted: int | None) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from ader_stream.errors import ClickError, NotYetError
 from ader_stream.stream.clicks.values import HEADER_BYTES, schema_id_of
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.schema_registry.allowance import Allowance
+from ader_stream.stream.schema_registry.allowance import TokenBucket
 from ader_stream.stream.schema_registry.client import Place, SchemaRegistry
 
 Reader = TypeVar("Reader")
@@ -44,7 +44,7 @@ class RegisteredSchemas(Generic[Reader]):
         self._make_reader = make_reader
         self._readers: dict[int, Reader] = {}
         self._clock = clock
-        self._patience = Allowance(PATIENCE_SECONDS, PATIENCE_A_SECOND, clock)
+        self._patience = TokenBucket(PATIENCE_SECONDS, PATIENCE_A_SECOND, clock)
 
     def reader(self, schema_id: int) -> Reader:
         """Return the reader of a schema's values; wait for a schema that was not requested yet.

@@ -20,7 +20,7 @@ from ader_stream.stream.diagnosis.retention import (
     check_retention,
     check_timestamps,
 )
-from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.diagnosis.topic_setup import (
     check_clicks_topic,
     check_contents,
@@ -34,12 +34,14 @@ from ader_stream.stream.diagnosis.visitors import (
     describe_times,
 )
 
-__all__ = ["Check", "Finding", "Subject", "diagnose"]
+__all__ = ["Check", "DiagnosisInput", "Finding", "diagnose"]
 
 CONFIGS = "DescribeConfigs"
 
 
-def diagnose(subject: Subject, more: Sequence[Check[Subject]] = ()) -> Iterator[Finding]:
+def diagnose(
+    subject: DiagnosisInput, more: Sequence[Check[DiagnosisInput]] = ()
+) -> Iterator[Finding]:
     """Run all checks that are possible before a worker starts.
 
     If no broker answers, no check is possible; otherwise each check runs on its own.
@@ -55,7 +57,7 @@ def diagnose(subject: Subject, more: Sequence[Check[Subject]] = ()) -> Iterator[
         yield from run_checks([*more, *_checks(subject)], subject)
 
 
-def _checks(subject: Subject) -> list[Check[Subject]]:
+def _checks(subject: DiagnosisInput) -> list[Check[DiagnosisInput]]:
     runs = Once(lambda: dry_run(subject))
     clicks = Once(lambda: clicks_taken(subject, runs()))
     on_topic, on_cluster = f"{CONFIGS} on its clicks topic", f"{CONFIGS} on the cluster"

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ader_stream.stream.diagnosis.finding import Finding
-from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.diagnosis.subject import DiagnosisInput
 
 
-def check_connection(subject: Subject) -> Iterator[Finding]:
+def check_connection(subject: DiagnosisInput) -> Iterator[Finding]:
     """Check whether a broker answers."""
     subject.clients.check_reachable()
     yield Finding("ok", f"a broker answers at {subject.clients.bootstrap_servers}")
 
 
-def check_limits(subject: Subject) -> Iterator[Finding]:
+def check_limits(subject: DiagnosisInput) -> Iterator[Finding]:
     """Compare the time-outs with the broker's limits."""
     yield _transaction_timeout(subject)
     yield _group_protocol(subject)
 
 
-def _transaction_timeout(subject: Subject) -> Finding:
+def _transaction_timeout(subject: DiagnosisInput) -> Finding:
     timeout = subject.clients.transaction_timeout
     limit = int(subject.broker_config().get("transaction.max.timeout.ms", timeout))
     if timeout <= limit:
@@ -32,7 +32,7 @@ def _transaction_timeout(subject: Subject) -> Finding:
     )
 
 
-def _group_protocol(subject: Subject) -> Finding:
+def _group_protocol(subject: DiagnosisInput) -> Finding:
     clients = subject.clients
     if clients.group_protocol == "classic":
         text = f"classic group protocol, session timeout {clients.session_timeout} ms"

@@ -12,7 +12,7 @@ from ader_stream.stream.clicks.decoder import RECORD_KEY, decode_heartbeat
 from ader_stream.stream.clicks.sampled_times import has_quoted_times, time_format_of
 from ader_stream.stream.diagnosis.dry_run import DryPartition
 from ader_stream.stream.diagnosis.finding import Finding, as_percent
-from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.kafka.sampling import SampledRecord
 
 Runs = Sequence[DryPartition]
@@ -33,7 +33,7 @@ REMEDIES = {
 }
 
 
-def describe_contents(subject: Subject, runs: Runs) -> Iterator[Finding]:
+def describe_contents(subject: DiagnosisInput, runs: Runs) -> Iterator[Finding]:
     """Count the kinds of records."""
     records = [record for run in runs for record in run.records]
     if not records:
@@ -80,7 +80,9 @@ def describe_contents(subject: Subject, runs: Runs) -> Iterator[Finding]:
         )
 
 
-def describe_refusals(subject: Subject, runs: Runs, noun: str = "clicks") -> Iterator[Finding]:
+def describe_refusals(
+    subject: DiagnosisInput, runs: Runs, noun: str = "clicks"
+) -> Iterator[Finding]:
     """Report which clicks would become dead letters, why, and whether the worker would stop.
 
     `noun` is the name of the records in the texts.
@@ -118,7 +120,7 @@ def _total(runs: Runs, metric: m.Metric[Any]) -> int:
     return sum(run.total(metric) for run in runs)
 
 
-def _remedy(subject: Subject, runs: Runs, reason: str) -> str:
+def _remedy(subject: DiagnosisInput, runs: Runs, reason: str) -> str:
     """Return the setting with which these clicks would be accepted, if one is known."""
     refused = {
         (letter["partition"], letter["offset"])

@@ -14,7 +14,7 @@ from ader_stream.metrics import Metric, Metrics
 from ader_stream.stream.avro.codec import Headers, decode
 from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
 from ader_stream.stream.control.erasures import Erasures
-from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.groups.groups import Committed
 from ader_stream.stream.kafka.producing import Key, Keyed, Transaction
 from ader_stream.stream.kafka.sampling import SampledRecord
@@ -57,7 +57,7 @@ class DryPartition:
 
     def __init__(
         self,
-        subject: Subject,
+        subject: DiagnosisInput,
         partition: int,
         records: Sequence[SampledRecord],
         memory: str = "",
@@ -96,7 +96,7 @@ class DryPartition:
         self._task.tick(is_at_end=True)
         self._commit()
 
-    def _take_all(self, subject: Subject, memory: str) -> str:
+    def _take_all(self, subject: DiagnosisInput, memory: str) -> str:
         records = list(self.records)
         stop = _stop(self._task, records)
         self._commit()
@@ -108,7 +108,7 @@ class DryPartition:
         return _stop(limited, records)
 
     def _task_of(
-        self, subject: Subject, registry: CollectorRegistry, refusals: RefusalRule
+        self, subject: DiagnosisInput, registry: CollectorRegistry, refusals: RefusalRule
     ) -> SessionizerTask:
         silence = self._silence
         hints = cast("WatermarkHints", silence)
@@ -130,7 +130,7 @@ class DryPartition:
         self._task.committed()
 
 
-def dry_run(subject: Subject) -> list[DryPartition]:
+def dry_run(subject: DiagnosisInput) -> list[DryPartition]:
     """Run every partition's sample."""
     by_partition = subject.sample().by_partition
     runs = [

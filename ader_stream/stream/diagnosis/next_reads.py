@@ -12,7 +12,7 @@ from ader_stream.stream.diagnosis.contents import describe_refusals
 from ader_stream.stream.diagnosis.dry_run import DryPartition
 from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.progress import has_topics
-from ader_stream.stream.diagnosis.subject import FEWEST, SAMPLE_OF_ALL, Subject
+from ader_stream.stream.diagnosis.subject import FEWEST, SAMPLE_OF_ALL, DiagnosisInput
 from ader_stream.stream.diagnosis.visitors import describe_time_problem
 from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
 from ader_stream.stream.operations.offsets import SESSIONIZER
@@ -28,7 +28,7 @@ class _Start(NamedTuple):
     memory: str = ""
 
 
-def check_next_reads(subject: Subject, newest: Sequence[DryPartition]) -> Iterator[Finding]:
+def check_next_reads(subject: DiagnosisInput, newest: Sequence[DryPartition]) -> Iterator[Finding]:
     """Report the results of the next records, and whether the worker would stop there.
 
     Parameters
@@ -50,7 +50,7 @@ def check_next_reads(subject: Subject, newest: Sequence[DryPartition]) -> Iterat
     yield from describe_time_problem(subject, [r for run in before for r in _at_start(run, newest)])
 
 
-def _starts(subject: Subject) -> dict[int, _Start]:
+def _starts(subject: DiagnosisInput) -> dict[int, _Start]:
     """Return partition → where a worker that is started now would read next."""
     places = {p.partition: p for p in subject.worker_places() if p.worker == SESSIONIZER}
     skips = subject.start == "latest" and not places
@@ -64,7 +64,7 @@ def _starts(subject: Subject) -> dict[int, _Start]:
     return starts
 
 
-def _run_next(subject: Subject, starts: dict[int, _Start]) -> list[DryPartition]:
+def _run_next(subject: DiagnosisInput, starts: dict[int, _Start]) -> list[DryPartition]:
     """Run the first records from each place on, with the group's memory of those before."""
     ranges = subject.sample().ranges
     count = max(FEWEST, min(MOST, SAMPLE_OF_ALL // len(ranges)))
@@ -98,7 +98,7 @@ def _at_start(run: DryPartition, newest: Sequence[DryPartition]) -> Iterator[Sam
             yield from (record for record in tail if record.offset() > head[-1].offset())
 
 
-def _nothing_left(subject: Subject) -> Iterator[Finding]:
+def _nothing_left(subject: DiagnosisInput) -> Iterator[Finding]:
     skipped = sum(end - first for first, end in subject.sample().ranges.values())
     if skipped and not subject.worker_places():
         yield Finding(

@@ -8,13 +8,13 @@ from ader_stream import metrics as m
 from ader_stream.plausible_times import describe_time
 from ader_stream.stream.diagnosis.dry_run import DryPartition
 from ader_stream.stream.diagnosis.finding import Finding, as_duration
-from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.sessions.open.session import OpenSession
 
 Runs = Sequence[DryPartition]
 
 
-def describe_sessions(subject: Subject, runs: Runs) -> Iterator[Finding]:
+def describe_sessions(subject: DiagnosisInput, runs: Runs) -> Iterator[Finding]:
     """Report how many sessions close, and why the others are open."""
     if not any(run.taken for run in runs):
         return  # other findings explain why no click is accepted
@@ -34,7 +34,7 @@ def describe_sessions(subject: Subject, runs: Runs) -> Iterator[Finding]:
         yield from _why_open(subject, run, is_all=not has_closed)
 
 
-def describe_blocks(subject: Subject, runs: Runs) -> Iterator[Finding]:
+def describe_blocks(subject: DiagnosisInput, runs: Runs) -> Iterator[Finding]:
     """Report which block is open, and when it ends."""
     at = [run.window.open_block for run in runs if run.taken and run.window.open_block is not None]
     if not at:
@@ -51,7 +51,7 @@ def describe_blocks(subject: Subject, runs: Runs) -> Iterator[Finding]:
     )
 
 
-def _why_open(subject: Subject, run: DryPartition, *, is_all: bool) -> Iterator[Finding]:
+def _why_open(subject: DiagnosisInput, run: DryPartition, *, is_all: bool) -> Iterator[Finding]:
     """Explain the session of a partition that closes first."""
     watermark = run.window.watermark
     oldest = min(run.window.open_sessions(), key=lambda session: session.last, default=None)
@@ -67,13 +67,13 @@ def _why_open(subject: Subject, run: DryPartition, *, is_all: bool) -> Iterator[
     )
 
 
-def _closes_at(subject: Subject, session: OpenSession) -> int:
+def _closes_at(subject: DiagnosisInput, session: OpenSession) -> int:
     """Return the event time (ms) at which a session closes at the latest."""
     blocks, rule = subject.rules_in_force.blocks, subject.rules.sessions
     return min(session.last + rule.gap, blocks.start(session.block + 1)) + rule.lateness
 
 
-def _what_moves_it(subject: Subject) -> str:
+def _what_moves_it(subject: DiagnosisInput) -> str:
     own = "the next click of any visitor there, or a heartbeat, advances it"
     if subject.idle is None:
         return f"{own} (sessionizer.idle = off: it follows no other partition)"

@@ -11,7 +11,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.control.rules import as_text, blocks_as_written, differences
 from ader_stream.stream.diagnosis.finding import Finding
-from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.groups.groups import committed_by, extents, members_of
 from ader_stream.stream.groups.lost import require_held
 from ader_stream.stream.kafka.changelog import partitions_with_records
@@ -27,7 +27,7 @@ MOST_STATE = 2_000_000
 """Most records of changelogs that are read here; a worker reads all."""
 
 
-def check_places(subject: Subject) -> Iterator[Finding]:
+def check_places(subject: DiagnosisInput) -> Iterator[Finding]:
     """Check whether the log still has the records that the workers read next."""
     if not has_topics(subject):
         return
@@ -46,14 +46,14 @@ def check_places(subject: Subject) -> Iterator[Finding]:
         yield Finding("ok", "no worker has begun to read")
 
 
-def check_blocks(subject: Subject) -> Iterator[Finding]:
+def check_blocks(subject: DiagnosisInput) -> Iterator[Finding]:
     """Check whether blocks are divided as the settings say; all workers use the logged rule."""
     if has_topics(subject):
         grid = blocks_as_written(subject.blocks())
         yield Finding("ok", f"blocks are cut with {as_text(grid)}, as the settings say")
 
 
-def check_state(subject: Subject) -> Iterator[Finding]:
+def check_state(subject: DiagnosisInput) -> Iterator[Finding]:
     """Check whether a sessionizer could continue with the existing state and the current rules."""
     if not has_topics(subject):
         return
@@ -90,14 +90,14 @@ def _what_holds(opened: int, changed: Sequence[str]) -> Finding:
     )
 
 
-def has_topics(subject: Subject) -> bool:
+def has_topics(subject: DiagnosisInput) -> bool:
     """Return whether the topics exist; other checks report which are missing."""
     counts, topics = subject.partition_counts(), subject.topics
     used = {topics.clicks, topics.sessions, topics.sessionizer_state, topics.scores, topics.control}
     return used <= counts.keys()
 
 
-def _why_lost(subject: Subject, place: WorkerPlace) -> str:
+def _why_lost(subject: DiagnosisInput, place: WorkerPlace) -> str:
     try:
         require_held(subject.topics.clicks, place.partition, place.place, place.log)
     except AderError as error:
@@ -105,7 +105,7 @@ def _why_lost(subject: Subject, place: WorkerPlace) -> str:
     return ""
 
 
-def _states(subject: Subject) -> dict[int, PartitionState] | None:
+def _states(subject: DiagnosisInput) -> dict[int, PartitionState] | None:
     """Return partition → state from its changelog; None if they are too large to read here."""
     topic, partitions = subject.topics.sessionizer_state, range(subject.partitions)
     logs = extents(subject.admin(), topic, partitions)
@@ -114,7 +114,7 @@ def _states(subject: Subject) -> dict[int, PartitionState] | None:
     return read_states(subject.clients, topic, partitions)
 
 
-def _refusals(subject: Subject, states: Mapping[int, PartitionState]) -> Iterator[str]:
+def _refusals(subject: DiagnosisInput, states: Mapping[int, PartitionState]) -> Iterator[str]:
     """Yield the errors at which a sessionizer with these partitions would stop."""
     topics, metrics, rules = subject.topics, Metrics(CollectorRegistry()), subject.rules_in_force
     group, clicks = topics.group("sessionizer"), topics.clicks

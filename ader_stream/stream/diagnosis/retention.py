@@ -9,7 +9,7 @@ from itertools import groupby
 from ader_stream.plausible_times import EARLIEST_MS
 from ader_stream.stream.clicks.decoder import RECORD_TIME
 from ader_stream.stream.diagnosis.finding import Finding, as_duration
-from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.types import MINUTE_MS
 
@@ -17,7 +17,7 @@ SHORTEST_MS = MINUTE_MS
 """Shortest time of a sample that gives a rate."""
 
 
-def check_cleanup(subject: Subject) -> Iterator[Finding]:
+def check_cleanup(subject: DiagnosisInput) -> Iterator[Finding]:
     """Check whether the topic keeps every click, or only the last one of a key."""
     topic = subject.topics.clicks
     if not subject.partitions:
@@ -37,7 +37,7 @@ def check_cleanup(subject: Subject) -> Iterator[Finding]:
     )
 
 
-def check_retention(subject: Subject) -> Iterator[Finding]:
+def check_retention(subject: DiagnosisInput) -> Iterator[Finding]:
     """Compare the retention with a block, and with the timestamps on which retention depends."""
     if not subject.partitions:
         return
@@ -48,7 +48,7 @@ def check_retention(subject: Subject) -> Iterator[Finding]:
         yield finding
 
 
-def check_timestamps(subject: Subject) -> Iterator[Finding]:
+def check_timestamps(subject: DiagnosisInput) -> Iterator[Finding]:
     """Check what the records' own timestamps are, if they are the event times."""
     if subject.format.time != RECORD_TIME or not subject.partitions:
         return
@@ -64,7 +64,7 @@ def check_timestamps(subject: Subject) -> Iterator[Finding]:
     )
 
 
-def _kept_time(subject: Subject) -> Finding:
+def _kept_time(subject: DiagnosisInput) -> Finding:
     topic, retention = subject.topics.clicks, _retention_ms(subject)
     block = subject.rules.blocks.length
     if retention < 0:
@@ -80,7 +80,7 @@ def _kept_time(subject: Subject) -> Finding:
     )
 
 
-def _kept_bytes(subject: Subject) -> Finding | None:
+def _kept_bytes(subject: DiagnosisInput) -> Finding | None:
     """Compare the time that the kept bytes last, at the rate of the sample, with a block."""
     topic, block = subject.topics.clicks, subject.rules.blocks.length
     limit = int(subject.clicks_config().get("retention.bytes", "-1"))
@@ -101,7 +101,7 @@ def _kept_bytes(subject: Subject) -> Finding | None:
     )
 
 
-def _old_timestamps(subject: Subject, records: Sequence[SampledRecord]) -> Finding | None:
+def _old_timestamps(subject: DiagnosisInput, records: Sequence[SampledRecord]) -> Finding | None:
     """Check whether retention sees the timestamps of old events."""
     topic, retention = subject.topics.clicks, _retention_ms(subject)
     if not records or retention < 0:
@@ -122,7 +122,7 @@ def _old_timestamps(subject: Subject, records: Sequence[SampledRecord]) -> Findi
     )
 
 
-def _retention_ms(subject: Subject) -> int:
+def _retention_ms(subject: DiagnosisInput) -> int:
     return int(subject.clicks_config().get("retention.ms", "-1"))
 
 

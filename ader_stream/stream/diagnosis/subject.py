@@ -68,7 +68,7 @@ class Sample:
         )
 
 
-class Subject:
+class DiagnosisInput:
     """Input of the checks; each part is read once, when a check first needs it.
 
     Parameters

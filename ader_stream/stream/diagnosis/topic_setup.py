@@ -11,14 +11,14 @@ from confluent_kafka import KafkaException
 from ader_stream.errors import AderError
 from ader_stream.stream.avro.codec import TYPE_HEADER
 from ader_stream.stream.diagnosis.finding import Finding
-from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.kafka.changelog import offset_ranges
 from ader_stream.stream.kafka.rights import Right, require_rights
 from ader_stream.stream.topics.safety import check_configs
 from ader_stream.stream.topics.topics import NEAR_NAMES, check_topics, near_names
 
 
-def check_clicks_topic(subject: Subject) -> Iterator[Finding]:
+def check_clicks_topic(subject: DiagnosisInput) -> Iterator[Finding]:
     """Check the clicks topic; if it does not exist, search for a similar name.
 
     Raises
@@ -46,7 +46,7 @@ def check_clicks_topic(subject: Subject) -> Iterator[Finding]:
         yield Finding("ok", f"{topic} has {counts[topic]} partitions", details={"topic": topic})
 
 
-def check_our_topics(subject: Subject) -> Iterator[Finding]:
+def check_our_topics(subject: DiagnosisInput) -> Iterator[Finding]:
     """Check our own topics and their retention."""
     counts, names = subject.partition_counts(), our_names(subject)
     if subject.topics.clicks not in counts or subject.topics.clicks in names:
@@ -59,7 +59,7 @@ def check_our_topics(subject: Subject) -> Iterator[Finding]:
     yield Finding("ok", f"all {len(names)} topics of ader-stream exist")
 
 
-def check_our_configs(subject: Subject) -> Iterator[Finding]:
+def check_our_configs(subject: DiagnosisInput) -> Iterator[Finding]:
     """Compare the configuration of our topics with the needed one."""
     counts = subject.partition_counts()
     if all(name in counts for name in our_names(subject)):
@@ -67,7 +67,7 @@ def check_our_configs(subject: Subject) -> Iterator[Finding]:
         yield Finding("ok", "all topics of ader-stream keep their records as needed")
 
 
-def check_contents(subject: Subject) -> Iterator[Finding]:
+def check_contents(subject: DiagnosisInput) -> Iterator[Finding]:
     """Check that the clicks topic has records, and none that ader-stream has written."""
     sample = subject.sample()
     written = [r for r in sample.records if any(name == TYPE_HEADER for name, _ in r.headers())]
@@ -87,13 +87,13 @@ def check_contents(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def our_names(subject: Subject) -> list[str]:
+def our_names(subject: DiagnosisInput) -> list[str]:
     """Return the names of the topics that ader-stream writes."""
     topics = replace(subject.topics, clicks_name="")
     return [name for name, *_ in topics.specifications(1) if name != topics.clicks]
 
 
-def _holds_records(subject: Subject, topic: str, partitions: int) -> bool:
+def _holds_records(subject: DiagnosisInput, topic: str, partitions: int) -> bool:
     try:
         ranges = offset_ranges(subject.clients, topic, range(partitions))
     except (AderError, KafkaException):  # this user may not be allowed to describe it
@@ -101,7 +101,7 @@ def _holds_records(subject: Subject, topic: str, partitions: int) -> bool:
     return any(first < end for first, end in ranges.values())
 
 
-def _where_clicks_are(subject: Subject) -> str:
+def _where_clicks_are(subject: DiagnosisInput) -> str:
     counts = subject.partition_counts()
     others = near_names(subject.topics, counts)
     held = (name for name in others if _holds_records(subject, name, counts[name]))

@@ -12,7 +12,7 @@ from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, decode_heartbeat
 from ader_stream.stream.clicks.sampled_times import find_problem, remedy_for
 from ader_stream.stream.diagnosis.dry_run import DryPartition
 from ader_stream.stream.diagnosis.finding import Finding, as_percent
-from ader_stream.stream.diagnosis.subject import Subject
+from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.types import Click
 
@@ -33,7 +33,7 @@ class Sampled(NamedTuple):
     click: Click
 
 
-def clicks_taken(subject: Subject, runs: Sequence[DryPartition]) -> list[Sampled]:
+def clicks_taken(subject: DiagnosisInput, runs: Sequence[DryPartition]) -> list[Sampled]:
     """Return the records that are clicks, without those that would be refused."""
     decode, found = subject.decoder().decode, []
     refused = {(run.partition, letter["offset"]) for run in runs for letter in run.letters}
@@ -44,7 +44,7 @@ def clicks_taken(subject: Subject, runs: Sequence[DryPartition]) -> list[Sampled
     return found
 
 
-def describe_times(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding]:
+def describe_times(subject: DiagnosisInput, sampled: list[Sampled]) -> Iterator[Finding]:
     """Report the range of the event times, and whether it is plausible."""
     if sampled:
         times = [click.time for _, click in sampled]
@@ -54,7 +54,9 @@ def describe_times(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding
     yield from describe_time_problem(subject, subject.records)
 
 
-def describe_time_problem(subject: Subject, records: Sequence[SampledRecord]) -> Iterator[Finding]:
+def describe_time_problem(
+    subject: DiagnosisInput, records: Sequence[SampledRecord]
+) -> Iterator[Finding]:
     """Report problems with the event times of records, by partition."""
     now = subject.now
     problem = find_problem(records, subject.decoder(), subject.format, now)
@@ -66,7 +68,7 @@ def describe_time_problem(subject: Subject, records: Sequence[SampledRecord]) ->
             yield Finding(problem.level, problem.text, remedy)
 
 
-def describe_heartbeats(subject: Subject) -> Iterator[Finding]:
+def describe_heartbeats(subject: DiagnosisInput) -> Iterator[Finding]:
     """Report whether heartbeats have plausible times, in ms."""
     watermarks: dict[int, int] = {}
     for record in subject.records:
@@ -89,7 +91,7 @@ def _heartbeat(record: SampledRecord) -> int | None:
         return None
 
 
-def describe_keys(subject: Subject, sampled: list[Sampled]) -> Iterator[Finding]:
+def describe_keys(subject: DiagnosisInput, sampled: list[Sampled]) -> Iterator[Finding]:
     """Report whether each session key is in one partition, and whether one has too many clicks."""
     if not sampled:
         return
@@ -119,7 +121,7 @@ def _scattered(partitions_of: dict[str, set[int]]) -> Finding:
     )
 
 
-def _without_key(subject: Subject, sampled: list[Sampled]) -> Finding | None:
+def _without_key(subject: DiagnosisInput, sampled: list[Sampled]) -> Finding | None:
     """Check whether clicks have record keys: Kafka spreads those without over all partitions."""
     missing = sum(record.key() is None for record, _ in sampled)
     partitions = len(subject.sample().ranges)

@@ -10,7 +10,7 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
 from ader_stream.errors import FencedError, TopicError
-from ader_stream.stream.exactly_once.partition_task import Held, TaskT
+from ader_stream.stream.exactly_once.partition_task import AssignedPartition, TaskT
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.transactions.requests import side_by_side
@@ -26,7 +26,7 @@ OFFSETS_TIMEOUT = 10.0
 
 def commit_side_by_side(
     topic: str,
-    held: Mapping[int, Held[TaskT]],
+    held: Mapping[int, AssignedPartition[TaskT]],
     partitions: Iterable[int],
     group: Callable[[], Any],
     ask_identity: Callable[[], Callable[[], None]],
@@ -80,7 +80,7 @@ def commit_side_by_side(
 
 
 def _begin_all(
-    topic: str, held: Mapping[int, Held[TaskT]], partitions: Iterable[int]
+    topic: str, held: Mapping[int, AssignedPartition[TaskT]], partitions: Iterable[int]
 ) -> tuple[dict[int, TopicPartition], dict[int, KafkaException]]:
     """Begin and fill a transaction for each partition; return the offsets, and the errors."""
     offsets: dict[int, TopicPartition] = {}
@@ -96,7 +96,7 @@ def _begin_all(
     return offsets, failed
 
 
-def _begin(held: Held[TaskT]) -> str:
+def _begin(held: AssignedPartition[TaskT]) -> str:
     """Begin a transaction and fill it; return the offset's metadata."""
     transaction = Transaction()
     metadata = held.task.write(transaction, held.next_offset)
@@ -106,7 +106,9 @@ def _begin(held: Held[TaskT]) -> str:
     return metadata
 
 
-def abort_failed(topic: str, partition: int, held: Held[TaskT], exception: KafkaException) -> None:
+def abort_failed(
+    topic: str, partition: int, held: AssignedPartition[TaskT], exception: KafkaException
+) -> None:
     """Abort a transaction that has failed.
 
     Raises

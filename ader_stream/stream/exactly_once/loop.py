@@ -30,7 +30,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.exactly_once.commit import abort_failed, commit_side_by_side
 from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from ader_stream.stream.exactly_once.commit_pace import CommitPace
-from ader_stream.stream.exactly_once.partition_task import Held, TaskT
+from ader_stream.stream.exactly_once.partition_task import AssignedPartition, TaskT
 from ader_stream.stream.exactly_once.permission import Permission, error_name, is_refused
 from ader_stream.stream.exactly_once.takeover import KeptProducer, OpenTasks, Taking
 from ader_stream.stream.exactly_once.takeover_thread import Takeovers
@@ -129,7 +129,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
         )
         self._metrics = metrics
         self._check_readable = check_readable
-        self._held: dict[int, Held[TaskT]] = {}
+        self._held: dict[int, AssignedPartition[TaskT]] = {}
         self._consumer: Consumer
         self._waiting: WaitingPartitions
         self._identity: TopicIdentity

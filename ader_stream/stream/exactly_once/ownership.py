@@ -20,7 +20,7 @@ from ader_stream.stream.transactions.producer import (
 
 
 @dataclass(frozen=True)
-class Ownership:
+class StateEdit:
     """A partition's transactional id, taken from the worker that had it.
 
     That worker is fenced with its next commit, joins its group again and restores what was
@@ -45,7 +45,7 @@ class Ownership:
 
 
 @contextmanager
-def ownership(clients: KafkaClients, group: str, topic: str, partition: int) -> Iterator[Ownership]:
+def ownership(clients: KafkaClients, group: str, topic: str, partition: int) -> Iterator[StateEdit]:
     """Take a partition; what is read inside is what its owner has committed.
 
     Raises
@@ -61,4 +61,4 @@ def ownership(clients: KafkaClients, group: str, topic: str, partition: int) -> 
         )
 
     with sole_producer(clients.producer(f"{group}.{partition}"), failure) as producer:
-        yield Ownership(clients, group, topic, partition, producer)
+        yield StateEdit(clients, group, topic, partition, producer)

@@ -63,7 +63,7 @@ TaskT = TypeVar("TaskT", bound=PartitionTask)
 
 
 @dataclass
-class Held(Generic[TaskT]):
+class AssignedPartition(Generic[TaskT]):
     """A partition that this process owns."""
 
     task: TaskT

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from ader_stream.stream.exactly_once.partition_task import Held, PartitionTask, TaskT
+from ader_stream.stream.exactly_once.partition_task import AssignedPartition, PartitionTask, TaskT
 from ader_stream.stream.exactly_once.transaction_time import TransactionTime
 from ader_stream.stream.groups.first_start import start_at_ends
 from ader_stream.stream.groups.groups import Committed, Extent, committed_by
@@ -124,7 +124,7 @@ class Taking(Generic[TaskT]):
 
     def restore(
         self, producers: Mapping[int, TransactionalProducer], stay: Callable[[], None]
-    ) -> dict[int, Held[TaskT]]:
+    ) -> dict[int, AssignedPartition[TaskT]]:
         """Restore the tasks of partitions at the places where they continue.
 
         Raises
@@ -152,12 +152,12 @@ class Taking(Generic[TaskT]):
         producer: TransactionalProducer,
         places: Mapping[int, Committed],
         extents: Mapping[int, Extent],
-    ) -> Held[TaskT]:
+    ) -> AssignedPartition[TaskT]:
         place, extent = places[partition], extents[partition]
         require_held(self.topic, partition, place.offset, extent)
         read_from = task.restore(place, extent.first)
         time = self.time.of(partition)
-        return Held(task, producer, read_from, place.offset, transaction_ms=time)
+        return AssignedPartition(task, producer, read_from, place.offset, transaction_ms=time)
 
     def _first_places(
         self, partitions: Collection[int], extents: Mapping[int, Extent]

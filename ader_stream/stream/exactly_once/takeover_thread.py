@@ -11,7 +11,7 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Generic
 
-from ader_stream.stream.exactly_once.partition_task import Held, TaskT
+from ader_stream.stream.exactly_once.partition_task import AssignedPartition, TaskT
 from ader_stream.stream.exactly_once.takeover import KeptProducer, Taking
 
 AT_ONCE = 50
@@ -42,7 +42,7 @@ class _Batch(Generic[TaskT]):
     wanted: set[int]
     kept: Mapping[int, KeptProducer] = field(default_factory=dict)
     aborts: int = 0
-    outcome: Future[dict[int, Held[TaskT]]] = field(default_factory=Future)
+    outcome: Future[dict[int, AssignedPartition[TaskT]]] = field(default_factory=Future)
 
 
 class _GivenUpError(Exception):
@@ -82,7 +82,7 @@ class Takeovers(Generic[TaskT]):
         """Restore a partition that this process has held, after so many `aborts` in a row."""
         self._append(_Batch({partition}, {partition: kept}, aborts))
 
-    def done(self) -> Iterator[tuple[int, Held[TaskT]]]:
+    def done(self) -> Iterator[tuple[int, AssignedPartition[TaskT]]]:
         """Yield the partitions that were taken over since the last call.
 
         Raises
@@ -138,7 +138,7 @@ class Takeovers(Generic[TaskT]):
             batch.outcome.set_exception(error)
         return True
 
-    def _take(self, batch: _Batch[TaskT]) -> dict[int, Held[TaskT]]:
+    def _take(self, batch: _Batch[TaskT]) -> dict[int, AssignedPartition[TaskT]]:
         def stay() -> None:
             if not batch.wanted:
                 raise _GivenUpError

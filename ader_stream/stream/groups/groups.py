@@ -67,7 +67,7 @@ def delete_groups(admin: AdminClient, groups: Sequence[str]) -> None:
                 raise TopicError(f"cannot delete group {group}: {error.str()}") from None
 
 
-def place_groups(
+def commit_group_offsets(
     admin: AdminClient, groups: Sequence[str], topic: str, offsets: Mapping[int, int]
 ) -> None:
     """Commit offsets (by partition) for groups without members.

@@ -212,7 +212,7 @@ def _raise_if_final(error: KafkaError, topic: str | None, group: str = "") -> No
     if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own name
         raise OffsetError(
             f"{topic}: the offset to read from is gone ({error.str()}); the topic's retention is "
-            "shorter than this reader's delay, or the topic was deleted and made anew"
+            "shorter than this reader's delay, or the topic was deleted and created again"
         )
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001
         raise TopicError(

@@ -131,7 +131,7 @@ def _require_refusal(topic: str, exception: KafkaException) -> None:
             "answers"
         ) from exception
     log.warning(
-        f"cannot ask for {PROPERTY}: allow this user DescribeConfigs on the topic; going on with "
+        f"cannot ask for {PROPERTY}: allow this user DescribeConfigs on the topic; continuing with "
         "Kafka's default",
         topic=topic,
         bytes=KAFKA_DEFAULT,

@@ -19,7 +19,7 @@ from ader_stream.types import Session
 
 
 @dataclass
-class Held:
+class KeyData:
     """Data of a key.
 
     Parameters
@@ -49,9 +49,9 @@ class Held:
 
 def look_for(
     clients: KafkaClients, topics: Topics, partitions: int, registry: Registry, key: str
-) -> Held:
+) -> KeyData:
     """Search our own topics for a key."""
-    held = Held()
+    held = KeyData()
     trained = _Trained(registry, topic_id(clients.admin(), topics.sessions))
     for partition in range(partitions):
         before = (held.open_sessions, held.unread_sessions, held.read_sessions, held.dead_letters)
@@ -75,7 +75,7 @@ def look_for(
 
 
 def report_of(
-    held: Held, registry: Registry, topics: Topics, *, asked_offset: int, keep: int = 0
+    held: KeyData, registry: Registry, topics: Topics, *, asked_offset: int, keep: int = 0
 ) -> dict[str, object]:
     """Return what was removed, what will be removed when, and what cannot be reached.
 

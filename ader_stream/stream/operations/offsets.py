@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ader_stream.errors import TopicError
 from ader_stream.stream.avro.codec import decode, encode
-from ader_stream.stream.exactly_once.ownership import Ownership, ownership
+from ader_stream.stream.exactly_once.ownership import StateEdit, ownership
 from ader_stream.stream.groups.groups import Committed, Extent, committed_by, extents
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
@@ -135,7 +135,7 @@ def _move(
 
 
 def _commit(
-    clients: KafkaClients, topics: Topics, owner: Ownership, now: WorkerPlace, topic_id_: str
+    clients: KafkaClients, topics: Topics, owner: StateEdit, now: WorkerPlace, topic_id_: str
 ) -> None:
     store, partition = _STORES[now.worker], now.partition
     transaction = Transaction()

@@ -19,10 +19,15 @@ from ader_stream.stream.dead_letters.read_again import (
     count_read_again,
     mark_read_again,
 )
-from ader_stream.stream.groups.groups import delete_groups, extents, members_of, place_groups
+from ader_stream.stream.groups.groups import (
+    commit_group_offsets,
+    delete_groups,
+    extents,
+    members_of,
+)
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.topics.shapes import TopicShape, delete_topics, make_topics, shapes_of
+from ader_stream.stream.topics.shapes import TopicSpec, delete_topics, make_topics, shapes_of
 from ader_stream.stream.topics.topics import Topics, create_topics, partition_counts
 from ader_stream.stream.transactions.producer import TransactionalProducer, give_up_all
 from ader_stream.stream.transactions.requests import side_by_side
@@ -58,7 +63,7 @@ class ResetPlan:
         Refused clicks that are kept, and are read again; None if none are kept.
     """
 
-    shapes: tuple[TopicShape, ...]
+    shapes: tuple[TopicSpec, ...]
     records: dict[str, int]
     groups: tuple[str, ...]
     kept: tuple[str, ...]
@@ -137,7 +142,7 @@ def reset(
     if would_skip:
         logs = extents(admin, topics.clicks, range(plan.partitions))
         firsts = {partition: log.first for partition, log in logs.items()}
-        place_groups(admin, plan.groups, topics.clicks, firsts)
+        commit_group_offsets(admin, plan.groups, topics.clicks, firsts)
     give_up_all(fenced)
     log.info("reset", topics=names, groups=plan.groups)
 
@@ -159,7 +164,7 @@ def _doomed(topics: Topics, *, models: bool, dead_letters: bool) -> Iterator[str
     yield topics.sessionizer_state
 
 
-def _held_by(admin: AdminClient, shape: TopicShape) -> int:
+def _held_by(admin: AdminClient, shape: TopicSpec) -> int:
     ranges = extents(admin, shape.name, range(shape.partitions)).values()
     return sum(extent.end - extent.first for extent in ranges)
 
@@ -184,7 +189,7 @@ def _fenced(
     return producers
 
 
-def _fitting(topics: Topics, plan: ResetPlan) -> list[TopicShape]:
+def _fitting(topics: Topics, plan: ResetPlan) -> list[TopicSpec]:
     """Return the shapes with as many partitions as the clicks topic has now."""
     counts = {name: count for name, count, _ in topics.specifications(plan.partitions)}
     return [replace(shape, partitions=counts[shape.name]) for shape in plan.shapes]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-class Allowance:
+class TokenBucket:
     """A token bucket.
 
     >>> now = 0.0
-    >>> allowance = Allowance(2, per_second=1.0, clock=lambda: now)
+    >>> allowance = TokenBucket(2, per_second=1.0, clock=lambda: now)
     >>> allowance.take(), allowance.take(), allowance.take(), allowance.seconds_to(1)
     (True, True, False, 1.0)
     >>> now = 1.0

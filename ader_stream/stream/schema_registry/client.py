@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from ader_stream.errors import ClickError, NotYetError, SettingsError
-from ader_stream.stream.schema_registry.allowance import Allowance
+from ader_stream.stream.schema_registry.allowance import TokenBucket
 from ader_stream.stream.schema_registry.http import (
     REQUEST_SECONDS,
     RegistryAccess,
@@ -110,7 +110,7 @@ class SchemaRegistry:
         self._unanswered: dict[int, float] = {}  # id → since when it has had no answer
         self._failure: SettingsError | None = None
         self._threads = 0
-        self._misses = Allowance(MISSES_AT_ONCE, MISSES_A_SECOND, clock)
+        self._misses = TokenBucket(MISSES_AT_ONCE, MISSES_A_SECOND, clock)
         self._away_until = 0.0
         self._wait = FIRST_WAIT_SECONDS
         self._reason = ""

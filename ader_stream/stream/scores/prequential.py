@@ -69,7 +69,7 @@ class Scored(NamedTuple):
     paired: PairedCounts = NO_PAIRED_CLICKS
 
 
-class Answers(NamedTuple):
+class ModelFunctions(NamedTuple):
     """The functions of the model.
 
     Parameters
@@ -111,7 +111,7 @@ class PrequentialTask:
         found: PartitionScores,
         topic_id: str,
         follower: PrefixFollower,
-        answers: Answers,
+        answers: ModelFunctions,
         metrics: Metrics,
         decisions: SessionizerDecisions | None = None,
     ) -> None:

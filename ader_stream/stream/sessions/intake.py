@@ -56,7 +56,7 @@ IsAheadOfClock = Callable[[int, int, int | None], bool]
 
 
 @dataclass(slots=True)
-class HeldClick:
+class QuarantinedClick:
     """A quarantined click.
 
     Parameters
@@ -105,7 +105,7 @@ class Intake:
         window: SessionWindow,
         rule: IntakeRule,
         lateness: int,
-        held: Mapping[int, HeldClick] | None = None,
+        held: Mapping[int, QuarantinedClick] | None = None,
         event_ids: EventIds | None = None,
         on_join: Callable[[OpenSession, int], None] | None = None,
         is_ahead_of_clock: IsAheadOfClock | None = None,
@@ -365,7 +365,7 @@ class Intake:
         window = self.window
         if not self.held:
             window.reads_from = window.place(offset)
-        self.held[offset] = HeldClick(click)
+        self.held[offset] = QuarantinedClick(click)
         if window.watermark is None:
             self._begin_if_clear(offset)
         elif (until := self._confirmed_until(click)) is not None:

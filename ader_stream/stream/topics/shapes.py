@@ -21,7 +21,7 @@ from ader_stream.stream.topics.topics import ADMIN_TIMEOUT, SEEN_POLL_SECONDS, p
 
 
 @dataclass(frozen=True)
-class TopicShape:
+class TopicSpec:
     """Properties of a topic, without its records.
 
     Parameters
@@ -38,7 +38,7 @@ class TopicShape:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-def shapes_of(admin: AdminClient, names: Iterable[str]) -> list[TopicShape]:
+def shapes_of(admin: AdminClient, names: Iterable[str]) -> list[TopicSpec]:
     """Return the shapes of existing topics, in the order of their names."""
     existing = partition_counts(admin)
     found = [name for name in names if name in existing]
@@ -65,7 +65,7 @@ def delete_topics(admin: AdminClient, names: Sequence[str]) -> None:
     _wait_until(lambda: sorted(set(names) & partition_counts(admin).keys()), "deleted, but seen")
 
 
-def make_topics(admin: AdminClient, shapes: Sequence[TopicShape]) -> None:
+def make_topics(admin: AdminClient, shapes: Sequence[TopicSpec]) -> None:
     """Create topics, and wait until they are visible; wait for one that is being deleted.
 
     Raises
@@ -86,15 +86,15 @@ def make_topics(admin: AdminClient, shapes: Sequence[TopicShape]) -> None:
     _wait_until(lambda: sorted(names - partition_counts(admin).keys()), "created, but not seen")
 
 
-def _shape(name: str, described: Any, configured: Any) -> TopicShape:
+def _shape(name: str, described: Any, configured: Any) -> TopicSpec:
     topic = described.result(ADMIN_TIMEOUT)
     entries = configured.result(ADMIN_TIMEOUT)
     own = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
     config = {key: entry.value for key, entry in entries.items() if entry.source == own}
-    return TopicShape(name, len(topic.partitions), len(topic.partitions[0].replicas), config)
+    return TopicSpec(name, len(topic.partitions), len(topic.partitions[0].replicas), config)
 
 
-def _new(shape: TopicShape) -> NewTopic:
+def _new(shape: TopicSpec) -> NewTopic:
     return NewTopic(
         shape.name,
         shape.partitions,

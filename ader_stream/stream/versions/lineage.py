@@ -66,7 +66,7 @@ def _offsets_by_partition(places: Iterable[SessionsOffset]) -> dict[int, tuple[i
     return span
 
 
-def joined_to(manifest: Manifest | None) -> int | None:
+def last_block_to_retrain(manifest: Manifest | None) -> int | None:
     """Return the last block to train again together with the next one; None if there is none.
 
     The offsets of a version that the gate could not judge, and whose block is to be joined, end

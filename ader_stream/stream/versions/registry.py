@@ -21,7 +21,7 @@ from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.stream.versions.manifest_record import Trust, decode_manifest
 from ader_stream.stream.versions.signing import signer_of
-from ader_stream.stream.versions.standing import Standing, standing
+from ader_stream.stream.versions.standing import VersionRoles, standing
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class Registry:
         return self.manifests[max(self.manifests)] if self.manifests else None
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> VersionRoles:
         """Return which versions serve, and which is the next parent."""
         return standing(self.manifests, self.commands)
 

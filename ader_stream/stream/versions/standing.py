@@ -23,7 +23,7 @@ Manifests = Mapping[int, Manifest]
 
 
 @dataclass(frozen=True)
-class Standing:
+class VersionRoles:
     """The roles of the versions.
 
     Parameters
@@ -57,7 +57,7 @@ class Standing:
         return self.serving[0] if self.serving else None
 
 
-def standing(manifests: Manifests, commands: Sequence[Command]) -> Standing:
+def standing(manifests: Manifests, commands: Sequence[Command]) -> VersionRoles:
     """Return the roles of the versions.
 
     Parameters
@@ -72,9 +72,9 @@ def standing(manifests: Manifests, commands: Sequence[Command]) -> Standing:
     if last and last.command == "pin" and _is_accepted(manifests, last.version):
         serving, fallen = _ancestors(manifests, last.version), _fallen(commands, last)
         if last.share and line and line[0] not in (last.version, fallen):
-            return Standing(line, serving, line[0], last.share, fallen)
-        return Standing(line, serving, fallen=fallen)
-    return Standing(line, line)
+            return VersionRoles(line, serving, line[0], last.share, fallen)
+        return VersionRoles(line, serving, fallen=fallen)
+    return VersionRoles(line, line)
 
 
 def _fallen(commands: Sequence[Command], pin: Command) -> int | None:

@@ -8,7 +8,7 @@ from ader_stream.stream.versions.manifest import GateComparison, GateReport
 from ader_stream.versions.gate.bounds import Share
 from ader_stream.versions.gate.comparison import Against, compared
 from ader_stream.versions.gate.measures import Coverage
-from ader_stream.versions.gate.pairs import ToldApart
+from ader_stream.versions.gate.pairs import PairwiseAccuracy
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Measured:
     """
 
     comparisons: tuple[GateComparison, ...] = ()
-    told_apart: ToldApart = field(default_factory=ToldApart)
+    told_apart: PairwiseAccuracy = field(default_factory=PairwiseAccuracy)
     coverage: Coverage | None = None
     mislaid: Share | None = None
     new_mislaid: Share | None = None

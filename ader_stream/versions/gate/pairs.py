@@ -122,7 +122,7 @@ def told_apart(scores: Int64, sessions: Int64) -> Share | None:
 
 
 @dataclass(frozen=True)
-class ToldApart:
+class PairwiseAccuracy:
     """Percent of pairs in the right order, of those without a tie.
 
     Parameters

@@ -49,7 +49,7 @@ from ader_stream.versions.gate.measures import (
 )
 from ader_stream.versions.gate.pairs import (
     CHANCE,
-    ToldApart,
+    PairwiseAccuracy,
     count_co_clicks,
     draw_pairs,
     told_apart,
@@ -194,7 +194,7 @@ def measure(
             *compare(Against.EXEMPLARS, is_hit(now), is_hit(then), each_its_own),
             *_compare(Against.CO_CLICKS, is_right, co_clicks[0] > co_clicks[1], sessions, told),
         ),
-        told_apart=ToldApart(
+        told_apart=PairwiseAccuracy(
             told_apart(-ranks, sessions),
             told_apart(-parents_ranks, sessions[is_known] if parent else NONE),
             told_apart(co_clicks, sessions),

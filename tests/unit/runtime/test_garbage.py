@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ader_stream.runtime.garbage import COLLECT_SECONDS, CycleCollector
+from ader_stream.runtime.garbage import COLLECT_SECONDS, GarbageSchedule
 
 
 class Node:
@@ -24,7 +24,7 @@ def as_before() -> Iterator[None]:
 
 def test_cycles_are_looked_for_when_it_is_time_to_and_not_before() -> None:
     now = [0.0]
-    collector = CycleCollector(lambda: now[0])
+    collector = GarbageSchedule(lambda: now[0])
     node = weakref.ref(Node())
     now[0] = COLLECT_SECONDS - 1
     collector.collect_if_due()
@@ -35,7 +35,7 @@ def test_cycles_are_looked_for_when_it_is_time_to_and_not_before() -> None:
 
 
 def test_objects_alone_start_no_look() -> None:
-    CycleCollector()
+    GarbageSchedule()
     node = weakref.ref(Node())
     _ = [[] for _ in range(100_000)]
     assert node() is not None

@@ -14,7 +14,7 @@ from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.types import Session
-from ader_stream.versions.describe import Making, describe_version
+from ader_stream.versions.describe import VersionInputs, describe_version
 from ader_stream.versions.gate.verdict import GateRule, WhenUndecided
 from tests.fakes import FakeKafka
 
@@ -110,6 +110,6 @@ def publish(
 ) -> Manifest:
     rows = tuple(Session(str(n), items, tuple(range(5))) for n, items in enumerate(sessions))
     block = TrainingBlock((4,), SessionColumns.of(rows), {0: 0}, {0: 9})
-    making = Making("ader", "paper", recipe, SEED)
+    making = VersionInputs("ader", "paper", recipe, SEED)
     manifest = describe_version(block, making, previous=None, parent=None, report=cycle.report)
     return ModelPublisher(kafka, TOPICS, 1_000).publish(manifest, encode_parts(cycle.state))

@@ -10,11 +10,11 @@ from ader_stream.stream.blocks.columns import SessionColumns
 from ader_stream.stream.blocks.feed import TrainingBlock
 from ader_stream.stream.versions.lineage import trained_spans
 from ader_stream.types import Session
-from ader_stream.versions.describe import Making, describe_inputs, describe_version
+from ader_stream.versions.describe import VersionInputs, describe_inputs, describe_version
 from tests.fakes import example_manifest
 
 RECIPE = replace(PAPER, hidden=8, blocks=1, maxlen=5, max_epochs=1, exemplars=9)
-MAKING = Making("ader", "paper", RECIPE, seed=3)
+MAKING = VersionInputs("ader", "paper", RECIPE, seed=3)
 SESSIONS = tuple(Session(str(n), ("a", "b", "c", "b"), (0, 1, 2, 3)) for n in range(8))
 BLOCK = TrainingBlock((4, 5), SessionColumns.of(SESSIONS), {1: 0, 0: 10}, {1: 7, 0: 19})
 

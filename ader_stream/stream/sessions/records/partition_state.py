@@ -32,7 +32,7 @@ from ader_stream.stream.kafka.changelog import read_all_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.event_ids import Segment
-from ader_stream.stream.sessions.intake import HeldClick
+from ader_stream.stream.sessions.intake import QuarantinedClick
 from ader_stream.stream.sessions.open.session import Jump, OpenSession
 from ader_stream.stream.sessions.open.sessions import KeySessions
 from ader_stream.stream.sessions.outputs import BlockCounts
@@ -101,7 +101,7 @@ class PartitionState:
 
     window: WindowState = field(default_factory=WindowState)
     sessions: list[OpenSession] = field(default_factory=list)
-    held: dict[int, HeldClick] = field(default_factory=dict)
+    held: dict[int, QuarantinedClick] = field(default_factory=dict)
     letters: dict[int, DeadLetter] = field(default_factory=dict)
     full_keys: set[bytes] = field(default_factory=set)
     segments: list[Segment] = field(default_factory=list)
@@ -217,7 +217,7 @@ def encode_rules(partition: int, next_offset: int, rules: Rules) -> tuple[bytes,
     return encode("RulesChange", value)
 
 
-def encode_held(offset: int, held: HeldClick, letter: DeadLetter) -> Change:
+def encode_held(offset: int, held: QuarantinedClick, letter: DeadLetter) -> Change:
     """Return the record of a quarantined click."""
     click = held.click
     value = {
@@ -328,5 +328,5 @@ def _take_partition(state: PartitionState, value: dict[str, Any]) -> None:
 def _take_held(state: PartitionState, value: dict[str, Any]) -> None:
     offset = value["offset"]
     click = Click(value["session"], value["item"], value["time"], value["event_id"], value["extra"])
-    state.held[offset] = HeldClick(click, value["is_contradicted"])
+    state.held[offset] = QuarantinedClick(click, value["is_contradicted"])
     state.letters[offset] = decode_stored("DeadLetter", value["letter"])

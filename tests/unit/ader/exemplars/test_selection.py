@@ -17,11 +17,11 @@ from ader_stream.ader.exemplars.selection import (
     at_random,
     by_herding,
     by_loss,
+    choose_only_where_needed,
     first_of_each_label,
     represent_samples,
     sample_losses,
     select_exemplars,
-    sparing,
 )
 from ader_stream.ader.models.sasrec import SASRec
 
@@ -79,7 +79,7 @@ def test_who_may_keep_all_keeps_all(model: SASRec) -> None:
         asked.extend(labels.tolist())
         return first_of_each_label(np.arange(len(labels)), labels, inputs.quotas)
 
-    rows = sparing(choose)(selection(model, candidates, quotas(i2=3, i5=2)))
+    rows = choose_only_where_needed(choose)(selection(model, candidates, quotas(i2=3, i5=2)))
     assert sorted(candidates.labels[rows].tolist()) == [2, 2, 2, 5, 5]
     assert set(asked) == {5}
 

@@ -120,11 +120,11 @@ def test_blocks_that_no_version_could_be_judged_by_are_joined_with_one_more(
     write(kafka, 0, end(-1), session("a", 0), end(0), session("b", 1), end(1))
     waiting = feed(kafka, partitions=1)
     waiting.poll(0)
-    assert waiting.next_block(1, all_waiting=all_waiting, joined_to=1) is None
+    assert waiting.next_block(1, all_waiting=all_waiting, last_block_to_retrain=1) is None
     write(kafka, 0, session("c", 2), end(2))
     waiting.poll(0)
     waiting.poll(0)
-    block = waiting.next_block(1, all_waiting=all_waiting, joined_to=1)
+    block = waiting.next_block(1, all_waiting=all_waiting, last_block_to_retrain=1)
     assert (block.blocks, keys(block)) == ((0, 1, 2), ["a", "b", "c"])
 
 

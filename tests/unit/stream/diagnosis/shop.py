@@ -8,7 +8,7 @@ from typing import Any
 
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickFormat
 from ader_stream.stream.clicks.refusals import RefusalRule
-from ader_stream.stream.diagnosis import Finding, Subject, diagnose
+from ader_stream.stream.diagnosis import DiagnosisInput, Finding, diagnose
 from ader_stream.stream.sessions.task import SessionizerRules
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.times import duration_text, instant_text
@@ -79,8 +79,8 @@ def subject(
     length: int = 7 * DAY_MS,
     start: str = "earliest",
     **format_: Any,
-) -> Subject:
-    return Subject(
+) -> DiagnosisInput:
+    return DiagnosisInput(
         kafka,  # type: ignore[arg-type]
         topics,
         ClickFormat(**format_),

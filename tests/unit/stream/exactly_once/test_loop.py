@@ -17,7 +17,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.exactly_once import loop as exactly_once
 from ader_stream.stream.exactly_once.commit import abort_failed, commit_side_by_side
 from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.exactly_once.partition_task import Held
+from ader_stream.stream.exactly_once.partition_task import AssignedPartition
 from ader_stream.stream.groups import membership
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.producing import Transaction
@@ -40,7 +40,7 @@ def test_nothing_of_a_lost_producer_is_on_its_way_when_it_goes(error: KafkaError
         abort_failed(
             "clicks",
             1,
-            Held(FakeTask(), TransactionalProducer(producer), 0, 0),
+            AssignedPartition(FakeTask(), TransactionalProducer(producer), 0, 0),
             KafkaException(error),
         )
     assert producer.is_settled
@@ -52,7 +52,7 @@ def test_a_producer_that_cannot_abort_is_lost() -> None:
         abort_failed(
             "clicks",
             1,
-            Held(FakeTask(), TransactionalProducer(producer), 0, 0),
+            AssignedPartition(FakeTask(), TransactionalProducer(producer), 0, 0),
             KafkaException(FINAL),
         )
     assert producer.is_settled
@@ -103,8 +103,8 @@ def committing(error: KafkaError | None = None) -> TransactionalProducer:
 
 
 def test_each_partition_commits_its_own_offset() -> None:
-    held = {p: Held(FakeTask(), committing(), 5 + p, p) for p in (0, 1)}
-    held[2] = Held(FakeTask(), committing(), 4, 9)  # restored: reads its state again
+    held = {p: AssignedPartition(FakeTask(), committing(), 5 + p, p) for p in (0, 1)}
+    held[2] = AssignedPartition(FakeTask(), committing(), 4, 9)  # restored: reads its state again
     assert commit_side_by_side("clicks", held, held, lambda: "group", same) == {}
     offsets = [
         (o.partition, o.offset, o.metadata)
@@ -116,7 +116,7 @@ def test_each_partition_commits_its_own_offset() -> None:
 
 
 def test_a_failed_commit_keeps_no_memory_of_the_partition() -> None:
-    held = {p: Held(FakeTask(), committing(FINAL), 5, 0) for p in (0, 1)}
+    held = {p: AssignedPartition(FakeTask(), committing(FINAL), 5, 0) for p in (0, 1)}
     tasks = [weakref.ref(one.task) for one in held.values()]
     failed = commit_side_by_side("clicks", held, list(held), lambda: "group", same)
     assert failed.keys() == {0, 1}
@@ -132,7 +132,9 @@ def test_clicks_that_wait_are_told_but_are_no_backlog() -> None:
     metrics = Metrics(CollectorRegistry())
     loop = ExactlyOnceLoop(FakeKafka(), LoopConfig("clicks", "group"), dict, metrics, list)
     loop._consumer = Consumer()
-    loop._held = {p: Held(FakeTask(), committing(), at, at) for p, at in ((0, 40), (1, 90))}
+    loop._held = {
+        p: AssignedPartition(FakeTask(), committing(), at, at) for p, at in ((0, 40), (1, 90))
+    }
     loop._waiting = {1}
     assert loop._left() == 60
     lag = [(s.labels["partition"], s.value) for s in metrics[m.LAG].collect()[0].samples]
@@ -151,7 +153,7 @@ def test_tasks_can_be_read_while_partitions_come_and_go() -> None:
             loop._held.pop(1, None)
             return FakeTask()
 
-    loop._held = {0: Leaving(), 1: Held(FakeTask(), committing(), 5, 5)}
+    loop._held = {0: Leaving(), 1: AssignedPartition(FakeTask(), committing(), 5, 5)}
     assert loop.tasks.keys() == {0, 1}
     assert loop.partitions == [0]
 
@@ -247,7 +249,7 @@ def unanswered() -> Callable[[], None]:
 
 
 def test_nothing_of_a_topic_that_was_made_again_is_committed() -> None:
-    held = {p: Held(FakeTask(), committing(), 5, 0) for p in (0, 1)}
+    held = {p: AssignedPartition(FakeTask(), committing(), 5, 0) for p in (0, 1)}
     with pytest.raises(TopicError, match="made again"):
         commit_side_by_side("clicks", held, held, lambda: "group", another)
     assert [(one.producer.client.offsets, one.task.commits) for one in held.values()] == [
@@ -256,7 +258,7 @@ def test_nothing_of_a_topic_that_was_made_again_is_committed() -> None:
 
 
 def test_nothing_is_committed_while_nobody_says_which_topic_it_is() -> None:
-    held = {0: Held(FakeTask(), committing(), 5, 0)}
+    held = {0: AssignedPartition(FakeTask(), committing(), 5, 0)}
     failed = commit_side_by_side("clicks", held, held, lambda: "group", unanswered)
     assert (failed.keys(), held[0].producer.client.offsets) == ({0}, [])
 
@@ -266,7 +268,7 @@ def test_nobody_is_asked_where_there_is_nothing_to_commit() -> None:
         def is_dirty(self) -> bool:
             return False
 
-    held = {0: Held(Idle(), committing(), 5, 5)}
+    held = {0: AssignedPartition(Idle(), committing(), 5, 5)}
     assert commit_side_by_side("clicks", held, held, lambda: "group", another) == {}
 
 

@@ -15,7 +15,7 @@ from ader_stream.errors import TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.exactly_once import takeover_thread as module
 from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
-from ader_stream.stream.exactly_once.partition_task import Held
+from ader_stream.stream.exactly_once.partition_task import AssignedPartition
 from ader_stream.stream.exactly_once.takeover import KeptProducer
 from ader_stream.stream.exactly_once.takeover_thread import Takeovers
 from ader_stream.stream.exactly_once.waiting import WaitingPartitions
@@ -53,12 +53,14 @@ class FakeTaking:
         self.fenced.append([*partitions])
         return {partition: f"new {partition}" for partition in partitions}
 
-    def restore(self, producers: Mapping[int, str], stay: Callable[[], None]) -> dict[int, Held]:
+    def restore(
+        self, producers: Mapping[int, str], stay: Callable[[], None]
+    ) -> dict[int, AssignedPartition]:
         while not self.may_restore.wait(0.01):
             stay()
         if self.failure:
             raise self.failure
-        return {p: Held(State(), producer, 5, 5) for p, producer in producers.items()}
+        return {p: AssignedPartition(State(), producer, 5, 5) for p, producer in producers.items()}
 
 
 @pytest.fixture
@@ -76,8 +78,8 @@ def takeovers(taking: FakeTaking, monkeypatch: pytest.MonkeyPatch) -> Iterator[T
     assert not takeovers._thread.is_alive()
 
 
-def wait_for(takeovers: Takeovers, count: int) -> dict[int, Held]:
-    found: dict[int, Held] = {}
+def wait_for(takeovers: Takeovers, count: int) -> dict[int, AssignedPartition]:
+    found: dict[int, AssignedPartition] = {}
     until = time.monotonic() + WAIT
     while len(found) < count:
         assert time.monotonic() < until
@@ -298,7 +300,10 @@ def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(
     lost = FakeTask()
     clients = FakeProducer(FakeKafka()), FailingProducer(FakeKafka())
     producers = [*map(TransactionalProducer, clients)]
-    loop._held = {0: Held(FakeTask(), producers[0], 5, 5), 1: Held(lost, producers[1], 7, 5)}
+    loop._held = {
+        0: AssignedPartition(FakeTask(), producers[0], 5, 5),
+        1: AssignedPartition(lost, producers[1], 7, 5),
+    }
     loop._consumer.assigned = {0: 7, 1: 7}
     loop._commit_all()
     assert loop._consumer.assigned == {0: 7}

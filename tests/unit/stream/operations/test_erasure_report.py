@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ader_stream.stream.avro.codec import encode
-from ader_stream.stream.operations.erasure_report import Held, look_for, report_of
+from ader_stream.stream.operations.erasure_report import KeyData, look_for, report_of
 from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.records.dead_letter import KEY_BYTES
 from ader_stream.stream.sessions.records.partition_state import encode_full, full_key
@@ -39,7 +39,7 @@ def test_all_that_is_held_of_a_key_is_found() -> None:
         kafka.append(TOPICS.sessionizer_state, value, key, headers, partition=1)
     kafka.append(TOPICS.dead_letters, b"", "a", [], partition=0)
     held = look_for(kafka, TOPICS, 2, registry(next_offset=1), "a")
-    assert held == Held(1, 1, 1, {1}, {1}, 1, {0, 1})
+    assert held == KeyData(1, 1, 1, {1}, {1}, 1, {0, 1})
 
 
 def test_what_the_changelog_has_deleted_is_not_held() -> None:
@@ -47,11 +47,11 @@ def test_what_the_changelog_has_deleted_is_not_held() -> None:
     value, headers = encode("OpenSessions", example("OpenSessions"))
     kafka.append(TOPICS.sessionizer_state, value, "a", headers, partition=1)
     kafka.append(TOPICS.sessionizer_state, None, "a", partition=1)
-    assert look_for(kafka, TOPICS, 2, Registry(Trust()), "a") == Held()
+    assert look_for(kafka, TOPICS, 2, Registry(Trust()), "a") == KeyData()
 
 
 def test_the_report_says_what_goes_when_and_what_cannot_be_reached() -> None:
-    held, known = Held(2, 1, 3, {2}, {1, 2}, 4, {0}), registry(next_offset=9)
+    held, known = KeyData(2, 1, 3, {2}, {1, 2}, 4, {0}), registry(next_offset=9)
     report = report_of(held, known, TOPICS, asked_offset=7)
     assert report["dropped_with_the_next_transaction"] == {"open_sessions": 2}
     assert report["skipped_by_the_trainer"] == {"sessions": 1}
@@ -70,13 +70,13 @@ def test_the_report_says_what_goes_when_and_what_cannot_be_reached() -> None:
 
 
 def test_where_old_versions_go_by_themselves_the_report_says_so() -> None:
-    held = Held(read_sessions=1, read_by={1}, held_by={1})
+    held = KeyData(read_sessions=1, read_by={1}, held_by={1})
     report = report_of(held, registry(next_offset=9), TOPICS, asked_offset=7, keep=3)
     assert "the trainer does it (models.keep = 3), once" in str(report["goes_with_the_trim"])
 
 
 def test_of_a_key_that_nobody_knows_nothing_goes() -> None:
-    report = report_of(Held(), registry(next_offset=9), TOPICS, asked_offset=7)
+    report = report_of(KeyData(), registry(next_offset=9), TOPICS, asked_offset=7)
     assert report["goes_with_the_trim"] == {
         "sessions": 0,
         "topic": TOPICS.sessions,
@@ -118,6 +118,6 @@ def test_full_sessions_and_truncated_letters_of_the_key_are_found() -> None:
         TOPICS.sessionizer_state, None, full_key(OpenSession.of(key, 3, [0], ["x"])), None, 1
     )
     kafka.append(TOPICS.dead_letters, b"", key[:KEY_BYTES], [], partition=1)
-    assert look_for(kafka, TOPICS, 2, Registry(Trust()), key) == Held(
+    assert look_for(kafka, TOPICS, 2, Registry(Trust()), key) == KeyData(
         1, dead_letters=1, partitions={1}
     )

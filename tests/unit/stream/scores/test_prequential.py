@@ -18,7 +18,12 @@ from ader_stream.stream.kafka.limits import DEFAULT_ROOM
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.scores.prefixes import PrefixFollower
-from ader_stream.stream.scores.prequential import Answers, PrequentialTask, Scored, fitting_items
+from ader_stream.stream.scores.prequential import (
+    ModelFunctions,
+    PrequentialTask,
+    Scored,
+    fitting_items,
+)
 from ader_stream.stream.scores.score_log import (
     Score,
     ScoreKey,
@@ -62,7 +67,9 @@ class Worker:
         self.registry = CollectorRegistry()
         self._producer = FakeProducer(kafka)
         self._kafka = kafka
-        self._answers = Answers(self._score, self._tell, self._recommend if recommends else None)
+        self._answers = ModelFunctions(
+            self._score, self._tell, self._recommend if recommends else None
+        )
         decisions = SessionizerDecisions(kafka, TOPICS, 500, 0, lambda _: 0) if follows else None
         self._decisions = decisions
 

@@ -6,7 +6,7 @@ import pytest
 
 from ader_stream.stream.versions.lineage import (
     TrainedBefore,
-    joined_to,
+    last_block_to_retrain,
     next_offsets,
     spans_behind,
 )
@@ -45,7 +45,7 @@ def undecided(
 
 
 def test_blocks_that_the_gate_could_not_judge_are_to_be_joined_with_the_next_one() -> None:
-    assert joined_to(undecided()) == 5
+    assert last_block_to_retrain(undecided()) == 5
     assert next_offsets(undecided(), "before") == {0: 3}
 
 
@@ -61,7 +61,7 @@ def test_blocks_that_the_gate_could_not_judge_are_to_be_joined_with_the_next_one
     ],
 )
 def test_what_was_read_for_good_is_not_joined(newest: Manifest | None) -> None:
-    assert joined_to(newest) is None
+    assert last_block_to_retrain(newest) is None
 
 
 def test_reading_goes_on_behind_the_newest_version_of_the_same_topic() -> None:
@@ -124,7 +124,7 @@ def line(*versions: tuple[int, int | None, int]) -> dict[int, Manifest]:
     """Versions, their parents, and how many blocks each was trained on: ten offsets a version."""
     return {
         version: changed(
-            manifest(version, 0, 1, offsets=[place_of(version)]),
+            manifest(version, 0, 1, offsets=[hash_share(version)]),
             parent=parent,
             blocks=list(range(blocks)),
         )
@@ -132,7 +132,7 @@ def line(*versions: tuple[int, int | None, int]) -> dict[int, Manifest]:
     }
 
 
-def place_of(version: int, **other: Any) -> dict[str, Any]:
+def hash_share(version: int, **other: Any) -> dict[str, Any]:
     place = {"partition": 0, "first_offset": 10 * version, "next_offset": 10 * version + 10}
     return place | other
 
@@ -154,7 +154,7 @@ def test_the_last_blocks_are_those_of_a_version_and_its_parents(
     [
         {"sessions_topic_id": "another"},
         {"offsets": []},
-        {"offsets": [place_of(1, first_offset=None)]},
+        {"offsets": [hash_share(1, first_offset=None)]},
     ],
 )
 def test_the_row_of_last_blocks_ends_where_their_place_is_not_known(other: dict[str, Any]) -> None:

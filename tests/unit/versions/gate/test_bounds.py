@@ -37,7 +37,7 @@ def test_a_difference_lies_within_its_bounds_as_often_as_they_say(
 @pytest.mark.parametrize("points", [1.0, 5.0, 50.0])
 def test_the_fewest_trials_are_just_enough_where_nothing_is_lost(points: float) -> None:
     fewest = fewest_trials(points)
-    assert difference_bounds(0.0, 0.0, int(fewest) + 1).low >= -points
+    assert difference_bounds(0.0, 0.0, int(fewest)).low >= -points
     assert difference_bounds(0.0, 0.0, max(1, int(fewest) - 1)).low < -points
 
 

@@ -12,7 +12,7 @@ from ader_stream.ader.data.dataset import Samples, split_sessions
 from ader_stream.versions.gate.bounds import Share
 from ader_stream.versions.gate.pairs import (
     Pairs,
-    ToldApart,
+    PairwiseAccuracy,
     count_co_clicks,
     draw_pairs,
     told_apart,
@@ -143,18 +143,18 @@ def share(percent: float, trials: int) -> Share | None:
 @pytest.mark.parametrize(
     ("found", "has_learnt", "can_be_learnt"),
     [
-        (ToldApart(), False, False),
-        (ToldApart(share(99, 100), None, None), True, False),
-        (ToldApart(share(99, 100), None, None, held_out=True), True, True),
-        (ToldApart(share(99, 100), None, share(50, 500)), True, False),
-        (ToldApart(share(99, 100), share(50, 500), share(90, 50)), True, True),
-        (ToldApart(share(99, 100), share(70, 100), None), True, True),
-        (ToldApart(share(52, 500), None, share(99, 50)), False, True),
-        (ToldApart(share(80, 5), None, share(80, 5)), False, False),
+        (PairwiseAccuracy(), False, False),
+        (PairwiseAccuracy(share(99, 100), None, None), True, False),
+        (PairwiseAccuracy(share(99, 100), None, None, held_out=True), True, True),
+        (PairwiseAccuracy(share(99, 100), None, share(50, 500)), True, False),
+        (PairwiseAccuracy(share(99, 100), share(50, 500), share(90, 50)), True, True),
+        (PairwiseAccuracy(share(99, 100), share(70, 100), None), True, True),
+        (PairwiseAccuracy(share(52, 500), None, share(99, 50)), False, True),
+        (PairwiseAccuracy(share(80, 5), None, share(80, 5)), False, False),
     ],
 )
 def test_who_has_seen_a_pair_does_not_show_that_it_can_be_told(
-    found: ToldApart, has_learnt: bool, can_be_learnt: bool
+    found: PairwiseAccuracy, has_learnt: bool, can_be_learnt: bool
 ) -> None:
     assert (found.has_learnt, found.can_be_learnt) == (has_learnt, can_be_learnt)
 

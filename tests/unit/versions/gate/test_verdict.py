@@ -21,7 +21,7 @@ from ader_stream.versions.gate.bounds import Share
 from ader_stream.versions.gate.comparison import Against
 from ader_stream.versions.gate.measured import Measured
 from ader_stream.versions.gate.measures import Coverage, displaced, renamed
-from ader_stream.versions.gate.pairs import ToldApart
+from ader_stream.versions.gate.pairs import PairwiseAccuracy
 from ader_stream.versions.gate.verdict import (
     RANKED,
     GateRule,
@@ -265,18 +265,24 @@ KNOWS, GUESSES = Share(90.0, 85.0, 900), Share(52.0, 49.0, 900)
 @pytest.mark.parametrize(
     ("found", "verdict"),
     [
-        (ToldApart(KNOWS, KNOWS, None), None),
-        (ToldApart(KNOWS, GUESSES, KNOWS), None),
-        (ToldApart(KNOWS, None, None, held_out=True), None),
-        (ToldApart(GUESSES, KNOWS, KNOWS), "too little is known of it"),
-        (ToldApart(Share(math.nan, math.nan, 900), KNOWS, KNOWS), "too little is known of it"),
-        (ToldApart(KNOWS, None, None), "too little is known of its block"),
-        (ToldApart(KNOWS, GUESSES, GUESSES), "too little is known of its block"),
-        (ToldApart(Share(52.0, 20.0, 9), GUESSES, GUESSES), None),  # the exemplars speak for it
+        (PairwiseAccuracy(KNOWS, KNOWS, None), None),
+        (PairwiseAccuracy(KNOWS, GUESSES, KNOWS), None),
+        (PairwiseAccuracy(KNOWS, None, None, held_out=True), None),
+        (PairwiseAccuracy(GUESSES, KNOWS, KNOWS), "too little is known of it"),
+        (
+            PairwiseAccuracy(Share(math.nan, math.nan, 900), KNOWS, KNOWS),
+            "too little is known of it",
+        ),
+        (PairwiseAccuracy(KNOWS, None, None), "too little is known of its block"),
+        (PairwiseAccuracy(KNOWS, GUESSES, GUESSES), "too little is known of its block"),
+        (
+            PairwiseAccuracy(Share(52.0, 20.0, 9), GUESSES, GUESSES),
+            None,
+        ),  # the exemplars speak for it
     ],
 )
 def test_a_version_has_to_have_learnt_what_is_no_chance(
-    found: ToldApart, verdict: str | None
+    found: PairwiseAccuracy, verdict: str | None
 ) -> None:
     assert (verdict or "None") in str(why_undecided(RULE, measured(told_apart=found)))
 
@@ -300,7 +306,7 @@ def test_a_version_has_to_know_what_co_clicks_do(
     beside_co_clicks = GateComparison(
         "co-clicks", 900, 900, 70, 98, gain, gain - within, gain + within
     )
-    told_apart = ToldApart(KNOWS, None, KNOWS, held_out)
+    told_apart = PairwiseAccuracy(KNOWS, None, KNOWS, held_out)
     first = (GOOD[Against.POPULAR], GOOD[Against.BLOCK])
     comparisons = GOOD.values() if has_exemplars else first
     found = Measured((*comparisons, beside_co_clicks), told_apart)
@@ -320,14 +326,15 @@ def test_a_list_of_what_few_sessions_clicked_rejects_nothing(
 def test_co_clicks_that_tell_nothing_ask_for_nothing() -> None:
     behind = GateComparison("co-clicks", 900, 900, 45, 45, 0, -1, 1)
     assert (
-        why_undecided(RULE, measured(behind, told_apart=ToldApart(KNOWS, KNOWS, GUESSES))) is None
+        why_undecided(RULE, measured(behind, told_apart=PairwiseAccuracy(KNOWS, KNOWS, GUESSES)))
+        is None
     )
 
 
 def test_without_a_parent_few_sessions_speak_for_nothing() -> None:
     comparisons = (GOOD[Against.POPULAR], GOOD[Against.BLOCK])
     few = Share(52.0, 20.0, 9)
-    found = Measured(comparisons, ToldApart(few, None, few))
+    found = Measured(comparisons, PairwiseAccuracy(few, None, few))
     assert "in 52.0% of 9 sessions" in str(why_undecided(RULE, found))
 
 
@@ -337,7 +344,7 @@ def test_a_block_joins_the_next_one_only_where_more_sessions_can_tell_more(
 ) -> None:
     """Visits at random would be joined for ever."""
     block = replace(GOOD[Against.BLOCK], samples=samples)
-    verdict = judge(RULE, Measured((block,), ToldApart(GUESSES, None, GUESSES)), state, 0)
+    verdict = judge(RULE, Measured((block,), PairwiseAccuracy(GUESSES, None, GUESSES)), state, 0)
     assert verdict.joins == joins
     assert ("hold sessions out (validation_share" in str(verdict.rejection)) == (not joins)
 
