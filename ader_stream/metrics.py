@@ -168,7 +168,7 @@ HEARTBEATS_CAPPED = Metric(
     Counter,
     "ader_heartbeats_capped_total",
     "heartbeats",
-    "Heartbeats more than `clicks.max_ahead` beyond their record's timestamp; they count up to there.",
+    "Heartbeats more than clicks.max_ahead beyond their record's timestamp: cut to that bound.",
     ("partition",),
 )
 SESSIONS = Metric(Counter, "ader_sessions_total", "sessions", "Sessions closed.", ("partition",))
