@@ -45,6 +45,11 @@ class KeptDemo:
         return [line.split()[1] for line in self.lines if line.endswith("/metrics")]
 
 
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to programs that it starts in the background: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kept-demo")
@@ -66,6 +71,7 @@ def demo(kafka: Kafka, folder: Path) -> Iterator[KeptDemo]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 (no threads here)
     )
     try:
         yield KeptDemo(process, lines_until_kept(process))
