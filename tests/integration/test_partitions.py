@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions, NewTopic
 from prometheus_client import CollectorRegistry
 
@@ -23,6 +22,7 @@ from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.topics.topics import partition_counts
+from ader_stream.stream.transactions.producer import TransactionalProducer
 from ader_stream.types import DAY_MS, HOUR_MS, Click
 from tests.integration.system import WAIT_SECONDS, Kafka, System
 
@@ -184,11 +184,13 @@ def test_a_request_that_fails_while_partitions_are_taken_is_made_again(
     """What the client's C code raises in a callback is an exception once it comes out."""
     owned, failed = Taking.producers, list[int]()
 
-    def impatient(taking: Taking, partitions: Collection[int], kept: Any) -> dict[int, Producer]:
+    def impatient(
+        taking: Taking, partitions: Collection[int], kept: Any
+    ) -> dict[int, TransactionalProducer]:
         producers = owned(taking, partitions, kept)
         if not failed:
             failed.extend(partitions)
-            producers[0].init_transactions(1e-6)  # it has done so: an error
+            producers[0].client.init_transactions(1e-6)  # it has done so: an error
         return producers
 
     monkeypatch.setattr(Taking, "producers", impatient)

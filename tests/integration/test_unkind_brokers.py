@@ -212,8 +212,9 @@ def test_a_clicks_topic_that_is_one_of_ours_or_kafkas_is_refused(
     unkind: RealKafka, tmp_path: Path
 ) -> None:
     with System(unkind.bootstrap_servers, tmp_path) as system:
-        for topic in (system.topics.sessions, "__consumer_offsets"):
+        ours = (system.topics.sessions, "ader-stream writes a topic of this name itself")
+        for topic, what in (ours, ("__consumer_offsets", "a topic of Kafka itself")):
             for command in (["topics", "create"], ["run", "sessionizer"]):
                 refused = system.command(*command, clicks={"topic": topic})
                 assert refused.returncode == 2
-                assert f"clicks.topic = {topic!r}: a topic " in refused.stderr
+                assert f"clicks.topic = {topic!r}: {what}" in refused.stderr
