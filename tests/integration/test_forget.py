@@ -90,7 +90,7 @@ def test_a_key_that_is_forgotten_in_mid_cycle_is_not_in_the_version(system: Syst
     trained = [row for row in system.sessions() if row.block == 2]
     assert third.report.sessions == len(trained) - 1
     assert third.run.skipped_sessions == 1
-    assert f"is above {third['run']['control_offset'] - 1} in" in report["proof"]
+    assert f"is above {third.run.control_offset - 1} in" in report["proof"]
 
 
 @pytest.mark.parametrize(
