@@ -43,6 +43,7 @@ def run(settings: Settings) -> None:
     """
     settings = settings.of_worker("sessionizer")
     clients, topics = settings.clients, settings.topics
+    ClickDecoder(settings.click_format)  # a wrong schema is refused before Kafka is asked anything
     rights = connect(clients, "sessionizer", topics, settings.uses)
     _check_start(settings)
     fitted = fit_to_topics(clients, topics, settings.click_format, settings.session_rule)

@@ -10,7 +10,7 @@ import pytest
 from ader_stream.cli.operate import sessions as sessions_command
 from ader_stream.stream.avro.codec import SCHEMA_HEADER, TYPE_HEADER
 from ader_stream.stream.blocks.feed import BlockFeed
-from ader_stream.stream.operations.erasure_report import Held, look_for
+from ader_stream.stream.operations.erasure_report import KeyData, look_for
 from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.scores.score_log import read_scores
@@ -49,7 +49,7 @@ def dumped(kafka: FakeKafka) -> list[object]:
 
 def held(kafka: FakeKafka) -> list[object]:
     found = look_for(kafka, TOPICS, 1, Registry(Trust()), "a")
-    return [] if found == Held() else [found]
+    return [] if found == KeyData() else [found]
 
 
 READERS = {
