@@ -49,7 +49,7 @@ from ader_stream.stream.topics.topics import check_topics, grow_topics, topic_id
 from ader_stream.stream.versions.model_reader import PASSING, ModelReader
 from ader_stream.stream.versions.registry import Registry, RegistryFollower
 from ader_stream.stream.versions.serving_log import ServingLog
-from ader_stream.stream.versions.standing import VersionRoles
+from ader_stream.stream.versions.version_roles import VersionRoles
 from ader_stream.types import BlockRule, Recommendation, Target
 from ader_stream.versions.canary import CanaryWatch
 from ader_stream.versions.load import load_serving
@@ -104,15 +104,15 @@ class _Models:
 
     def _follow(self) -> None:
         """Bring what is served to what the registry says."""
-        standing, manifests = self._registry.standing, self._registry.manifests
+        current, manifests = self._registry.roles, self._registry.manifests
         new = manifests.keys() - self._met if self._met is not None else set()
         self._met = set(manifests)
         self._refused = {v: why for v, why in list(self._refused.items()) if why not in PASSING}
-        self._know(standing)
-        for number in standing.serving:
+        self._know(current)
+        for number in current.serving:
             if self._serve(number, is_new=number in new):
                 break
-        self._serve_canary(standing)
+        self._serve_canary(current)
 
     def compare_rules(self, comparison: RulesComparison, blocks: BlockRule) -> None:
         """Say where the settings differ from the sessionizer's.
@@ -133,9 +133,9 @@ class _Models:
         """Requests to erase keys."""
         return self._registry.erasures
 
-    def _know(self, standing: VersionRoles) -> None:
+    def _know(self, current: VersionRoles) -> None:
         manifests = self._registry.manifests
-        usable = {*standing.line, *standing.serving} - self._refused.keys()
+        usable = {*current.line, *current.serving} - self._refused.keys()
         self.versions.know({number: manifests[number].last_block for number in usable})
 
     def _serve(self, number: int, *, is_new: bool) -> bool:
@@ -159,11 +159,11 @@ class _Models:
         log.info("version live", version=number, publish_to_live=self.publish_to_live)
         return True
 
-    def _serve_canary(self, standing: VersionRoles) -> None:
-        version = self._loaded(standing.candidate) if standing.candidate else None
-        self.versions.serve_canary(version, standing.share)
+    def _serve_canary(self, current: VersionRoles) -> None:
+        version = self._loaded(current.candidate) if current.candidate else None
+        self.versions.serve_canary(version, current.share)
         self._metrics[m.CANARY_VERSION].set(version.number if version else 0)
-        self._metrics[m.CANARY_SHARE].set(standing.share if version else 0.0)
+        self._metrics[m.CANARY_SHARE].set(current.share if version else 0.0)
 
     def _loaded(self, number: int) -> Version | None:
         """Return a version from memory or from the log; None if it cannot be used."""

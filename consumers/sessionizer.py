@@ -43,16 +43,16 @@ def run(settings: Settings) -> None:
     """
     settings = settings.of_worker("sessionizer")
     clients, topics = settings.clients, settings.topics
-    ClickDecoder(settings.click_format)  # a wrong schema is refused before Kafka is asked anything
+    decoder = ClickDecoder(settings.click_format)  # a wrong schema is refused before Kafka is asked
     rights = connect(clients, "sessionizer", topics, settings.uses)
-    _check_start(settings)
+    _check_start(settings, decoder)
     fitted = fit_to_topics(clients, topics, settings.click_format, settings.session_rule)
     with Process("sessionizer", settings) as process:
         permission = Permission(fitted.clients, "sessionizer", rights, process.commits)
         _sessionize(settings, fitted, process, permission)
 
 
-def _check_start(settings: Settings) -> None:
+def _check_start(settings: Settings, decoder: ClickDecoder) -> None:
     """Check the topics, the block rule in force and the event times of the clicks to come."""
     clients, topics = settings.clients, settings.topics
     click_format, start = settings.click_format, settings.clicks.start
@@ -60,7 +60,7 @@ def _check_start(settings: Settings) -> None:
     partitions = check_topics(clients.admin(), topics)
     blocks_in_force(clients, topics, settings.block_rule)  # or it is refused here
     if settings.clicks.check_times:
-        group, decoder = topics.group("sessionizer"), ClickDecoder(click_format)
+        group = topics.group("sessionizer")
         check = StartCheck(clients, topics.clicks, group, start, decoder, click_format)
         check.require_plausible_times(partitions)
 

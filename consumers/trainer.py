@@ -258,7 +258,7 @@ class _Leader:
     @property
     def _parent(self) -> int | None:
         """The version that the next cycle starts from."""
-        return self._registry.standing.parent
+        return self._registry.roles.parent
 
     def lead(self) -> None:
         """Train and publish until SIGTERM or until another trainer leads."""

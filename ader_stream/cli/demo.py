@@ -101,7 +101,7 @@ def _say_where(kafka: LocalKafka, settings: Settings, out: Path) -> None:
 def _leave_running(workers: Workers, settings: Settings) -> None:
     """Print what to try, and return when the user presses Ctrl-C."""
     registry = read_registry(settings.clients, settings.topics, settings.trust)
-    kafka, served = settings.kafka, registry.standing.served
+    kafka, served = settings.kafka, registry.roles.served
     items = registry.manifests[served].frequent_items if served else ()
     running = Running(
         kafka.bootstrap_servers, settings.topics, kafka.prefix, workers.addresses, items

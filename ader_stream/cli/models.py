@@ -272,7 +272,7 @@ def _registry(settings: Settings, command: str) -> Registry:
 
 
 def _canary(registry: Registry) -> Pair:
-    served, candidate = registry.standing.served, registry.standing.candidate
+    served, candidate = registry.roles.served, registry.roles.candidate
     if served is None or candidate is None:
         raise InputError("there is no canary to promote; `models pin V --canary SHARE` starts one")
     return Pair(served, candidate)
@@ -313,9 +313,9 @@ def _accepted(registry: Registry, version: int) -> None:
 
 def _ask(settings: Settings, command: Command) -> None:
     ask(settings.clients, settings.topics, command)
-    standing = read_registry(settings.clients, settings.topics, settings.trust).standing
-    canary = f", canary {standing.candidate} for {standing.share:.0%}" if standing.candidate else ""
-    click.echo(f"serving {standing.served}{canary}, training from {standing.parent}")
+    current = read_registry(settings.clients, settings.topics, settings.trust).roles
+    canary = f", canary {current.candidate} for {current.share:.0%}" if current.candidate else ""
+    click.echo(f"serving {current.served}{canary}, training from {current.parent}")
 
 
 def _cell(value: object) -> str:

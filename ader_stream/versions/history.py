@@ -23,12 +23,12 @@ def history(registry: Registry) -> list[dict[str, Any]]:
 
 def roles(registry: Registry, version: int) -> list[str]:
     """Return the present roles of a version, among them serving, canary and parent."""
-    standing, manifest = registry.standing, registry.manifests[version]
+    current, manifest = registry.roles, registry.manifests[version]
     found = {
-        "serving": version == standing.served,
-        "canary": version == standing.candidate,
-        "parent": version == standing.parent,
-        "fallen back": version == standing.fallen,
+        "serving": version == current.served,
+        "canary": version == current.candidate,
+        "parent": version == current.parent,
+        "fallen back": version == current.fallen,
         "rejected": not manifest.is_accepted,
         "rolled back": manifest.is_accepted and _is_passed_over(registry, version),
     }
@@ -78,9 +78,9 @@ def differences(one: Manifest, other: Manifest) -> list[tuple[str, Any, Any]]:
 
 def _is_passed_over(registry: Registry, version: int) -> bool:
     """Return whether a rollback, now or earlier, excluded a version from the line."""
-    standing, manifests = registry.standing, registry.manifests
-    return version > (standing.parent or 0) or any(
-        (manifests[child].parent or 0) < version < child for child in standing.line
+    current, manifests = registry.roles, registry.manifests
+    return version > (current.parent or 0) or any(
+        (manifests[child].parent or 0) < version < child for child in current.line
     )
 
 

@@ -52,7 +52,7 @@ class Leader:
 
         while True:
             version = self.next_version
-            manifest = example_manifest(version, parent=self.registry.standing.parent)
+            manifest = example_manifest(version, parent=self.registry.roles.parent)
             try:
                 published = self.publisher.publish(manifest, parts, last_look)
             except ChangedError:

@@ -57,9 +57,9 @@ def _as_json(plan: ResetPlan, *, is_done: bool) -> str:
 def _as_text(plan: ResetPlan, *, is_done: bool) -> str:
     verb = "deleted" if is_done else "would delete"
     topics = [
-        f"{verb} topic {shape.name}: {plan.records[shape.name]} records in {shape.partitions} "
+        f"{verb} topic {spec.name}: {plan.records[spec.name]} records in {spec.partitions} "
         "partitions; it is created again, empty"
-        for shape in plan.shapes
+        for spec in plan.specs
     ]
     groups = [f"{verb} group {group} and its offsets" for group in plan.groups]
     groups += [f"{verb} command {command}" for command in plan.commands]

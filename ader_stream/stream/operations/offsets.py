@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ader_stream.errors import TopicError
 from ader_stream.stream.avro.codec import decode, encode
-from ader_stream.stream.exactly_once.ownership import StateEdit, ownership
+from ader_stream.stream.exactly_once.state_edit import StateEdit, state_edit
 from ader_stream.stream.groups.groups import Committed, Extent, committed_by, extents
 from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
@@ -121,7 +121,7 @@ def _move(
     is_needed: Callable[[WorkerPlace], bool],
 ) -> WorkerPlace | None:
     group, partition = topics.group(where.worker), where.partition
-    with ownership(clients, group, topics.clicks, partition) as owner:
+    with state_edit(clients, group, topics.clicks, partition) as owner:
         alone = range(partition, partition + 1)
         logs = extents(clients.admin(), topics.clicks, alone)
         now = _places(clients, topics, where.worker, alone, logs).get(partition)

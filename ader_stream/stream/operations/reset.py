@@ -27,7 +27,7 @@ from ader_stream.stream.groups.groups import (
 )
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.topics.shapes import TopicSpec, delete_topics, make_topics, shapes_of
+from ader_stream.stream.topics.specs import TopicSpec, delete_topics, make_topics, specs_of
 from ader_stream.stream.topics.topics import Topics, create_topics, partition_counts
 from ader_stream.stream.transactions.producer import TransactionalProducer, give_up_all
 from ader_stream.stream.transactions.requests import side_by_side
@@ -47,7 +47,7 @@ class ResetPlan:
 
     Parameters
     ----------
-    shapes
+    specs
         Topics, as they are now.
     records
         Topic → number of its offsets.
@@ -63,7 +63,7 @@ class ResetPlan:
         Refused clicks that are kept, and are read again; None if none are kept.
     """
 
-    shapes: tuple[TopicSpec, ...]
+    specs: tuple[TopicSpec, ...]
     records: dict[str, int]
     groups: tuple[str, ...]
     kept: tuple[str, ...]
@@ -91,13 +91,13 @@ def plan_reset(
     existing = partition_counts(admin)
     if topics.clicks not in existing:
         raise TopicError(f"{topics.clicks}: no such topic; create it before the others are reset")
-    shapes = shapes_of(admin, _doomed(topics, models=models, dead_letters=dead_letters))
-    names = {shape.name for shape in shapes}
+    specs = specs_of(admin, _doomed(topics, models=models, dead_letters=dead_letters))
+    names = {spec.name for spec in specs}
     ours = [name for name, *_ in topics.specifications(1)]
     keeps_letters = topics.dead_letters in existing and topics.dead_letters not in names
     return ResetPlan(
-        tuple(shapes),
-        {shape.name: _held_by(admin, shape) for shape in shapes},
+        tuple(specs),
+        {spec.name: _held_by(admin, spec) for spec in specs},
         tuple(topics.group(reader) for reader in READERS),
         tuple(name for name in ours if name in existing and name not in names),
         existing[topics.clicks],
@@ -133,7 +133,7 @@ def reset(
     if plan.letters and plan.letters.waiting:
         mark_read_again(clients, topics)
     withdraw(clients, topics, plan.commands)
-    names = [shape.name for shape in plan.shapes]
+    names = [spec.name for spec in plan.specs]
     delete_topics(admin, [name for name in names if name != topics.sessionizer_state])
     delete_groups(admin, plan.groups)
     delete_topics(admin, names)
@@ -164,8 +164,8 @@ def _doomed(topics: Topics, *, models: bool, dead_letters: bool) -> Iterator[str
     yield topics.sessionizer_state
 
 
-def _held_by(admin: AdminClient, shape: TopicSpec) -> int:
-    ranges = extents(admin, shape.name, range(shape.partitions)).values()
+def _held_by(admin: AdminClient, spec: TopicSpec) -> int:
+    ranges = extents(admin, spec.name, range(spec.partitions)).values()
     return sum(extent.end - extent.first for extent in ranges)
 
 
@@ -190,6 +190,6 @@ def _fenced(
 
 
 def _fitting(topics: Topics, plan: ResetPlan) -> list[TopicSpec]:
-    """Return the shapes with as many partitions as the clicks topic has now."""
+    """Return the specifications with as many partitions as the clicks topic has now."""
     counts = {name: count for name, count, _ in topics.specifications(plan.partitions)}
-    return [replace(shape, partitions=counts[shape.name]) for shape in plan.shapes]
+    return [replace(spec, partitions=counts[spec.name]) for spec in plan.specs]

@@ -87,7 +87,7 @@ class SystemView:
         dead worker may still have a record here; for a partition, the newest version counts that
         one of its owners has reported to serve.
         """
-        if self._registry.newest and self._registry.standing.served is None:
+        if self._registry.newest and self._registry.roles.served is None:
             return self._registry.newest.last_block
         newest: dict[int, int] = {}
         for record in self.serving.values():
@@ -97,7 +97,7 @@ class SystemView:
         if len(newest) < self._input_partitions:
             return None
         oldest = min(newest.values())
-        if oldest == self._registry.standing.served and self._registry.newest:
+        if oldest == self._registry.roles.served and self._registry.newest:
             oldest = self._registry.newest.version
         return self.manifests[oldest].last_block
 

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import structlog
 
 from ader_stream.errors import ClickError, NotYetError, SettingsError
-from ader_stream.stream.schema_registry.allowance import TokenBucket
 from ader_stream.stream.schema_registry.http import (
     REQUEST_SECONDS,
     RegistryAccess,
     RegistryHttp,
 )
 from ader_stream.stream.schema_registry.referred_schemas import ReferredSchemas, RefusedSchemaError
+from ader_stream.stream.schema_registry.token_bucket import TokenBucket
 
 __all__ = ["RegistryAccess", "SchemaRegistry"]
 

@@ -16,7 +16,7 @@ from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.stream.versions.model_reader import AHEAD_KIB, CHUNKS_AT_ONCE
 from ader_stream.stream.versions.registry import Registry
-from ader_stream.stream.versions.standing import standing
+from ader_stream.stream.versions.version_roles import version_roles
 
 log = structlog.get_logger(__name__)
 
@@ -163,7 +163,7 @@ def prunable(registry: Registry, keep: int = SCORING) -> list[int]:
     `keep` of the line; what serves, the canary included; and the version of a rollback, as long as
     another one would serve or be the next parent without it.
     """
-    manifests, now = registry.manifests, registry.standing
+    manifests, now = registry.manifests, registry.roles
     kept = {
         *now.line[: max(keep, SCORING)],
         now.served,
@@ -171,7 +171,7 @@ def prunable(registry: Registry, keep: int = SCORING) -> list[int]:
         max(manifests, default=None),
     }
     left = {version: manifest for version, manifest in manifests.items() if version in kept}
-    then = standing(left, registry.commands)
+    then = version_roles(left, registry.commands)
     if (then.parent, then.served, then.candidate) != (now.parent, now.served, now.candidate):
         kept |= {c.version for c in registry.commands if c.command == "rollback"}
     return sorted(manifests.keys() - kept)

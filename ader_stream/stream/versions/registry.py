@@ -21,7 +21,7 @@ from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.stream.versions.manifest_record import Trust, decode_manifest
 from ader_stream.stream.versions.signing import signer_of
-from ader_stream.stream.versions.standing import VersionRoles, standing
+from ader_stream.stream.versions.version_roles import VersionRoles, version_roles
 
 log = structlog.get_logger(__name__)
 
@@ -79,9 +79,9 @@ class Registry:
         return self.manifests[max(self.manifests)] if self.manifests else None
 
     @property
-    def standing(self) -> VersionRoles:
+    def roles(self) -> VersionRoles:
         """Return which versions serve, and which is the next parent."""
-        return standing(self.manifests, self.commands)
+        return version_roles(self.manifests, self.commands)
 
     def take_manifest(self, record: Record) -> None:
         """Process a record of the models topic."""

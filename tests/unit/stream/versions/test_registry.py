@@ -44,7 +44,7 @@ def publish(kafka: FakeKafka, *versions: int) -> None:
 
 
 def served(registry: Registry) -> int | None:
-    return registry.standing.served
+    return registry.roles.served
 
 
 # --- commands
@@ -124,7 +124,7 @@ def test_what_comes_is_taken_by_the_next_poll(kafka: FakeKafka) -> None:
     publish(kafka, 1, 2)
     ask(kafka, TOPICS, Command("rollback", 1, newest=2))
     assert reader.poll()
-    assert registry.standing.parent == 1
+    assert registry.roles.parent == 1
     assert not reader.poll()
 
 

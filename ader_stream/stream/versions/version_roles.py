@@ -57,7 +57,7 @@ class VersionRoles:
         return self.serving[0] if self.serving else None
 
 
-def standing(manifests: Manifests, commands: Sequence[Command]) -> VersionRoles:
+def version_roles(manifests: Manifests, commands: Sequence[Command]) -> VersionRoles:
     """Return the roles of the versions.
 
     Parameters

@@ -45,7 +45,9 @@ class StateEdit:
 
 
 @contextmanager
-def ownership(clients: KafkaClients, group: str, topic: str, partition: int) -> Iterator[StateEdit]:
+def state_edit(
+    clients: KafkaClients, group: str, topic: str, partition: int
+) -> Iterator[StateEdit]:
     """Take a partition; what is read inside is what its owner has committed.
 
     Raises

@@ -9,7 +9,7 @@ from ader_stream.stream.control.commands import Command, last_of_each
 from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.pruning import prunable
 from ader_stream.stream.versions.registry import Registry
-from ader_stream.stream.versions.standing import standing
+from ader_stream.stream.versions.version_roles import version_roles
 from tests.fakes import example_manifest
 
 ABOUT_ONE = ("pin", "fallback", "rollback")
@@ -26,14 +26,16 @@ def logs(draw: st.DrawFn) -> Log:
     """
     manifests: dict[int, dict[str, Any]] = {}
     commands: list[Command] = []
-    stale = standing(manifests, commands).parent
+    stale = version_roles(manifests, commands).parent
     for _ in range(draw(st.integers(0, 14))):
         newest = max(manifests, default=0)
         if not newest or draw(st.booleans()):
-            parent = stale if draw(st.integers(0, 3)) == 0 else standing(manifests, commands).parent
+            parent = (
+                stale if draw(st.integers(0, 3)) == 0 else version_roles(manifests, commands).parent
+            )
             status = draw(st.sampled_from(["accepted", "accepted", "rejected"]))
             manifests[newest + 1] = example_manifest(newest + 1, parent=parent, status=status)
-            stale = standing(manifests, commands).parent
+            stale = version_roles(manifests, commands).parent
         else:
             name = draw(st.sampled_from(["pin", "unpin", "promote", "fallback", "rollback"]))
             version = draw(st.integers(1, newest)) if name in ABOUT_ONE else None
@@ -46,13 +48,13 @@ def logs(draw: st.DrawFn) -> Log:
 @given(log=logs())
 def test_compaction_of_the_commands_changes_nothing(log: Log) -> None:
     manifests, commands = log
-    assert standing(manifests, commands) == standing(manifests, last_of_each(commands))
+    assert version_roles(manifests, commands) == version_roles(manifests, last_of_each(commands))
 
 
 @given(log=logs())
 def test_only_what_is_there_and_accepted_serves_or_is_a_parent(log: Log) -> None:
     manifests, commands = log
-    found = standing(manifests, commands)
+    found = version_roles(manifests, commands)
     shown = [*found.line, *found.serving, *([found.candidate] if found.candidate else [])]
     assert all(manifests[version].status == "accepted" for version in shown)
     assert bool(found.line) == bool(found.serving)
@@ -61,7 +63,7 @@ def test_only_what_is_there_and_accepted_serves_or_is_a_parent(log: Log) -> None
 
 @given(log=logs())
 def test_the_line_is_a_chain_of_parents(log: Log) -> None:
-    found, manifests = standing(*log), log[0]
+    found, manifests = version_roles(*log), log[0]
     for child, parent in zip(found.line, found.line[1:], strict=False):
         assert manifests[child].parent == parent
 
@@ -74,12 +76,18 @@ def test_after_a_rollback_only_its_descendants_take_over(log: Log, data: st.Data
         return
     newest, target = max(manifests), data.draw(st.sampled_from(accepted))
     commands = [*commands, Command("rollback", target, newest)]
-    assert standing(manifests, commands).parent == standing(manifests, commands).served == target
-    raced = manifests | {newest + 1: example_manifest(newest + 1, parent=standing(*log).parent)}
-    found = standing(raced, commands)
-    assert found.parent == (newest + 1 if standing(*log).parent == target else target)
+    assert (
+        version_roles(manifests, commands).parent
+        == version_roles(manifests, commands).served
+        == target
+    )
+    raced = manifests | {
+        newest + 1: example_manifest(newest + 1, parent=version_roles(*log).parent)
+    }
+    found = version_roles(raced, commands)
+    assert found.parent == (newest + 1 if version_roles(*log).parent == target else target)
     child = raced | {newest + 2: example_manifest(newest + 2, parent=found.parent)}
-    assert standing(child, commands).served == newest + 2
+    assert version_roles(child, commands).served == newest + 2
 
 
 def rolled_back_and_pinned() -> Log:
@@ -95,10 +103,10 @@ def rolled_back_and_pinned() -> Log:
 def test_pruning_changes_neither_who_serves_nor_who_is_the_next_parent(log: Log, keep: int) -> None:
     registry = Registry(Trust())
     registry.manifests, registry.commands = dict(log[0]), log[1]
-    before, doomed = registry.standing, prunable(registry, keep)
+    before, doomed = registry.roles, prunable(registry, keep)
     for version in doomed:
         del registry.manifests[version]
-    after = registry.standing
+    after = registry.roles
     assert (after.parent, after.served, after.candidate, after.share) == (
         before.parent,
         before.served,
@@ -111,4 +119,4 @@ def test_pruning_changes_neither_who_serves_nor_who_is_the_next_parent(log: Log,
     if before.parent is not None:  # and so it goes on
         child = max(log[0]) + 1
         registry.manifests[child] = example_manifest(child, parent=before.parent)
-        assert registry.standing.parent == child
+        assert registry.roles.parent == child

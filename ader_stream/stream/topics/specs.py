@@ -38,8 +38,8 @@ class TopicSpec:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-def shapes_of(admin: AdminClient, names: Iterable[str]) -> list[TopicSpec]:
-    """Return the shapes of existing topics, in the order of their names."""
+def specs_of(admin: AdminClient, names: Iterable[str]) -> list[TopicSpec]:
+    """Return the specifications of existing topics, in the order of their names."""
     existing = partition_counts(admin)
     found = [name for name in names if name in existing]
     if not found:
@@ -65,7 +65,7 @@ def delete_topics(admin: AdminClient, names: Sequence[str]) -> None:
     _wait_until(lambda: sorted(set(names) & partition_counts(admin).keys()), "deleted, but seen")
 
 
-def make_topics(admin: AdminClient, shapes: Sequence[TopicSpec]) -> None:
+def make_topics(admin: AdminClient, specs: Sequence[TopicSpec]) -> None:
     """Create topics, and wait until they are visible; wait for one that is being deleted.
 
     Raises
@@ -73,7 +73,7 @@ def make_topics(admin: AdminClient, shapes: Sequence[TopicSpec]) -> None:
     TopicError
         If the broker refuses.
     """
-    left, until = {shape.name: _new(shape) for shape in shapes}, time.monotonic() + ADMIN_TIMEOUT
+    left, until = {spec.name: _new(spec) for spec in specs}, time.monotonic() + ADMIN_TIMEOUT
     while left:
         answers = admin.create_topics(list(left.values()))
         is_over = time.monotonic() > until
@@ -82,7 +82,7 @@ def make_topics(admin: AdminClient, shapes: Sequence[TopicSpec]) -> None:
             if _result(answer, f"cannot create topic {name}", passed=exists):
                 del left[name]
         time.sleep(SEEN_POLL_SECONDS if left else 0)
-    names = {shape.name for shape in shapes}
+    names = {spec.name for spec in specs}
     _wait_until(lambda: sorted(names - partition_counts(admin).keys()), "created, but not seen")
 
 
@@ -94,12 +94,12 @@ def _shape(name: str, described: Any, configured: Any) -> TopicSpec:
     return TopicSpec(name, len(topic.partitions), len(topic.partitions[0].replicas), config)
 
 
-def _new(shape: TopicSpec) -> NewTopic:
+def _new(spec: TopicSpec) -> NewTopic:
     return NewTopic(
-        shape.name,
-        shape.partitions,
-        replication_factor=shape.replication_factor,
-        config=dict(shape.config),
+        spec.name,
+        spec.partitions,
+        replication_factor=spec.replication_factor,
+        config=dict(spec.config),
     )
 
 
