@@ -7,8 +7,6 @@ are partitions: the group divides the partitions among them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import structlog
 
 from ader_stream.runtime.garbage import GarbageSchedule
@@ -16,14 +14,13 @@ from ader_stream.runtime.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.clicks.start_check import StartCheck
-from ader_stream.stream.control.rules_log import LoggedRules, blocks_in_force, note_rules
+from ader_stream.stream.control.rules_log import RulesAnnouncement, blocks_in_force
 from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.exactly_once.permission import Permission
 from ader_stream.stream.operations.needed_rights import connect
 from ader_stream.stream.sessions.byte_bounds import Fitted, fit_to_topics
 from ader_stream.stream.sessions.task import (
     Idling,
-    SessionizerTask,
     SessionizerTasks,
 )
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
@@ -88,38 +85,23 @@ def _sessionize(
     )
     loop = ExactlyOnceLoop(clients, config, open_tasks, metrics, decoder.check_readable, permission)
     cycles = GarbageSchedule()
-    noting = _RulesNote(settings)
+    announcement = RulesAnnouncement(clients, topics, settings.block_rule, settings.rules)
 
     def after_round() -> None:
         cycles.collect_if_due()
         commands.poll()
-        noting.apply(registry.rules, loop.tasks)
+        if any(task.window.open_block is not None for task in loop.tasks.values()):
+            announcement.announce(registry.rules)  # once something was decided by them
         if hints:
             hints.follow()
 
     process.not_ready = loop.not_ready
     process.serve()
     loop.run(process.should_stop, after_round)
+    announcement.close()
     commands.close()
     if hints:
         hints.close()
-
-
-class _RulesNote:
-    """Writes down the rules for other workers after they have decided something."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._seen: LoggedRules | None = None
-
-    def apply(self, logged: LoggedRules, tasks: Mapping[int, SessionizerTask]) -> None:
-        """Write the rules that the log does not have yet; stop if the blocks changed meanwhile."""
-        if logged is self._seen or all(task.window.open_block is None for task in tasks.values()):
-            return
-        settings = self._settings
-        clients, topics = settings.clients, settings.topics
-        note_rules(clients, topics, logged, settings.block_rule, settings.rules)
-        self._seen = logged
 
 
 if __name__ == "__main__":

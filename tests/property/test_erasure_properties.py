@@ -41,7 +41,7 @@ STEPS = st.lists(
         ),
         st.tuples(st.just("ask"), st.sampled_from(KEYS)),
         st.tuples(st.just("read"), st.integers(1, 6)),
-        *(st.tuples(st.just(name)) for name in ("hear", "commit", "die", "move")),
+        *(st.tuples(st.just(name)) for name in ("follow", "commit", "die", "move")),
         st.tuples(st.just("tick"), st.integers(1, 5)),
     ),
     min_size=20,

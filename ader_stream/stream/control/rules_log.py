@@ -14,7 +14,7 @@ import structlog
 from ader_stream import metrics as m
 from ader_stream.errors import SettingsError
 from ader_stream.metrics import Metrics
-from ader_stream.stream.control.commands import Command, ask, decode_command
+from ader_stream.stream.control.commands import Command, decode_command, encode_command
 from ader_stream.stream.control.rules import (
     BLOCKS_REMEDY,
     Rules,
@@ -22,8 +22,9 @@ from ader_stream.stream.control.rules import (
     blocks_as_written,
     differences,
 )
-from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.notices import NoticeWriter
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.times import instant_text
 from ader_stream.types import BlockRule
@@ -94,21 +95,55 @@ def blocks_in_force(clients: KafkaClients, topics: Topics, own: BlockRule) -> Bl
     return read_logged_rules(clients, topics).blocks_for(own)
 
 
-def note_rules(
-    clients: KafkaClients, topics: Topics, logged: LoggedRules, blocks: BlockRule, rules: Rules
-) -> None:
-    """Log the rules of a sessionizer if the log has none, or others.
+class RulesAnnouncement:
+    """Logs the rules of a sessionizer, once, for the other workers to compare with theirs.
 
-    Raises
-    ------
-    SettingsError
-        If the blocks were changed since the sessionizer was started.
+    It does not wait for Kafka: a broker that is away stops no sessionizer. What was lost is
+    written again. What another sessionizer logs later is not answered, or two with different
+    rules would answer each other for ever.
+
+    Parameters
+    ----------
+    blocks, rules
+        The worker's own.
     """
-    logged.blocks_for(blocks.grid)
-    if logged.blocks is None:
-        ask(clients, topics, Command(BLOCKS, block_rule=blocks))
-    if logged.rules != rules:
-        ask(clients, topics, Command(RULES, rules=rules))
+
+    def __init__(
+        self, clients: KafkaClients, topics: Topics, blocks: BlockRule, rules: Rules
+    ) -> None:
+        self._notices = NoticeWriter(clients)
+        self._topic = topics.control
+        self._blocks = blocks
+        self._rules = rules
+        self._said: set[str] = set()
+
+    def announce(self, logged: LoggedRules) -> None:
+        """Log the rules that the log does not have; call it again for those that are lost.
+
+        Raises
+        ------
+        SettingsError
+            If the blocks were changed since the sessionizer was started.
+        """
+        logged.blocks_for(self._blocks)
+        if logged.blocks is None:
+            self._say(Command(BLOCKS, block_rule=self._blocks))
+        if logged.rules == self._rules:
+            self._said.add(RULES)
+        else:
+            self._say(Command(RULES, rules=self._rules))
+        self._notices.poll()
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._notices.flush(REQUEST_TIMEOUT)
+
+    def _say(self, command: Command) -> None:
+        name = command.command
+        if name not in self._said:
+            self._said.add(name)
+            record = encode_command(command)
+            self._notices.write(self._topic, *record, on_loss=lambda: self._said.discard(name))
 
 
 class RulesComparison:

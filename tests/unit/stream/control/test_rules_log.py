@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from confluent_kafka import KafkaError
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -9,17 +10,17 @@ from ader_stream.metrics import Metrics
 from ader_stream.stream.control.commands import Command, ask
 from ader_stream.stream.control.rules_log import (
     LoggedRules,
+    RulesAnnouncement,
     RulesComparison,
     blocks_in_force,
     describe_blocks,
-    note_rules,
     read_logged_rules,
 )
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions.manifest_record import Trust
 from ader_stream.stream.versions.registry import Registry, registry_reader
 from ader_stream.types import DAY_MS, BlockRule
-from tests.fakes import FakeKafka
+from tests.fakes import FakeKafka, FakeProducer
 
 TOPICS = Topics("ader")
 DAYS, WEEKS = BlockRule(0, DAY_MS), BlockRule(0, 7 * DAY_MS)
@@ -27,8 +28,9 @@ CHANGED = DAYS.changed(10, WEEKS.origin, WEEKS.length)
 
 
 def note(kafka: FakeKafka, blocks: BlockRule, gap: str = "30m") -> None:
-    logged = read_logged_rules(kafka, TOPICS)
-    note_rules(kafka, TOPICS, logged, blocks, {"sessions.gap": gap})
+    announcement = RulesAnnouncement(kafka, TOPICS, blocks.grid, {"sessions.gap": gap})
+    announcement.announce(read_logged_rules(kafka, TOPICS))
+    announcement.close()
 
 
 def test_before_anything_is_noted_blocks_are_cut_as_the_settings_say(kafka: FakeKafka) -> None:
@@ -114,3 +116,32 @@ def test_each_grid_is_described_by_a_line() -> None:
         "1d, counted from 1970-01-01T00:00:00Z",
         "from block 10 (1970-01-11T00:00:00Z) on: 7d, counted from 1970-01-01T00:00:00Z",
     ]
+
+
+def test_rules_that_are_lost_are_written_again_and_nobody_waits_for_them(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = FakeProducer(kafka, refusal=KafkaError(KafkaError._MSG_TIMED_OUT))
+    monkeypatch.setattr(kafka, "producer", lambda: producer)
+    announcement = RulesAnnouncement(kafka, TOPICS, DAYS, {"sessions.gap": "30m"})
+    for _ in range(3):
+        announcement.announce(read_logged_rules(kafka, TOPICS))
+    with capture_logs() as logged:
+        announcement.close()
+    assert [line["event"] for line in logged] == ["notice not delivered"] * 2
+    assert not kafka.records(TOPICS.control)
+    producer.refusal = None
+    announcement.announce(read_logged_rules(kafka, TOPICS))
+    announcement.close()
+    assert read_logged_rules(kafka, TOPICS) == LoggedRules(DAYS, {"sessions.gap": "30m"})
+
+
+def test_sessionizers_with_different_rules_do_not_answer_each_other(kafka: FakeKafka) -> None:
+    gaps = ("30m", "5m")
+    workers = [RulesAnnouncement(kafka, TOPICS, DAYS, {"sessions.gap": gap}) for gap in gaps]
+    for _ in range(3):
+        for worker in workers:
+            worker.announce(read_logged_rules(kafka, TOPICS))
+            worker.close()
+    assert len(kafka.records(TOPICS.control)) == 3  # the blocks, and the rules of each
+    assert read_logged_rules(kafka, TOPICS).rules == {"sessions.gap": "5m"}
