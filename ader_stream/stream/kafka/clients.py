@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -324,5 +328,31 @@ def _make(client: type[T], properties: Mapping[str, object], **options: object) 
         raise SettingsError(f"kafka.librdkafka: {error.args[0].str()}") from None
 
 
-def _log_error(error: KafkaError) -> None:
-    log.warning("kafka client", error=error.str(), code=error.name())
+class ClientErrorLog:
+    """Logs the errors of this process's clients, each kind at most once in `seconds`.
+
+    Every client tells of a broker that is away, some of them many times a second: the next line
+    says how many were left out.
+    """
+
+    def __init__(self, seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._logged_at: dict[str, float] = {}
+        self._left_out: Counter[str] = Counter()
+        self._lock = threading.Lock()  # each client calls back in the thread that polls it
+
+    def __call__(self, error: KafkaError) -> None:
+        """Log an error, or count it."""
+        code, now = error.name(), self._clock()
+        with self._lock:
+            if now - self._logged_at.get(code, -math.inf) < self._seconds:
+                self._left_out[code] += 1
+                return
+            self._logged_at[code] = now
+            left_out = self._left_out.pop(code, 0)
+        counted = {"similar_left_out": left_out} if left_out else {}
+        log.warning("kafka client", error=error.str(), code=code, **counted)
+
+
+_log_error = ClientErrorLog()

@@ -5,10 +5,11 @@ from concurrent.futures import Future
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
+from structlog.testing import capture_logs
 
 from ader_stream.errors import ClientError, SettingsError
 from ader_stream.stream.kafka import clients
-from ader_stream.stream.kafka.clients import UNANSWERED, KafkaClients, client_errors
+from ader_stream.stream.kafka.clients import UNANSWERED, ClientErrorLog, KafkaClients, client_errors
 
 
 def test_what_the_client_raises_is_one_line() -> None:
@@ -58,3 +59,15 @@ def test_an_error_that_was_set_before_a_callback_is_raised_for_what_cpython_make
         served(None, None)
     producer = KafkaClients("localhost:1").producer()
     assert all(call in vars(type(producer)) for call in ("poll", "flush", "commit_transaction"))
+
+
+def test_errors_of_clients_are_logged_at_most_once_in_a_while_and_the_others_counted() -> None:
+    now = 0.0
+    tell = ClientErrorLog(10.0, clock=lambda: now)
+    with capture_logs() as logged:
+        for now in (0.0, 1.0, 9.0, 11.0, 22.0):  # noqa: B007 - the clock reads it
+            tell(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+            tell(KafkaError(KafkaError._TRANSPORT))
+    of_one = [line.get("similar_left_out", 0) for line in logged if line["code"] == "_TRANSPORT"]
+    assert of_one == [0, 2, 0]
+    assert len(logged) == 6
