@@ -20,7 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ader_stream.ader.artifact.saved_cycles import load_state, save_state
+    from ader_stream.ader.artifact.saved_states import load_state, save_state
     from ader_stream.ader.artifact.state import State
     from ader_stream.ader.cycle import CycleResult, train_cycle
     from ader_stream.ader.evaluate import evaluate
@@ -42,10 +42,10 @@ _MODULES = {
     "Settings": "settings",
     "State": "ader.artifact.state",
     "evaluate": "ader.evaluate",
-    "load_state": "ader.artifact.saved_cycles",
+    "load_state": "ader.artifact.saved_states",
     "method": "ader.methods",
     "recipe": "ader.recipes",
-    "save_state": "ader.artifact.saved_cycles",
+    "save_state": "ader.artifact.saved_states",
     "top_k": "ader.models.ranking",
     "train_cycle": "ader.cycle",
 }

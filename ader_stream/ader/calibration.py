@@ -77,7 +77,7 @@ def calibrate_start(
     calibrate_first(model, block, train, random.order, between)
 
 
-def drawn(
+def draw_batches(
     samples: Samples, n_items: int, rng: np.random.Generator, device: torch.device
 ) -> Iterator[Batch]:
     """Draw samples to calibrate with; the more items there are, the fewer samples."""
@@ -96,7 +96,7 @@ def calibrate(
 ) -> None:
     """Calibrate a model with the clicks of a block on the items that it knows."""
     unseen = block.known_to(model.n_items).training_samples()
-    batches = drawn(unseen, model.n_items, rng, model.device)
+    batches = draw_batches(unseen, model.n_items, rng, model.device)
     model.calibrate(batches, len(unseen), between)
 
 
@@ -125,7 +125,7 @@ def calibrate_first(
     between
         Called after every batch.
     """
-    model.init_calibration(drawn(block.training_samples(), 1, rng, model.device))
+    model.init_calibration(draw_batches(block.training_samples(), 1, rng, model.device))
     before, after = _first_sessions(block)
     if model.fitted and len(before.training_samples()) and len(after.training_samples()):
         other = copy.deepcopy(model)
@@ -169,6 +169,6 @@ def _first_sessions(block: EncodedBlock) -> tuple[EncodedBlock, EncodedBlock]:
     targets: Int64 = block.training_samples().targets
     reserved = min(CALIBRATED, int(RESERVED * len(targets)))
     learnt = min(LEARNT, len(targets) - reserved)
-    before, later = block.cut(block.session_of(targets, learnt))
-    after, _ = later.cut(later.session_of(later.training_samples().targets, reserved))
+    before, later = block.split_at(block.session_of(targets, learnt))
+    after, _ = later.split_at(later.session_of(later.training_samples().targets, reserved))
     return before, after

@@ -74,7 +74,7 @@ BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 
 @contextmanager
-def joined(device: torch.device = CPU) -> Iterator[ProcessGroup]:
+def join_process_group(device: torch.device = CPU) -> Iterator[ProcessGroup]:
     """Join the process group that ``torchrun`` started, and leave it at the end."""
     if not distributed.is_torchelastic_launched():
         yield ProcessGroup(device=device)

@@ -110,7 +110,7 @@ def evaluate(
         )
     finished, state = resumed or (0, None)
     for cycle in range(finished + 1, last + 1):
-        sessions, parent = method.gather(blocks[:cycle], state)
+        sessions, parent = method.training_data(blocks[:cycle], state)
         watch = partial(on_progress, cycle)
         result = train_cycle(sessions, parent, recipe, seed, watch, method, processes)
         state = result.state

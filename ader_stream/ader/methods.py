@@ -45,7 +45,7 @@ from ader_stream.ader.retention import FOREVER, Retention
 from ader_stream.ader.training.ewc import (
     ElasticPenalty,
     Penalty,
-    drawn,
+    draw_fisher_samples,
     fisher_information,
     no_penalty,
 )
@@ -121,7 +121,7 @@ def without_replay(context: CycleContext) -> Replay:  # noqa: ARG001
 
 def consolidate(context: CycleContext) -> Penalty:
     """Penalise changes of the parent's weights by their Fisher information."""
-    samples = drawn(context.data.before.exemplars.samples(), context.rng)
+    samples = draw_fisher_samples(context.data.before.exemplars.samples(), context.rng)
     teacher = context.teacher()
     importance = fisher_information(teacher, samples, context.between)
     return ElasticPenalty(context.weight, teacher.state_dict(), importance)
@@ -150,7 +150,7 @@ def all_blocks(
     return list(chain.from_iterable(blocks)), None
 
 
-def as_it_is(recipe: Recipe) -> Recipe:
+def unchanged(recipe: Recipe) -> Recipe:
     """Return the recipe unchanged."""
     return recipe
 
@@ -165,7 +165,7 @@ def without_dropout(recipe: Recipe) -> Recipe:
     return replace(recipe, dropout=0.0)
 
 
-def without_either(recipe: Recipe) -> Recipe:
+def without_exemplars_or_dropout(recipe: Recipe) -> Recipe:
     """Select no exemplars and drop no activation."""
     return without_dropout(without_exemplars(recipe))
 
@@ -178,7 +178,7 @@ class Method:
     ----------
     adapt
         Returns the recipe that is trained.
-    gather
+    training_data
         (blocks so far, parent) → sessions to train on, and the version to continue from.
     weigh
         (λ_base, sizes of the cycle) → λ of the cycle.
@@ -195,8 +195,8 @@ class Method:
         trained on again.
     """
 
-    adapt: Callable[[Recipe], Recipe] = as_it_is
-    gather: Callable[[Sequence[Sessions], State | None], tuple[Sessions, State | None]] = (
+    adapt: Callable[[Recipe], Recipe] = unchanged
+    training_data: Callable[[Sequence[Sessions], State | None], tuple[Sessions, State | None]] = (
         newest_block
     )
     weigh: Callable[[float, CycleSizes], float] = adaptive_weight
@@ -218,12 +218,12 @@ ADER = Method()
 
 METHODS = {
     "ader": ADER,
-    "finetune": Method(adapt=without_either),
+    "finetune": Method(adapt=without_exemplars_or_dropout),
     "dropout": Method(adapt=without_exemplars),
     "ewc": Method(
         adapt=without_dropout, weigh=fixed_weight, replay=without_replay, penalty=consolidate
     ),
-    "joint": Method(adapt=without_exemplars, gather=all_blocks),
+    "joint": Method(adapt=without_exemplars, training_data=all_blocks),
     "er-herding": Method(replay=rehearse),
     "er-random": Method(replay=rehearse, choose=at_random),
     "er-loss": Method(replay=rehearse, choose=by_loss),

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from ader_stream.ader.models.base import Architecture, Dropped
+from ader_stream.ader.models.base import Architecture, DropoutShares
 from ader_stream.errors import SettingsError
 
 OUTPUT_PRECISIONS = ("auto", "bfloat16", "float32")
@@ -133,7 +133,7 @@ class Recipe:
     negatives: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in what_can_differ(self).items():
+        for name, value in overridable_values(self).items():
             _require_in_range(name, value)
 
     @property
@@ -144,9 +144,9 @@ class Recipe:
         )
 
     @property
-    def dropped(self) -> Dropped:
+    def dropped(self) -> DropoutShares:
         """Shares that training drops."""
-        return Dropped(self.dropout, self.item_dropout)
+        return DropoutShares(self.dropout, self.item_dropout)
 
     @property
     def epochs_unwatched(self) -> int:
@@ -182,7 +182,7 @@ class Recipe:
         return max(1, min(EXEMPLARS_A_SAMPLE * self.batch_size, TAUGHT_SCORES // scored))
 
 
-def what_can_differ(recipe_: Recipe) -> dict[str, float | str]:
+def overridable_values(recipe_: Recipe) -> dict[str, float | str]:
     """Return every hyper-parameter that is a number or one of `WORDS`, by name."""
     return {
         name: value
@@ -250,7 +250,7 @@ def overridden(base: Recipe, overrides: Mapping[str, float | str]) -> Recipe:
         A name is nothing that can differ, a number has a fraction that it must not have or is out
         of its range, or a word is none of its `WORDS`.
     """
-    values = what_can_differ(base)
+    values = overridable_values(base)
     for name, value in overrides.items():
         if name not in values:
             raise SettingsError(f"recipe has no {name!r} to override; it has: {', '.join(values)}")

@@ -27,7 +27,7 @@ from ader_stream.ader.artifact.state import resumed_adam
 from ader_stream.ader.data.dataset import Samples, shuffled_batches, split_sessions
 from ader_stream.ader.device import CPU
 from ader_stream.ader.models.base import SessionModel
-from ader_stream.ader.models.encoders import model_of
+from ader_stream.ader.models.encoders import build_model
 from ader_stream.ader.recipes import PAPER, PRODUCTION, Recipe
 from ader_stream.ader.training.learner import Learner, build_loss
 from ader_stream.ader.training.replay import Replay
@@ -160,7 +160,7 @@ def least_work(recipe: Recipe, items: int) -> Callable[[], None]:
 def new_model(recipe: Recipe, items: int) -> SessionModel:
     """Draw a model of its own for a catalogue."""
     generator = torch.Generator().manual_seed(0)
-    model = model_of(recipe.architecture, 0, recipe.dropped)
+    model = build_model(recipe.architecture, 0, recipe.dropped)
     model.initialise(generator)
     model.grow(items, generator, recipe.item_bound)
     return model

@@ -75,7 +75,7 @@ def versions(blocks: list[Sessions], recipe: Recipe, method: Method) -> Iterator
     """Train a version on each block, and say what it has come to."""
     state: State | None = None
     for number in range(len(blocks)):
-        sessions, parent = method.gather(blocks[: number + 1], state)
+        sessions, parent = method.training_data(blocks[: number + 1], state)
         result = train_cycle(sessions, parent, recipe, SEED, lambda _: None, method)
         state, report = result.state, result.report
         yield {"digest": content_digest(encode_parts(state))} | counts(report)

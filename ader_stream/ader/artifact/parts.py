@@ -31,7 +31,7 @@ from ader_stream.ader.data.string_table import StringTable
 from ader_stream.ader.data.vocabulary import PADDING, Vocabulary
 from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.models.base import Architecture, SessionModel
-from ader_stream.ader.models.encoders import ENCODERS, model_of
+from ader_stream.ader.models.encoders import ENCODERS, build_model
 from ader_stream.artifact import KINDS, Blob
 from ader_stream.errors import ArtifactError, SettingsError
 
@@ -190,7 +190,7 @@ def _require_moments(
 def _without_memory(architecture: Architecture, n_items: int) -> SessionModel:
     try:
         with torch.device("meta"):
-            return model_of(architecture, n_items)
+            return build_model(architecture, n_items)
     except (TypeError, ValueError, RuntimeError, SettingsError) as error:
         raise ArtifactError(f"weights name an impossible architecture: {error!r:.300}") from None
 

@@ -13,8 +13,8 @@ from ader_stream.ader.data.arrays import Bools, Int32
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.device import CPU
 from ader_stream.ader.exemplars.selection import Exemplars
-from ader_stream.ader.models.base import NOTHING, Architecture, Dropped, SessionModel
-from ader_stream.ader.models.encoders import model_of
+from ader_stream.ader.models.base import NO_DROPOUT, Architecture, DropoutShares, SessionModel
+from ader_stream.ader.models.encoders import build_model
 
 STEPS = ("step",)
 MOMENTS = (*STEPS, "exp_avg", "exp_avg_sq")
@@ -54,9 +54,11 @@ class State:
         """Gradient steps along the whole chain of parents."""
         return int(self.optimizer.get("items.weight.step", 0))
 
-    def model(self, dropped: Dropped = NOTHING, device: torch.device = CPU) -> SessionModel:
+    def model(
+        self, dropped: DropoutShares = NO_DROPOUT, device: torch.device = CPU
+    ) -> SessionModel:
         """Return a new model with these weights, in eval mode."""
-        model = model_of(self.architecture, len(self.vocabulary), dropped)
+        model = build_model(self.architecture, len(self.vocabulary), dropped)
         model.load_state_dict(self.weights)
         return model.eval().to(device)
 
@@ -83,7 +85,7 @@ class State:
 
 def untrained(architecture: Architecture) -> State:
     """Return the start of a first cycle: no items, exemplars or steps; weights not drawn yet."""
-    weights = copied_weights(model_of(architecture, n_items=0))
+    weights = copied_weights(build_model(architecture, n_items=0))
     idle = np.zeros(0, np.int32)
     return State(weights, {}, Exemplars.none(), Vocabulary(), architecture, idle)
 

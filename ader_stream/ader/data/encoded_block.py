@@ -59,11 +59,11 @@ class EncodedBlock:
         """Return the sub-sequences whose target is held out, in the block's order."""
         return self._samples(self.held_out)
 
-    def since(self) -> Int64:
+    def clicks_after(self) -> Int64:
         """Count the clicks after each one (N,) that may be counted.
 
         >>> block = EncodedBlock.of([[1, 2], [2, 3]], maxlen=9, held_out=np.array([True, False]))
-        >>> block.since().tolist()
+        >>> block.clicks_after().tolist()
         [2, 2, 1, 0]
         """
         counted = ~self.held_out
@@ -87,7 +87,7 @@ class EncodedBlock:
     def weighed_clicks(self, n_items: int, decay: Decay) -> Float64:
         """Count the same clicks by their decayed weights at the end of the block (I,)."""
         counted = ~self.held_out
-        weights = decay.weights(self.since()[counted])
+        weights = decay.weights(self.clicks_after()[counted])
         clicks = np.bincount(self.items[counted], weights, minlength=n_items + 1)[1:]
         return clicks.astype(np.float64)  # without clicks, bincount returns integers
 
@@ -97,10 +97,10 @@ class EncodedBlock:
             return len(self.offsets) - 1
         return int(np.searchsorted(self.offsets, targets[number], side="right")) - 1
 
-    def cut(self, session: int) -> tuple[EncodedBlock, EncodedBlock]:
+    def split_at(self, session: int) -> tuple[EncodedBlock, EncodedBlock]:
         """Return the sessions before one, and those from it on.
 
-        >>> before, after = EncodedBlock.of([[1, 2], [2, 3, 4]], maxlen=9).cut(1)
+        >>> before, after = EncodedBlock.of([[1, 2], [2, 3, 4]], maxlen=9).split_at(1)
         >>> before.items.tolist(), after.training_samples().labels.tolist()
         ([1, 2], [3, 4])
         """

@@ -46,8 +46,8 @@ class Decay:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
-    """Sizes of the sample of a block that was ranked to fit a value.
+class EvidenceWeights:
+    """Weights of the earlier evidence, and of a block's sample that was ranked to fit a value.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class Ranked:
     share: float = 1.0
 
     @classmethod
-    def of(cls, ranked: int, targets: int, decay: Decay) -> Ranked:
-        """Return the sizes of a sample of `ranked` targets out of a block's."""
+    def of(cls, ranked: int, targets: int, decay: Decay) -> EvidenceWeights:
+        """Return the weights for a sample of `ranked` targets out of a block's."""
         return cls(decay.kept(targets), targets / max(1, ranked))
 
     def add(self, evidence: Tensor, merits: Tensor) -> Tensor:

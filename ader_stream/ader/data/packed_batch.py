@@ -51,15 +51,15 @@ class PackedBatch:
         """Each session's last position (B,)."""
         return (self.ages == 0).nonzero()[:, 0]
 
-    def sight(self) -> list[Tensor]:
+    def attention_mask(self) -> list[Tensor]:
         """What each session may look at, for each piece (b, 1, t): all of its clicks."""
         return [piece[:, None] != PADDING for piece in self.inputs]
 
-    def causal_sight(self) -> list[Tensor]:
+    def causal_mask(self) -> list[Tensor]:
         """What each position may look at, for each piece (b, t, t): itself and what came before."""
         return [
             torch.ones(t, t, dtype=torch.bool, device=piece.device).tril() & seen
-            for (piece, _, t), seen in zip(self._shapes(), self.sight(), strict=True)
+            for (piece, _, t), seen in zip(self._shapes(), self.attention_mask(), strict=True)
         ]
 
     @cached_property

@@ -54,7 +54,7 @@ class Architecture:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DropoutShares:
     """Shares that training drops.
 
     Parameters
@@ -69,7 +69,7 @@ class Dropped:
     items: float = 0.0
 
 
-NOTHING = Dropped()
+NO_DROPOUT = DropoutShares()
 
 
 class _LookUp(torch.autograd.Function):
@@ -120,7 +120,7 @@ class SessionModel(nn.Module, ABC):
     fitted: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
+        self, architecture: Architecture, n_items: int, dropped: DropoutShares = NO_DROPOUT
     ) -> None:
         super().__init__()
         self.dropped = dropped

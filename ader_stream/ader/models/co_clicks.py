@@ -64,7 +64,7 @@ class CoClicks:
         targets = block.training_samples().targets
         targets = targets[block.items[targets - 1] != block.items[targets]]
         before, clicked = block.items[targets - 1], block.items[targets]
-        weights, kept = decay.weights(block.since()[targets]), decay.kept(block.counted)
+        weights, kept = decay.weights(block.clicks_after()[targets]), decay.kept(block.counted)
         rows, places = np.nonzero(self.counts)
         return _most_frequent(
             np.concatenate([rows + 1, before, clicked]),

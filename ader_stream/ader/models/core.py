@@ -27,10 +27,10 @@ from torch.nn import functional
 from ader_stream.ader.data.arrays import Bools
 from ader_stream.ader.data.dataset import Batch
 from ader_stream.ader.data.encoded_block import EncodedBlock
-from ader_stream.ader.data.evidence import Decay, Ranked, best_candidate
+from ader_stream.ader.data.evidence import Decay, EvidenceWeights, best_candidate
 from ader_stream.ader.data.packed_batch import PackedBatch
 from ader_stream.ader.data.vocabulary import PADDING
-from ader_stream.ader.models.base import NOTHING, Architecture, Dropped, SessionModel
+from ader_stream.ader.models.base import NO_DROPOUT, Architecture, DropoutShares, SessionModel
 from ader_stream.ader.models.co_clicks import PARTNERS, CoClicks, co_click_shares
 from ader_stream.ader.models.layers import Dropout, random_mask
 from ader_stream.ader.models.ranking import ranks_of
@@ -96,7 +96,7 @@ class Core(SessionModel):
     fitted = ("blend", "pull", "gains", *EVIDENCE)
 
     def __init__(
-        self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
+        self, architecture: Architecture, n_items: int, dropped: DropoutShares = NO_DROPOUT
     ) -> None:
         super().__init__(architecture, n_items, dropped)
         self.dropout = Dropout(dropped.activations)
@@ -217,31 +217,31 @@ class Core(SessionModel):
         See `SessionModel.calibrate`.
         """
         batches = list(unseen)
-        ranked = Ranked.of(sum(len(batch.targets) for batch in batches), targets, FITTED)
+        weights = EvidenceWeights.of(sum(len(batch.targets) for batch in batches), targets, FITTED)
         if batches:
-            self._choose_blend(batches, ranked, between)
-            self._choose_pull(batches, ranked, between)
+            self._choose_blend(batches, weights, between)
+            self._choose_pull(batches, weights, between)
             observed = self._observed(batches, between)
-            gains, evidence = best_gains(observed, self.gains, self.gain_evidence, ranked)
+            gains, evidence = best_gains(observed, self.gains, self.gain_evidence, weights)
             self.gains.copy_(gains)
             self.gain_evidence.copy_(evidence)
 
     def _choose_blend(
-        self, batches: Sequence[Batch], ranked: Ranked, between: Callable[[], None]
+        self, batches: Sequence[Batch], weights: EvidenceWeights, between: Callable[[], None]
     ) -> None:
         current, merits = self.blend.item(), []
         for blend in BLENDS:
             self.blend.fill_(blend)
             [ranks] = self._ranks(batches, [self.pull.item()], between)
             merits.append(hits(ranks) + reciprocal_ranks(ranks))
-        self.blend_evidence = ranked.add(self.blend_evidence, torch.tensor(merits))
+        self.blend_evidence = weights.add(self.blend_evidence, torch.tensor(merits))
         self.blend.copy_(best_candidate(torch.tensor(BLENDS), self.blend_evidence.cpu(), current))
 
     def _choose_pull(
-        self, batches: Sequence[Batch], ranked: Ranked, between: Callable[[], None]
+        self, batches: Sequence[Batch], weights: EvidenceWeights, between: Callable[[], None]
     ) -> None:
         merits = [reciprocal_ranks(ranks) for ranks in self._ranks(batches, PULLS, between)]
-        self.pull_evidence = ranked.add(self.pull_evidence, torch.tensor(merits))
+        self.pull_evidence = weights.add(self.pull_evidence, torch.tensor(merits))
         current = self.pull.item()
         self.pull.copy_(best_candidate(torch.tensor(PULLS), self.pull_evidence.cpu(), current))
 

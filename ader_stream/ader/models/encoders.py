@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ader_stream.ader.models.base import NOTHING, Architecture, Dropped, SessionModel
+from ader_stream.ader.models.base import NO_DROPOUT, Architecture, DropoutShares, SessionModel
 from ader_stream.ader.models.core import Core
 from ader_stream.ader.models.sasrec import SASRec
 from ader_stream.errors import SettingsError
@@ -10,7 +10,9 @@ from ader_stream.errors import SettingsError
 ENCODERS: dict[str, type[SessionModel]] = {"sasrec": SASRec, "core": Core}
 
 
-def model_of(architecture: Architecture, n_items: int, dropped: Dropped = NOTHING) -> SessionModel:
+def build_model(
+    architecture: Architecture, n_items: int, dropped: DropoutShares = NO_DROPOUT
+) -> SessionModel:
     """Build a model without drawing its weights.
 
     Raises

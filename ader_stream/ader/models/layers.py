@@ -55,15 +55,15 @@ class Attention(nn.Module):
         self.value = nn.Linear(hidden, hidden)
         self.dropout = Dropout(dropout)
 
-    def forward(self, queries: Tensor, context: Tensor, sight: Sequence[Tensor]) -> Tensor:
-        """Attend from (M, D) to (N, D) in each piece, by the mask `sight` (b, q, t): (M, D)."""
-        asking = [seen.shape[0] * seen.shape[1] for seen in sight]
-        asked = [seen.shape[0] * seen.shape[2] for seen in sight]
+    def forward(self, queries: Tensor, context: Tensor, mask: Sequence[Tensor]) -> Tensor:
+        """Attend from (M, D) to (N, D) in each piece, where `mask` (b, q, t) is true: (M, D)."""
+        asking = [seen.shape[0] * seen.shape[1] for seen in mask]
+        asked = [seen.shape[0] * seen.shape[2] for seen in mask]
         pieces = zip(
             self.query(queries).split(asking),
             self.key(context).split(asked),
             self.value(context).split(asked),
-            sight,
+            mask,
             strict=True,
         )
         attended = torch.cat([self._attend(*piece) for piece in pieces])  # (M, D)
@@ -96,7 +96,7 @@ class FeedForward(nn.Module):
         return x + outer
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and feed-forward, each behind a layer norm."""
 
     def __init__(self, hidden: int, dropout: float) -> None:
@@ -106,9 +106,9 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(hidden, LAYER_NORM_EPSILON)
         self.feed_forward = FeedForward(hidden, dropout)
 
-    def forward(self, queries: Tensor, context: Tensor, sight: Sequence[Tensor]) -> Tensor:
+    def forward(self, queries: Tensor, context: Tensor, mask: Sequence[Tensor]) -> Tensor:
         """Attend from (M, D) to (N, D) as `Attention` does, and transform: (M, D)."""
-        x = self.attention(self.attention_norm(queries), context, sight)
+        x = self.attention(self.attention_norm(queries), context, mask)
         fed: Tensor = self.feed_forward(self.feed_forward_norm(x))
         return fed
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ader_stream.ader.data.evidence import Ranked, best_candidate
+from ader_stream.ader.data.evidence import EvidenceWeights, best_candidate
 from ader_stream.ader.data.vocabulary import PADDING
 from ader_stream.ader.models.ranking import UNRANKED
 
@@ -151,7 +151,7 @@ def _foreign_above(scores: Tensor, session_scores: Tensor, bars: Tensor) -> Tens
 
 
 def best_gains(
-    observed: Iterable[RepeatClicks], gains: Tensor, evidence: Tensor, ranked: Ranked
+    observed: Iterable[RepeatClicks], gains: Tensor, evidence: Tensor, weights: EvidenceWeights
 ) -> tuple[Tensor, Tensor]:
     """Fit the gains to the best MRR, one kind after the other.
 
@@ -163,7 +163,7 @@ def best_gains(
         The gains now (K,).
     evidence
         Earlier evidence for each candidate of a kind (K, C).
-    ranked
+    weights
         Weight of these rankings and of the earlier evidence.
 
     Returns
@@ -178,7 +178,7 @@ def best_gains(
         merits = torch.tensor(
             [sum(reciprocal_ranks(batch.ranks(g)) for batch in batches) for g in tried]
         )
-        added[kind] = ranked.add(evidence[kind], merits)
+        added[kind] = weights.add(evidence[kind], merits)
         gains[kind] = best_candidate(CANDIDATES, added[kind].cpu(), gains[kind].item())
     return gains, added
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from ader_stream.ader.data.packed_batch import PackedBatch
-from ader_stream.ader.models.base import NOTHING, Architecture, Dropped, SessionModel
+from ader_stream.ader.models.base import NO_DROPOUT, Architecture, DropoutShares, SessionModel
 from ader_stream.ader.models.layers import (
     LAYER_NORM_EPSILON,
-    Block,
     Dropout,
+    TransformerBlock,
     draw_glorot,
     draw_linear_layers,
 )
@@ -42,7 +42,7 @@ class SASRec(SessionModel):
     """
 
     def __init__(
-        self, architecture: Architecture, n_items: int, dropped: Dropped = NOTHING
+        self, architecture: Architecture, n_items: int, dropped: DropoutShares = NO_DROPOUT
     ) -> None:
         super().__init__(architecture, n_items, dropped)
         if architecture.blocks < 1:
@@ -52,7 +52,9 @@ class SASRec(SessionModel):
         hidden, dropout = architecture.hidden, dropped.activations
         self.positions = nn.Parameter(torch.zeros(architecture.maxlen, hidden))
         self.dropout = Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(hidden, dropout) for _ in range(architecture.blocks))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(hidden, dropout) for _ in range(architecture.blocks)
+        )
         self.norm = nn.LayerNorm(hidden, LAYER_NORM_EPSILON)
 
     def represent(self, embedded: Tensor, pieces: PackedBatch) -> Tensor:
@@ -63,9 +65,9 @@ class SASRec(SessionModel):
         x = self.dropout(x) * pieces.valid
         *inner, last = self.blocks
         for block in inner:
-            x = block(x, x, pieces.causal_sight()) * pieces.valid  # (N, D)
+            x = block(x, x, pieces.causal_mask()) * pieces.valid  # (N, D)
         # Only the last position is read, so the last block computes no other.
-        x = last(x.index_select(0, pieces.last), x, pieces.sight())  # (B, D)
+        x = last(x.index_select(0, pieces.last), x, pieces.attention_mask())  # (B, D)
         session: Tensor = self.norm(x)
         return session
 

@@ -112,6 +112,6 @@ def fisher_information(
     return {name: total.detach().div_(len(samples)) for name, total in fisher.items()}
 
 
-def drawn(samples: Samples, rng: np.random.Generator) -> Samples:
+def draw_fisher_samples(samples: Samples, rng: np.random.Generator) -> Samples:
     """Draw `FISHER_SAMPLES` samples without replacement; all of them where there are fewer."""
     return samples.take(rng.permutation(len(samples))[:FISHER_SAMPLES])

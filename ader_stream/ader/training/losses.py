@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from ader_stream.ader.device import multiplies_bfloat16
 from ader_stream.ader.recipes import Recipe
-from ader_stream.ader.training.scratch import Scratch
+from ader_stream.ader.training.matrix_buffer import MatrixBuffer
 from ader_stream.ader.training.targets import Target, softmax_
 
 SCORES_AT_ONCE = 2**26
@@ -111,7 +111,7 @@ class FusedLoss(LossOverAll):
     """
 
     def __init__(self, precision: torch.dtype, scores_at_once: int = SCORES_AT_ONCE) -> None:
-        self.scratch = Scratch(precision)
+        self.buffer = MatrixBuffer(precision)
         self.scores_at_once = scores_at_once
 
     def __call__(
@@ -145,7 +145,7 @@ class FusedLoss(LossOverAll):
         loss = grads[0].new_zeros(())
         for start in range(0, len(sessions), rows_at_once):
             rows = slice(start, min(start + rows_at_once, len(sessions)))
-            scores = self.scratch.product(sessions[rows], known.T)  # (B, I')
+            scores = self.buffer.product(sessions[rows], known.T)  # (B, I')
             expected = target.expected(scores, rows)  # (B,)
             normaliser = softmax_(scores)  # (B,) and scores are probabilities now
             loss += share * (normaliser - expected).sum()
@@ -164,7 +164,7 @@ class _Fused(torch.autograd.Function):
     ) -> Tensor:
         by_table = torch.zeros_like(table)
         by_sessions = [torch.empty_like(rows) for rows in sessions]
-        narrow = table.to(fused.scratch.dtype)
+        narrow = table.to(fused.buffer.dtype)
         losses = [
             fused.add_gradients(rows.to(narrow.dtype), narrow, target, (by_rows, by_table))
             for rows, target, by_rows in zip(sessions, targets, by_sessions, strict=True)

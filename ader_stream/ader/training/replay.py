@@ -19,7 +19,7 @@ from ader_stream.ader.distributed import SINGLE_PROCESS, ProcessGroup
 from ader_stream.ader.exemplars.selection import represent_samples
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.ader.progress import no_progress
-from ader_stream.ader.training.scratch import Scratch
+from ader_stream.ader.training.matrix_buffer import MatrixBuffer
 from ader_stream.ader.training.targets import DistillationTarget, Labels, Target
 
 
@@ -194,13 +194,13 @@ class DistilledReplay(ExemplarReplay):
         represented = represent_samples(teacher, batches.exemplars, between)
         self.represented = torch.from_numpy(represented).to(teacher.device, precision)  # (|E|, D)
         self.table = teacher.ranked_table(precision)  # (I', D)
-        self.scratch = Scratch(precision)
+        self.buffer = MatrixBuffer(precision)
 
     def batch(self, rows: Int64, weight: float) -> TrainingBatch:
         """Return these exemplars with the teacher's distribution."""
         batch = labelled(self.batches.exemplars, rows, device=self.table.device)
         represented, labels = self.represented[rows], batch.target.labels
-        taught = DistillationTarget(represented, self.table, labels, self.scratch, weight)
+        taught = DistillationTarget(represented, self.table, labels, self.buffer, weight)
         return TrainingBatch(batch.inputs, taught)
 
 

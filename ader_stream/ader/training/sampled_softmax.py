@@ -60,10 +60,10 @@ class SampledLoss:
         owned = [len(target.labels) for target in targets]
         sizes = [len(columns) - sum(owned), *owned]
         others, *own = torch.split(table, sizes)
-        drawn, *labels = torch.split(columns, sizes)
+        sampled, *labels = torch.split(columns, sizes)
         losses = []
         for represented, target, mine, label in zip(sessions, targets, own, labels, strict=True):
-            candidates = self._candidates(label, drawn, target.items)
+            candidates = self._candidates(label, sampled, target.items)
             scores = candidates.scores(represented, mine, others)
             loss = functional.cross_entropy(scores, target.among(candidates))
             losses.append(target.weight * loss)
@@ -74,14 +74,14 @@ class SampledLoss:
         columns = torch.searchsorted(self._below, points).clamp(max=len(self._below) - 1)
         return torch.unique(columns)  # type: ignore[no-any-return]
 
-    def _candidates(self, own: Tensor, drawn: Tensor, known: int | None) -> Candidates:
+    def _candidates(self, own: Tensor, sampled: Tensor, known: int | None) -> Candidates:
         expected = self._log_expected
-        left_out = drawn == own[:, None]  # (B, K)
+        left_out = sampled == own[:, None]  # (B, K)
         if known is not None:
-            left_out |= drawn >= known
+            left_out |= sampled >= known
         return Candidates(
             own,
-            drawn,
-            torch.cat([expected[own][:, None], expected[drawn].expand(len(own), -1)], 1),
+            sampled,
+            torch.cat([expected[own][:, None], expected[sampled].expand(len(own), -1)], 1),
             torch.cat([torch.zeros_like(left_out[:, :1]), left_out], 1),
         )

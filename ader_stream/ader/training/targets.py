@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ader_stream.ader.training.scratch import Scratch
+from ader_stream.ader.training.matrix_buffer import MatrixBuffer
 
 LEFT_OUT = -1e30
 """A score with probability 0. Not -inf, which times a probability of 0 is NaN."""
@@ -26,7 +26,7 @@ class Candidates:
     ----------
     own
         Columns of the sessions' next items (B,).
-    drawn
+    sampled
         Columns drawn (K,), each once.
     log_expected
         Logarithm of the expected number of times that each candidate is drawn (B, 1 + K): the logQ
@@ -37,22 +37,22 @@ class Candidates:
     """
 
     own: Tensor
-    drawn: Tensor
+    sampled: Tensor
     log_expected: Tensor
     left_out: Tensor
 
-    def scores(self, sessions: Tensor, own: Tensor, drawn: Tensor) -> Tensor:
+    def scores(self, sessions: Tensor, own: Tensor, sampled: Tensor) -> Tensor:
         """Score the candidates (B, 1 + K), corrected, the session's own first.
 
         Parameters
         ----------
         sessions
             Session representations (B, D).
-        own, drawn
+        own, sampled
             Rows of the output layer (B, D) and (K, D).
         """
         first = torch.linalg.vecdot(sessions, own)[:, None]  # (B, 1)
-        scores = torch.cat([first, sessions @ drawn.T], 1) - self.log_expected.to(sessions.dtype)
+        scores = torch.cat([first, sessions @ sampled.T], 1) - self.log_expected.to(sessions.dtype)
         return scores.masked_fill(self.left_out, LEFT_OUT)
 
 
@@ -131,7 +131,7 @@ class DistillationTarget:
         The teacher's output layer (I', D); the softmax is over its items.
     labels
         See `Target`.
-    scratch
+    buffer
         Memory of the probabilities, until it is used again.
     weight
         See `Target`.
@@ -140,7 +140,7 @@ class DistillationTarget:
     sessions: Tensor
     table: Tensor
     labels: Tensor
-    scratch: Scratch
+    buffer: MatrixBuffer
     weight: float = 1.0
 
     @property
@@ -151,7 +151,7 @@ class DistillationTarget:
     @cached_property
     def probabilities(self) -> Tensor:
         """The teacher's probabilities of all items that it knows (B, I')."""
-        scores = self.scratch.product(self.sessions, self.table.T)
+        scores = self.buffer.product(self.sessions, self.table.T)
         softmax_(scores)
         return scores
 
@@ -170,8 +170,8 @@ class DistillationTarget:
 
     def among(self, candidates: Candidates) -> Tensor:
         """Return the teacher's probabilities of the candidates."""
-        drawn = candidates.drawn.clamp(max=len(self.table) - 1)  # unknown items are left out
-        own, others = self.table[candidates.own], self.table[drawn]
+        sampled = candidates.sampled.clamp(max=len(self.table) - 1)  # unknown items are left out
+        own, others = self.table[candidates.own], self.table[sampled]
         scores = candidates.scores(self.sessions, own, others)
         return scores.float().softmax(1)
 

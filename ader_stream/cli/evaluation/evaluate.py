@@ -12,10 +12,10 @@ from typing import Any
 import click
 import torch
 
-from ader_stream.ader.artifact.saved_cycles import keep_only, load_state, save_state
+from ader_stream.ader.artifact.saved_states import keep_only, load_state, save_state
 from ader_stream.ader.data.dataset import Sessions
 from ader_stream.ader.device import CHOICES, chosen_device, describe_device, use_threads
-from ader_stream.ader.distributed import ProcessGroup, joined
+from ader_stream.ader.distributed import ProcessGroup, join_process_group
 from ader_stream.ader.evaluate import EvaluatedCycle, as_json, details
 from ader_stream.ader.evaluate import evaluate as run_cycles
 from ader_stream.ader.methods import METHODS, Method, method
@@ -140,7 +140,7 @@ def run(asked: Request) -> None:
     hyper = overridden(recipe(asked.recipe), asked.overrides)
     use_threads()
     require_folder(asked.out.parent, f"the folder for --out {asked.out}; create it first")
-    with joined(chosen_device(asked.device)) as processes:
+    with join_process_group(chosen_device(asked.device)) as processes:
         result = _result_file(asked, how.adapt(hyper), processes)
         finished = len(result.cycles)
         resumed = (finished, load_state(result.states, finished)) if finished else None
@@ -215,7 +215,7 @@ def _draw(result: ResultFile, folder: Path) -> None:
 
 def _work(how: Method, blocks: Sequence[Sessions]) -> list[float]:
     """Return the number of clicks that each cycle trains on."""
-    gathered = (how.gather(blocks[: cycle + 1], None)[0] for cycle in range(len(blocks)))
+    gathered = (how.training_data(blocks[: cycle + 1], None)[0] for cycle in range(len(blocks)))
     return [float(sum(map(len, sessions))) for sessions in gathered]
 
 

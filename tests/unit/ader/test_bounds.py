@@ -134,7 +134,7 @@ def test_encoding_is_told_of_now_and_then(monkeypatch: pytest.MonkeyPatch, recip
 def test_calibration_takes_no_longer_for_more_items(items: int) -> None:
     samples = EncodedBlock.of([range(1, 40)] * 300, 20).training_samples()
     rng = np.random.default_rng(0)
-    drawn = list(calibration.drawn(samples, items, rng, torch.device("cpu")))
+    drawn = list(calibration.draw_batches(samples, items, rng, torch.device("cpu")))
     sizes = [len(batch.targets) for batch in drawn]
     assert sum(sizes) == max(1, min(5_000, 10**9 // items))
     assert max(sizes) <= max(1, min(256, 2**24 // items))

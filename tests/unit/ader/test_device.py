@@ -54,7 +54,7 @@ def two_cycles(
 ) -> State:
     """Train a block on the CPU, and the next one on a device."""
     how, blocks = method(name), [block(0, 12), block(1, 15)]
-    sessions, before = how.gather(blocks, parent_of(recipe, block, name))
+    sessions, before = how.training_data(blocks, parent_of(recipe, block, name))
     processes = ProcessGroup(device=device)
     return train_cycle(sessions, before, recipe, 0, on_progress, how, processes, checkpoint).state
 

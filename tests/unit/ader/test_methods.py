@@ -91,8 +91,8 @@ def test_joint_gathers_every_block_and_forgets_its_parent(tiny: Recipe, block: B
     parent = train_cycle(block(0, 12), None, tiny, 0, lambda _: None).state
     blocks: list[Block] = [[("a", "b")], [("c",)], [("d", "e")]]
     sessions = [("a", "b"), ("c",), ("d", "e")]
-    assert method("joint").gather(blocks, parent) == (sessions, None)
-    assert method("ader").gather(blocks, parent) == (blocks[2], parent)
+    assert method("joint").training_data(blocks, parent) == (sessions, None)
+    assert method("ader").training_data(blocks, parent) == (blocks[2], parent)
 
 
 def test_a_context_shares_the_exemplars_among_the_steps(tiny: Recipe, block: Blocks) -> None:

@@ -8,7 +8,7 @@ import torch
 from ader_stream.ader import recipes
 from ader_stream.ader.device import CPU
 from ader_stream.ader.exemplars import selection
-from ader_stream.ader.models.encoders import model_of
+from ader_stream.ader.models.encoders import build_model
 from ader_stream.ader.recipes import PAPER, PRODUCTION, RECIPES, overridden, recipe
 from ader_stream.ader.training import losses
 from ader_stream.ader.training.losses import output_precision
@@ -58,7 +58,7 @@ def test_a_value_out_of_its_range_is_refused(name: str, value: float | str, expe
 
 def test_self_attention_without_a_block_is_refused() -> None:
     with pytest.raises(SettingsError, match="'sasrec' has 0 blocks: expected at least one"):
-        model_of(overridden(PAPER, {"blocks": 0}).architecture, n_items=3)
+        build_model(overridden(PAPER, {"blocks": 0}).architecture, n_items=3)
 
 
 def test_unknown_recipe_names_the_known_ones() -> None:

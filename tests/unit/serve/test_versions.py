@@ -7,12 +7,12 @@ import pytest
 
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.models.base import Architecture
-from ader_stream.ader.models.encoders import model_of
+from ader_stream.ader.models.encoders import build_model
 from ader_stream.errors import ArtifactError
 from ader_stream.paired import Pair
 from ader_stream.serve.versions import Version, Versions
 
-MODEL = model_of(Architecture(hidden=2, blocks=1, maxlen=3), n_items=1)
+MODEL = build_model(Architecture(hidden=2, blocks=1, maxlen=3), n_items=1)
 
 
 def version(number: int) -> Version:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ader_stream.ader.artifact.state import untrained
 from ader_stream.ader.data.packed_batch import PackedBatch
-from ader_stream.ader.models.base import Architecture, Dropped
+from ader_stream.ader.models.base import Architecture, DropoutShares
 from ader_stream.ader.models.layers import Dropout
 from ader_stream.ader.models.sasrec import SASRec
 from ader_stream.ader.recipes import PAPER, Recipe
@@ -109,7 +109,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share: float) -> None:
 
 
 def test_dropout_changes_training_only(tiny: Recipe) -> None:
-    model = SASRec(Architecture(16, 2, 6), n_items=9, dropped=Dropped(0.5))
+    model = SASRec(Architecture(16, 2, 6), n_items=9, dropped=DropoutShares(0.5))
     model.initialise(torch.Generator().manual_seed(0))
     inputs = torch.tensor([[1, 2, 3]])
     assert torch.equal(model.eval()(inputs), model(inputs))

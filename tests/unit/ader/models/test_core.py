@@ -13,7 +13,7 @@ from ader_stream.ader.data.dataset import Batch
 from ader_stream.ader.data.encoded_block import EncodedBlock
 from ader_stream.ader.data.packed_batch import PackedBatch
 from ader_stream.ader.models import core as core_module
-from ader_stream.ader.models.base import POPULARITY, Architecture, Dropped
+from ader_stream.ader.models.base import POPULARITY, Architecture, DropoutShares
 from ader_stream.ader.models.co_clicks import CO_CLICK_DECAY
 from ader_stream.ader.models.core import NEVER_CLICKED, RECENCY, TURN_RATE, Core
 from ader_stream.ader.models.ranking import rank_targets, top_k
@@ -32,7 +32,7 @@ ARCHITECTURE = Architecture(16, 0, 6, encoder="core", temperature=0.1)
 @pytest.fixture
 def core() -> Core:
     generator = torch.Generator().manual_seed(7)
-    core = Core(ARCHITECTURE, 0, Dropped(0.5, 0.5))
+    core = Core(ARCHITECTURE, 0, DropoutShares(0.5, 0.5))
     core.initialise(generator)
     core.grow(9, generator, item_bound=0.5)
     core.pull.zero_()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ader_stream.ader.data.evidence import Ranked
+from ader_stream.ader.data.evidence import EvidenceWeights
 from ader_stream.ader.models.ranking import UNRANKED, ranks_of
 from ader_stream.ader.models.repeat_clicks import (
     CANDIDATES,
@@ -76,7 +76,7 @@ def test_best_gains_are_those_of_a_plain_search_of_one_kind() -> None:
         raised = add_gains(scores.clone(), inputs, by_kind(torch.tensor([0.0, gain, 0.0])))
         return float((1 / (ranks_of(raised, targets) + 1)).sum())
 
-    found, _ = best_gains([observed], torch.zeros(KINDS), NO_EVIDENCE, Ranked(share=100))
+    found, _ = best_gains([observed], torch.zeros(KINDS), NO_EVIDENCE, EvidenceWeights(share=100))
     alone = max(CANDIDATES.tolist(), key=mrr)
     assert max(found[2], found[5]) >= alone > 0
     raised = add_gains(scores.clone(), inputs, found)
@@ -87,7 +87,7 @@ def test_what_nobody_returns_to_is_taken_out() -> None:
     inputs = torch.tensor([[1, 2, 3]]).repeat(50, 1)
     scores = torch.tensor([[0.9, 0.9, 0.9, 0.5, 0.4]]).repeat(50, 1)
     observed = observe_repeat_clicks(scores, inputs, torch.full((50,), 4))
-    gains, _ = best_gains([observed], by_kind(FIRST_GAINS), NO_EVIDENCE, Ranked(share=4))
+    gains, _ = best_gains([observed], by_kind(FIRST_GAINS), NO_EVIDENCE, EvidenceWeights(share=4))
     assert gains[1:4].max() < 0
     assert torch.equal(gains[4:], by_kind(FIRST_GAINS)[4:]), "no session had returned before"
 
@@ -98,13 +98,13 @@ def test_sessions_that_come_back_and_those_that_never_do_are_told_apart() -> Non
     targets = torch.tensor([5, 2]).repeat(50)
     scores = torch.tensor([[0.9, 0.9, 0.3, 0.4, 0.5]]).repeat(100, 1)
     observed = observe_repeat_clicks(scores, inputs, targets)
-    found, _ = best_gains([observed], by_kind(FIRST_GAINS), NO_EVIDENCE, Ranked(share=4))
+    found, _ = best_gains([observed], by_kind(FIRST_GAINS), NO_EVIDENCE, EvidenceWeights(share=4))
     ranks = ranks_of(add_gains(scores, inputs, found), targets)
     assert ranks.tolist() == [0, 0] * 50
 
 
 def test_nothing_observed_changes_nothing() -> None:
-    gains, evidence = best_gains([], GAINS, NO_EVIDENCE, Ranked())
+    gains, evidence = best_gains([], GAINS, NO_EVIDENCE, EvidenceWeights())
     assert gains.tolist() == GAINS.tolist()
     assert not evidence.any()
 

@@ -9,7 +9,12 @@ from torch.nn import functional
 from ader_stream.ader.artifact.state import copied_weights
 from ader_stream.ader.data.dataset import pack, split_sessions
 from ader_stream.ader.models.sasrec import SASRec
-from ader_stream.ader.training.ewc import FISHER_SAMPLES, ElasticPenalty, drawn, fisher_information
+from ader_stream.ader.training.ewc import (
+    FISHER_SAMPLES,
+    ElasticPenalty,
+    draw_fisher_samples,
+    fisher_information,
+)
 
 # In the last session the input items are clicked twice, and one is the target as well.
 SAMPLES = split_sessions([[1, 2, 3], [4, 5], [7, 1, 7, 1]], maxlen=6)
@@ -102,7 +107,9 @@ def test_penalty_pulls_back_by_importance_and_leaves_new_items_free(model: SASRe
 
 
 def test_no_more_samples_are_drawn_than_there_are() -> None:
-    assert sorted(drawn(SAMPLES, np.random.default_rng(0)).targets) == sorted(SAMPLES.targets)
+    assert sorted(draw_fisher_samples(SAMPLES, np.random.default_rng(0)).targets) == sorted(
+        SAMPLES.targets
+    )
     many = split_sessions([range(1, FISHER_SAMPLES + 50)], maxlen=6)
-    targets = drawn(many, np.random.default_rng(0)).targets
+    targets = draw_fisher_samples(many, np.random.default_rng(0)).targets
     assert len(set(targets)) == len(targets) == FISHER_SAMPLES

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ader_stream.ader.training import losses
 from ader_stream.ader.training.losses import CycleSizes, FusedLoss, Loss, PlainLoss, adaptive_weight
-from ader_stream.ader.training.scratch import Scratch
+from ader_stream.ader.training.matrix_buffer import MatrixBuffer
 from ader_stream.ader.training.targets import DistillationTarget, Labels, Target, softmax_
 
 QUARTERS = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
@@ -23,7 +23,9 @@ def distilled_from(probabilities: Tensor, weight: float = 1.0) -> DistillationTa
     """Sessions that are rows of the identity: the teacher's scores are its log probabilities."""
     count, dtype = len(probabilities), probabilities.dtype
     table, labels = probabilities.log().T, torch.ones(count, dtype=torch.int64)
-    return DistillationTarget(torch.eye(count, dtype=dtype), table, labels, Scratch(dtype), weight)
+    return DistillationTarget(
+        torch.eye(count, dtype=dtype), table, labels, MatrixBuffer(dtype), weight
+    )
 
 
 def of_scores(loss: Loss, scores: Tensor, target: Target) -> Tensor:

@@ -11,8 +11,8 @@ from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.training.losses import PlainLoss
+from ader_stream.ader.training.matrix_buffer import MatrixBuffer
 from ader_stream.ader.training.sampled_softmax import SampledLoss
-from ader_stream.ader.training.scratch import Scratch
 from ader_stream.ader.training.targets import DistillationTarget, Labels, Target
 
 ITEMS, KNOWN = 9, 7
@@ -21,7 +21,7 @@ EVERY_ITEM = 10_000
 
 
 def of_teacher(sessions: Tensor, table: Tensor, labels: Tensor) -> DistillationTarget:
-    return DistillationTarget(sessions, table, labels, Scratch(sessions.dtype), weight=0.7)
+    return DistillationTarget(sessions, table, labels, MatrixBuffer(sessions.dtype), weight=0.7)
 
 
 def random_case() -> tuple[list[Tensor], Tensor, list[Target]]:

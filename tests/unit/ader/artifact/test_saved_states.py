@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ader_stream.ader.artifact.parts import encode_parts
-from ader_stream.ader.artifact.saved_cycles import keep_only, load_state, save_state
+from ader_stream.ader.artifact.saved_states import keep_only, load_state, save_state
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import Recipe

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class Scratch:
+class MatrixBuffer:
     """One matrix at a time, in memory that grows and is never freed.
 
     A matrix of sessions by items is larger than the blocks that the C library reuses: allocated in
