@@ -11,7 +11,13 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 
 T = TypeVar("T", Counter, Gauge, Histogram)
 
@@ -57,6 +63,8 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        # A second series for each counter, which no query here needs.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self._built: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -107,6 +115,31 @@ class Metrics:
 
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_REQUEST_SECONDS = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075),
+    *(0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0),
+)
+"""Steps of at most 2 from 1 ms to 1 s: an objective in this range is near a bound, and a quantile
+is wrong by less than the step."""
+
+# The process
+BUILD = Metric(
+    Gauge,
+    "ader_build_info",
+    "1",
+    "Always 1: ader-stream's version, the hash of the method's source, and the versions of Python, "
+    "torch (empty where it is not loaded) and librdkafka.",
+    ("version", "code", "python", "torch", "librdkafka"),
+)
+SETTINGS = Metric(
+    Gauge,
+    "ader_settings_info",
+    "1",
+    "Always 1: a digest of the settings (not of http, log and librdkafka's values), the prefix of "
+    "the topics, and the recipe.",
+    ("digest", "prefix", "recipe"),
+)
 
 # Input and sessions
 CLICKS = Metric(Counter, "ader_clicks_total", "clicks", "Click records read.", ("partition",))
@@ -222,6 +255,14 @@ REREAD_LOST = Metric(
 )
 LAG = Metric(
     Gauge, "ader_lag_records", "records", "Records of the input not yet read.", ("partition",)
+)
+LAG_SECONDS = Metric(
+    Gauge,
+    "ader_lag_seconds",
+    "seconds",
+    "Time from the last record read to the newest one of the input, by their timestamps (of clicks "
+    "near their event times), as of the last 10 s; 0 at the end.",
+    ("partition",),
 )
 
 WAITING = Metric(
@@ -431,9 +472,18 @@ REQUEST_SECONDS = Metric(
     Histogram,
     "ader_request_seconds",
     "seconds",
-    "HTTP request latency.",
+    "HTTP request latency from the arrival of the headers: with the body, the wait for a thread, "
+    "and ranking. An exemplar names the trace of the request's `traceparent`.",
     ("path",),
-    buckets=_SECONDS,
+    buckets=_REQUEST_SECONDS,
+)
+REQUEST_QUEUE_SECONDS = Metric(
+    Histogram,
+    "ader_request_queue_seconds",
+    "seconds",
+    "Part of the latency before ranking begins: the body, and the wait for a thread.",
+    ("path",),
+    buckets=_REQUEST_SECONDS,
 )
 FALLBACKS = Metric(
     Counter,

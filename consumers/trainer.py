@@ -36,6 +36,7 @@ from ader_stream.stream.exactly_once.permission import Permission, error_name, i
 from ader_stream.stream.groups.leadership import Leadership
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.operations.needed_rights import connect
+from ader_stream.stream.telemetry.lag import LagMetrics
 from ader_stream.stream.topics.topics import check_topics, topic_id
 from ader_stream.stream.versions.lineage import (
     TrainedBefore,
@@ -226,6 +227,7 @@ class _Leader:
         keep = settings.models.keep
         self._pruner = Pruner(clients, topics, self._registry, self._publisher, keep)
         self._feed = self._open_feed()
+        self._lag = LagMetrics(clients, topics.sessions, process.metrics)
         self._known: tuple[int | None, State | None] = (None, None)
         self._training_from: int | None = None
         self._training_on: TrainingBlock | None = None
@@ -274,7 +276,7 @@ class _Leader:
                 if self._reader.poll():
                     self._pruner.prune()
                 self._feed.poll(POLL_SECONDS)
-                self._shown.show_backlog(self._feed.waiting(), self._blocks)
+                self._show_feed()
                 if block := self._next_block():
                     self._take(block)
         finally:
@@ -496,7 +498,7 @@ class _Leader:
             self._last_poll = now
             self._remain(stage)
             self._feed.read()
-            self._shown.show_backlog(self._feed.waiting(), self._blocks)
+            self._show_feed()
             if self._reader.poll():
                 self._require_same_inputs()
 
@@ -523,6 +525,11 @@ class _Leader:
         block, is_clean = self._training_on, self._cleaned_at == self._registry.control_offset
         if block and not is_clean and self._without_erased(block, self._cleaned_at) is not block:
             raise _InputsChangedError("some of its sessions are to be erased")
+
+    def _show_feed(self) -> None:
+        """Show what is to be read, and what is to be trained."""
+        self._lag.show(self._feed.unread())
+        self._shown.show_backlog(self._feed.waiting(), self._blocks)
 
     def _show(self, progress: Progress) -> None:
         """Show progress, and stay."""

@@ -39,6 +39,9 @@ DEFAULTS = {
 
 BATCH_HEADER_BYTES = 61
 
+EARLIEST, NEWEST = -2, -3
+"""Of `OffsetSpec`: the first offset, and that of the newest timestamp."""
+
 
 def stamp(timestamp: int) -> tuple[int, int]:
     """Kind and time of a record's timestamp; below 0: it has none."""
@@ -196,14 +199,17 @@ class FakeAdmin:
         return SimpleNamespace(topics=topics, brokers={1: None})
 
     def list_offsets(
-        self, asked: Mapping[TopicPartition, OffsetSpec]
+        self, asked: Mapping[TopicPartition, OffsetSpec], **_: object
     ) -> dict[TopicPartition, Future[Any]]:
-        return {at: self._offset(at, is_first=spec._value == -2) for at, spec in asked.items()}
+        return {at: self._offset(at, spec._value) for at, spec in asked.items()}
 
-    def _offset(self, at: TopicPartition, *, is_first: bool) -> Future[Any]:
+    def _offset(self, at: TopicPartition, which: int) -> Future[Any]:
         found, place = Future[Any](), (at.topic, at.partition)
         first, end = self.kafka.trimmed.get(place, 0), len(self.kafka.log[place])
-        found.set_result(SimpleNamespace(offset=first if is_first else end))
+        stamps = [record.timestamp()[1] for record in self.kafka.records(*place)]
+        newest = max(stamps, default=-1) if which == NEWEST else -1
+        offset = first if which == EARLIEST else end
+        found.set_result(SimpleNamespace(offset=offset, timestamp=newest))
         return found
 
     def describe_consumer_groups(self, groups: Sequence[str]) -> dict[str, Future[Any]]:
@@ -263,7 +269,9 @@ class FakeReader:
         self._positions: dict[Place, int] = {}
         self._at_end: set[Place] = set()
 
-    def get_watermark_offsets(self, where: TopicPartition, timeout: float) -> tuple[int, int]:
+    def get_watermark_offsets(
+        self, where: TopicPartition, timeout: float = 0.0, *, cached: bool = False
+    ) -> tuple[int, int]:
         place = (where.topic, where.partition)
         return self._kafka.trimmed.get(place, 0), len(self._kafka.log[place])
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import platform
+import sys
 from importlib.metadata import version as installed
 from pathlib import Path
+
+from confluent_kafka import libversion
 
 from ader_stream.runtime.resources import resource
 
@@ -21,6 +25,23 @@ def code_version() -> str:
     True
     """
     return f"{installed('ader-stream')}+{source_hash(resource('ader'))}"
+
+
+def describe_build() -> dict[str, str]:
+    """Return what this process runs, by the labels of `ader_build_info`.
+
+    >>> sorted(describe_build())
+    ['code', 'librdkafka', 'python', 'torch', 'version']
+    """
+    version, code = code_version().rsplit("+", 1)
+    torch = sys.modules.get("torch")  # it is not imported for its version
+    return {
+        "version": version,
+        "code": code,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__) if torch else "",
+        "librdkafka": libversion()[0],
+    }
 
 
 def source_hash(folder: Path) -> str:

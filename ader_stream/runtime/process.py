@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute
 
 from ader_stream import metrics as m
 from ader_stream.metrics import Metrics
+from ader_stream.runtime.code_version import describe_build
 from ader_stream.runtime.exit_codes import exit_code
 from ader_stream.runtime.http import HttpServer, make_app
 from ader_stream.runtime.logs import configure_logs
@@ -45,6 +46,8 @@ class Process:
         self.metrics = Metrics(registry)
         self.not_ready: Callable[[], str] = lambda: "starting"
         self.commits = self._watched_commits(settings)
+        self.metrics[m.BUILD].labels(**describe_build()).set(1)
+        self.metrics[m.SETTINGS].labels(**settings.described).set(1)
         self._settings = settings.http
         self._stopping = threading.Event()
         self._signal: str | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +22,9 @@ from ader_stream.serve.versions import Versions
 log = structlog.get_logger(__name__)
 
 PATH = "/recommend"
+
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
 MAX_K = 1_000
 MAX_ITEMS = 10_000
 """Most items of a request: far more than a model uses."""
@@ -63,11 +67,12 @@ class RecommendRoutes:
 
     async def _get(self, request: Request) -> JSONResponse:
         """Recommend for a session that this worker follows: `?session=KEY&k=20`."""
-        return await self._measured(self._for_session(request))
+        return await self._measured(request, self._for_session(request), time.perf_counter())
 
     async def _post(self, request: Request) -> JSONResponse:
         """Recommend for a list of items: `{"items": [ITEM, …], "k": 20, "session": KEY}`."""
-        return await self._measured(self._for_items(await _body(request)))
+        arrived = time.perf_counter()
+        return await self._measured(request, self._for_items(await _body(request)), arrived)
 
     def _for_session(self, request: Request) -> Callable[[], JSONResponse]:
         def answer() -> JSONResponse:
@@ -103,20 +108,39 @@ class RecommendRoutes:
         ranked = [{"item": item, "score": score} for item, score in found.items]
         return JSONResponse({"version": found.version, "fallback": found.fallback, "items": ranked})
 
-    async def _measured(self, answer: Callable[[], JSONResponse]) -> JSONResponse:
+    async def _measured(
+        self, request: Request, answer: Callable[[], JSONResponse], arrived: float
+    ) -> JSONResponse:
         """Answer in a thread, because ranking must not block the event loop."""
-        started = time.perf_counter()
         try:
-            response = await run_in_threadpool(answer)
+            response = await run_in_threadpool(self._begin, answer, arrived)
         except InputError as error:
             response = _error(400, str(error))
         except Exception:
             log.exception("request failed", path=PATH)
             response = _error(500, "the worker could not answer; see its log")
-        elapsed = time.perf_counter() - started
-        self._metrics[m.REQUEST_SECONDS].labels(path=PATH).observe(elapsed)
+        elapsed, trace = time.perf_counter() - arrived, trace_of(request.headers)
+        self._metrics[m.REQUEST_SECONDS].labels(path=PATH).observe(elapsed, trace)
         self._metrics[m.REQUESTS].labels(path=PATH, status=response.status_code).inc()
         return response
+
+    def _begin(self, answer: Callable[[], JSONResponse], arrived: float) -> JSONResponse:
+        """Answer, and show how long the request has waited for that."""
+        waited = time.perf_counter() - arrived
+        self._metrics[m.REQUEST_QUEUE_SECONDS].labels(path=PATH).observe(waited)
+        return answer()
+
+
+def trace_of(headers: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the trace of a request as the labels of an exemplar; None without a trace.
+
+    The header is W3C Trace Context's. Exemplars are in answers to readers of OpenMetrics only.
+
+    >>> trace_of({"traceparent": "00-" + 32 * "a" + "-" + 16 * "b" + "-01"})
+    {'trace_id': 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'}
+    """
+    found = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    return {"trace_id": found[1]} if found else None
 
 
 async def _body(request: Request) -> bytes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from pydantic import PrivateAttr, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -192,6 +195,33 @@ class Settings(BaseSettings):
             for name, value in settings.model_dump().items()
             if isinstance(value, int)
         }
+
+    @property
+    def described(self) -> dict[str, str]:
+        """Return what `ader_settings_info` says of the settings: nothing that is secret."""
+        return {
+            "digest": self._digest(),
+            "prefix": self.kafka.prefix,
+            "recipe": self.trainer.recipe,
+        }
+
+    def _digest(self) -> str:
+        """Return a digest that is equal for workers that were started with the same settings.
+
+        Addresses and logs may differ by worker. Values of librdkafka's properties and the
+        registry's address may be passwords, or hold one: a digest would let them be guessed.
+        """
+        values = self.model_dump(
+            mode="json",
+            exclude={
+                "http": True,
+                "log": True,
+                "clicks": {"registry_url": True},
+                "kafka": {"librdkafka": True},
+            },
+        )
+        named = [values, sorted(self.kafka.librdkafka)]
+        return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def rules(self) -> dict[str, str]:

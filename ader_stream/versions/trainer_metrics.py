@@ -18,6 +18,8 @@ from ader_stream.types import BlockRule
 log = structlog.get_logger(__name__)
 
 SHOWN_BY_LEADER = (
+    m.LAG,
+    m.LAG_SECONDS,
     m.BLOCKS_WAITING,
     m.BACKLOG,
     m.CYCLE_EPOCH,

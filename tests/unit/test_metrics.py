@@ -6,7 +6,7 @@ from threading import Barrier
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import generate_latest
+from prometheus_client.exposition import choose_encoder, generate_latest
 
 from ader_stream import metrics as m
 from ader_stream.metrics import CATALOGUE, Metric, Metrics
@@ -23,6 +23,13 @@ BOUNDED_LABELS = {
     "status",
     "stage",
     "what",
+    "code",
+    "python",
+    "torch",
+    "librdkafka",
+    "digest",
+    "prefix",
+    "recipe",
 }
 """Block and version stay bounded because a worker shows the newest ones only."""
 
@@ -94,6 +101,17 @@ def test_of_a_partition_that_was_given_up_no_gauge_is_shown_and_every_counter() 
     assert shown == {
         metric: {"33"} if metric.kind is Gauge else {"3", "33"} for metric in by_partition
     }
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+def test_no_series_says_when_a_counter_was_created(accept: str) -> None:
+    metrics = Metrics(CollectorRegistry())
+    metrics[m.CYCLES].inc()
+    metrics[m.SWAP_SECONDS].observe(1)
+    encode, _ = choose_encoder(accept)
+    shown = encode(metrics.registry)
+    assert b"ader_cycles_total 1.0" in shown
+    assert b"_created" not in shown
 
 
 def test_a_metric_is_built_once() -> None:

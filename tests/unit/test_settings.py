@@ -453,6 +453,25 @@ def test_rules_topics_and_format_are_those_of_the_settings(toml: Path) -> None:
     assert (settings.topics.clicks, settings.topics.sessions) == ("visits", "shop.sessions")
 
 
+def test_the_digest_of_settings_differs_with_each_but_not_with_what_is_secret_or_local(
+    toml: Path,
+) -> None:
+    def described(text: str) -> dict[str, str]:
+        toml.write_text(text)
+        return load_settings().described
+
+    usual = described("")
+    assert usual.items() >= {"prefix": "ader", "recipe": "production"}.items()
+    other = described("[sessions]\ngap = '20m'")
+    assert other["digest"] != usual["digest"]
+    with_password = "[kafka.librdkafka]\n'sasl.password' = '{}'"
+    with_one = described(with_password.format("one"))
+    assert with_one["digest"] != usual["digest"]
+    assert with_one == described(with_password.format("two"))
+    for local in ("[http]\nport = 1", "[log]\nlevel = 'debug'"):
+        assert described(local) == usual
+
+
 def test_clients_are_made_for_the_cluster_of_the_settings(toml: Path) -> None:
     toml.write_text(
         '[kafka]\nbootstrap_servers = "kafka:1"\ngroup_protocol = "consumer"\n'

@@ -27,8 +27,9 @@ from ader_stream.stream.kafka.changelog import (
 )
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.follower import LogFollower
-from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.records import Record, written_at_of
 from ader_stream.stream.sessions.records.session_records import decode_sessions
+from ader_stream.stream.telemetry.lag import Unread
 from ader_stream.stream.topics.topics import topic_id as id_of_topic
 from ader_stream.types import Session
 
@@ -118,6 +119,8 @@ class _PartitionProgress:
 
     next_offset: int
     is_at_end: bool = False
+    read_to: int = 0
+    last_read: int | None = None
     reached: int | None = None
     ends: dict[int, int] = field(default_factory=dict)  # block → offset after its BlockEnd
 
@@ -204,6 +207,10 @@ class BlockFeed:
         waiting = (block for block, count in self._sessions.items() if count)
         return sorted(block for block in waiting if end is not None and block <= end)
 
+    def unread(self) -> dict[int, Unread]:
+        """Return what was not read of each partition, as far as it is known."""
+        return {p: Unread(self._left_of(p), at.last_read) for p, at in self._progress.items()}
+
     def next_block(
         self,
         min_sessions: int,
@@ -278,12 +285,20 @@ class BlockFeed:
         """Stop reading."""
         self._follower.close()
 
+    def _left_of(self, partition: int) -> int:
+        progress = self._progress[partition]
+        end = self._follower.last_known_end(TopicPartition(self._topic, partition))
+        return max(0, end - max(progress.read_to, progress.next_offset))
+
     def _note_end(self, end: TopicPartition) -> None:
-        self._progress[end.partition].is_at_end = True
+        progress = self._progress[end.partition]
+        progress.is_at_end = True
+        progress.read_to = max(progress.read_to, end.offset)  # behind the last commit's marker
 
     def _take(self, record: Record) -> None:
         kind, progress = type_of(record.headers()), self._progress[record.partition()]
         progress.is_at_end = False
+        progress.read_to, progress.last_read = record.offset() + 1, written_at_of(record)
         if kind == "BlockEnd":
             _, end = decode(record.value(), record.headers())
             progress.reached = end["block"]

@@ -40,8 +40,9 @@ from ader_stream.stream.groups.groups import extents
 from ader_stream.stream.groups.membership import NameClaim, subscribe
 from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
-from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.records import Record, written_at_of
 from ader_stream.stream.kafka.rights import is_refusal
+from ader_stream.stream.telemetry.lag import LagMetrics, Unread
 from ader_stream.stream.topics.identity import TopicIdentity
 from ader_stream.stream.topics.topics import partition_counts
 from ader_stream.stream.transactions.producer import give_up_all
@@ -128,6 +129,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
             self._has_started,
         )
         self._metrics = metrics
+        self._lag = LagMetrics(clients, config.topic, metrics)
         self._check_readable = check_readable
         self._held: dict[int, AssignedPartition[TaskT]] = {}
         self._consumer: Consumer
@@ -246,6 +248,8 @@ class ExactlyOnceLoop(Generic[TaskT]):
         """End the membership; errors of the clients are logged."""
         self._takeovers.close()
         give_up_all(held.producer for held in self._held.values())
+        for partition in self._held:  # a client that has failed may call nothing when it closes
+            self._metrics.drop_gauges(partition=partition)
         self._held.clear()  # nothing left to commit: leaving must not try again
         self._is_leaving = True
         close(self._consumer)  # gives its partitions up in the callbacks
@@ -274,6 +278,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
             if batch := self._readable(partition, list(group)):
                 held.task.process(batch)
                 held.next_offset = max(held.next_offset, batch[-1].offset() + 1)
+                held.last_read = written_at_of(batch[-1])
                 held.ended_at = None
                 self._waiting.passed(partition)
 
@@ -338,13 +343,15 @@ class ExactlyOnceLoop(Generic[TaskT]):
 
     def _left(self) -> int:
         """Set each partition's lag; return the sum over the partitions that do not wait."""
-        left = 0
-        for partition, held in self._held.items():
-            end = self._end_of(partition)
-            lag = max(0, end - held.next_offset)
-            self._metrics[m.LAG].labels(partition=partition).set(lag)
-            left += 0 if partition in self._waiting else lag
-        return left
+        unread = {p: Unread(self._unread(p), held.last_read) for p, held in self._held.items()}
+        self._lag.show(unread)
+        return sum(lag.records for p, lag in unread.items() if p not in self._waiting)
+
+    def _unread(self, partition: int) -> int:
+        """Return the number of records left; what is behind the last one are markers."""
+        if self._is_at_end(partition):
+            return 0
+        return max(0, self._end_of(partition) - self._held[partition].next_offset)
 
     def _end_of(self, partition: int) -> int:
         """Return the last known offset behind the last record of a log, committed or not."""

@@ -74,6 +74,7 @@ class AssignedPartition(Generic[TaskT]):
     aborts: int = 0  # in a row
     transaction_ms: int = 0  # that its producer has for a transaction
     opened_at: float = 0.0  # s, its last transaction
+    last_read: int | None = None  # timestamp of the last record read, ms since 1970
 
     def has_work(self) -> bool:
         """Whether there is something to commit.

@@ -78,6 +78,11 @@ class LogFollower:
         """Return the first offset of a partition, whether it is followed or not."""
         return ask_offset_range(self._reader, where)[0]
 
+    def last_known_end(self, where: TopicPartition) -> int:
+        """Return the offset behind the last record of a partition, committed or not, unasked."""
+        _, end = self._reader.get_watermark_offsets(where, cached=True)
+        return end
+
     def partitions(self, topic: str) -> list[int]:
         """Return the partitions that a topic has now."""
         return [*self._reader.list_topics(topic, timeout=REQUEST_TIMEOUT).topics[topic].partitions]

@@ -1,14 +1,27 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-from ader_stream.runtime.code_version import code_version, source_hash
+import pytest
+
+from ader_stream.runtime.code_version import code_version, describe_build, source_hash
 
 
 def test_the_code_is_named_by_version_and_source() -> None:
     version, _, source = code_version().partition("+")
     assert version.count(".") == 2
     assert len(bytes.fromhex(source)) == 6
+
+
+def test_a_build_names_torch_only_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    build = describe_build()
+    assert f"{build['version']}+{build['code']}" == code_version()
+    assert [name for name, value in build.items() if not value] == ["torch"]
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__version__="2.9"))
+    assert describe_build() == build | {"torch": "2.9"}
 
 
 def test_the_hash_covers_every_file_in_every_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.applications import Starlette
 
 from ader_stream.metrics import Metrics
 from ader_stream.runtime.http import make_app
+from ader_stream.serve import routes
 from ader_stream.serve.recommending import recommend
 from ader_stream.serve.routes import MAX_BODY, MAX_ITEMS, MAX_K, RecommendRoutes
 from ader_stream.serve.versions import Version, Versions
@@ -188,3 +190,25 @@ def test_latency_is_measured(client: AppClient, registry: CollectorRegistry) -> 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
 def test_other_methods_are_not_allowed(client: AppClient, method: str) -> None:
     assert client.request(method, "/recommend").status_code == 405
+
+
+def test_latency_includes_the_wait_for_a_thread(
+    client: AppClient, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.5, 4.0])  # headers, thread, answer
+    monkeypatch.setattr(routes, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    client.post("/recommend", json={"items": ["item-1"]})
+    path = {"path": "/recommend"}
+    assert registry.get_sample_value("ader_request_queue_seconds_sum", path) == 1.5
+    assert registry.get_sample_value("ader_request_seconds_sum", path) == 4.0
+
+
+def test_an_openmetrics_reader_gets_the_trace_of_a_slow_request(client: AppClient) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for traceparent in (f"00-{trace}-00f067aa0ba902b7-01", "no trace"):
+        headers = {"traceparent": traceparent}
+        assert client.get("/recommend", params={"session": "a"}, headers=headers).status_code == 200
+    openmetrics = {"accept": "application/openmetrics-text; version=1.0.0"}
+    shown = client.get("/metrics", headers=openmetrics).text
+    assert shown.count(f'# {{trace_id="{trace}"}}') == 1
+    assert "trace_id" not in client.get("/metrics").text

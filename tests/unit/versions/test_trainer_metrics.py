@@ -9,10 +9,11 @@ from structlog.testing import capture_logs
 
 from ader_stream.ader.progress import Progress
 from ader_stream.metrics import Metrics
+from ader_stream.stream.telemetry.lag import LagMetrics, Unread
 from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.types import DAY_MS, BlockRule
 from ader_stream.versions.trainer_metrics import TrainerMetrics
-from tests.fakes import example_manifest
+from tests.fakes import FakeKafka, example_manifest
 
 DAYS = BlockRule(0, DAY_MS)
 
@@ -34,6 +35,19 @@ def test_a_backlog_is_told_in_blocks_and_in_seconds(
     assert value(registry, "backlog_seconds") == 4 * 86_400
     shown.show_backlog([], DAYS)
     assert (value(registry, "blocks_waiting"), value(registry, "backlog_seconds")) == (0, 0)
+
+
+def test_a_trainer_that_leads_no_more_shows_no_gauge_of_a_partition_or_a_block(
+    registry: CollectorRegistry,
+) -> None:
+    metrics = Metrics(registry)
+    shown, lag = TrainerMetrics(metrics), LagMetrics(FakeKafka(), "sessions", metrics)
+    lag.show({0: Unread(0), 1: Unread(0)})
+    shown.show_backlog([3], DAYS)
+    shown.clear()
+    assert [family.name for family in registry.collect() if family.samples] == []
+    lag.show({1: Unread(0)})
+    assert registry.get_sample_value("ader_lag_records", {"partition": "1"}) == 0
 
 
 def test_a_backlog_of_blocks_of_different_lengths_is_told_as_it_is(

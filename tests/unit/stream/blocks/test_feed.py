@@ -8,6 +8,7 @@ from ader_stream.stream.blocks.feed import BlockFeed, TrainingBlock
 from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd, WatermarkReset
 from ader_stream.stream.sessions.records.session_records import encode_decision, encode_outputs
+from ader_stream.stream.telemetry.lag import Unread
 from tests.fakes import FakeKafka
 
 TOPIC = "sessions"
@@ -75,6 +76,17 @@ def test_a_block_is_complete_when_every_partition_has_ended_it(kafka: FakeKafka)
     waiting.poll(0)
     assert waiting.waiting() == [0]
     assert keys(waiting.next_block(1)) == ["a", "b"]
+
+
+def test_what_was_not_read_of_each_partition_is_known(kafka: FakeKafka) -> None:
+    write(kafka, 0, end(-1), session("a", 0))
+    waiting = feed(kafka)
+    assert [waiting.unread()[p].records for p in (0, 1)] == [0, 0]
+    kafka.append(TOPIC, None, timestamp=5_000)
+    kafka.append(TOPIC, None, timestamp=6_000)
+    assert waiting.unread()[0].records == 2
+    waiting.poll(0)
+    assert waiting.unread() == {0: Unread(0, 6_000), 1: Unread(0, None)}
 
 
 def test_a_block_is_given_out_once(kafka: FakeKafka) -> None:

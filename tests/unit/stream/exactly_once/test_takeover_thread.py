@@ -283,8 +283,25 @@ def test_of_a_partition_that_is_given_up_no_gauge_is_left(
     hold_taken(loop)
     loop._left()
     loop._on_lost(loop._consumer, places(1))
-    lag = loop._metrics[m.LAG].collect()[0].samples
-    assert [sample.labels for sample in lag] == [{"partition": "2"}]
+    for gauge in (m.LAG, m.LAG_SECONDS):
+        [left] = loop._metrics[gauge].collect()[0].samples
+        assert left.labels == {"partition": "2"}
+
+
+def test_who_leaves_the_group_with_a_failed_client_leaves_no_gauge(
+    taking: FakeTaking, loop: ExactlyOnceLoop
+) -> None:
+    loop._waiting = WaitingPartitions(loop._consumer, "clicks")
+    taking.may_fence.set()
+    taking.may_restore.set()
+    loop._on_assign(loop._consumer, places(1, 2))
+    hold_taken(loop)
+    for held in loop._held.values():
+        held.producer = TransactionalProducer(FakeProducer(FakeKafka()))
+    loop._left()
+    loop._leave()
+    shown = [loop._metrics[gauge].collect()[0].samples for gauge in (m.LAG, m.LAG_SECONDS)]
+    assert shown == [[], []]
 
 
 def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(

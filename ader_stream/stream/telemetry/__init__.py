@@ -1,0 +1,1 @@
+"""What Kafka's clients and logs say about a worker's progress, as metrics."""
