@@ -299,6 +299,59 @@ COMMIT_FAILURES = Metric(
     ("reason",),
 )
 
+TRANSACTION_ABORTS = Metric(
+    Counter,
+    "ader_transaction_aborts_total",
+    "transactions",
+    "Transactions that were aborted, by the name of the error.",
+    ("reason",),
+)
+
+# Kafka's clients
+KAFKA_CONNECTED = Metric(
+    Gauge,
+    "ader_kafka_connected",
+    "0 or 1",
+    "1 if each consumer (producer) of the worker that needs a broker is connected to it; "
+    "coordinators have connections of their own.",
+    ("client", "broker"),
+)
+KAFKA_REQUESTS = Metric(
+    Gauge,
+    "ader_kafka_waiting_requests",
+    "requests",
+    "Requests to a broker that wait to be sent or answered.",
+    ("client", "broker"),
+)
+KAFKA_ROUND_TRIP = Metric(
+    Gauge,
+    "ader_kafka_round_trip_seconds",
+    "seconds",
+    "99th percentile of the last requests to a broker, the slowest client's; a fetch without new "
+    "records takes up to fetch.wait.max.ms.",
+    ("client", "broker"),
+)
+KAFKA_MESSAGES = Metric(
+    Gauge,
+    "ader_kafka_queued_messages",
+    "records",
+    "Records in the queues of producers, as of the last minute.",
+)
+REBALANCES = Metric(
+    Counter,
+    "ader_rebalances_total",
+    "rebalances",
+    "Changes of the assignment that the worker took part in.",
+)
+GROUP_STATE = Metric(
+    Gauge,
+    "ader_group_state",
+    "0 or 1",
+    "1 for the worker's state in its consumer group, in librdkafka's words: steady, or what it "
+    "waits for.",
+    ("state",),
+)
+
 # Training
 LEADER = Metric(Gauge, "ader_trainer_leader", "0 or 1", "1 while this trainer leads.")
 BLOCKS_WAITING = Metric(

@@ -45,6 +45,7 @@ from ader_stream.stream.scores.sessionizer_decisions import (
 )
 from ader_stream.stream.sessions.byte_bounds import fit_to_topics
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
+from ader_stream.stream.telemetry.client_statistics import ClientStatistics
 from ader_stream.stream.topics.topics import check_topics, grow_topics, topic_id
 from ader_stream.stream.versions.model_reader import PASSING, ModelReader
 from ader_stream.stream.versions.registry import Registry, RegistryFollower
@@ -228,7 +229,7 @@ class _Worker:
         clients, self._decoder = self._fitted.clients, ClickDecoder(self._fitted.clicks)
         self._decisions = _decisions(settings)
         self._loop = ExactlyOnceLoop(
-            clients,
+            clients.observed(ClientStatistics(process.metrics)),
             LoopConfig(
                 topics.clicks,
                 topics.group("inference"),

@@ -24,6 +24,7 @@ from ader_stream.stream.sessions.task import (
     SessionizerTasks,
 )
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
+from ader_stream.stream.telemetry.client_statistics import ClientStatistics
 from ader_stream.stream.topics.topics import check_topics, grow_topics
 from ader_stream.stream.versions.registry import Registry, commands_reader
 
@@ -66,7 +67,8 @@ def _sessionize(
     settings: Settings, fitted: Fitted, process: Process, permission: Permission
 ) -> None:
     """Process the assigned partitions until SIGTERM."""
-    clients, topics, metrics = fitted.clients, settings.topics, process.metrics
+    topics, metrics = settings.topics, process.metrics
+    clients = fitted.clients.observed(ClientStatistics(metrics))
     decoder, rules = ClickDecoder(fitted.clicks), fitted.rules(settings.sessionizer_rules)
     idle = settings.sessionizer.idle
     hints = None if idle is None else WatermarkHints(clients, topics, age=idle / 1000)

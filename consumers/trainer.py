@@ -36,6 +36,7 @@ from ader_stream.stream.exactly_once.permission import Permission, error_name, i
 from ader_stream.stream.groups.leadership import Leadership
 from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.operations.needed_rights import connect
+from ader_stream.stream.telemetry.client_statistics import ClientStatistics
 from ader_stream.stream.telemetry.lag import LagMetrics
 from ader_stream.stream.topics.topics import check_topics, topic_id
 from ader_stream.stream.versions.lineage import (
@@ -93,8 +94,9 @@ def run(settings: Settings) -> None:
     with Process("trainer", settings) as process:
         permission = Permission(clients, "trainer", rights, process.commits)
         process.serve()
+        observed = clients.observed(ClientStatistics(process.metrics))
         while not process.should_stop():
-            leadership = Leadership(clients, topics.models, topics.group("trainer"))
+            leadership = Leadership(observed, topics.models, topics.group("trainer"))
             process.not_ready = functools.partial(_not_ready, process, leadership)
             make_leader = functools.partial(
                 _Leader, settings, chosen, device, process, leadership, permission

@@ -80,9 +80,12 @@ class Process:
 
     def _watched_commits(self, settings: Settings) -> CommitHealth:
         """Return the health of commits, which metrics show."""
-        failures = self.metrics[m.COMMIT_FAILURES]
-        prompt = settings.kafka.transaction_timeout / 1000
-        commits = CommitHealth(prompt, lambda error: failures.labels(reason=error).inc())
+        failures, aborts = self.metrics[m.COMMIT_FAILURES], self.metrics[m.TRANSACTION_ABORTS]
+        commits = CommitHealth(
+            settings.kafka.transaction_timeout / 1000,
+            on_failure=lambda error: failures.labels(reason=error).inc(),
+            on_abort=lambda error: aborts.labels(reason=error).inc(),
+        )
         self.metrics[m.LAST_COMMIT].set_function(lambda: commits.last_commit)
         self.metrics[m.UNCOMMITTED].set_function(lambda: commits.waiting_seconds)
         return commits

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ader_stream.demo.trying import PROMPT
+from tests.integration.promtool import objections
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import WAIT_SECONDS, Kafka, System
 
@@ -133,7 +134,10 @@ def test_every_worker_shows_its_metrics(demo: KeptDemo) -> None:
     assert len(demo.addresses) == 3
     for address in demo.addresses:
         with urllib.request.urlopen(address, timeout=10) as response:
-            assert b"ader_" in response.read()
+            shown = response.read()
+        assert b"ader_build_info{" in shown
+        assert b"ader_settings_info{" in shown
+        assert objections("metrics", text=shown) == ""
 
 
 def test_the_report_is_there_before_the_end(demo: KeptDemo, folder: Path) -> None:

@@ -30,6 +30,9 @@ BOUNDED_LABELS = {
     "digest",
     "prefix",
     "recipe",
+    "client",
+    "broker",
+    "state",
 }
 """Block and version stay bounded because a worker shows the newest ones only."""
 

@@ -22,6 +22,8 @@ class CommitHealth:
         Called with the name of the error of each failed commit.
     clock, wall_clock
         Monotonic seconds; seconds since 1970.
+    on_abort
+        Called with the name of the error of each aborted transaction.
 
     Attributes
     ----------
@@ -37,10 +39,12 @@ class CommitHealth:
         on_failure: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        on_abort: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.last_commit = 0.0
         self._prompt = prompt
         self._on_failure = on_failure
+        self._on_abort = on_abort
         self._clock = clock
         self._wall_clock = wall_clock
         self.obstacle = ""
@@ -55,6 +59,10 @@ class CommitHealth:
         """Take note that the due commit has failed with an error of this name."""
         self.note_obstacle(reason)
         self._on_failure(error)
+
+    def note_abort(self, error: str) -> None:
+        """Take note that a transaction is aborted because of an error of this name."""
+        self._on_abort(error)
 
     def note_obstacle(self, reason: str) -> None:
         """Take note that no commit is possible now; the readiness check shows `reason`."""

@@ -361,12 +361,15 @@ class ExactlyOnceLoop(Generic[TaskT]):
 
     def _commit_all(self) -> None:
         """Commit the work of all partitions; restore those whose transaction failed."""
+        for held in self._held.values():
+            held.producer.serve()
         failed = self._commit(self.partitions)
         for partition, exception in failed.items():
             held, error = self._held[partition], exception.args[0]
             if is_refusal(error):
                 raise exception
             self._commits.note_failure(error.name(), f"partition {partition}: {error.str()}")
+            self._commits.note_abort(error.name())
             self._time.note_failure(partition, time.monotonic() - held.opened_at)
             abort_failed(self._config.topic, partition, held, exception)
         if failed:
@@ -430,6 +433,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
             # The next owner repeats the work of a failed transaction.
             error = exception.args[0]
             log.warning("last commit failed", partition=partition, error=error.str())
+            self._commits.note_abort(error.name())
             self._held[partition].producer.abort(error)
         self._on_lost(consumer, partitions)
 

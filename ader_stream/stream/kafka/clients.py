@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -51,6 +51,10 @@ UNANSWERED = (
 )
 """What is said where a request was waited for in vain."""
 
+
+STATISTICS_SECONDS = {"consumer": 10, "producer": 60}
+"""Seconds between two statistics of a client of each kind. A worker has a producer for each
+partition, and to read the statistics of one takes 0.5 ms and more."""
 
 RELIED_ON = {
     "acks": "all",
@@ -124,6 +128,8 @@ class KafkaClients:
         never joins. A worker's own, which it may ask for; others read without a right to it, too.
     batch_bytes
         What producers send at once to a partition, at most.
+    on_statistics
+        Takes the statistics (JSON) of group consumers and transactional producers; None: none.
     """
 
     bootstrap_servers: str
@@ -133,6 +139,7 @@ class KafkaClients:
     transaction_timeout: int = 10_000
     reader_group: str = "ader.reader"
     batch_bytes: int = BATCH_BYTES
+    on_statistics: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         """Refuse properties that would have records lost or taken twice, or clients mistaken.
@@ -161,13 +168,22 @@ class KafkaClients:
         """The largest record that producers take, key and headers included."""
         return int(self.properties.get("message.max.bytes", MAX_RECORD_BYTES))
 
+    def observed(self, on_statistics: Callable[[str], None]) -> KafkaClients:
+        """Return the same factory, whose clients report statistics.
+
+        Its clients must be polled: what they report is kept until then.
+        """
+        return replace(self, on_statistics=on_statistics)
+
     def group_consumer(self, group: str) -> Consumer:
         """Consumer that is given partitions by its group and starts where it is told to.
 
         It says `_PARTITION_EOF` where the log ends for now.
         """
         return self._consumer(
-            {"group.id": group, "enable.partition.eof": True, **self._group_properties()}
+            {"group.id": group, "enable.partition.eof": True}
+            | self._group_properties()
+            | self._statistics("consumer")
         )
 
     def reader(self, *, committed: bool = True, ahead_kib: int = READ_AHEAD_KIB) -> Consumer:
@@ -196,6 +212,7 @@ class KafkaClients:
         transactional = transactional_id and {
             "transactional.id": transactional_id,
             "transaction.timeout.ms": self.transaction_timeout,
+            **self._statistics("producer"),
         }
         return _make(
             _Producer,
@@ -231,6 +248,12 @@ class KafkaClients:
             "reconnect.backoff.ms": 250,
             "reconnect.backoff.max.ms": 2_000,
         }
+
+    def _statistics(self, kind: str) -> dict[str, object]:
+        if self.on_statistics is None:
+            return {}
+        interval = STATISTICS_SECONDS[kind] * 1000
+        return {"statistics.interval.ms": interval, "stats_cb": self.on_statistics}
 
     def _response_bytes(self) -> int:
         """Return what a consumer takes at once; properties that ask for more of it win."""

@@ -60,6 +60,16 @@ class TransactionalProducer:
         self.client.commit_transaction(seconds)
         self.is_open = False
 
+    def serve(self) -> None:
+        """Call back what has gathered, statistics too, of a producer that is in no request.
+
+        Errors are logged: the next request of a producer that has failed fails as well.
+        """
+        try:
+            self.client.poll(0)
+        except KafkaException as exception:
+            log.warning("producer", error=exception.args[0].str())
+
     def transact(self, fill: Callable[[Producer], T], seconds: float = REQUEST_TIMEOUT) -> T:
         """Begin a transaction, fill it and commit it; return what `fill` returns.
 

@@ -306,6 +306,7 @@ class ModelPublisher:
                 # A process that was frozen must not abort: librdkafka may request a new epoch then,
                 # and the coordinator, which does not compare the old one, fences the new leader.
                 self._require_leader()
+                self._commits.note_abort(error.name())
                 is_usable = self._producer.abort(error)
                 if is_refusal(error):
                     raise
@@ -313,6 +314,7 @@ class ModelPublisher:
                     raise FencedError(f"publishing: {error.str()}") from None
             except Exception as reason:
                 # Readers would wait for a transaction that stays open.
+                self._commits.note_abort("interrupted")
                 if not self._producer.abort(INTERRUPTED):
                     raise FencedError(f"publishing was interrupted: {reason}") from reason
                 raise

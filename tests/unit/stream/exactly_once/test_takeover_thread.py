@@ -14,8 +14,10 @@ from ader_stream import metrics as m
 from ader_stream.errors import TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.exactly_once import takeover_thread as module
+from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.exactly_once.partition_task import AssignedPartition
+from ader_stream.stream.exactly_once.permission import Permission
 from ader_stream.stream.exactly_once.takeover import KeptProducer
 from ader_stream.stream.exactly_once.takeover_thread import Takeovers
 from ader_stream.stream.exactly_once.waiting import WaitingPartitions
@@ -195,6 +197,9 @@ class FakeConsumer:
     def consumer_group_metadata(self) -> str:
         return "group"
 
+    def close(self) -> None:
+        raise KafkaException(KafkaError(KafkaError._FATAL))
+
 
 @dataclass
 class FakeTask:
@@ -226,9 +231,17 @@ class FailingProducer(FakeProducer):
 
 
 @pytest.fixture
-def loop(taking: FakeTaking) -> Iterator[ExactlyOnceLoop]:
+def aborts() -> list[str]:
+    """Errors of the transactions that were aborted."""
+    return []
+
+
+@pytest.fixture
+def loop(taking: FakeTaking, aborts: list[str]) -> Iterator[ExactlyOnceLoop]:
     config = LoopConfig("clicks", "group")
-    loop = ExactlyOnceLoop(FakeKafka(), config, dict, Metrics(CollectorRegistry()), lambda _: None)
+    permission = Permission(FakeKafka(), "group", (), CommitHealth(on_abort=aborts.append))
+    metrics = Metrics(CollectorRegistry())
+    loop = ExactlyOnceLoop(FakeKafka(), config, dict, metrics, lambda _: None, permission)
     loop._consumer = FakeConsumer()
     loop._waiting = {}
     loop._takeovers = Takeovers(taking)
@@ -281,7 +294,7 @@ def test_of_a_partition_that_is_given_up_no_gauge_is_left(
     taking.may_restore.set()
     loop._on_assign(loop._consumer, places(1, 2))
     hold_taken(loop)
-    loop._left()
+    show_no_lag(loop)
     loop._on_lost(loop._consumer, places(1))
     for gauge in (m.LAG, m.LAG_SECONDS):
         [left] = loop._metrics[gauge].collect()[0].samples
@@ -298,14 +311,23 @@ def test_who_leaves_the_group_with_a_failed_client_leaves_no_gauge(
     hold_taken(loop)
     for held in loop._held.values():
         held.producer = TransactionalProducer(FakeProducer(FakeKafka()))
-    loop._left()
+    show_no_lag(loop)
     loop._leave()
-    shown = [loop._metrics[gauge].collect()[0].samples for gauge in (m.LAG, m.LAG_SECONDS)]
-    assert shown == [[], []]
+    for gauge in (m.LAG, m.LAG_SECONDS):
+        assert loop._metrics[gauge].collect()[0].samples == []
+
+
+def show_no_lag(loop: ExactlyOnceLoop) -> None:
+    """Show every gauge of the loop's partitions, which are read to their end."""
+    for held in loop._held.values():
+        held.ended_at = 9
+    loop._left()
+    for gauge in (m.LAG, m.LAG_SECONDS):
+        assert [sample.value for sample in loop._metrics[gauge].collect()[0].samples] == [0, 0]
 
 
 def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(
-    taking: FakeTaking, loop: ExactlyOnceLoop
+    taking: FakeTaking, loop: ExactlyOnceLoop, aborts: list[str]
 ) -> None:
     class Waiting:
         forget = staticmethod(lambda _: None)
@@ -323,6 +345,7 @@ def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(
     }
     loop._consumer.assigned = {0: 7, 1: 7}
     loop._commit_all()
+    assert aborts == ["_TIMED_OUT"]
     assert loop._consumer.assigned == {0: 7}
     loop._process([FakeRecord(partition=p, offset=7) for p in (0, 1)])  # fetched before
     assert (loop._held[0].task.processed, lost.processed) == ([7], [])

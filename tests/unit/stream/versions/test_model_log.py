@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError
 from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import ArtifactError, FencedError, TopicError
 from ader_stream.stream.avro.codec import CHUNK_TYPE, TYPE_HEADER
+from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from ader_stream.stream.kafka.limits import SMALLEST, RecordLimits
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.stream.versions import model_log, model_reader
@@ -235,6 +236,21 @@ def test_who_leads_no_longer_aborts_nothing(kafka: FakeKafka) -> None:
     producer.failures, producer.abort_failure = {0: ABORTED}, ABORTED
     with pytest.raises(FencedError, match="another one leads"):
         former.publish(example_manifest(), PARTS)
+
+
+def test_aborted_transactions_are_counted_by_reason(kafka: FakeKafka) -> None:
+    aborts = list[str]()
+    health = CommitHealth(on_abort=aborts.append)
+    publishing = ModelPublisher(kafka, TOPICS, CHUNK_SIZE, commits=health)
+    kafka.producers[-1].failures = {1: ABORTED}
+    publishing.publish(example_manifest(), PARTS)
+    with pytest.raises(FencedError):
+        publishing.publish(example_manifest(2), PARTS, interrupted)
+    assert aborts == ["_TIMED_OUT", "interrupted"]
+
+
+def interrupted() -> int:
+    raise FencedError("another trainer leads")
 
 
 def test_a_broker_that_refuses_again_and_again_ends_publishing(kafka: FakeKafka) -> None:
