@@ -91,7 +91,7 @@ class ClicksSettings(_Group):
     time_field: FieldName = Field(
         "time", description="Field of the event time; `$timestamp` for the record's own."
     )
-    time_format: Literal["ms", "s", "us", "iso8601"] = Field(
+    time_format: Literal["ms", "s", "us", "ns", "iso8601"] = Field(
         "ms", description="Event time since 1970 in this unit, or as ISO 8601 text."
     )
     check_times: bool = Field(

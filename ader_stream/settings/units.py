@@ -6,12 +6,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from ader_stream.stream.clicks.fields import path_of
+from ader_stream.errors import SettingsError
+from ader_stream.stream.clicks.paths import parse_field
 from ader_stream.times import parse_duration, parse_instant
 
 
 def check_field_name(name: str) -> str:
-    r"""Refuse the name of a field, nested or not, that has an empty step.
+    """Refuse a path that cannot be parsed.
 
     >>> check_field_name("event.user.id")
     'event.user.id'
@@ -19,12 +20,12 @@ def check_field_name(name: str) -> str:
     Raises
     ------
     ValueError
-        If it has one.
+        Names the place in the path, and what is expected there.
     """
-    if not all(path_of(name)):
-        raise ValueError(
-            r"expected a field's name: user, event.user.id, or user\.id with a dot in it"
-        )
+    try:
+        parse_field(name)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
     return name
 
 

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Any
 
-from ader_stream.stream.clicks.fields import Path, path_of
+from ader_stream.stream.clicks.paths import Field, FirstOf, Joined, Path, RecordPart, paths_in
 
 _PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
 _COMPOUND = {"record", "error", "enum", "array", "map", "fixed"}
+_MAY_HOLD_JSON = {"string", "bytes"}
 _MILLIS = {"timestamp-millis", "local-timestamp-millis"}
 
 
-def has_field(schema: Any, name: str) -> bool:
-    """Return whether a value of the schema may have a field, nested or not."""
-    return _has(schema, path_of(name))
+def has_field(schema: Any, field: Field) -> bool:
+    """Return whether a record of the schema may have a field; other parts of it always may."""
+    if isinstance(field, FirstOf):
+        return any(has_field(schema, option) for option in field.options)
+    if isinstance(field, Joined):
+        return all(has_field(schema, part) for part in field.parts)
+    return isinstance(field[0], RecordPart) or _has(schema, field)
 
 
-def without_needless_types(schema: Any, names: Collection[str], time_name: str) -> Any:
+def without_needless_types(schema: Any, fields: Iterable[Field], millis: Path | None) -> Any:
     """Return a schema that reads the same bytes without values that are not needed.
 
-    Building a decimal or a date costs more than reading the rest of a click. Outside of the fields
-    `names`, logical types are removed. So is the timestamp-millis of `time_name`: the number of ms
+    Building a decimal or a date costs more than reading the rest of a click. Outside of `fields`,
+    logical types are removed. So is the timestamp-millis at the path `millis`: the number of ms
     is what is needed. Schemas that use a type by its name are not changed: what is removed at one
     place would be missing at the other.
     """
     if _uses_types_by_name(schema):
         return schema
-    used = [path_of(name) for name in names]
-    return _slim(schema, used, path_of(time_name) if time_name else None)
+    return _slim(schema, [path for field in fields for path in paths_in(field)], millis)
 
 
 def _has(schema: Any, path: Path) -> bool:
@@ -37,13 +41,13 @@ def _has(schema: Any, path: Path) -> bool:
     if isinstance(schema, list):
         return any(_has(branch, path) for branch in schema)
     if not isinstance(schema, dict):
-        return schema not in _PRIMITIVES  # a type by its name: the record will show it
-    if schema["type"] == "map":
-        return _has(schema["values"], path[1:])
+        return schema not in _PRIMITIVES or schema in _MAY_HOLD_JSON
+    if schema["type"] in ("map", "array"):
+        return _has(schema["values" if schema["type"] == "map" else "items"], path[1:])
     if schema["type"] in ("record", "error"):
         fields = (field["type"] for field in schema["fields"] if field["name"] == path[0])
         return any(_has(type_, path[1:]) for type_ in fields)
-    return isinstance(schema["type"], dict | list) and _has(schema["type"], path)
+    return _has(schema["type"], path)
 
 
 def _uses_types_by_name(schema: Any) -> bool:

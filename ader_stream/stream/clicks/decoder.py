@@ -6,25 +6,36 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.avro_schema import without_needless_types
+from ader_stream.stream.clicks.event_times import MAX_TIME, time_reader
 from ader_stream.stream.clicks.fields import (
-    MAX_TIME,
     RESERVED_KEY,
     Fields,
+    is_absent,
     json_text,
     missing_field,
     optional,
-    path_of,
     picker,
     session_key,
     text,
-    time_reader,
+)
+from ader_stream.stream.clicks.paths import (
+    Field,
+    FirstOf,
+    RecordPart,
+    is_simple,
+    parse_field,
+    parts_in,
+)
+from ader_stream.stream.clicks.paths import (
+    Path as FieldPath,
 )
 from ader_stream.stream.clicks.registered_schemas import RegisteredSchemas
 from ader_stream.stream.clicks.values import (
@@ -35,7 +46,7 @@ from ader_stream.stream.clicks.values import (
     read_json,
     schema_from_file,
 )
-from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.schema_registry.client import RegistryAccess, SchemaRegistry
 from ader_stream.types import Click
 
@@ -54,10 +65,10 @@ __all__ = [
 
 WATERMARK_HEADER = "ader-watermark"
 
-RECORD_KEY = "$key"
+RECORD_KEY = str(RecordPart.KEY.value)
 """Names the record's key in place of a field."""
 
-RECORD_TIME = "$timestamp"
+RECORD_TIME = str(RecordPart.TIMESTAMP.value)
 """Names the record's own timestamp in place of a field."""
 
 NOT_PLAIN = -(2**63)
@@ -89,10 +100,9 @@ class ClickFormat:
     encoding
         ``json``, ``avro`` or ``avro-registry`` (with the schema registry's five-byte header).
     session, item, time, event_id, extra
-        Names of the fields, nested ones with dots; `session` may be ``$key``, `time`
-        ``$timestamp``.
+        Paths of the fields: see `ader_stream.stream.clicks.paths`.
     time_format
-        ``ms``, ``s``, ``us`` or ``iso8601``.
+        ``ms``, ``s``, ``us``, ``ns`` or ``iso8601``.
     avro_schema
         File of the writer's schema; our own Click without it.
     registry
@@ -112,27 +122,56 @@ class ClickFormat:
     registry: RegistryAccess | None = None
     max_bytes: int = 64 * 1024
 
-    @property
-    def required(self) -> list[str]:
-        """Return the names of the fields that a value must have."""
-        names = (self.session, self.item, self.time)
-        return [name for name in names if name not in (RECORD_KEY, RECORD_TIME)]
+    @cached_property
+    def fields(self) -> ClickFields:
+        """Return where the fields of a click are.
+
+        Raises
+        ------
+        SettingsError
+            If a name is no path.
+        """
+        event_id = parse_field(self.event_id) if self.event_id else None
+        extra = tuple((name, parse_field(name)) for name in self.extra)
+        session, item, time = map(parse_field, (self.session, self.item, self.time))
+        return ClickFields(session, item, time, event_id, extra)
 
     @property
-    def used(self) -> list[str]:
-        """Return the names of all fields that are read."""
-        names = (self.session, self.item, self.time, self.event_id, *self.extra)
-        return [name for name in names if name]
+    def required(self) -> dict[str, Field]:
+        """Return the fields that every click has, by name."""
+        session, item, time, *_ = self.fields
+        return {self.session: session, self.item: item, self.time: time}
 
     @property
-    def plain(self) -> list[str]:
-        """Return the names of the fields of a click without extra fields."""
-        return [name for name in (self.session, self.item, self.time, self.event_id) if name]
+    def reads_record_time(self) -> bool:
+        """Return whether the event time is the record's own timestamp."""
+        return self.fields.time == (RecordPart.TIMESTAMP,)
+
+
+class ClickFields(NamedTuple):
+    """Where the fields of a click are in a record; `event_id` may be nowhere."""
+
+    session: Field
+    item: Field
+    time: Field
+    event_id: Field | None = None
+    extra: tuple[tuple[str, Field], ...] = ()
 
     @property
-    def plain_time(self) -> str:
-        """Return the name of the field with the event time as a number; empty if there is none."""
-        return self.time if self.time_format == "ms" and self.time != RECORD_TIME else ""
+    def plain(self) -> list[Field]:
+        """Return the fields of a click without extra fields."""
+        required: list[Field] = [self.session, self.item, self.time]
+        return [*required, self.event_id] if self.event_id else required
+
+    @property
+    def used(self) -> list[Field]:
+        """Return all fields that are read."""
+        return [*self.plain, *(field for _, field in self.extra)]
+
+    @property
+    def parts(self) -> set[RecordPart]:
+        """Return the parts of a record, beside its value, that are read."""
+        return set().union(*map(parts_in, self.used))
 
 
 class PlainClicks(NamedTuple):
@@ -191,16 +230,15 @@ def encode_click(click: Click, format: ClickFormat) -> bytes:  # noqa: A002
         value = {"session": click.key, "item": click.item, "time": click.time}
         optional_ = {"event_id": click.event_id, "extra": dict(click.extra)}
         return encode("Click", value | optional_)[0]
-    fields: dict[str, Any] = {}
-    for name, text_ in click.extra.items():
-        _put(fields, name, json.loads(text_))
-    _put(fields, format.item, click.item)
-    if format.time != RECORD_TIME:
-        _put(fields, format.time, _written_time(click.time, format.time_format))
-    if format.session != RECORD_KEY:
-        _put(fields, format.session, click.key)
-    if format.event_id and click.event_id is not None:
-        _put(fields, format.event_id, click.event_id)
+    places, fields = format.fields, dict[str, Any]()
+    for name, field in places.extra:
+        if name in click.extra:
+            _put(fields, field, json.loads(click.extra[name]))
+    _put(fields, places.item, click.item)
+    _put(fields, places.time, _written_time(click.time, format.time_format))
+    _put(fields, places.session, click.key)
+    if places.event_id and click.event_id is not None:
+        _put(fields, places.event_id, click.event_id)
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -253,14 +291,15 @@ def _characters(click: Click) -> int:
 
 def _required_reader(format: ClickFormat) -> ReadRequired:  # noqa: A002
     session_name, item_name, time_name = names = (format.session, format.item, format.time)
-    pick = picker(*names)
-    time_of = time_reader(time_name, "ms" if time_name == RECORD_TIME else format.time_format)
+    required = format.fields[:3]
+    pick = picker(*required)
+    time_of = time_reader(time_name, "ms" if format.reads_record_time else format.time_format)
 
     def read(fields: Fields) -> tuple[str, str, int]:
         try:
             key, item, time = pick(fields)
         except (KeyError, TypeError):
-            raise missing_field(fields, names) from None
+            raise missing_field(fields, zip(names, required, strict=True)) from None
         if type(key) is not str or not key or key.startswith(RESERVED_KEY):
             key = session_key(session_name, key)
         if type(item) is not str or not item:
@@ -271,14 +310,15 @@ def _required_reader(format: ClickFormat) -> ReadRequired:  # noqa: A002
 
 
 def _optional_reader(format: ClickFormat) -> ReadOptional:  # noqa: A002
-    event_id = optional(format.event_id, None) if format.event_id else None
-    extra = [(name, optional(name, _MISSING)) for name in format.extra]
+    *_, event_id_field, extra_fields = format.fields
+    event_id = optional(event_id_field, None) if event_id_field else None
+    extra = [(name, optional(field, _MISSING)) for name, field in extra_fields]
 
     def read(fields: Fields) -> tuple[str | None, Mapping[str, str]]:
         id_ = event_id(fields) if event_id else None
         values = [(name, get(fields)) for name, get in extra]
         return (
-            None if id_ is None else text(format.event_id, id_),
+            None if is_absent(id_) else text(format.event_id, id_),
             {name: json_text(name, value) for name, value in values if value is not _MISSING},
         )
 
@@ -286,23 +326,43 @@ def _optional_reader(format: ClickFormat) -> ReadOptional:  # noqa: A002
 
 
 def _fields_reader(format: ClickFormat, read_value: ReadValue) -> ReadFields:  # noqa: A002
-    """Return a reader of a record's fields; key and timestamp are fields if the format says so."""
-    if not {RECORD_KEY, RECORD_TIME} & {*format.used}:
+    """Return a reader of a record's fields, with the parts of the record that are named."""
+    parts = format.fields.parts
+    if not parts:
         return lambda record: read_value(record.value())
+    add_headers = RecordPart.HEADERS in parts
 
     def read(record: Record) -> Fields:
         fields = dict(read_value(record.value()))
-        fields[RECORD_KEY] = record.key()
-        fields[RECORD_TIME] = record.timestamp()[1]
+        fields[RecordPart.KEY] = record.key()
+        fields[RecordPart.TIMESTAMP] = record.timestamp()[1]
+        if add_headers:
+            fields[RecordPart.HEADERS] = _header_values(record)
         return fields
 
     return read
 
 
+def _header_values(record: Record) -> dict[str, str | bytes | None]:
+    """Return the headers by name: of several with one name, the last one, as Kafka does."""
+    return {name: _as_text(value) for name, value in headers_of(record)}
+
+
+def _as_text(value: bytes | str | None) -> str | bytes | None:
+    if type(value) is not bytes:
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
 def _value_readers(format: ClickFormat) -> tuple[ValueReaders, CheckReadable]:  # noqa: A002
+    fields = format.fields
+    slim = partial(without_needless_types, fields=fields.used, millis=_millis_path(format))
+
     def readers(schema: Any) -> ValueReaders:
-        slim = without_needless_types(schema, format.used, format.plain_time)
-        return avro_readers(slim, format.plain)
+        return avro_readers(slim(schema), fields.plain)
 
     if format.encoding == "json":
         return ValueReaders(read_json), _always_readable
@@ -313,6 +373,12 @@ def _value_readers(format: ClickFormat) -> tuple[ValueReaders, CheckReadable]:  
     if format.encoding == "avro-registry":
         return by_schema_id(lambda _: found), _always_readable
     return found, _always_readable
+
+
+def _millis_path(format: ClickFormat) -> FieldPath | None:  # noqa: A002
+    """Return the path of an event time whose Avro timestamp of ms may be read as a number."""
+    time = format.fields.time
+    return time if format.time_format == "ms" and isinstance(time, tuple) else None
 
 
 def _plain_decoder(
@@ -394,9 +460,12 @@ def _watermark(value: bytes | None) -> int:
     )
 
 
-def _put(fields: dict[str, Any], name: str, value: Any) -> None:
-    """Set a value at its nested name."""
-    *outer, last = path_of(name)
+def _put(fields: dict[str, Any], field: Field, value: Any) -> None:
+    """Set a value at a path, of several ones at the first; what is not in the value is left out."""
+    path = field.options[0] if isinstance(field, FirstOf) else field
+    if not is_simple(path):
+        return
+    *outer, last = cast("tuple[str, ...]", path)
     for step in outer:
         fields = fields.setdefault(step, {})
     fields[last] = value
@@ -405,4 +474,4 @@ def _put(fields: dict[str, Any], name: str, value: Any) -> None:
 def _written_time(time: int, time_format: str) -> int | float | str:
     if time_format == "iso8601":
         return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
-    return {"ms": time, "s": time / 1000, "us": time * 1000}[time_format]
+    return {"ms": time, "s": time / 1000, "us": time * 1000, "ns": time * 1_000_000}[time_format]

@@ -16,8 +16,9 @@ from ader_stream.plausible_times import (
     find_time_problem,
     is_absurd,
 )
-from ader_stream.stream.clicks.decoder import RECORD_TIME, ClickDecoder, ClickFormat
-from ader_stream.stream.clicks.fields import TIME_FORMATS, Fields, any_time_reader, optional
+from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
+from ader_stream.stream.clicks.event_times import TIME_FORMATS, any_time_reader
+from ader_stream.stream.clicks.fields import Fields, optional
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.sampling import SampledRecord
 
@@ -54,7 +55,7 @@ def find_problem(
 
 def unit_of(format: ClickFormat) -> str:  # noqa: A002
     """Return the unit in which event times are read; empty if they have none."""
-    if format.time == RECORD_TIME:
+    if format.reads_record_time:
         return "ms"
     return format.time_format if format.time_format in UNITS_PER_SECOND else ""
 
@@ -68,7 +69,7 @@ def remedy_for(
     """Return the setting that fixes the problem; other units were tried on the records."""
     if problem.remedy:
         return problem.remedy
-    if format.time == RECORD_TIME:
+    if format.reads_record_time:
         return "name the event time's field in clicks.time_field, or correct the producer's clock"
     if problem.unit in TIME_FORMATS and _helps(problem.unit, records, format, now):
         return f"set clicks.time_format = {problem.unit}"
@@ -82,20 +83,9 @@ def time_format_of(
 ) -> str:
     """Return the format in which the times of refused records can be read; empty: none."""
     others = [name for name in TIME_FORMATS if name != format.time_format]
-    if format.time == RECORD_TIME:
+    if format.reads_record_time:
         return ""
     return next((name for name in others if _reads_all(records, name, format, now)), "")
-
-
-def has_quoted_times(
-    records: Sequence[Record],
-    decoder: ClickDecoder,
-    format: ClickFormat,  # noqa: A002
-) -> bool:
-    """Return whether the event times of refused records are numbers in quotes."""
-    field = optional(format.time, None)
-    times = [field(fields) for record in records if (fields := _fields(decoder, record))]
-    return bool(times) and all(isinstance(time, str) and time.isdecimal() for time in times)
 
 
 def _fields(decoder: ClickDecoder, record: Record) -> Fields:
@@ -155,9 +145,9 @@ def _time_samples(
     format: ClickFormat,  # noqa: A002
 ) -> Iterator[tuple[tuple[int, int], TimeSample]]:
     """Yield partition and offset, and the times, of records that have an event time."""
-    is_own = format.time == RECORD_TIME
+    is_own = format.reads_record_time
     read_time = any_time_reader("ms" if is_own else format.time_format)
-    field = optional(format.time, None)
+    field = optional(format.fields.time, None)
     for record in records:
         if record.value() is None:
             continue

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import fastavro
 import msgspec
@@ -16,7 +16,9 @@ from ader_stream.stream.avro.codec import load_schema
 from ader_stream.stream.avro.decoding import value_decoder
 from ader_stream.stream.avro.record_columns import Columns, columns_reader
 from ader_stream.stream.clicks.avro_schema import has_field
-from ader_stream.stream.clicks.fields import Fields, path_of
+from ader_stream.stream.clicks.fields import Fields
+from ader_stream.stream.clicks.json_values import decode_json
+from ader_stream.stream.clicks.paths import Field, is_simple
 from ader_stream.stream.schema_registry.whole_schema import whole_schema
 
 ReadValue = Callable[[bytes | None], Fields]
@@ -35,7 +37,7 @@ def read_json(value: bytes | None) -> Fields:
     try:
         fields = _decode_json(value or b"")
     except (ValueError, RecursionError):
-        fields = _read_loose_json(value or b"")
+        fields = _almost_json(value or b"")
     if type(fields) is not dict:
         raise ClickError("malformed", f"JSON {type(fields).__name__}: expected an object")
     return fields
@@ -66,9 +68,16 @@ class ValueReaders(NamedTuple):
     many: Callable[[Sequence[bytes]], Columns | None] | None = None
 
 
-def avro_readers(schema: Any, names: Sequence[str]) -> ValueReaders:
-    """Return readers of values that were written with a schema."""
-    return ValueReaders(avro_reader(schema), columns_reader(schema, [*map(path_of, names)]))
+def avro_readers(schema: Any, plain: Sequence[Field]) -> ValueReaders:
+    """Return readers of values that were written with a schema.
+
+    The reader of many values returns the fields `plain`; there is none if one of them is not a
+    name in the value.
+    """
+    many = None
+    if all(map(is_simple, plain)):
+        many = columns_reader(schema, cast("Sequence[tuple[str, ...]]", plain))
+    return ValueReaders(avro_reader(schema), many)
 
 
 def by_schema_id(readers_of: Callable[[int], ValueReaders]) -> ValueReaders:
@@ -105,13 +114,13 @@ def schema_id_of(value: bytes) -> int:
     return schema_id
 
 
-def schema_from_file(path: Path | None, names: Collection[str]) -> Any:
+def schema_from_file(path: Path | None, fields: Mapping[str, Field]) -> Any:
     """Read the writer's schema of Avro clicks; our own Click without a file.
 
     Raises
     ------
     SettingsError
-        If there is no schema in the file, or not every field of `names` in the schema.
+        If there is no schema in the file, or not every one of `fields`, by name, in the schema.
     """
     where = f"clicks.avro_schema = {path}" if path else "Click.avsc"
     try:
@@ -119,17 +128,14 @@ def schema_from_file(path: Path | None, names: Collection[str]) -> Any:
         schema = whole_schema([schema])
     except (OSError, ValueError, fastavro.schema.SchemaParseException) as error:
         raise SettingsError(f"{where}: {error}; name an .avsc file") from None
-    for name in names:
-        if not has_field(schema, name):
+    for name, field in fields.items():
+        if not has_field(schema, field):
             raise SettingsError(f"{where} has no field {name}; check the names in clicks.*_field")
     return schema
 
 
-def _read_loose_json(value: bytes) -> Any:
-    """Read text that is almost JSON: with NaN, as Python and others write it."""
+def _almost_json(value: bytes) -> Any:
     try:
-        fields = json.loads(value)
-        json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError) as error:
+        return decode_json(value)
+    except ValueError as error:
         raise ClickError("malformed", f"no JSON: {error}") from None
-    return fields

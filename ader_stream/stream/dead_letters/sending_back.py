@@ -13,7 +13,6 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ader_stream.errors import AderError, ClickError, FencedError
 from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.decoder import (
-    RECORD_TIME,
     ClickDecoder,
     ClickFormat,
     decode_heartbeat,
@@ -94,7 +93,7 @@ class DeadLetterReplay:
         self._clients = clients
         self._topics = topics
         self._decoder = ClickDecoder(format)
-        self._keeps_timestamp = format.time == RECORD_TIME
+        self._keeps_timestamp = format.reads_record_time
         self._changed = changed
         self.report = ReplayReport()
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ader_stream import metrics as m
 from ader_stream.errors import ClickError
-from ader_stream.stream.clicks.decoder import RECORD_KEY, decode_heartbeat
-from ader_stream.stream.clicks.sampled_times import has_quoted_times, time_format_of
+from ader_stream.stream.clicks.decoder import decode_heartbeat
+from ader_stream.stream.clicks.sampled_times import time_format_of
 from ader_stream.stream.diagnosis.dry_run import DryPartition
 from ader_stream.stream.diagnosis.finding import Finding, as_percent
 from ader_stream.stream.diagnosis.subject import DiagnosisInput
@@ -131,8 +131,4 @@ def _remedy(subject: DiagnosisInput, runs: Runs, reason: str) -> str:
     records = [r for run in runs for r in run.records if (r.partition(), r.offset()) in refused]
     if reason == "bad-value" and (other := time_format_of(records, subject.format, subject.now)):
         return f"set clicks.time_format = {other}: these clicks can be read then"
-    if reason == "bad-value" and has_quoted_times(records, subject.decoder(), subject.format):
-        return "have the producer write the event time as a number, not as a text, or as ISO 8601"
-    if reason == "missing-field" and subject.format.session.startswith(f"{RECORD_KEY}."):
-        return "clicks.session_field = $key is the key as a whole: name a field of the value"
     return REMEDIES.get(reason, "look at `ader-stream dead-letters list`")

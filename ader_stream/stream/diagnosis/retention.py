@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from ader_stream.plausible_times import EARLIEST_MS
-from ader_stream.stream.clicks.decoder import RECORD_TIME
 from ader_stream.stream.diagnosis.finding import Finding, as_duration
 from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.kafka.sampling import SampledRecord
@@ -50,7 +49,7 @@ def check_retention(subject: DiagnosisInput) -> Iterator[Finding]:
 
 def check_timestamps(subject: DiagnosisInput) -> Iterator[Finding]:
     """Check what the records' own timestamps are, if they are the event times."""
-    if subject.format.time != RECORD_TIME or not subject.partitions:
+    if not subject.format.reads_record_time or not subject.partitions:
         return
     topic, config = subject.topics.clicks, subject.clicks_config()
     if config.get("message.timestamp.type", "CreateTime") == "CreateTime":

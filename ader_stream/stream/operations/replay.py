@@ -10,7 +10,6 @@ from confluent_kafka import KafkaError, Message
 from ader_stream.errors import AderError, SettingsError, TopicError
 from ader_stream.stream.avro.codec import Headers
 from ader_stream.stream.clicks.decoder import (
-    RECORD_TIME,
     WATERMARK_HEADER,
     ClickFormat,
     encode_click,
@@ -75,7 +74,7 @@ class Replayer:
             self._produce(
                 click.key,
                 encode_click(click, self._format),
-                timestamp=click.time if self._format.time == RECORD_TIME else 0,
+                timestamp=click.time if self._format.reads_record_time else 0,
             )
         self._flush()
         self.clicks_sent += len(clicks)

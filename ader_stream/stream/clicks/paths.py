@@ -1,0 +1,261 @@
+r"""The path language: where a value is in a record. It is the same for every format.
+
+| path | value |
+|---|---|
+| `event.user.id` | a field inside others, also inside a text that holds JSON |
+| `user\.id` | one field with a dot in its name: ``\`` makes the next character part of a name |
+| `items.0.sku`, `items.-1.sku` | of the first, and of the last, item of a list |
+| `params[key=session].value` | of the first item of a list whose field `key` is `session` |
+| `%ce_time` | a header of the record |
+| `$key`, `$key.user` | the record's key, a field of the record's key |
+| `$timestamp` | the record's own timestamp |
+| `sku \| product_id` | the first one that is not absent (missing, null or an empty text) |
+| `user + device` | both, joined by a colon; parentheses group |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from ader_stream.errors import SettingsError
+
+
+class RecordPart(Enum):
+    """A part of a record beside its value; the first step of a path."""
+
+    KEY = "$key"
+    TIMESTAMP = "$timestamp"
+    HEADERS = "%"
+
+
+class ItemWith(NamedTuple):
+    """A step to the first item of a list whose field `name` has a value."""
+
+    name: str
+    value: str
+
+
+Step = str | RecordPart | ItemWith
+Path = tuple[Step, ...]
+"""Steps from a record's value, or from another part of the record, to a value."""
+
+
+@dataclass(frozen=True)
+class FirstOf:
+    """The first of several values that is not absent."""
+
+    options: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several values as one text."""
+
+    parts: tuple[Field, ...]
+
+
+Field = Path | FirstOf | Joined
+
+_NAME = r"(?:\\.|[^\s\\.|+()\[\],=!<>\"'])+"
+_TEXT = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
+_BRACKET = rf"\[\s*(?:-?\d+|{_NAME}\s*=\s*(?:{_NAME}|{_TEXT}))\s*\]"
+_TOKEN = re.compile(
+    rf"(?P<path>{_NAME}(?:\.{_NAME}|{_BRACKET})*)|(?P<text>{_TEXT})"
+    r"|(?P<operator>==|!=|<=|>=|[|+(),<>])"
+)
+_STEP = re.compile(rf"(?P<name>{_NAME})|\[\s*(?P<index>-?\d+)\s*\]|(?P<with>{_BRACKET})")
+_ITEM = re.compile(rf"\[\s*({_NAME})\s*=\s*(.*?)\s*\]", re.DOTALL)
+
+_HEADER_WORDS = frozenset({"$header", "$headers"})
+
+MOST_NESTED = 20
+"""Most parentheses around a part of a text."""
+
+
+class Token(NamedTuple):
+    """A piece of a text; `kind` is ``path``, ``text``, ``operator`` or ``end``."""
+
+    kind: str
+    text: str
+    start: int
+
+
+class Tokens:
+    """Pieces of a text, which a parser takes one by one.
+
+    Raises
+    ------
+    SettingsError
+        If a character of the text begins no piece.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = list(self._split())
+        self._at = 0
+        self._depth = 0
+
+    def _split(self) -> Iterator[Token]:
+        at, end = 0, len(self._text.rstrip())
+        while at < end:
+            if self._text[at].isspace():
+                at += 1
+                continue
+            match = _TOKEN.match(self._text, at)
+            if match is None:
+                raise self._error(at, "a name, or \\ before a character that belongs to a name")
+            yield Token(str(match.lastgroup), match[0], at)
+            at = match.end()
+        yield Token("end", "", end)
+
+    def peek(self) -> Token:
+        """Return the next piece."""
+        return self._tokens[self._at]
+
+    def take(self) -> Token:
+        """Return the next piece and step over it."""
+        token = self.peek()
+        self._at += token.kind != "end"
+        return token
+
+    def skip(self, *texts: str) -> str:
+        """Step over the next piece if it is one of these, and return it; else return ''."""
+        token = self.peek()
+        return self.take().text if token.kind != "text" and token.text in texts else ""
+
+    def require(self, text: str) -> None:
+        """Step over a piece that must come next."""
+        if not self.skip(text):
+            raise self.expected(repr(text))
+
+    def require_end(self, expected: str) -> None:
+        """Require that nothing is left."""
+        if self.peek().kind != "end":
+            raise self.expected(expected)
+
+    def nest(self, levels: int) -> None:
+        """Enter or leave parentheses, which may not be nested without end."""
+        self._depth += levels
+        if self._depth > MOST_NESTED:
+            raise self.expected(f"at most {MOST_NESTED} levels of parentheses and 'not'")
+
+    def expected(self, what: str) -> SettingsError:
+        """Return the error that the next piece is another one than expected."""
+        return self._error(self.peek().start, what)
+
+    def _error(self, start: int, what: str) -> SettingsError:
+        place = f"at {self._text[start:]!r:.60}" if self._text[start:].strip() else "at its end"
+        return SettingsError(f"{place}: expected {what}")
+
+
+def parse_field(text: str) -> Field:
+    r"""Parse the path of a field.
+
+    >>> parse_field("event.user.id"), parse_field(r"event.user\.id")
+    (('event', 'user', 'id'), ('event', 'user.id'))
+    >>> parse_field("sku | items.0.id")
+    FirstOf(options=(('sku',), ('items', '0', 'id')))
+
+    Raises
+    ------
+    SettingsError
+        Names the place in the text, what is expected there, and how to write it.
+    """
+    tokens = Tokens(text)
+    field = take_field(tokens)
+    tokens.require_end("'|' or '+' between two names (a blank within a name is written '\\ ')")
+    return field
+
+
+def take_field(tokens: Tokens) -> Field:
+    """Parse the path of a field that begins with the next piece."""
+    options = [_take_joined(tokens)]
+    while tokens.skip("|"):
+        options.append(_take_joined(tokens))
+    return FirstOf(tuple(options)) if len(options) > 1 else options[0]
+
+
+def _take_joined(tokens: Tokens) -> Field:
+    parts = [_take_one(tokens)]
+    while tokens.skip("+"):
+        parts.append(_take_one(tokens))
+    return Joined(tuple(parts)) if len(parts) > 1 else parts[0]
+
+
+def _take_one(tokens: Tokens) -> Field:
+    if tokens.skip("("):
+        tokens.nest(1)
+        field = take_field(tokens)
+        tokens.require(")")
+        tokens.nest(-1)
+        return field
+    if tokens.peek().kind != "path":
+        raise tokens.expected("a field's name, such as user, event.user.id, %header or $key")
+    return _parse_path(tokens)
+
+
+def _parse_path(tokens: Tokens) -> Path:
+    text = tokens.peek().text
+    first, *others = [_step(match) for match in _STEP.finditer(text)]
+    start = _first_steps(tokens, str(_STEP.match(text)[0]), first)  # type: ignore[index]
+    tokens.take()
+    return (*start, *others)
+
+
+def _first_steps(tokens: Tokens, written: str, step: Step) -> Path:
+    """Return the first step, or the part of the record that it names."""
+    if written == RecordPart.KEY.value:
+        return (RecordPart.KEY,)
+    if written == RecordPart.TIMESTAMP.value:
+        if tokens.peek().text != written:
+            raise tokens.expected("$timestamp alone: it has no fields")
+        return (RecordPart.TIMESTAMP,)
+    if written in _HEADER_WORDS:
+        raise tokens.expected(f"%NAME for a header, or \\{written} for a field of this name")
+    if written.startswith("%"):
+        if len(written) == 1:
+            raise tokens.expected("a header's name after %")
+        return (RecordPart.HEADERS, str(step)[1:])
+    return (step,)
+
+
+def _step(match: re.Match[str]) -> Step:
+    if match["name"]:
+        return unescaped(match["name"])
+    if match["index"]:
+        return match["index"]
+    name, value = _ITEM.fullmatch(match[0]).groups()  # type: ignore[union-attr]
+    return ItemWith(unescaped(name), text_of(value))
+
+
+def unescaped(name: str) -> str:
+    r"""Return a name without the ``\`` before its characters."""
+    return re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL)
+
+
+def text_of(written: str) -> str:
+    """Return a text without its quotation marks, if it has some."""
+    return unescaped(written[1:-1] if written[0] in "\"'" else written)
+
+
+def paths_in(field: Field) -> Iterator[Path]:
+    """Yield every path of a field."""
+    if isinstance(field, tuple):
+        yield field
+        return
+    for part in field.options if isinstance(field, FirstOf) else field.parts:
+        yield from paths_in(part)
+
+
+def parts_in(field: Field) -> set[RecordPart]:
+    """Return the parts of the record, beside its value, that a field is read from."""
+    return {path[0] for path in paths_in(field) if isinstance(path[0], RecordPart)}
+
+
+def is_simple(field: Field) -> bool:
+    """Return whether a field is a name, nested or not, in the record's value."""
+    return isinstance(field, tuple) and all(isinstance(step, str) for step in field)
