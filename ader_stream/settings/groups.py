@@ -84,15 +84,15 @@ class ClicksSettings(_Group):
     )
     session_field: FieldName = Field(
         "session",
-        description="Field of the session (or user) key: `user.id` for a nested one, `$key` "
-        "for the record's key.",
+        description="Path of the session (or user) key: `user.id` for a nested one, `$key` "
+        "for the record's key, `%name` for a header; see [Your topic](../guides/your-topic.md).",
     )
-    item_field: FieldName = Field("item", description="Field of the item id, text or number.")
+    item_field: FieldName = Field("item", description="Path of the item id, text or number.")
     time_field: FieldName = Field(
-        "time", description="Field of the event time; `$timestamp` for the record's own."
+        "time", description="Path of the event time; `$timestamp` for the record's own."
     )
     time_format: Literal["ms", "s", "us", "ns", "iso8601"] = Field(
-        "ms", description="Event time since 1970 in this unit, or as ISO 8601 text."
+        "ms", description="Event time since 1970 in this unit, or a text such as ISO 8601."
     )
     check_times: bool = Field(
         True,
@@ -100,10 +100,10 @@ class ClicksSettings(_Group):
         "2000, in the future, or all equal.",
     )
     extra_fields: tuple[FieldName, ...] = Field(
-        (), description="Fields that pass through, a JSON list."
+        (), description="Paths of fields that pass through, a JSON list."
     )
     event_id_field: Literal[""] | FieldName = Field(
-        "", description="Field of an event id, to remove duplicates by; empty for none."
+        "", description="Path of an event id, to remove duplicates by; empty for none."
     )
     event_ids: int = Field(
         100_000,

@@ -47,6 +47,7 @@ from ader_stream.stream.clicks.values import (
     schema_from_file,
 )
 from ader_stream.stream.kafka.records import Record, headers_of
+from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.stream.schema_registry.client import RegistryAccess, SchemaRegistry
 from ader_stream.types import Click
 
@@ -208,6 +209,14 @@ class ClickDecoder:
         self.read_fields: ReadFields = _fields_reader(format, readers.one)
         self.decode: Callable[[Record], Click] = _compile(format, self.read_fields)
         self.decode_plain = _plain_decoder(format, readers, self.decode)
+        self._reads_headers = RecordPart.HEADERS in format.fields.parts
+
+    def prepare(self, records: Iterable[Record]) -> Iterable[Record]:
+        """Return records that may be decoded repeatedly: copies, if a field is a header.
+
+        See `headers_of`: headers can be asked of a record only once.
+        """
+        return map(SampledRecord.of, records) if self._reads_headers else records
 
 
 def decode_heartbeat(headers: list[tuple[str, bytes]] | None) -> int | None:

@@ -9,7 +9,7 @@ r"""The path language: where a value is in a record. It is the same for every fo
 | `%ce_time` | a header of the record |
 | `$key`, `$key.user` | the record's key, a field of the record's key |
 | `$timestamp` | the record's own timestamp |
-| `sku \| product_id` | the first one that is not absent (missing, null or an empty text) |
+| ``sku \| product_id`` | the first one that is not absent (missing, null or an empty text) |
 | `user + device` | both, joined by a colon; parentheses group |
 """
 

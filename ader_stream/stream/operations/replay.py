@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, Message
 
-from ader_stream.errors import AderError, SettingsError, TopicError
+from ader_stream.errors import AderError, DecodeError, SettingsError, TopicError
 from ader_stream.stream.avro.codec import Headers
 from ader_stream.stream.clicks.decoder import (
     WATERMARK_HEADER,
+    ClickDecoder,
     ClickFormat,
     encode_click,
 )
 from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.topics.topics import Topics, check_topics
 from ader_stream.types import BlockRule, Click
+
+SAMPLE_TIME = 1_700_000_000_000
+"""ms since 1970: any time that every time format can write."""
 
 RATE_BATCH = 100
 """Clicks between two checks of the clock."""
@@ -38,7 +44,7 @@ class Replayer:
     Raises
     ------
     SettingsError
-        If only the user can write the format.
+        If only the user can write the format, or the settings would not read what is written.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Replayer:
                 f"clicks.format = {format.encoding} with a schema of your own: replay writes json, "
                 "or avro with our own Click; set clicks.format for this run"
             )
+        require_readable(format)
         self._clients = clients
         self._topics = topics
         self._blocks = blocks
@@ -110,6 +117,28 @@ class Replayer:
                 f"{left} clicks were not acknowledged within {REQUEST_TIMEOUT:g} s; is the broker "
                 f"at {self._clients.bootstrap_servers} up?"
             )
+
+
+def require_readable(format: ClickFormat) -> None:  # noqa: A002 - the setting's own word
+    """Refuse settings that would not read a click as it is written here.
+
+    Raises
+    ------
+    SettingsError
+        Names what would be read instead.
+    """
+    written = Click("key", "item", SAMPLE_TIME, "id" if format.event_id else None)
+    value, at = encode_click(written, format), (TIMESTAMP_CREATE_TIME, written.time)
+    record = SampledRecord(("", 0, 0, written.key.encode(), value, at), [])
+    try:
+        read: object = ClickDecoder(replace(format, extra=())).decode(record)
+    except DecodeError as error:
+        read = error
+    if read != written:
+        raise SettingsError(
+            f"replay writes {value!r:.200}, which clicks.* would not read as the same click: "
+            f"{read}; name fields of the value (user, event.user.id) for this run"
+        )
 
 
 def wait_until_served(

@@ -137,7 +137,7 @@ class PrefixFollower:
 
         Clicks that the sessionizer refuses are skipped: it alone writes dead letters.
         """
-        for record in records:
+        for record in self._decoder.prepare(records):
             self._at = record.offset()
             self._apply_decisions(self._at)
             self._next_offset = self._at + 1

@@ -423,7 +423,7 @@ class SessionizerTask:
         window, intake = self._window, self._intake
         late, early, duplicates = window.late_clicks, window.early.copy(), intake.duplicates
         capped = intake.capped_heartbeats
-        self._take_all(records)
+        self._take_all([*self._decoder.prepare(records)])
         self._next_offset = records[-1].offset() + 1
         self._has_explained = False
         if self._idling:

@@ -84,7 +84,6 @@ def test_tombstones_stop_nobody() -> None:
     [
         (lambda time: datetime.fromtimestamp(time / 1_000, UTC).isoformat(), "iso8601"),
         (lambda time: time * 1_000, "us"),
-        (lambda time: time / 1_000, "s"),
     ],
 )
 def test_the_format_that_reads_refused_times_is_named(written: Any, time_format: str) -> None:
@@ -107,19 +106,6 @@ def test_seconds_of_a_burst_are_alike_and_still_seconds() -> None:
     values = [{"session": f"v{n}", "item": "hat", "time": NOW // 1_000} for n in range(30)]
     [error] = said(of(diagnosed(send(cluster(), values)), "event times"), "error")
     assert error.endswith("set clicks.time_format = s")
-
-
-def test_numbers_in_quotes_are_named_as_what_they_are() -> None:
-    values = [value | {"time": str(value["time"])} for value in visits(5)]
-    findings = diagnosed(send(cluster(), values))
-    [error] = said(of(findings, "refusals"), "error")
-    assert "have the producer write the event time as a number, not as a text" in error
-    assert {"sessions", "blocks"}.isdisjoint(finding.check for finding in findings)
-
-
-def test_a_field_inside_the_key_cannot_be_named() -> None:
-    [error] = said(diagnosed(send(cluster(), visits(5)), session="$key.visit"), "error")
-    assert "clicks.session_field = $key is the key as a whole" in error
 
 
 @pytest.mark.parametrize("watermark", [SINCE // 1_000, SINCE * 1_000 // 1_000_000])

@@ -63,6 +63,16 @@ def test_the_end_of_a_block_is_a_heartbeat_to_every_partition(kafka: FakeKafka) 
         assert decode_heartbeat(record.headers()) == 5000
 
 
+@pytest.mark.parametrize(
+    "names", [{"session": "user + device"}, {"item": "%item"}, {"time": "ps[key=at].value"}]
+)
+def test_settings_that_would_not_read_what_is_written_are_refused(
+    kafka: FakeKafka, names: dict[str, str]
+) -> None:
+    with pytest.raises(SettingsError, match=r"would not read as the same click: no field"):
+        replayer(kafka, ClickFormat(**names))
+
+
 def test_clicks_that_the_broker_refuses_are_not_counted_as_sent(kafka: FakeKafka) -> None:
     replaying = replayer(kafka)
     kafka.producers[-1].refusal = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "not allowed")
