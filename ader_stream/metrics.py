@@ -232,6 +232,16 @@ OPEN_SESSIONS = Metric(
 OPEN_BLOCK = Metric(
     Gauge, "ader_open_block", "block number", "First block that has not ended.", ("partition",)
 )
+OPEN_BLOCK_DUE = Metric(
+    Gauge,
+    "ader_open_block_due_seconds",
+    "seconds since 1970",
+    "Time by which the open block should end: its end in event time, and the allowed lateness.",
+    ("partition",),
+)
+BLOCK_SECONDS = Metric(
+    Gauge, "ader_block_seconds", "seconds", "Event time in the open block.", ("partition",)
+)
 WATERMARK = Metric(
     Gauge,
     "ader_watermark_seconds",
@@ -276,6 +286,14 @@ RESTORING = Metric(
     "ader_restoring_partitions",
     "partitions",
     "Partitions assigned to this worker whose state is still being restored.",
+)
+
+# The process
+CLOCK = Metric(
+    Gauge,
+    "ader_clock_seconds",
+    "seconds since 1970",
+    "The worker's clock; compare it with the time of the scrape.",
 )
 
 # Commits
@@ -427,6 +445,18 @@ PUBLISH_SECONDS = Metric(
 
 # Serving
 VERSION_SERVED = Metric(Gauge, "ader_version_served", "version", "Version that HTTP serves.")
+VERSION_CHOSEN = Metric(
+    Gauge,
+    "ader_version_chosen",
+    "version",
+    "Version that is to be served, as the topics models and control say; 0 without one.",
+)
+VERSION_ACCEPTED = Metric(
+    Gauge,
+    "ader_version_accepted",
+    "version",
+    "Newest version that the gate accepted, pinned or not; 0 without one.",
+)
 CANARY_VERSION = Metric(
     Gauge,
     "ader_version_canary",

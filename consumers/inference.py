@@ -110,6 +110,7 @@ class _Models:
         self._met = set(manifests)
         self._refused = {v: why for v, why in list(self._refused.items()) if why not in PASSING}
         self._know(current)
+        self._show_roles(current)
         for number in current.serving:
             if self._serve(number, is_new=number in new):
                 break
@@ -138,6 +139,13 @@ class _Models:
         manifests = self._registry.manifests
         usable = {*current.line, *current.serving} - self._refused.keys()
         self.versions.know({number: manifests[number].last_block for number in usable})
+
+    def _show_roles(self, current: VersionRoles) -> None:
+        """Export what is to be served, and what would be without a pin or a rollback."""
+        manifests = self._registry.manifests
+        accepted = max((v for v in manifests if manifests[v].is_accepted), default=0)
+        self._metrics[m.VERSION_CHOSEN].set(current.served or 0)
+        self._metrics[m.VERSION_ACCEPTED].set(accepted)
 
     def _serve(self, number: int, *, is_new: bool) -> bool:
         """Serve a version, if it is not served yet; False if it cannot be loaded."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
@@ -44,6 +45,7 @@ class Process:
         PlatformCollector(registry=registry)
         self.name = name
         self.metrics = Metrics(registry)
+        self.metrics[m.CLOCK].set_function(time.time)
         self.not_ready: Callable[[], str] = lambda: "starting"
         self.commits = self._watched_commits(settings)
         self.metrics[m.BUILD].labels(**describe_build()).set(1)

@@ -90,6 +90,8 @@ def test_a_rollback_serves_and_trains_from_an_older_version_while_reading_goes_o
 ) -> None:
     assert shop.command("rollback", "1") == "serving 1, training from 1\n"
     shop.serves(1)
+    shown = ("chosen", "accepted")
+    assert [shop.inference.metric(f"ader_version_{name}") for name in shown] == [1, 3]
     shop.send(3)
     shop.serves(4)
     fourth, third = shop.manifest(4), shop.manifest(3)
@@ -240,7 +242,8 @@ def test_a_block_that_cannot_be_trained_is_a_rejected_version_and_is_passed(shop
     assert (fifth.status, fifth.parent, fifth.parts) == ("rejected", 4, ())
     assert "hold no sub-sequence" in fifth.rejection
     assert shop.rows()[5]["roles"] == ["rejected"]
-    assert shop.inference.metric("ader_version_served") == 4
+    for shown in ("served", "chosen", "accepted"):
+        assert shop.inference.metric(f"ader_version_{shown}") == 4
 
 
 def test_a_version_that_fails_the_gate_is_not_served_and_the_next_one_comes_from_the_last_good(

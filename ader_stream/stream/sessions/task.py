@@ -561,12 +561,21 @@ class SessionizerTask:
         state = self._window.state
         labels = {"partition": self._partition}
         if state.open_block is not None:
-            self._metrics[m.OPEN_BLOCK].labels(**labels).set(state.open_block)
+            self._show_open_block(state.open_block)
         if state.watermark is not None:
             self._metrics[m.WATERMARK].labels(**labels).set(state.watermark / 1000)
         self._metrics[m.OPEN_SESSIONS].labels(**labels).set(self._window.open_count)
         self._metrics[m.HELD].labels(**labels).set(len(self._intake.held))
         self._committed_watermark = state.watermark
+
+    def _show_open_block(self, block: int) -> None:
+        """Export the open block's number, its length, and when it should end."""
+        labels = {"partition": self._partition}
+        blocks, lateness = self._rules.blocks, self._rules.sessions.lateness
+        self._metrics[m.OPEN_BLOCK].labels(**labels).set(block)
+        self._metrics[m.BLOCK_SECONDS].labels(**labels).set(blocks.length_of(block) / 1000)
+        due = blocks.start(block + 1) + lateness
+        self._metrics[m.OPEN_BLOCK_DUE].labels(**labels).set(due / 1000)
 
     def _take_all(self, records: list[Record]) -> None:
         """Process records in order; only few must be processed one by one."""

@@ -399,6 +399,8 @@ def test_metrics_show_where_the_partition_stands(
     assert sample(registry, "ader_late_clicks_total", **at) == 1
     assert sample(registry, "ader_open_sessions", **at) == 3
     assert sample(registry, "ader_open_block", **at) == 1
+    assert sample(registry, "ader_block_seconds", **at) == 1
+    assert sample(registry, "ader_open_block_due_seconds", **at) == 2
     assert sample(registry, "ader_watermark_seconds", **at) == 1.55
     assert sample(registry, "ader_dead_letters_total", reason="malformed") == 1
 
