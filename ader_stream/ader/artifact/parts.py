@@ -15,14 +15,15 @@ Nothing is unpickled. What does not fit together is refused with ArtifactError.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ader_stream.ader.artifact.safetensors import read_tensors
 from ader_stream.ader.artifact.state import MOMENTS, STEPS, State
@@ -187,9 +188,29 @@ def _require_moments(
     _require_like("optimizer", optimizer, expected)
 
 
+class _NoInitialWeights(TorchFunctionMode):
+    """Skip the random initial weights of torch's layers.
+
+    On the device ``meta``, torch would draw them in Python, and load its compiler and sympy for
+    that: three seconds and 150 MB for numbers that nobody reads.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """Call a function of torch, or return the tensor that it would fill."""
+        given = kwargs or {}
+        is_initial = getattr(func, "__module__", None) == nn.init.__name__
+        return given["tensor"] if is_initial else func(*args, **given)
+
+
 def _without_memory(architecture: Architecture, n_items: int) -> SessionModel:
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoInitialWeights():
             return build_model(architecture, n_items)
     except (TypeError, ValueError, RuntimeError, SettingsError) as error:
         raise ArtifactError(f"weights name an impossible architecture: {error!r:.300}") from None

@@ -141,7 +141,8 @@ class SessionModel(nn.Module, ABC):
             Tensors of the names, shapes and types that the model has now.
         """
         for name in cls.later_additions:
-            tensors.setdefault(name, torch.zeros_like(expected[name], device="cpu"))
+            if name not in tensors:
+                tensors[name] = torch.zeros(expected[name].shape, dtype=expected[name].dtype)
 
     @property
     def device(self) -> torch.device:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -53,6 +54,19 @@ def test_state_survives_the_round_trip(state: State, parts: dict[str, bytes]) ->
 
 def test_parts_are_byte_identical_after_a_round_trip(parts: dict[str, bytes]) -> None:
     assert encode_parts(decode_state(parts)) == parts
+
+
+@pytest.mark.parametrize(
+    "decode", [decode_state, lambda p: decode_serving(p["weights"], p["vocabulary"])]
+)
+def test_nothing_of_the_compiler_is_loaded_to_decode(
+    decode: Callable[[dict[str, bytes]], object],
+    parts: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("sympy", "torch._dynamo", "torch.fx.experimental.symbolic_shapes"):
+        monkeypatch.setitem(sys.modules, module, None)  # an import of it fails
+    assert decode(parts)
 
 
 def test_parts_are_the_four_kinds(parts: dict[str, bytes]) -> None:
