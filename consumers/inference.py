@@ -22,10 +22,10 @@ from ader_stream.paired import Pair
 from ader_stream.runtime.memory import give_back_large_blocks
 from ader_stream.runtime.process import Process, run_worker
 from ader_stream.serve.comparing import compare
+from ader_stream.serve.loaded_versions import LoadedVersions, Version
 from ader_stream.serve.recommending import rank_clicks, recommend, score_targets
 from ader_stream.serve.routes import RecommendRoutes
 from ader_stream.serve.score_metrics import ScoreMetrics
-from ader_stream.serve.versions import Version, Versions
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder
 from ader_stream.stream.clicks.start_check import StartCheck
@@ -35,6 +35,10 @@ from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.exactly_once.permission import Permission
 from ader_stream.stream.kafka.limits import record_limits
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.model_registry.model_reader import PASSING, ModelReader
+from ader_stream.stream.model_registry.registry import Registry, RegistryFollower
+from ader_stream.stream.model_registry.serving_log import ServingLog
+from ader_stream.stream.model_registry.version_roles import VersionRoles
 from ader_stream.stream.operations.needed_rights import connect
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import ModelFunctions, PrequentialTask, Scored
@@ -47,10 +51,6 @@ from ader_stream.stream.sessions.byte_bounds import fit_to_topics
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.telemetry.client_statistics import ClientStatistics
 from ader_stream.stream.topics.topics import check_topics, grow_topics, topic_id
-from ader_stream.stream.versions.model_reader import PASSING, ModelReader
-from ader_stream.stream.versions.registry import Registry, RegistryFollower
-from ader_stream.stream.versions.serving_log import ServingLog
-from ader_stream.stream.versions.version_roles import VersionRoles
 from ader_stream.types import BlockRule, Recommendation, Target
 from ader_stream.versions.canary import CanaryWatch
 from ader_stream.versions.load import load_serving
@@ -98,7 +98,7 @@ class _Models:
         self._refused: dict[int, str] = {}
         self._met: set[int] | None = None
         self._compared: LoggedRules | None = None
-        self.versions = Versions(self._load)
+        self.versions = LoadedVersions(self._load)
         self.live_at: int | None = None
         self.publish_to_live: float | None = None
         self.follower = RegistryFollower(clients, topics, self._registry, self._follow)
@@ -138,7 +138,7 @@ class _Models:
     def _know(self, current: VersionRoles) -> None:
         manifests = self._registry.manifests
         usable = {*current.line, *current.serving} - self._refused.keys()
-        self.versions.know({number: manifests[number].last_block for number in usable})
+        self.versions.set_last_blocks({number: manifests[number].last_block for number in usable})
 
     def _show_roles(self, current: VersionRoles) -> None:
         """Export what is to be served, and what would be without a pin or a rollback."""

@@ -17,6 +17,7 @@ from ader_stream.stream.clicks.start_check import StartCheck
 from ader_stream.stream.control.rules_log import RulesAnnouncement, blocks_in_force
 from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.exactly_once.permission import Permission
+from ader_stream.stream.model_registry.registry import Registry, commands_reader
 from ader_stream.stream.operations.needed_rights import connect
 from ader_stream.stream.sessions.byte_bounds import Fitted, fit_to_topics
 from ader_stream.stream.sessions.task import (
@@ -26,7 +27,6 @@ from ader_stream.stream.sessions.task import (
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.telemetry.client_statistics import ClientStatistics
 from ader_stream.stream.topics.topics import check_topics, grow_topics
-from ader_stream.stream.versions.registry import Registry, commands_reader
 
 log = structlog.get_logger(__name__)
 

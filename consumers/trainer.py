@@ -30,26 +30,26 @@ from ader_stream.runtime.memory import give_back_freed
 from ader_stream.runtime.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.blocks.feed import BlockFeed, TrainingBlock
-from ader_stream.stream.control.rules import cut_by
+from ader_stream.stream.control.rules import session_parameters_in_force
 from ader_stream.stream.control.rules_log import blocks_in_force
 from ader_stream.stream.exactly_once.permission import Permission, error_name, is_refused
 from ader_stream.stream.groups.leadership import Leadership
-from ader_stream.stream.kafka.changelog import offset_range
-from ader_stream.stream.operations.needed_rights import connect
-from ader_stream.stream.telemetry.client_statistics import ClientStatistics
-from ader_stream.stream.telemetry.lag import LagMetrics
-from ader_stream.stream.topics.topics import check_topics, topic_id
-from ader_stream.stream.versions.lineage import (
+from ader_stream.stream.kafka.reading import offset_range
+from ader_stream.stream.model_registry.lineage import (
     TrainedBefore,
     last_block_to_retrain,
     next_offsets,
     spans_behind,
 )
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.pruning import Pruner
-from ader_stream.stream.versions.registry import Registry, registry_reader
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.pruning import Pruner
+from ader_stream.stream.model_registry.registry import Registry, registry_reader
+from ader_stream.stream.operations.needed_rights import connect
+from ader_stream.stream.telemetry.client_statistics import ClientStatistics
+from ader_stream.stream.telemetry.lag import LagMetrics
+from ader_stream.stream.topics.topics import check_topics, topic_id
 from ader_stream.types import BlockRule
 from ader_stream.versions.attempt import Watch, attempt_cycle
 from ader_stream.versions.bootstrap import dataset_block
@@ -173,7 +173,7 @@ def _making(settings: Settings, recipe_: Recipe, device: torch.device) -> Versio
         settings.trainer.recipe,
         recipe_,
         settings.trainer.seed,
-        settings.cut,
+        settings.session_parameters,
         describe_device(device),
         settings.trainer.item_retention,
     )
@@ -336,7 +336,7 @@ class _Leader:
         """Return a version's manifest, and its state unless the block came to nothing."""
         number, parent = self._parent, self._parent_state()
         self._training_from, self._training_on = number, block
-        self._making = replace(self._making, cut=self._cut(block))
+        self._making = replace(self._making, session_parameters=self._session_parameters(block))
         log.info("update cycle", blocks=block.blocks, sessions=len(block.sessions), parent=number)
         self._checkpoint = self._checkpoint_of(block, number)
         attempt = attempt_cycle(
@@ -394,11 +394,13 @@ class _Leader:
             return self._gate
         return replace(self._gate, when_undecided=WhenUndecided.REJECT)
 
-    def _cut(self, block: TrainingBlock) -> dict[str, int]:
+    def _session_parameters(self, block: TrainingBlock) -> dict[str, int]:
         """Return how the clicks of a block became its sessions: by the sessionizer's settings."""
         is_recorded = not block.next_offsets
         logged = {} if is_recorded else self._registry.rules.rules
-        return cut_by(self._settings.cut, logged, self._blocks.grid_of(block.blocks[-1]))
+        return session_parameters_in_force(
+            self._settings.session_parameters, logged, self._blocks.grid_of(block.blocks[-1])
+        )
 
     def _publish(self, manifest: Manifest, state: State | None) -> None:
         parts = encode_parts(state) if state else {}

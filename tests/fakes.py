@@ -23,7 +23,7 @@ from ader_stream.artifact import KINDS, content_digest, sha256
 from ader_stream.stream.avro.codec import load_schema
 from ader_stream.stream.avro.plain import from_plain, to_plain
 from ader_stream.stream.kafka.clients import MAX_RECORD_BYTES
-from ader_stream.stream.versions.manifest import FORMAT, GateReport, Manifest
+from ader_stream.stream.model_registry.manifest import FORMAT, GateReport, Manifest
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -90,7 +90,7 @@ class FakeRecord:
         return self._fields[7]
 
 
-Place = tuple[str, int]
+TopicAndPartition = tuple[str, int]
 
 
 @dataclass
@@ -106,16 +106,16 @@ class FakeKafka:
     """
 
     partitions: dict[str, int] = field(default_factory=dict)
-    log: defaultdict[Place, list[FakeRecord | None]] = field(
+    log: defaultdict[TopicAndPartition, list[FakeRecord | None]] = field(
         default_factory=lambda: defaultdict(list)
     )
     topic_ids: dict[str, str] = field(default_factory=dict)
-    trimmed: dict[Place, int] = field(default_factory=dict)
+    trimmed: dict[TopicAndPartition, int] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
     max_record_bytes: int = MAX_RECORD_BYTES
     producers: list[FakeProducer] = field(default_factory=list)
     transaction_timeout: int = 10_000
-    committed: dict[tuple[str, Place], int] = field(default_factory=dict)
+    committed: dict[tuple[str, TopicAndPartition], int] = field(default_factory=dict)
     """(group, place) → offset."""
     configs: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     """Topic, or number of a broker → properties that differ from the broker's defaults."""
@@ -130,7 +130,7 @@ class FakeKafka:
     def check_reachable(self) -> None:
         pass
 
-    metadata: dict[tuple[str, Place], str] = field(default_factory=dict)
+    metadata: dict[tuple[str, TopicAndPartition], str] = field(default_factory=dict)
     """(group, place) → what was committed beside it."""
 
     def append(
@@ -266,8 +266,8 @@ class FakeReader:
 
     def __init__(self, kafka: FakeKafka) -> None:
         self._kafka = kafka
-        self._positions: dict[Place, int] = {}
-        self._at_end: set[Place] = set()
+        self._positions: dict[TopicAndPartition, int] = {}
+        self._at_end: set[TopicAndPartition] = set()
 
     def get_watermark_offsets(
         self, where: TopicPartition, timeout: float = 0.0, *, cached: bool = False
@@ -299,7 +299,7 @@ class FakeReader:
     def close(self) -> None:
         self._positions.clear()
 
-    def _read(self, place: Place, count: int) -> list[FakeRecord]:
+    def _read(self, place: TopicAndPartition, count: int) -> list[FakeRecord]:
         position, records = self._positions[place], self._kafka.log[place]
         if position < self._kafka.trimmed.get(place, 0):
             return [_problem(place, position, KafkaError._AUTO_OFFSET_RESET)]
@@ -335,7 +335,7 @@ class FakeGroupConsumer:
         pass
 
 
-def _problem(place: Place, offset: int, code: int) -> FakeRecord:
+def _problem(place: TopicAndPartition, offset: int, code: int) -> FakeRecord:
     return FakeRecord(topic=place[0], partition=place[1], offset=offset, error=KafkaError(code))
 
 
@@ -458,7 +458,7 @@ class FakeProducer:
 
     def _tell(self) -> None:
         """Report deliveries, with the offsets that the records are going to have."""
-        ends: Counter[Place] = Counter()
+        ends: Counter[TopicAndPartition] = Counter()
         for number, (topic, value, key, headers, partition, _, on_delivery) in enumerate(
             self._sent
         ):

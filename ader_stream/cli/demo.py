@@ -23,7 +23,7 @@ from ader_stream.local_kafka import Guard, LocalKafka, start_kafka, stop_kafka
 from ader_stream.paper_results import published_results
 from ader_stream.paths import make_folder
 from ader_stream.settings import Settings, kafka_image, load_settings
-from ader_stream.stream.versions.registry import read_registry
+from ader_stream.stream.model_registry.registry import read_registry
 
 SHOP_OVERRIDES = {
     "hidden": 64,

@@ -17,13 +17,13 @@ from ader_stream.paired import NO_PAIRED_CLICKS, Pair, PairedCounts
 from ader_stream.settings import Settings
 from ader_stream.stream.avro.plain import to_plain
 from ader_stream.stream.control.commands import Command, ask
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.pruning import SCORING, prunable
+from ader_stream.stream.model_registry.registry import Registry, read_registry
 from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.topics.topics import check_topics
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.pruning import SCORING, prunable
-from ader_stream.stream.versions.registry import Registry, read_registry
 from ader_stream.versions.history import comparisons, decisions, differences, history, roles
 from ader_stream.versions.promotion import wait_until_better
 

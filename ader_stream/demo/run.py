@@ -16,10 +16,10 @@ from ader_stream.demo.workers import Workers
 from ader_stream.errors import DemoError
 from ader_stream.local_kafka import Guard, LocalKafka
 from ader_stream.settings import Settings
+from ader_stream.stream.model_registry.manifest import Manifest
 from ader_stream.stream.operations.replay import Replayer
 from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.topics.topics import create_topics
-from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.types import Counts
 
 POLL_SECONDS = 0.2

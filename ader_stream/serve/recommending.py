@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ader_stream.ader.metrics import count_ranks
 from ader_stream.ader.models.ranking import rank_targets, top_k
-from ader_stream.serve.versions import Version
+from ader_stream.serve.loaded_versions import Version
 from ader_stream.types import Counts, Recommendation, Target
 
 

@@ -16,8 +16,8 @@ from starlette.routing import Route
 from ader_stream import metrics as m
 from ader_stream.errors import InputError
 from ader_stream.metrics import Metrics
+from ader_stream.serve.loaded_versions import LoadedVersions
 from ader_stream.serve.recommending import recommend
-from ader_stream.serve.versions import Versions
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class RecommendRoutes:
 
     def __init__(
         self,
-        versions: Versions,
+        versions: LoadedVersions,
         items_of: Callable[[str], Sequence[str] | None],
         k: int,
         metrics: Metrics,

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ader_stream.errors import SettingsError
 from ader_stream.settings.units import Duration, FieldName, Instant, Timeout
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.signing import Signer, read_signer, read_trusted
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.signing import Signer, read_signer, read_trusted
 
 MONDAY = "1970-01-05T00:00:00Z"
 """Blocks of a week start on Mondays."""

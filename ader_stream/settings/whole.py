@@ -32,13 +32,13 @@ from ader_stream.stream.clicks.decoder import ClickFormat
 from ader_stream.stream.clicks.refusals import RefusalRule
 from ader_stream.stream.control.rules import PARTITIONS, RULES
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.signing import Signer
 from ader_stream.stream.operations.needed_rights import Uses
 from ader_stream.stream.schema_registry.client import RegistryAccess
 from ader_stream.stream.sessions.task import SessionizerRules
 from ader_stream.stream.topics.durability import Durability
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.signing import Signer
 from ader_stream.times import duration_text, instant_text, parse_duration, parse_instant
 from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         return SessionRule(**self.sessions.model_dump())
 
     @property
-    def cut(self) -> dict[str, int]:
+    def session_parameters(self) -> dict[str, int]:
         """Return the numbers that decide how clicks become sessions and blocks, for a manifest."""
         groups = {"sessions": self.sessions, "blocks": self.blocks}
         return {

@@ -11,9 +11,9 @@ from ader_stream import metrics as m
 from ader_stream.metrics import Metrics
 from ader_stream.paired import FallbackRule, Pair, PairedCounts
 from ader_stream.stream.control.commands import FALLBACK, Command, encode_command
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.best_effort import BestEffortProducer
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.notices import NoticeWriter
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT
 from ader_stream.stream.scores.paired_log import PairedFollower
 from ader_stream.stream.topics.topics import Topics
 
@@ -43,7 +43,7 @@ class CanaryWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._follower = PairedFollower(clients, topics.scores)
-        self._notices = NoticeWriter(clients) if rule else None
+        self._producer = BestEffortProducer(clients) if rule else None
         self._topic = topics.control
         self._rule = rule
         self._metrics = metrics
@@ -61,14 +61,14 @@ class CanaryWatch:
         self._has_new |= self._follower.poll()
         if pair and self._has_new and self._clock() >= self._judge_at:
             self._judge(pair)
-        if self._notices:
-            self._notices.poll()
+        if self._producer:
+            self._producer.poll()
 
     def close(self) -> None:
         """Stop reading; what was decided is written."""
         self._follower.close()
-        if self._notices:
-            self._notices.flush(REQUEST_TIMEOUT)
+        if self._producer:
+            self._producer.flush(REQUEST_TIMEOUT)
 
     def _judge(self, pair: Pair) -> None:
         """Add up all that is known of the two; where partitions are many, that takes a while."""
@@ -97,9 +97,9 @@ class CanaryWatch:
         self._metrics[m.CANARY_FALLBACKS].inc()
 
     def _write(self, command: Command) -> None:
-        if self._notices:
+        if self._producer:
             key, value, headers = encode_command(command)
-            self._notices.write(self._topic, key, value, headers, on_loss=self._try_again)
+            self._producer.write(self._topic, key, value, headers, on_loss=self._try_again)
 
     def _try_again(self) -> None:
         self._is_ended = False

@@ -17,7 +17,7 @@ from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.report import NOTHING_DONE, CycleReport
 from ader_stream.runtime.code_version import code_version
 from ader_stream.stream.blocks.feed import TrainingBlock
-from ader_stream.stream.versions.manifest import (
+from ader_stream.stream.model_registry.manifest import (
     ACCEPTED,
     FORMAT,
     REJECTED,
@@ -47,7 +47,7 @@ class VersionInputs:
         Every hyper-parameter.
     seed
         Seed of everything random in the cycle.
-    cut
+    session_parameters
         How clicks became sessions and blocks.
     device
         Where it is computed (`describe_device`).
@@ -59,7 +59,7 @@ class VersionInputs:
     recipe_name: str
     recipe: Recipe
     seed: int
-    cut: Mapping[str, int] = field(default_factory=dict)
+    session_parameters: Mapping[str, int] = field(default_factory=dict)
     device: str = field(default_factory=lambda: describe_device(CPU))
     item_retention: int = 0
 
@@ -105,7 +105,7 @@ def describe_version(
         choices=words,
         seed=making.seed,
         item_retention=making.item_retention,
-        cut=dict(making.cut),
+        cut=dict(making.session_parameters),
         frequent_items=_short(report.frequent_items),
         parts=(),
         digest="",

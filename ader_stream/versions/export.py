@@ -26,16 +26,16 @@ from ader_stream.errors import ArtifactError, InputError
 from ader_stream.paths import require_folder
 from ader_stream.stream.avro.codec import decode_as, encode
 from ader_stream.stream.avro.plain import from_plain, to_plain
-from ader_stream.stream.versions.manifest import Manifest, Part
-from ader_stream.stream.versions.manifest_record import (
+from ader_stream.stream.model_registry.manifest import Manifest, Part
+from ader_stream.stream.model_registry.manifest_record import (
     MAX_MANIFEST,
     Trust,
     check_manifest,
     require_counts,
 )
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.signing import SIGNATURE_HEADER, Signer
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.signing import SIGNATURE_HEADER, Signer
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"

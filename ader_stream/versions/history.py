@@ -9,8 +9,8 @@ from typing import Any
 from ader_stream.paired import Difference, Pair, PairedCounts
 from ader_stream.stream.avro.plain import to_plain
 from ader_stream.stream.control.commands import Command
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.registry import Registry
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.registry import Registry
 
 PLACES = ("parts", "places", "offsets", "frequent_items", "losses")
 """Fields that differ whenever the digest does, or whose values fill the screen."""

@@ -7,9 +7,9 @@ from ader_stream.ader.artifact.state import State
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.models.base import SessionModel
 from ader_stream.artifact import KINDS
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.manifest_record import require_counts
-from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.manifest_record import require_counts
+from ader_stream.stream.model_registry.model_reader import ModelReader
 
 
 def load_serving(reader: ModelReader, manifest: Manifest) -> tuple[SessionModel, Vocabulary]:

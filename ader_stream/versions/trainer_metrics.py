@@ -11,8 +11,8 @@ from ader_stream import metrics as m
 from ader_stream.ader.progress import Progress
 from ader_stream.metrics import Metrics
 from ader_stream.stream.blocks.feed import TrainingBlock
-from ader_stream.stream.versions.lineage import last_block_to_retrain
-from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.model_registry.lineage import last_block_to_retrain
+from ader_stream.stream.model_registry.manifest import Manifest
 from ader_stream.types import BlockRule
 
 log = structlog.get_logger(__name__)

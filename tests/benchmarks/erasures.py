@@ -17,11 +17,11 @@ from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.blocks.columns import SessionColumns
 from ader_stream.stream.blocks.feed import TrainingBlock
 from ader_stream.stream.control.erasures import Erasures, erasure_request
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.registry import Registry
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.sessions.window import SessionWindow
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.registry import Registry
 from ader_stream.types import BlockRule, Click, IntakeRule, Session, SessionRule
 from tests.fakes import FakeRecord
 

@@ -34,7 +34,7 @@ from ader_stream.datasets.shop_catalogue import ShopSize
 from ader_stream.settings.groups import TrainerSettings
 from ader_stream.types import DAY_MS, MINUTE_MS, BlockRule, Click
 from ader_stream.versions.gate.bounds import Share
-from ader_stream.versions.gate.comparison import Against
+from ader_stream.versions.gate.comparison import ComparisonKind
 from ader_stream.versions.gate.measured import Measured
 from ader_stream.versions.gate.verdict import GateRule, judge, measure, validation_samples
 from tests.benchmarks.page_table import PageTable
@@ -100,7 +100,7 @@ class Cycle:
         """What it has lost, in points of Recall@20, and what the gate says."""
         seen = self._measured(self.block, held_out_by(self.trained, self.child))
         unseen = self._measured(self.coming, NONE).report()
-        on_block, of_block = seen.against(Against.BLOCK), seen.report()
+        on_block, of_block = seen.comparison(ComparisonKind.BLOCK), seen.report()
         verdict = judge(RULE, seen, self.child, 0)
         return {
             "version": name,
@@ -110,8 +110,8 @@ class Cycle:
             "cost": _lost(recall20(self.sound, self.coming), recall20(self.child, self.coming)),
             "mislaid": _rounded(seen.mislaid or seen.new_mislaid),
             "displaced": _rounded(seen.displaced),
-            "told_apart": _rounded(seen.told_apart.version),
-            "by_co_clicks": _rounded(seen.told_apart.co_clicks),
+            "told_apart": _rounded(seen.pairwise_accuracy.version),
+            "by_co_clicks": _rounded(seen.pairwise_accuracy.co_clicks),
             "rejected": verdict.rejection,
             "undecided": verdict.measured.undecided,
         }

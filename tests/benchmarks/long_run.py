@@ -28,7 +28,7 @@ from ader_stream import metrics as m
 from ader_stream.local_kafka import Guard
 from ader_stream.runtime.machine import describe_machine
 from ader_stream.stream.avro.codec import decode_as, type_of
-from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.reading import read_to_end
 from tests.benchmarks.long_run_plot import plot
 from tests.benchmarks.resident import cpu_seconds, resident_mib
 from tests.benchmarks.session_clicks import click_bytes, clicks_of

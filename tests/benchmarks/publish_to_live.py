@@ -29,7 +29,7 @@ from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.recipes import PRODUCTION
 from ader_stream.runtime.machine import describe_machine
-from ader_stream.stream.versions.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_log import ModelPublisher
 from tests.benchmarks.page_table import PageTable
 from tests.benchmarks.resident import peak_mib, reset_peak, resident_mib
 from tests.fakes import example_manifest

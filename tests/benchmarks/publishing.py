@@ -22,13 +22,13 @@ from confluent_kafka import Producer
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.runtime.machine import describe_machine
 from ader_stream.stream.kafka.producing import produce
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_log import (
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_log import (
     CHUNKS_A_TRANSACTION,
     QUEUED_CHUNKS,
     ModelPublisher,
 )
-from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.model_registry.model_reader import ModelReader
 from tests.benchmarks.publish_to_live import random_state
 from tests.benchmarks.resident import peak_mib, reset_peak, resident_mib
 from tests.fakes import example_manifest

@@ -18,7 +18,7 @@ from confluent_kafka import TopicPartition
 
 from ader_stream.settings import Settings
 from ader_stream.stream.avro.codec import decode
-from ader_stream.stream.kafka.changelog import checked
+from ader_stream.stream.kafka.reading import valid_records
 from ader_stream.types import Click
 from tests.benchmarks.session_clicks import SESSION_CLICKS, click_bytes
 from tests.integration.system import System
@@ -85,7 +85,7 @@ def sessions(
     reader.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
     last_at = time.monotonic()
     while are_sent() or time.monotonic() - last_at < QUIET_SECONDS:
-        records = checked(reader.consume(100, 0.01))
+        records = valid_records(reader.consume(100, 0.01))
         at = time.time() * 1_000
         for record in records:
             type_name, value = decode(record.value(), record.headers())

@@ -24,9 +24,9 @@ from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.exactly_once.takeover import LINGER_MS, MOST_RECORDS, OpenTasks
 from ader_stream.stream.groups.groups import Committed, Extent
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, checked, offset_range
 from ader_stream.stream.kafka.clients import READ_MESSAGES
 from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT, offset_range, valid_records
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.task import (
     SessionizerRules,
@@ -73,7 +73,7 @@ def write(settings: Settings, ends: Ends, warm_up: int) -> Result:
     while left:
         transaction, most = Transaction(), max(0, left - COMMIT_CLICKS)
         while left > most:
-            records = checked(reader.consume(READ_MESSAGES, 0.1))
+            records = valid_records(reader.consume(READ_MESSAGES, 0.1))
             transaction.extend(settings.topics.sessionizer_state, map(changed, records), 0)
             left -= len(records)
         producer.begin_transaction()

@@ -23,11 +23,11 @@ from ader_stream.ader.recipes import Recipe
 from ader_stream.artifact import KINDS
 from ader_stream.errors import ArtifactError
 from ader_stream.stream.avro.codec import encode
+from ader_stream.stream.model_registry.manifest_record import Trust, decode_manifest
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.signing import Signer, TrustedKeys, key_id
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest_record import Trust, decode_manifest
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.signing import Signer, TrustedKeys, key_id
 from ader_stream.versions.load import load_serving, load_state
 from tests.fakes import FakeKafka, FakeRecord, changed, example_manifest
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 from ader_stream.artifact import KINDS
 from ader_stream.settings import Settings, load_settings
-from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.reading import read_to_end
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.manifest_record import decode_manifest
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.pruning import Pruner
+from ader_stream.stream.model_registry.registry import read_registry
 from ader_stream.stream.topics.topics import create_topics
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.manifest_record import decode_manifest
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.pruning import Pruner
-from ader_stream.stream.versions.registry import read_registry
 from tests.fakes import example_manifest
 
 PART_BYTES = 100_000

@@ -19,9 +19,9 @@ from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import overridden, recipe
 from ader_stream.artifact import KINDS, content_digest
-from ader_stream.stream.kafka.changelog import offset_range
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.kafka.reading import offset_range
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_reader import ModelReader
 from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import SMALL, SettingsGroups, System, Worker

@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 
 from ader_stream.local_kafka import Guard
 from ader_stream.local_kafka.ports import free_port
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, offset_range
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT, offset_range
 from ader_stream.types import Click
 from tests.chaos.differences import Differences, compare
 from tests.chaos.ways import Way, listeners

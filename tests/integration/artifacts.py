@@ -9,7 +9,7 @@ from safetensors.torch import load
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import PAPER
-from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.model_registry.manifest import Manifest
 from tests.fakes import example_manifest
 from tests.integration.system import SMALL
 

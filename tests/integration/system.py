@@ -22,14 +22,14 @@ from ader_stream.local_kafka import Guard, start_process
 from ader_stream.local_kafka.ports import HOST, free_port
 from ader_stream.settings import load_settings, worker_environment
 from ader_stream.stream.clicks.decoder import ClickFormat
-from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.manifest_record import decode_manifest
 from ader_stream.stream.operations.replay import Replayer
 from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.scores.score_log import Score, ScoreKey, read_scores
 from ader_stream.stream.topics.topics import create_topics, partition_counts
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.manifest_record import decode_manifest
 from ader_stream.types import Click
 
 PARTITIONS = 3

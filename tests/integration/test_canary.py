@@ -11,11 +11,11 @@ import pytest
 from ader_stream.ader.artifact.parts import decode_serving
 from ader_stream.paired import Pair, PairedCounts
 from ader_stream.serve.comparing import compare
+from ader_stream.serve.loaded_versions import Version
 from ader_stream.serve.recommending import rank_clicks
-from ader_stream.serve.versions import Version
 from ader_stream.stream.control.commands import Command, decode_command
+from ader_stream.stream.model_registry.model_log import ModelPublisher
 from ader_stream.stream.scores.paired_log import read_paired
-from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.types import Click, Target
 from tests.integration.artifacts import manifest_of, tiny_parts
 from tests.integration.system import Kafka, System, Worker

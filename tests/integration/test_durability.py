@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ader_stream.artifact import KINDS
+from ader_stream.stream.model_registry.model_reader import ModelReader
 from ader_stream.stream.topics.durability import replicas_of
 from ader_stream.stream.topics.topics import ADMIN_TIMEOUT
-from ader_stream.stream.versions.model_reader import ModelReader
 from tests.integration.cluster import NODES, Cluster, run_script, three_brokers
 from tests.integration.simulated import expected_sessions, simulated_clicks
 from tests.integration.system import System

@@ -17,11 +17,11 @@ from ader_stream.artifact import KINDS
 from ader_stream.stream.control.commands import ask
 from ader_stream.stream.control.erasures import Erasures, erasure_request
 from ader_stream.stream.groups.groups import extents
-from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.reading import offset_range
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_log import CHUNKS_A_TRANSACTION
+from ader_stream.stream.model_registry.model_reader import ModelReader
 from ader_stream.stream.topics.topics import topic_id
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_log import CHUNKS_A_TRANSACTION
-from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.types import Click
 from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks

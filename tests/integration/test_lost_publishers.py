@@ -10,9 +10,9 @@ from confluent_kafka import KafkaException
 
 from ader_stream.artifact import KINDS
 from ader_stream.stream.kafka.producing import FLUSHES
+from ader_stream.stream.model_registry.model_log import CHUNKS_A_TRANSACTION
+from ader_stream.stream.model_registry.model_reader import ModelReader
 from ader_stream.stream.transactions.producer import TransactionalProducer
-from ader_stream.stream.versions.model_log import CHUNKS_A_TRANSACTION
-from ader_stream.stream.versions.model_reader import ModelReader
 from tests.chaos import killed_trainers
 from tests.chaos.killed_publishers import held, named
 from tests.integration.simulated import simulated_clicks

@@ -13,10 +13,14 @@ import pytest
 from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import ArtifactError, FencedError
 from ader_stream.stream.clicks.decoder import encode_click
-from ader_stream.stream.versions.model_log import CHUNKS_A_TRANSACTION, ModelPublisher, UnsentChunk
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.pruning import Pruner
-from ader_stream.stream.versions.registry import read_registry
+from ader_stream.stream.model_registry.model_log import (
+    CHUNKS_A_TRANSACTION,
+    ModelPublisher,
+    UnsentChunk,
+)
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.pruning import Pruner
+from ader_stream.stream.model_registry.registry import read_registry
 from ader_stream.types import Click
 from tests.chaos.killed_publishers import kill_many
 from tests.integration.artifacts import manifest_of, tiny_parts

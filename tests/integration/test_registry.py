@@ -15,12 +15,12 @@ from ader_stream.ader.cycle import train_cycle
 from ader_stream.ader.recipes import overridden, recipe
 from ader_stream.artifact import content_digest
 from ader_stream.stream.avro.plain import from_plain
-from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.reading import offset_range
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.pruning import needed_offsets, trim_sessions
+from ader_stream.stream.model_registry.registry import Registry
 from ader_stream.stream.topics.topics import topic_id
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.pruning import needed_offsets, trim_sessions
-from ader_stream.stream.versions.registry import Registry
 from ader_stream.types import Click
 from ader_stream.versions.load import load_state
 from tests.integration.simulated import simulated_clicks

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 
-from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.reading import offset_range
 from ader_stream.stream.topics.topics import partition_counts, topic_id
 from tests.integration.remedies import complaint_of, follow
 from tests.integration.simulated import expected_sessions, simulated_clicks

@@ -14,7 +14,7 @@ import pytest
 from ader_stream.metrics import CATALOGUE
 from ader_stream.stream.avro.codec import decode
 from ader_stream.stream.clicks.decoder import encode_click
-from ader_stream.stream.versions.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_log import ModelPublisher
 from ader_stream.types import Click
 from tests.integration.artifacts import FREQUENT, ITEMS, manifest_of, tiny_parts
 from tests.integration.system import Kafka, RawRecord, System, Worker

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
-from ader_stream.stream.kafka.changelog import offset_range
+from ader_stream.stream.kafka.reading import offset_range
 from ader_stream.stream.kafka.records import written_at_of
 from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open.session import OpenSession

@@ -11,10 +11,10 @@ from confluent_kafka.admin import NewTopic
 
 from ader_stream.artifact import KINDS
 from ader_stream.local_kafka import Guard
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_reader import ModelReader
 from ader_stream.stream.topics.differences import topic_configs
 from ader_stream.stream.topics.topics import partition_counts
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.model_reader import ModelReader
 from ader_stream.types import Click
 from tests.chaos.killed_publishers import parts_of
 from tests.fakes import example_manifest

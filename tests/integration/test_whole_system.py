@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from ader_stream.ader.artifact.parts import decode_serving
-from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.model_registry.model_reader import ModelReader
 from ader_stream.types import Counts
 from tests.integration.simulated import expected_counts, expected_sessions
 from tests.integration.system import Kafka

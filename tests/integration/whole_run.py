@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.model_registry.manifest import Manifest
 from ader_stream.types import Click
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Outcome, RawRecord, System

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from ader_stream.artifact import KINDS
 from ader_stream.errors import FencedError
+from ader_stream.stream.model_registry import model_log
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.pruning import Pruner
+from ader_stream.stream.model_registry.registry import Registry, read_registry
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions import model_log
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.pruning import Pruner
-from ader_stream.stream.versions.registry import Registry, read_registry
 from tests.fakes import FakeKafka, example_manifest
 
 TOPICS = Topics("ader")

@@ -6,10 +6,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ader_stream.stream.control.commands import Command, last_of_each
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.pruning import prunable
-from ader_stream.stream.versions.registry import Registry
-from ader_stream.stream.versions.version_roles import version_roles
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.pruning import prunable
+from ader_stream.stream.model_registry.registry import Registry
+from ader_stream.stream.model_registry.version_roles import version_roles
 from tests.fakes import example_manifest
 
 ABOUT_ONE = ("pin", "fallback", "rollback")

@@ -8,7 +8,7 @@ from ader_stream.cli.main import cli
 from ader_stream.errors import InputError
 from ader_stream.paths import describe_path, make_folder, require_folder, write_new_text
 from ader_stream.runtime.exit_codes import WRONG_INPUT, exit_code
-from ader_stream.stream.versions.manifest_record import Trust
+from ader_stream.stream.model_registry.manifest_record import Trust
 from ader_stream.versions.export import read_folder
 
 

@@ -278,7 +278,7 @@ def test_the_version_before_the_newest_is_always_kept(monkeypatch: pytest.Monkey
 
 
 def test_a_manifest_is_told_how_clicks_are_cut() -> None:
-    cut = load_settings(sessions={"gap": "5m"}, blocks={"length": "1d"}).cut
+    cut = load_settings(sessions={"gap": "5m"}, blocks={"length": "1d"}).session_parameters
     assert (cut["sessions.gap"], cut["blocks.length"]) == (300_000, 86_400_000)
     assert "blocks.min_sessions" in cut
 

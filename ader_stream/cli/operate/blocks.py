@@ -10,9 +10,9 @@ import click
 from ader_stream.cli.options import connect, json_option, kafka_options, yes_option
 from ader_stream.settings import Settings
 from ader_stream.stream.control.rules_log import describe_blocks, read_logged_rules
+from ader_stream.stream.model_registry.registry import read_registry
 from ader_stream.stream.operations.block_change import BlockChangePlan, change_blocks, plan_change
 from ader_stream.stream.topics.topics import check_topics
-from ader_stream.stream.versions.registry import read_registry
 from ader_stream.times import duration_text, instant_text
 
 

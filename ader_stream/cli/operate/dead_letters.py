@@ -17,7 +17,7 @@ from ader_stream.settings import Settings
 from ader_stream.stream.dead_letters.letters import (
     Letter,
     LetterFilter,
-    Place,
+    LetterId,
     find_letter,
     read_letters,
 )
@@ -88,7 +88,7 @@ def list_letters(
 @kafka_options
 def show(place: str, as_json: bool, settings: Settings) -> None:
     """Print one whole letter; `list` prints its PARTITION:OFFSET."""
-    at = Place.parse(place)
+    at = LetterId.parse(place)
     connect(settings, "dead-letters show")
     letter = find_letter(settings.clients, settings.topics, at)
     if as_json:
@@ -147,7 +147,7 @@ def _instant(option: str, text: str | None) -> int | None:
 def _as_line(letter: Letter) -> str:
     marks = " (truncated)" if letter.truncated else ""
     marks += " (sent back)" if letter.is_replayed else ""
-    what = f"{letter.place} {refused_at(letter)} {letter.reason} {letter.origin}{marks}"
+    what = f"{letter.id} {refused_at(letter)} {letter.reason} {letter.origin}{marks}"
     return f"{what}: {letter.fields['error']}"
 
 

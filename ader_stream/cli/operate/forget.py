@@ -12,9 +12,9 @@ from ader_stream.stream.control.commands import ask
 from ader_stream.stream.control.erasures import erasure_request, read_erasures
 from ader_stream.stream.groups.groups import extents
 from ader_stream.stream.kafka.producing import send_and_wait
+from ader_stream.stream.model_registry.registry import read_registry
 from ader_stream.stream.operations.erasure_report import look_for, report_of
 from ader_stream.stream.topics.topics import check_topics, topic_id
-from ader_stream.stream.versions.registry import read_registry
 
 
 @click.command()

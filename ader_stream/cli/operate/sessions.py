@@ -10,7 +10,7 @@ import click
 from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.settings import Settings
 from ader_stream.stream.avro.codec import decode, type_of
-from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.sessions.records.session_records import decode_sessions
 from ader_stream.stream.topics.topics import check_topics
 from ader_stream.types import Session

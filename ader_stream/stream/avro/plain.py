@@ -20,9 +20,9 @@ Read = Callable[[Any], Any]
 def from_plain(record: type[T], value: Mapping[str, Any]) -> T:
     """Return the dataclass that a plain value, which has every field, describes.
 
-    >>> from ader_stream.stream.versions.manifest import Place
-    >>> from_plain(Place, {"kind": "weights", "first_offset": 3, "last_offset": 5})
-    Place(kind='weights', first_offset=3, last_offset=5)
+    >>> from ader_stream.stream.model_registry.manifest import PartOffsets
+    >>> from_plain(PartOffsets, {"kind": "weights", "first_offset": 3, "last_offset": 5})
+    PartOffsets(kind='weights', first_offset=3, last_offset=5)
     """
     hashable: Any = record  # as every class is, which mypy does not know of a type variable
     return record(**{name: read(value[name]) for name, read in _readers(hashable)})
@@ -31,8 +31,8 @@ def from_plain(record: type[T], value: Mapping[str, Any]) -> T:
 def to_plain(value: Any) -> Any:
     """Return a dataclass as dicts and lists, its fields in their order; other values as they are.
 
-    >>> from ader_stream.stream.versions.manifest import Place
-    >>> to_plain((Place("weights", 3, 5),))
+    >>> from ader_stream.stream.model_registry.manifest import PartOffsets
+    >>> to_plain((PartOffsets("weights", 3, 5),))
     [{'kind': 'weights', 'first_offset': 3, 'last_offset': 5}]
     """
     if is_dataclass(value):

@@ -20,13 +20,13 @@ from ader_stream.stream.avro.codec import decode, type_of
 from ader_stream.stream.blocks.columns import ColumnWriter, SessionColumns
 from ader_stream.stream.blocks.hashed_keys import HashedKeys
 from ader_stream.stream.control.erasures import Erasures
-from ader_stream.stream.kafka.changelog import (
+from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.follower import LogFollower
+from ader_stream.stream.kafka.reading import (
     offset_range,
     offset_ranges,
     read_range,
 )
-from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.follower import LogFollower
 from ader_stream.stream.kafka.records import Record, written_at_of
 from ader_stream.stream.sessions.records.session_records import decode_sessions
 from ader_stream.stream.telemetry.lag import Unread

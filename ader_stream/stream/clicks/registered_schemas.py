@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from ader_stream.errors import ClickError, NotYetError
 from ader_stream.stream.clicks.values import HEADER_BYTES, schema_id_of
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.schema_registry.client import Place, SchemaRegistry
+from ader_stream.stream.schema_registry.client import RecordPosition, SchemaRegistry
 from ader_stream.stream.schema_registry.token_bucket import TokenBucket
 
 Reader = TypeVar("Reader")
@@ -81,9 +81,9 @@ class RegisteredSchemas(Generic[Reader]):
         for schema_id, [(_, offset), *_] in places.items():
             self._check(schema_id, offset)
 
-    def _without_reader(self, records: Iterable[Record]) -> dict[int, list[Place]]:
+    def _without_reader(self, records: Iterable[Record]) -> dict[int, list[RecordPosition]]:
         """Return schema ids without a reader, in order, with the records of each."""
-        places: defaultdict[int, list[Place]] = defaultdict(list)
+        places: defaultdict[int, list[RecordPosition]] = defaultdict(list)
         last, of_last = None, None
         for record in records:
             value = record.value()
@@ -96,8 +96,8 @@ class RegisteredSchemas(Generic[Reader]):
         return places
 
     def _places_for(
-        self, value: bytes, places: defaultdict[int, list[Place]]
-    ) -> list[Place] | None:
+        self, value: bytes, places: defaultdict[int, list[RecordPosition]]
+    ) -> list[RecordPosition] | None:
         """Return the list for places of this value's schema; None if the schema has a reader."""
         try:
             schema_id = schema_id_of(value)

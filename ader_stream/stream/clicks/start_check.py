@@ -12,8 +12,8 @@ from confluent_kafka import KafkaException, TopicPartition
 from ader_stream.errors import EventTimeError, OffsetError, TopicError
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.sampled_times import find_problem, readable, remedy_for
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, offset_ranges
 from ader_stream.stream.kafka.clients import KafkaClients, close
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT, offset_ranges
 from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
 
 log = structlog.get_logger(__name__)

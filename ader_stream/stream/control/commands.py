@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ader_stream.stream.avro.codec import Headers, decode, encode
-from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.producing import Keyed, send_and_wait
+from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.types import BlockChange, BlockRule

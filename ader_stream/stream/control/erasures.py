@@ -16,8 +16,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ader_stream.stream.control.commands import FORGET, Command, decode_command
-from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.topics.topics import Topics
 
 SALT_BYTES = 16

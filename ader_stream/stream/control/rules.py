@@ -145,10 +145,13 @@ def blocks_as_written(blocks: BlockRule) -> Rules:
     }
 
 
-def cut_by(own: Mapping[str, int], logged: Rules, grid: BlockRule) -> dict[str, int]:
+def session_parameters_in_force(
+    own: Mapping[str, int], logged: Rules, grid: BlockRule
+) -> dict[str, int]:
     """Return the numbers that decide sessions and blocks: the logged ones before a worker's own.
 
-    >>> cut_by({"sessions.gap": 5}, {"sessions.gap": "1s", "clicks.topic": "x"}, BlockRule(0, 7))
+    >>> logged = {"sessions.gap": "1s", "clicks.topic": "x"}
+    >>> session_parameters_in_force({"sessions.gap": 5}, logged, BlockRule(0, 7))
     {'sessions.gap': 1000, 'blocks.origin': 0, 'blocks.length': 7}
     """
     of_sessions = [name for name in own if name in logged and name.startswith("sessions.")]

@@ -22,9 +22,9 @@ from ader_stream.stream.control.rules import (
     blocks_as_written,
     differences,
 )
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, read_to_end
+from ader_stream.stream.kafka.best_effort import BestEffortProducer
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.notices import NoticeWriter
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT, read_to_end
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.times import instant_text
 from ader_stream.types import BlockRule
@@ -111,7 +111,7 @@ class RulesAnnouncement:
     def __init__(
         self, clients: KafkaClients, topics: Topics, blocks: BlockRule, rules: Rules
     ) -> None:
-        self._notices = NoticeWriter(clients)
+        self._producer = BestEffortProducer(clients)
         self._topic = topics.control
         self._blocks = blocks
         self._rules = rules
@@ -132,18 +132,18 @@ class RulesAnnouncement:
             self._said.add(RULES)
         else:
             self._say(Command(RULES, rules=self._rules))
-        self._notices.poll()
+        self._producer.poll()
 
     def close(self) -> None:
         """Wait for what is under way."""
-        self._notices.flush(REQUEST_TIMEOUT)
+        self._producer.flush(REQUEST_TIMEOUT)
 
     def _say(self, command: Command) -> None:
         name = command.command
         if name not in self._said:
             self._said.add(name)
             record = encode_command(command)
-            self._notices.write(self._topic, *record, on_loss=lambda: self._said.discard(name))
+            self._producer.write(self._topic, *record, on_loss=lambda: self._said.discard(name))
 
 
 class RulesComparison:

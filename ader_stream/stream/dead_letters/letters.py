@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from ader_stream.errors import InputError
 from ader_stream.stream.avro.codec import TYPE_HEADER, Headers, decode
-from ader_stream.stream.kafka.changelog import offset_range, read_range, read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import offset_range, read_range, read_to_end
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.topics.topics import Topics, check_topics
 
@@ -22,10 +22,10 @@ LETTER_TYPE = "DeadLetter"
 REPLAYED_TYPE = "Replayed"
 
 
-class Place(NamedTuple):
-    """Position of a letter in the dead-letters topic.
+class LetterId(NamedTuple):
+    """A letter's id: its position in the dead-letters topic.
 
-    >>> str(Place.parse("2:41"))
+    >>> str(LetterId.parse("2:41"))
     '2:41'
     """
 
@@ -36,7 +36,7 @@ class Place(NamedTuple):
         return f"{self.partition}:{self.offset}"
 
     @classmethod
-    def parse(cls, text: str) -> Place:
+    def parse(cls, text: str) -> LetterId:
         """Read ``PARTITION:OFFSET``.
 
         Raises
@@ -56,8 +56,8 @@ class Letter:
 
     Parameters
     ----------
-    place
-        Position of the letter.
+    id
+        Its position in the dead-letters topic.
     refused_at
         When it was refused, ms since 1970.
     fields
@@ -66,7 +66,7 @@ class Letter:
         Whether it was sent back.
     """
 
-    place: Place
+    id: LetterId
     refused_at: int
     fields: Mapping[str, Any]
     is_replayed: bool
@@ -160,8 +160,8 @@ def read_letters(clients: KafkaClients, topics: Topics, wanted: LetterFilter) ->
         yield from filter(wanted.takes, _read_partition(clients, topics.dead_letters, partition))
 
 
-def find_letter(clients: KafkaClients, topics: Topics, place: Place) -> Letter:
-    """Return the letter at a place.
+def find_letter(clients: KafkaClients, topics: Topics, letter_id: LetterId) -> Letter:
+    """Return the letter of an id.
 
     Raises
     ------
@@ -169,13 +169,15 @@ def find_letter(clients: KafkaClients, topics: Topics, place: Place) -> Letter:
         If there is none.
     """
     count = check_topics(clients.admin(), topics)
-    topic, (partition, offset) = topics.dead_letters, place
+    topic, (partition, offset) = topics.dead_letters, letter_id
     first, end = offset_range(clients, topic, partition) if partition < count else (0, 0)
     if first <= offset < end:
         for record in read_range(clients, topic, partition, offset, offset + 1):
             if _type_of(record) == LETTER_TYPE:
                 return _letter(record, replayed_offsets(clients, topic, partition))
-    raise InputError(f"{place}: no dead letter there; `ader-stream dead-letters list` shows them")
+    raise InputError(
+        f"{letter_id}: no dead letter there; `ader-stream dead-letters list` shows them"
+    )
 
 
 def replayed_offsets(clients: KafkaClients, topic: str, partition: int) -> set[int]:
@@ -203,9 +205,9 @@ def _read_partition(clients: KafkaClients, topic: str, partition: int) -> Iterat
 
 
 def _letter(record: Record, replayed: set[int]) -> Letter:
-    place = Place(record.partition(), record.offset())
+    letter_id = LetterId(record.partition(), record.offset())
     _, fields = decode(record.value(), record.headers())
-    return Letter(place, record.timestamp()[1], fields, place.offset in replayed)
+    return Letter(letter_id, record.timestamp()[1], fields, letter_id.offset in replayed)
 
 
 def _type_of(record: Record) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ader_stream.errors import InputError
-from ader_stream.stream.dead_letters.letters import Letter, Place
+from ader_stream.stream.dead_letters.letters import Letter, LetterId
 
 _MENDABLE = ("key", "value")
 
@@ -19,7 +19,7 @@ def letter_as_json(letter: Letter) -> dict[str, Any]:
     """Return a letter as JSON values; bytes that are not UTF-8 are base64, and named so."""
     headers = [{"name": name, **_bytes("value", value)} for name, value in letter.headers()]
     return {
-        "id": str(letter.place),
+        "id": str(letter.id),
         "refused_at": refused_at(letter),
         "reason": letter.reason,
         "error": letter.fields["error"],
@@ -41,8 +41,8 @@ def refused_at(letter: Letter) -> str:
     return at.isoformat(timespec="milliseconds")
 
 
-def read_changed_letters(lines: Iterable[str]) -> dict[Place, dict[str, bytes | None]]:
-    """Read lines of JSON from `letter_as_json`; return place → key and value, where given.
+def read_changed_letters(lines: Iterable[str]) -> dict[LetterId, dict[str, bytes | None]]:
+    """Read lines of JSON from `letter_as_json`; return id → key and value, where given.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def read_changed_letters(lines: Iterable[str]) -> dict[Place, dict[str, bytes | 
         if line.strip():
             try:
                 letter = json.loads(line)
-                changed[Place.parse(letter["id"])] = _changed_fields(letter)
+                changed[LetterId.parse(letter["id"])] = _changed_fields(letter)
             except (ValueError, KeyError, TypeError, AttributeError, InputError) as error:
                 raise InputError(
                     f"line {number} of the changed letters: {error!r}; expected lines of "

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from ader_stream.stream.dead_letters.letters import Letter
-from ader_stream.stream.kafka.changelog import offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import offset_range, read_range
 from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.topics.topics import Topics
 

@@ -22,13 +22,13 @@ from ader_stream.stream.dead_letters.letters import (
     REPLAYED_TYPE,
     Letter,
     LetterFilter,
-    Place,
+    LetterId,
     read_letters,
 )
 from ader_stream.stream.dead_letters.originals import changed_letter, whole_letter
 from ader_stream.stream.kafka.clients import MAX_RESPONSE_BYTES, KafkaClients
 from ader_stream.stream.kafka.producing import is_fatal, produce
-from ader_stream.stream.kafka.rights import Right, named
+from ader_stream.stream.kafka.rights import Right, authorization_error_or
 from ader_stream.stream.topics.topics import Topics, check_topics, topic_id
 from ader_stream.stream.transactions.producer import TransactionalProducer, sole_producer
 from ader_stream.types import Click
@@ -80,7 +80,7 @@ class DeadLetterReplay:
     format
         How clicks are decoded now: letters that are still refused are not sent.
     changed
-        Place → the fields of a letter (``key``, ``value``) that the user has corrected.
+        Id → the fields of a letter (``key``, ``value``) that the user has corrected.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class DeadLetterReplay:
         clients: KafkaClients,
         topics: Topics,
         format: ClickFormat,  # noqa: A002 - the setting's own word
-        changed: Mapping[Place, Mapping[str, bytes | None]] | None = None,
+        changed: Mapping[LetterId, Mapping[str, bytes | None]] | None = None,
     ) -> None:
         self._clients = clients
         self._topics = topics
@@ -132,14 +132,14 @@ class DeadLetterReplay:
         self._erasures = read_erasures(self._clients, self._topics)
         self._clicks_id = topic_id(self._clients.admin(), self._topics.clicks)
         for found in read_letters(self._clients, self._topics, replace(wanted, replayed=False)):
-            if self._changed is not None and found.place not in self._changed:
+            if self._changed is not None and found.id not in self._changed:
                 continue
             if found.reason not in _DECIDED_BY_DECODER and found.reason not in wanted.reasons:
                 self.report.skipped[found.reason] += 1
                 continue
             letter = whole_letter(self._clients, self._topics, found)
             if letter and self._changed is not None:
-                letter = changed_letter(letter, found, self._changed[found.place])
+                letter = changed_letter(letter, found, self._changed[found.id])
             if letter is None:
                 self.report.gone += 1
             elif self._is_sendable(letter):
@@ -203,7 +203,7 @@ def replay_producer(
 
     def failure(exception: KafkaException) -> Exception:
         right = Right("TransactionalId", name, ("Write",))
-        return named(exception, right, _commit_failure(exception.args[0]))
+        return authorization_error_or(exception, right, _commit_failure(exception.args[0]))
 
     client = clients.producer(name, message_max_bytes=MAX_RESPONSE_BYTES)
     return sole_producer(client, failure)
@@ -213,7 +213,7 @@ def produce_marks(producer: Producer, topics: Topics, letters: Iterable[Letter])
     """Write, in an open transaction, that letters are not to be sent back any more."""
     by_partition: defaultdict[int, list[int]] = defaultdict(list)
     for letter in letters:
-        by_partition[letter.place.partition].append(letter.place.offset)
+        by_partition[letter.id.partition].append(letter.id.offset)
     for partition, offsets in by_partition.items():
         value, headers = encode(REPLAYED_TYPE, {"offsets": offsets})
         produce(producer, topics.dead_letters, None, value, headers, partition)

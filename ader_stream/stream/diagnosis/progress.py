@@ -14,7 +14,7 @@ from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.groups.groups import committed_by, extents, members_of
 from ader_stream.stream.groups.lost import require_held
-from ader_stream.stream.kafka.changelog import partitions_with_records
+from ader_stream.stream.kafka.reading import partitions_with_records
 from ader_stream.stream.operations.offsets import WorkerPlace
 from ader_stream.stream.sessions.records.partition_state import PartitionState, read_states
 from ader_stream.stream.sessions.task import Found, SessionizerTask

@@ -15,8 +15,8 @@ from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.sampled_times import readable
 from ader_stream.stream.control.rules_log import blocks_in_force
 from ader_stream.stream.diagnosis.checking import Once
-from ader_stream.stream.kafka.changelog import offset_ranges
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import offset_ranges
 from ader_stream.stream.kafka.sampling import SampledRecord, sample_records
 from ader_stream.stream.operations.offsets import worker_places
 from ader_stream.stream.sessions.task import SessionizerRules

@@ -12,7 +12,7 @@ from ader_stream.errors import AderError
 from ader_stream.stream.avro.codec import TYPE_HEADER
 from ader_stream.stream.diagnosis.finding import Finding
 from ader_stream.stream.diagnosis.subject import DiagnosisInput
-from ader_stream.stream.kafka.changelog import offset_ranges
+from ader_stream.stream.kafka.reading import offset_ranges
 from ader_stream.stream.kafka.rights import Right, require_rights
 from ader_stream.stream.topics.safety import check_configs
 from ader_stream.stream.topics.topics import NEAR_NAMES, check_topics, near_names

@@ -11,8 +11,8 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.exactly_once.partition_task import AssignedPartition, TaskT
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT
 from ader_stream.stream.transactions.requests import side_by_side
 
 log = structlog.get_logger(__name__)

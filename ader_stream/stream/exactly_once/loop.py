@@ -38,8 +38,8 @@ from ader_stream.stream.exactly_once.transaction_time import TransactionTime
 from ader_stream.stream.exactly_once.waiting import WaitingPartitions
 from ader_stream.stream.groups.groups import extents
 from ader_stream.stream.groups.membership import NameClaim, subscribe
-from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
+from ader_stream.stream.kafka.reading import valid_records
 from ader_stream.stream.kafka.records import Record, written_at_of
 from ader_stream.stream.kafka.rights import is_refusal
 from ader_stream.stream.telemetry.lag import LagMetrics, Unread
@@ -230,7 +230,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
             for partition in self._waiting.due():
                 self._waiting.resume(partition, self._held[partition].next_offset)
             messages = self._consumer.consume(READ_MESSAGES, _poll_seconds(pace))
-            records = checked(messages, self._config.group, passed=OUT_OF_RANGE)
+            records = valid_records(messages, self._config.group, tolerated=OUT_OF_RANGE)
             self._process(records)
             if len(records) < len(messages):
                 self._note_ends(messages)

@@ -13,8 +13,8 @@ from ader_stream.stream.exactly_once.transaction_time import TransactionTime
 from ader_stream.stream.groups.first_start import start_at_ends
 from ader_stream.stream.groups.groups import Committed, Extent, committed_by
 from ader_stream.stream.groups.lost import require_held
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, offset_ranges
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT, offset_ranges
 from ader_stream.stream.transactions.producer import TransactionalProducer, give_up_all
 from ader_stream.stream.transactions.requests import side_by_side
 

@@ -15,8 +15,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ader_stream.errors import TopicError
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients, close
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT
 from ader_stream.stream.topics.topics import ADMIN_TIMEOUT
 
 EARLIEST, LATEST = (cast("Any", OffsetSpec)(spec) for spec in (-2, -1))

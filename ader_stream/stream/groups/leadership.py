@@ -6,8 +6,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from ader_stream.errors import FencedError
 from ader_stream.stream.groups.membership import subscribe
-from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import KafkaClients, close
+from ader_stream.stream.kafka.reading import valid_records
 
 
 class Leadership:
@@ -25,7 +25,7 @@ class Leadership:
 
     def poll(self, timeout: float = 0.0) -> None:
         """Stay a member, and handle a rebalance."""
-        for _ in checked(self._consumer.consume(1, timeout), self._group):
+        for _ in valid_records(self._consumer.consume(1, timeout), self._group):
             pass  # nothing is read: the partition is assigned for leadership only
 
     def require(self) -> None:

@@ -8,8 +8,8 @@ from typing import cast
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT, ask_offset_range, checked
 from ader_stream.stream.kafka.clients import READ_MESSAGES, KafkaClients, close
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT, ask_offset_range, valid_records
 from ader_stream.stream.kafka.records import Record
 
 log = structlog.get_logger(__name__)
@@ -98,7 +98,7 @@ class LogFollower:
         Raises
         ------
         AderError
-            As `checked` does, after the records that arrived with the error were passed on.
+            As `valid_records` does, after the records that arrived with the error were passed on.
         """
         has_come, failed = False, list[Message]()
         for message in self._consume(timeout):
@@ -109,7 +109,7 @@ class LogFollower:
                 self._note_end(message)
             else:
                 failed.append(message)
-        checked(failed)
+        valid_records(failed)
         return has_come
 
     def close(self) -> None:

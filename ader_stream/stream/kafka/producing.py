@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ader_stream.errors import TopicError
 from ader_stream.stream.avro.codec import Headers
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.records import Record
 
 log = structlog.get_logger(__name__)

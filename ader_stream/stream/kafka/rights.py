@@ -153,7 +153,9 @@ def refused(right: Right | str, said: str = "") -> AuthorizationError:
     )
 
 
-def named(exception: KafkaException, right: Right, otherwise: Exception) -> Exception:
+def authorization_error_or(
+    exception: KafkaException, right: Right, otherwise: Exception
+) -> Exception:
     """Return the error of a failed request: of the right if it is missing, else `otherwise`."""
     error = exception.args[0]
     if not is_refusal(error):

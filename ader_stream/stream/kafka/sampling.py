@@ -9,8 +9,8 @@ from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from ader_stream.stream.kafka.changelog import checked
 from ader_stream.stream.kafka.clients import KafkaClients, close
+from ader_stream.stream.kafka.reading import valid_records
 from ader_stream.stream.kafka.records import Record, headers_of
 
 SILENT_SECONDS = 10.0
@@ -123,7 +123,7 @@ def _read(reader: Consumer, topic: str, ends: dict[int, int]) -> list[SampledRec
         messages = reader.consume(AT_ONCE, POLL_SECONDS)
         if messages:
             silent_since = time.monotonic()
-        wanted = (r for r in checked(messages) if r.offset() < ends.get(r.partition(), 0))
+        wanted = (r for r in valid_records(messages) if r.offset() < ends.get(r.partition(), 0))
         new = list(map(SampledRecord.of, wanted))
         found += new
         size += sum(record.size for record in new)

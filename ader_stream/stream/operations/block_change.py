@@ -17,10 +17,10 @@ from ader_stream.stream.control.rules import as_text, blocks_as_written
 from ader_stream.stream.control.rules_log import BLOCKS
 from ader_stream.stream.groups.groups import committed_by, members_of
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.model_registry.registry import Registry
 from ader_stream.stream.scores.score_log import read_scores
 from ader_stream.stream.sessions.records.partition_state import PartitionState, read_states
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.registry import Registry
 from ader_stream.types import BlockRule
 
 CUTTING = ("sessionizer", "inference")

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ader_stream.stream.avro.codec import decode, type_of
-from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.model_registry.lineage import UNKNOWN, offsets_in, trained_spans
+from ader_stream.stream.model_registry.registry import Registry
 from ader_stream.stream.sessions.records.dead_letter import KEY_BYTES
 from ader_stream.stream.sessions.records.partition_state import FULL_KEY
 from ader_stream.stream.sessions.records.session_records import decode_sessions
 from ader_stream.stream.topics.topics import Topics, topic_id
-from ader_stream.stream.versions.lineage import UNKNOWN, offsets_in, trained_spans
-from ader_stream.stream.versions.registry import Registry
 from ader_stream.types import Session
 
 

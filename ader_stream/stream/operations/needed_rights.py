@@ -141,7 +141,7 @@ def _member(group: str, *, by_partition: bool) -> Iterator[Right]:
         yield Right("TransactionalId", group, ("Write",), "a version is published as a whole")
 
 
-def _notices() -> Right:
+def _idempotent_write() -> Right:
     why = "an idempotent producer; since then, a right to write to any topic is enough"
     return Right("Cluster", CLUSTER, ("IdempotentWrite",), why, when=OLD_BROKERS)
 
@@ -162,7 +162,7 @@ def _sessionizer(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield from _member(topics.group("sessionizer"), by_partition=True)
     yield from _describe_limits(topics)
     yield _growth(topics)
-    yield _notices()
+    yield _idempotent_write()
 
 
 def _trainer(topics: Topics, _: Uses) -> Iterator[Right]:
@@ -200,7 +200,7 @@ def _inference(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield from _member(topics.group("inference"), by_partition=True)
     yield from _describe_limits(topics)
     yield _growth(topics)
-    yield _notices()
+    yield _idempotent_write()
 
 
 def _doctor(topics: Topics, _: Uses) -> Iterator[Right]:
@@ -241,7 +241,7 @@ def _replay(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _write(topics.clicks, "clicks and heartbeats")
     yield _read(topics.control, "how blocks are cut")
     yield from _describe_topics(topics)
-    yield _notices()
+    yield _idempotent_write()
 
 
 def _replay_in_blocks(topics: Topics, uses: Uses) -> Iterator[Right]:
@@ -300,7 +300,7 @@ def _artifacts(topics: Topics, uses: Uses) -> Iterator[Right]:
 def _request(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _write(topics.control, "commands to the workers")
     yield from _registry(topics, uses)
-    yield _notices()
+    yield _idempotent_write()
 
 
 def _promote_when_better(topics: Topics, uses: Uses) -> Iterator[Right]:

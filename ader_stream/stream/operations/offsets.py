@@ -11,9 +11,9 @@ from ader_stream.errors import TopicError
 from ader_stream.stream.avro.codec import decode, encode
 from ader_stream.stream.exactly_once.state_edit import StateEdit, state_edit
 from ader_stream.stream.groups.groups import Committed, Extent, committed_by, extents
-from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.scores.score_log import ScorePlace, encode_place, read_partitions
 from ader_stream.stream.sessions.records.partition_state import PARTITION_KEY
 from ader_stream.stream.topics.identity import made_again

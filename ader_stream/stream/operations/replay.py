@@ -16,9 +16,9 @@ from ader_stream.stream.clicks.decoder import (
     ClickFormat,
     encode_click,
 )
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.topics.topics import Topics, check_topics

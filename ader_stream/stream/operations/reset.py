@@ -25,8 +25,8 @@ from ader_stream.stream.groups.groups import (
     extents,
     members_of,
 )
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT
 from ader_stream.stream.topics.specs import TopicSpec, delete_topics, make_topics, specs_of
 from ader_stream.stream.topics.topics import Topics, create_topics, partition_counts
 from ader_stream.stream.transactions.producer import TransactionalProducer, give_up_all

@@ -13,8 +13,8 @@ from ader_stream.stream.avro.codec import (
     decode,
     fingerprint_of,
 )
-from ader_stream.stream.kafka.changelog import offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import offset_range, read_range
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.topics.topics import Topics, check_topics
 

@@ -13,11 +13,11 @@ from ader_stream.stream.dead_letters.letters import is_letter
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.follower import Handler, LogFollower
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.registry import Registry
 from ader_stream.stream.scores.score_log import SCORE, Score, ScoreKey, decode_score
 from ader_stream.stream.sessions.outputs import BlockCounts
 from ader_stream.stream.topics.topics import Topics, partition_counts
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.registry import Registry
 
 log = structlog.get_logger(__name__)
 

@@ -14,10 +14,10 @@ from confluent_kafka import KafkaException
 
 from ader_stream.errors import OffsetError, TopicError
 from ader_stream.stream.avro.codec import decode, encode
-from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.producing import Transaction
-from ader_stream.stream.kafka.rights import Right, named
+from ader_stream.stream.kafka.reading import read_to_end
+from ader_stream.stream.kafka.rights import Right, authorization_error_or
 from ader_stream.stream.sessions.outputs import WatermarkReset
 from ader_stream.stream.sessions.records.partition_state import PARTITION_KEY
 from ader_stream.stream.sessions.records.session_records import encode_decision
@@ -74,7 +74,9 @@ def reset_watermark(
             f"{topics.sessionizer_state}/{partition}: the reset was not committed "
             f"({exception.args[0].str()}); run it again"
         )
-        return named(exception, Right("TransactionalId", owner, ("Write",)), reason)
+        return authorization_error_or(
+            exception, Right("TransactionalId", owner, ("Write",)), reason
+        )
 
     with sole_producer(clients.producer(owner), failure) as producer:
         state = _state(clients, topics, partition)

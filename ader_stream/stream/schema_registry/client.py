@@ -63,7 +63,7 @@ SLOW_LOOK_SECONDS = 1.0
 later, within these bounds."""
 
 
-Place = tuple[int, int]
+RecordPosition = tuple[int, int]
 """Partition and offset of a record."""
 
 
@@ -72,7 +72,7 @@ class _Unknown(NamedTuple):
 
     until: float
     why: str
-    alone_at: Place | None = None  # where it was not requested
+    alone_at: RecordPosition | None = None  # where it was not requested
 
 
 class SchemaRegistry:
@@ -115,7 +115,7 @@ class SchemaRegistry:
         self._wait = FIRST_WAIT_SECONDS
         self._reason = ""
 
-    def ask(self, schema_ids: Mapping[int, Place | None]) -> None:
+    def ask(self, schema_ids: Mapping[int, RecordPosition | None]) -> None:
         """Request the schemas of ids, as far as the limit of requests allows.
 
         Parameters
@@ -182,7 +182,7 @@ class SchemaRegistry:
             left = [(id_, found) for id_, found in self._unknown.items() if found.until > now]
             self._unknown = dict(left[-MOST_UNKNOWN:])
 
-    def _is_answered(self, schema_id: int, alone_at: Place | None) -> bool:
+    def _is_answered(self, schema_id: int, alone_at: RecordPosition | None) -> bool:
         if schema_id in self._found or self._failure is not None:
             return True
         unknown = self._unknown.get(schema_id)
@@ -279,7 +279,9 @@ class SchemaRegistry:
             return False
         return True
 
-    def _refuse(self, schema_id: int, what: str, alone_at: Place | None = None) -> ClickError:
+    def _refuse(
+        self, schema_id: int, what: str, alone_at: RecordPosition | None = None
+    ) -> ClickError:
         why = f"schema id {schema_id} at {self._access.shown} {what}"
         self._unknown[schema_id] = _Unknown(self._clock() + UNKNOWN_SECONDS, why, alone_at)
         self._found.pop(schema_id, None)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from ader_stream.paired import Pair, PairedCounts, Sums
 from ader_stream.stream.avro.codec import Headers, decode, encode, type_of
-from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.follower import LogFollower
+from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.kafka.records import Record
 
 PAIRED = "PairedScore"

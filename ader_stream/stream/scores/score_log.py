@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from ader_stream.stream.avro.codec import Headers, decode, encode, type_of
-from ader_stream.stream.kafka.changelog import read_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.scores.paired_log import PAIRED, Running, decode_paired
 from ader_stream.types import Counts
 

@@ -24,9 +24,9 @@ from confluent_kafka import (
 
 from ader_stream.errors import DecodeError, NotYetError
 from ader_stream.stream.avro.codec import decode, type_of
-from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.follower import LogFollower
+from ader_stream.stream.kafka.reading import offset_range
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.kafka.rights import Right, refused
 from ader_stream.stream.sessions.clock_bound import ClockBound

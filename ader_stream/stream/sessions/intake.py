@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.sessions.event_ids import EventIds
-from ader_stream.stream.sessions.open.session import Jump, OpenSession, Place
+from ader_stream.stream.sessions.open.session import Jump, OpenSession, ReplayPoint
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance
 from ader_stream.stream.sessions.window import ENDLESS, Covers, Erased, PlainClick, SessionWindow
 from ader_stream.types import Click, IntakeRule
@@ -268,7 +268,7 @@ class Intake:
         refused, self.refused = self.refused, []
         return refused
 
-    def needed_from(self) -> Place | None:
+    def needed_from(self) -> ReplayPoint | None:
         """Return where the log must be read from to restore the current state; None: nowhere."""
         needed, held = self.window.needed_from(), self.window.reads_from
         return held if needed is None or (held and held.offset < needed.offset) else needed
@@ -364,7 +364,7 @@ class Intake:
     def _hold(self, click: Click, offset: int) -> None:
         window = self.window
         if not self.held:
-            window.reads_from = window.place(offset)
+            window.reads_from = window.replay_point(offset)
         self.held[offset] = QuarantinedClick(click)
         if window.watermark is None:
             self._begin_if_clear(offset)

@@ -29,9 +29,9 @@ from ader_stream.stream.control.rules import (
 from ader_stream.stream.control.rules_log import blocks_in_force
 from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.groups.lost import require_held
-from ader_stream.stream.kafka.changelog import partitions_with_records
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.reading import partitions_with_records
 from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
 from ader_stream.stream.sessions.clock_bound import ClockBound
 from ader_stream.stream.sessions.event_ids import EventIds

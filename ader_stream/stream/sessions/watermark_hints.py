@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from ader_stream.errors import DecodeError
 from ader_stream.stream.avro.codec import decode, encode
+from ader_stream.stream.kafka.best_effort import BestEffortProducer
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.follower import LogFollower
-from ader_stream.stream.kafka.notices import NoticeWriter
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.window import AT_ONCE
 from ader_stream.stream.topics.topics import Topics
@@ -54,7 +54,7 @@ class WatermarkHints:
         self._topic = topics.watermarks
         self._clock = clock
         self._told: dict[int, tuple[int, float]] = {}  # partition → published stream time, and when
-        self._producer = NoticeWriter(clients)
+        self._producer = BestEffortProducer(clients)
         self._follower = LogFollower(clients, {self._topic: self._take}, committed=False)
         self._follower.follow_from_first(self._topic)
 

@@ -22,7 +22,7 @@ from ader_stream.stream.sessions.open.session import (
     NONE,
     Jump,
     OpenSession,
-    Place,
+    ReplayPoint,
     fields_bytes,
 )
 from ader_stream.stream.sessions.open.sessions import KeySessions, OpenSessions
@@ -158,7 +158,7 @@ class SessionWindow:
         self.open_block = state.open_block
         self.late_clicks = 0
         self.early: Counter[str] = Counter()
-        self.reads_from: Place | None = None
+        self.reads_from: ReplayPoint | None = None
         self.jumps = state.jumps
         self.sole_key = state.sole_key
         self._blocks = blocks
@@ -241,7 +241,9 @@ class SessionWindow:
         most_open = rule.max_open if before_last > 0 and rule.max_age > 0 else 0
         opened, capped = self._open, self._capped.until
         session_of, several, changed = opened.alone.get, opened.several, opened.changed
-        place: Place | None = None  # one for all sessions that start here: each takes 144 bytes
+        place: ReplayPoint | None = (
+            None  # one for all sessions that start here: each takes 144 bytes
+        )
         try:
             for click in clicks:
                 key, text, time, offset = click
@@ -275,7 +277,7 @@ class SessionWindow:
                     and key not in several
                     and key not in capped
                 ):
-                    place = place or Place(offset, watermark, open_block, self.jumps)
+                    place = place or ReplayPoint(offset, watermark, open_block, self.jumps)
                     times = NO_TIMES.__copy__()
                     times.append(time)
                     session = OpenSession(key, open_block, times, text, NONE, NONE, place)
@@ -382,9 +384,9 @@ class SessionWindow:
             self._evicted_until = None
         self._turn = AT_ONCE
 
-    def place(self, offset: int) -> Place:
+    def replay_point(self, offset: int) -> ReplayPoint:
         """Return an offset of the log with the current state of the window."""
-        return Place(offset, self.watermark, self.open_block, self.jumps, self.sole_key)
+        return ReplayPoint(offset, self.watermark, self.open_block, self.jumps, self.sole_key)
 
     def note(self, decision: IdleAdvance | ClockRefusal) -> None:
         """Write a decision that is not in the log, before all outputs that depend on it."""
@@ -432,7 +434,7 @@ class SessionWindow:
         self._full = [session for session in self._full if not session.is_closed]
         return self._full
 
-    def needed_from(self) -> Place | None:
+    def needed_from(self) -> ReplayPoint | None:
         """Return where the log must be read from to restore open or capped data; None: nowhere."""
         places = [session.reads_from for session in self.open_sessions()]
         places += self._capped.places
@@ -515,7 +517,7 @@ class SessionWindow:
 
     def _begin_session(self, key: str, time: int, offset: int) -> OpenSession:
         """Return a new session without clicks."""
-        place = self.reads_from or self.place(offset)
+        place = self.reads_from or self.replay_point(offset)
         session = OpenSession(key, self._blocks.block_of(time), array("q"), b"", reads_from=place)
         for other in self.sessions_of(key):
             session.read_from(other.reads_from)

@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 
 from ader_stream.errors import TopicError
 from ader_stream.stream.kafka.clients import MAX_RECORD_BYTES
-from ader_stream.stream.kafka.rights import CLUSTER, Right, named
+from ader_stream.stream.kafka.rights import CLUSTER, Right, authorization_error_or
 from ader_stream.stream.topics.durability import AS_THE_CLUSTER, Durability
 from ader_stream.types import DAY_MS
 
@@ -208,7 +208,9 @@ def create_topics(
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 reason = TopicError(f"cannot create topic {name}: {error.args[0].str()}")
-                raise named(error, Right("Topic", name, ("Create",)), reason) from None
+                raise authorization_error_or(
+                    error, Right("Topic", name, ("Create",)), reason
+                ) from None
     names = [topic.topic for topic in missing]
     _wait_until_seen(admin, names)
     return names
@@ -284,7 +286,9 @@ def grow_topics(admin: AdminClient, topics: Topics) -> None:
         except KafkaException as error:  # INVALID_PARTITIONS: another worker was faster
             if error.args[0].code() != KafkaError.INVALID_PARTITIONS:
                 reason = TopicError(f"cannot grow topic {name}: {error.args[0].str()}")
-                raise named(error, Right("Topic", name, ("Alter",)), reason) from None
+                raise authorization_error_or(
+                    error, Right("Topic", name, ("Alter",)), reason
+                ) from None
     _wait_until(
         lambda: [name for name, count in wanted.items() if partition_counts(admin)[name] < count]
     )
@@ -313,7 +317,7 @@ def describe_topic(admin: AdminClient, topic: str) -> TopicFacts:
         return TopicFacts(str(described.topic_id), len(described.partitions))
     except KafkaException as error:
         reason = TopicError(f"cannot describe {topic}: {error.args[0].str()}")
-        raise named(error, Right("Topic", topic, ("Describe",)), reason) from None
+        raise authorization_error_or(error, Right("Topic", topic, ("Describe",)), reason) from None
 
 
 def topic_id(admin: AdminClient, topic: str) -> str:
@@ -335,7 +339,7 @@ def read_config(resource: ConfigResource, future: Future[Any]) -> dict[str, str]
         entries = future.result(ADMIN_TIMEOUT)
     except KafkaException as error:
         reason = TopicError(f"cannot read the properties of {resource}: {error.args[0].str()}")
-        raise named(error, _right_to_read(resource), reason) from None
+        raise authorization_error_or(error, _right_to_read(resource), reason) from None
     return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 
 

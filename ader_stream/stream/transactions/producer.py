@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients, close
 from ader_stream.stream.kafka.producing import settle
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT
 from ader_stream.stream.transactions.requests import is_lost, retried
 
 log = structlog.get_logger(__name__)

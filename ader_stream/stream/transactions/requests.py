@@ -11,8 +11,8 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from ader_stream.errors import FencedError
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.producing import is_fatal
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT
 
 log = structlog.get_logger(__name__)
 

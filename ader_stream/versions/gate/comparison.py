@@ -8,12 +8,12 @@ from enum import StrEnum
 import numpy as np
 
 from ader_stream.ader.data.arrays import Bools, Int64
-from ader_stream.stream.versions.manifest import GateComparison
+from ader_stream.stream.model_registry.manifest import GateComparison
 from ader_stream.types import percent
 from ader_stream.versions.gate.bounds import difference_bounds, session_shares
 
 
-class Against(StrEnum):
+class ComparisonKind(StrEnum):
     """What a version is compared with, and on which samples."""
 
     PARENT = "parent"
@@ -33,7 +33,7 @@ class Against(StrEnum):
 
 
 def compare(
-    against: Against, ours: Bools, others: Bools, sessions: Int64
+    kind: ComparisonKind, ours: Bools, others: Bools, sessions: Int64
 ) -> Iterator[GateComparison]:
     """Yield a comparison, if there are any targets.
 
@@ -51,7 +51,7 @@ def compare(
     gain, loss = 100 * float(gained.mean()), 100 * float(lost.mean())
     bounds = difference_bounds(gain, loss, len(gained))
     yield GateComparison(
-        against=against.value,
+        against=kind.value,
         samples=len(ours),
         sessions=len(gained),
         recall20=percent(int(np.count_nonzero(ours)), len(ours)),
@@ -62,6 +62,8 @@ def compare(
     )
 
 
-def compared(comparisons: Sequence[GateComparison], against: Against) -> GateComparison | None:
+def find_comparison(
+    comparisons: Sequence[GateComparison], kind: ComparisonKind
+) -> GateComparison | None:
     """Return the comparison of this kind; None where there is none."""
-    return next((each for each in comparisons if each.against == against.value), None)
+    return next((each for each in comparisons if each.against == kind.value), None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ader_stream.stream.versions.manifest import GateComparison, GateReport
+from ader_stream.stream.model_registry.manifest import GateComparison, GateReport
 from ader_stream.versions.gate.bounds import Share
-from ader_stream.versions.gate.comparison import Against, compared
+from ader_stream.versions.gate.comparison import ComparisonKind, find_comparison
 from ader_stream.versions.gate.measures import Coverage
-from ader_stream.versions.gate.pairs import PairwiseAccuracy
+from ader_stream.versions.gate.pairwise_accuracy import PairwiseAccuracy
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Measured:
     comparisons
         Recalls compared with the parent's and with those of lists made without a model, and pairs
         told apart compared with co-clicks.
-    told_apart
+    pairwise_accuracy
         Pairs of what a session clicked next and what another one did, ranked in the right order.
     coverage
         Of its lists.
@@ -42,7 +42,7 @@ class Measured:
     """
 
     comparisons: tuple[GateComparison, ...] = ()
-    told_apart: PairwiseAccuracy = field(default_factory=PairwiseAccuracy)
+    pairwise_accuracy: PairwiseAccuracy = field(default_factory=PairwiseAccuracy)
     coverage: Coverage | None = None
     mislaid: Share | None = None
     new_mislaid: Share | None = None
@@ -51,21 +51,21 @@ class Measured:
     renamed: int = 0
     undecided: str | None = None
 
-    def against(self, other: Against) -> GateComparison | None:
+    def comparison(self, kind: ComparisonKind) -> GateComparison | None:
         """Return the comparison with a parent or a list."""
-        return compared(self.comparisons, other)
+        return find_comparison(self.comparisons, kind)
 
     @property
     def _shown(self) -> GateComparison | None:
         """The comparison with the parent; where there is no parent, with the popular items."""
-        known = self.against(Against.PARENT)
-        has_parent = self.against(Against.EXEMPLARS)
-        return known if known or has_parent else self.against(Against.POPULAR)
+        known = self.comparison(ComparisonKind.PARENT)
+        has_parent = self.comparison(ComparisonKind.EXEMPLARS)
+        return known if known or has_parent else self.comparison(ComparisonKind.POPULAR)
 
     def report(self) -> GateReport:
         """Return the report in the manifest, without `unranked` and `renamed`, which reject."""
-        shown, known = self._shown, self.against(Against.PARENT)
-        remembered, told_apart = self.against(Against.EXEMPLARS), self.told_apart
+        shown, known = self._shown, self.comparison(ComparisonKind.PARENT)
+        remembered, accuracy = self.comparison(ComparisonKind.EXEMPLARS), self.pairwise_accuracy
         return GateReport(
             samples=shown.samples if shown else 0,
             recall20=shown.recall20 if shown else None,
@@ -82,12 +82,12 @@ class Measured:
             displaced=_percent(self.displaced),
             displaced_low=_low(self.displaced),
             comparisons=self.comparisons,
-            told_apart=_percent(told_apart.version),
-            told_apart_low=_low(told_apart.version),
-            parent_told_apart=_percent(told_apart.parent),
-            parent_told_apart_low=_low(told_apart.parent),
-            co_clicks_told_apart=_percent(told_apart.co_clicks),
-            co_clicks_told_apart_low=_low(told_apart.co_clicks),
+            told_apart=_percent(accuracy.version),
+            told_apart_low=_low(accuracy.version),
+            parent_told_apart=_percent(accuracy.parent),
+            parent_told_apart_low=_low(accuracy.parent),
+            co_clicks_told_apart=_percent(accuracy.co_clicks),
+            co_clicks_told_apart_low=_low(accuracy.co_clicks),
             undecided=self.undecided,
         )
 

@@ -7,7 +7,8 @@ whose training failed, or that memorised a poisoned block, has lost what its par
 items that no parent knows (all of them in a first version) are compared with lists made without a
 model (`baselines`). A version no worse than a parent or a list may still have learned nothing,
 where nothing can be learned or they have learned nothing either: so a version must rank what a
-session clicked next before what another one did (`pairs`), and not only on samples it memorised.
+session clicked next before what another one did (`pairwise_accuracy`), and not only on samples it
+memorised.
 
 Forgetting moves an item out of a list; an item that is suddenly among the last is mislaid, and a
 few of those show a fault that a recall would not. Fewer still show in the item table itself:
@@ -33,10 +34,10 @@ from ader_stream.ader.device import CPU
 from ader_stream.ader.metrics import LIST, is_hit
 from ader_stream.ader.models.ranking import UNRANKED, rank_items, rank_samples
 from ader_stream.ader.progress import no_progress, with_progress
-from ader_stream.stream.versions.manifest import GateComparison
+from ader_stream.stream.model_registry.manifest import GateComparison
 from ader_stream.versions.gate.baselines import count_baselines
 from ader_stream.versions.gate.bounds import ALMOST_SURE, CONFIDENCE, Share, fewest_trials
-from ader_stream.versions.gate.comparison import Against, compare
+from ader_stream.versions.gate.comparison import ComparisonKind, compare
 from ader_stream.versions.gate.measured import Measured
 from ader_stream.versions.gate.measures import (
     MISLAID,
@@ -47,12 +48,12 @@ from ader_stream.versions.gate.measures import (
     renamed,
     still_known,
 )
-from ader_stream.versions.gate.pairs import (
+from ader_stream.versions.gate.pairwise_accuracy import (
     CHANCE,
     PairwiseAccuracy,
     count_co_clicks,
     draw_pairs,
-    told_apart,
+    pairwise_accuracy,
 )
 
 RANKED = 5_000
@@ -188,16 +189,18 @@ def measure(
     listed, is_right, told = is_hit(ranks[0]), ranks[0] < ranks[1], co_clicks[0] != co_clicks[1]
     return Measured(
         comparisons=(
-            *_compare(Against.PARENT, listed, others, sessions, is_known),
-            *_compare(Against.POPULAR, listed, others, sessions, is_new),
-            *compare(Against.BLOCK, listed, others, sessions),
-            *compare(Against.EXEMPLARS, is_hit(now), is_hit(then), each_its_own),
-            *_compare(Against.CO_CLICKS, is_right, co_clicks[0] > co_clicks[1], sessions, told),
+            *_compare(ComparisonKind.PARENT, listed, others, sessions, is_known),
+            *_compare(ComparisonKind.POPULAR, listed, others, sessions, is_new),
+            *compare(ComparisonKind.BLOCK, listed, others, sessions),
+            *compare(ComparisonKind.EXEMPLARS, is_hit(now), is_hit(then), each_its_own),
+            *_compare(
+                ComparisonKind.CO_CLICKS, is_right, co_clicks[0] > co_clicks[1], sessions, told
+            ),
         ),
-        told_apart=PairwiseAccuracy(
-            told_apart(-ranks, sessions),
-            told_apart(-parents_ranks, sessions[is_known] if parent else NONE),
-            told_apart(co_clicks, sessions),
+        pairwise_accuracy=PairwiseAccuracy(
+            pairwise_accuracy(-ranks, sessions),
+            pairwise_accuracy(-parents_ranks, sessions[is_known] if parent else NONE),
+            pairwise_accuracy(co_clicks, sessions),
             held_out,
         ),
         coverage=coverage(state.model(device=device), validation, between),
@@ -264,9 +267,10 @@ def why_undecided(rule: GateRule, measured: Measured) -> str | None:
 
 
 def _unknowns(rule: GateRule, measured: Measured) -> Iterator[str]:
-    block, remembered = measured.against(Against.BLOCK), measured.against(Against.EXEMPLARS)
+    block = measured.comparison(ComparisonKind.BLOCK)
+    remembered = measured.comparison(ComparisonKind.EXEMPLARS)
     remembers = remembered is not None and remembered.gain_low >= -rule.max_forgetting
-    enough, found = fewest_trials(rule.max_recall_drop), measured.told_apart
+    enough, found = fewest_trials(rule.max_recall_drop), measured.pairwise_accuracy
     sessions = block.sessions if block else 0
     keeps_up = block is not None and block.gain_low >= -rule.max_recall_drop
     if not keeps_up and not (remembers and sessions < enough):
@@ -299,7 +303,8 @@ def _hardly_learnt(rule: GateRule, measured: Measured, *, remembers: bool) -> It
     Where exemplars speak for it, it may not surely know less. Nor, of sessions that were held out,
     than half of what co-clicks know: where rows lie next to their place, so much is left.
     """
-    beside, held_out = measured.against(Against.CO_CLICKS), measured.told_apart.held_out
+    beside = measured.comparison(ComparisonKind.CO_CLICKS)
+    held_out = measured.pairwise_accuracy.held_out
     if beside is None:
         return
     half = max(0.0, beside.other_recall20 - CHANCE) / 2
@@ -325,7 +330,7 @@ def _of_chance(share: Share | None) -> str:
 
 def _says_all(measured: Measured) -> bool:
     """Return whether a block has as many samples as are ranked: another block adds none."""
-    block = measured.against(Against.BLOCK)
+    block = measured.comparison(ComparisonKind.BLOCK)
     return block is not None and block.samples >= RANKED
 
 
@@ -359,8 +364,9 @@ def _uncovered(least: float, found: Coverage | None) -> Iterator[str]:
 
 
 def _dropped(rule: GateRule, measured: Measured) -> Iterator[str]:
-    known, new = measured.against(Against.PARENT), measured.against(Against.POPULAR)
-    remembered = measured.against(Against.EXEMPLARS)
+    known = measured.comparison(ComparisonKind.PARENT)
+    new = measured.comparison(ComparisonKind.POPULAR)
+    remembered = measured.comparison(ComparisonKind.EXEMPLARS)
     if known and not known.gain_high >= -rule.max_recall_drop:
         yield (
             f"validation {_beside(known, 'the parent')}; trainer.max_recall_drop allows "
@@ -448,6 +454,6 @@ def _ranks_by(
 
 
 def _compare(
-    against: Against, ours: Bools, others: Bools, sessions: Int64, wanted: Bools
+    kind: ComparisonKind, ours: Bools, others: Bools, sessions: Int64, wanted: Bools
 ) -> Iterator[GateComparison]:
-    return compare(against, ours[wanted], others[wanted], sessions[wanted])
+    return compare(kind, ours[wanted], others[wanted], sessions[wanted])

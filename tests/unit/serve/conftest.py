@@ -6,7 +6,7 @@ import torch
 from ader_stream.ader.artifact.state import untrained
 from ader_stream.ader.data.vocabulary import Vocabulary
 from ader_stream.ader.models.base import Architecture
-from ader_stream.serve.versions import Version
+from ader_stream.serve.loaded_versions import Version
 
 ITEMS = tuple(f"item-{number}" for number in range(30))
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from ader_stream.paired import NO_PAIRED_CLICKS, Sums, group_of
 from ader_stream.serve.comparing import compare
+from ader_stream.serve.loaded_versions import Version
 from ader_stream.serve.recommending import Ranked, rank_clicks, score_targets
-from ader_stream.serve.versions import Version
 from ader_stream.types import RECIPROCAL_UNIT as UNIT
 from ader_stream.types import Target
 

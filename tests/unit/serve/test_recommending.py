@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from ader_stream.serve.loaded_versions import Version
 from ader_stream.serve.recommending import recommend, score_targets
-from ader_stream.serve.versions import Version
 from ader_stream.types import RECIPROCAL_UNIT, Counts, Target
 
 

@@ -12,9 +12,9 @@ from starlette.applications import Starlette
 from ader_stream.metrics import Metrics
 from ader_stream.runtime.http import make_app
 from ader_stream.serve import routes
+from ader_stream.serve.loaded_versions import LoadedVersions, Version
 from ader_stream.serve.recommending import recommend
 from ader_stream.serve.routes import MAX_BODY, MAX_ITEMS, MAX_K, RecommendRoutes
-from ader_stream.serve.versions import Version, Versions
 from tests.unit.serve.app_client import AppClient
 
 OPEN_SESSIONS = {"a": ("item-1", "item-2"), "ü/ &?": ("new",)}
@@ -29,7 +29,7 @@ class BrokenVersion:
 
 
 def app(registry: CollectorRegistry, served: Any) -> Starlette:
-    versions = Versions(pytest.fail)
+    versions = LoadedVersions(pytest.fail)
     versions.served = served
     metrics = Metrics(registry)
     routes = RecommendRoutes(versions, OPEN_SESSIONS.get, 20, metrics)
@@ -66,7 +66,7 @@ def test_a_list_of_items_is_answered(client: AppClient, version: Version) -> Non
 def test_a_canary_answers_whoever_names_a_session_on_its_share(
     registry: CollectorRegistry, version: Version
 ) -> None:
-    versions = Versions(pytest.fail)
+    versions = LoadedVersions(pytest.fail)
     versions.served = version
     versions.serve_canary(replace(version, number=4), 1.0)
     metrics = Metrics(registry)

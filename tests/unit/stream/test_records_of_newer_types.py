@@ -10,13 +10,13 @@ import pytest
 from ader_stream.cli.operate import sessions as sessions_command
 from ader_stream.stream.avro.codec import SCHEMA_HEADER, TYPE_HEADER
 from ader_stream.stream.blocks.feed import BlockFeed
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.registry import Registry
 from ader_stream.stream.operations.erasure_report import KeyData, look_for
 from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.scores.score_log import read_scores
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.registry import Registry
 from tests.fakes import FakeKafka
 
 TOPICS = Topics("ader")

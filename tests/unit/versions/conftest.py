@@ -10,9 +10,9 @@ from ader_stream.ader.cycle import CycleResult, train_cycle
 from ader_stream.ader.recipes import PRODUCTION, Recipe
 from ader_stream.stream.blocks.columns import SessionColumns
 from ader_stream.stream.blocks.feed import TrainingBlock
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_log import ModelPublisher
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.types import Session
 from ader_stream.versions.describe import VersionInputs, describe_version
 from ader_stream.versions.gate.verdict import GateRule, WhenUndecided

@@ -8,7 +8,7 @@ from ader_stream.ader.recipes import PAPER
 from ader_stream.ader.report import NOTHING_DONE
 from ader_stream.stream.blocks.columns import SessionColumns
 from ader_stream.stream.blocks.feed import TrainingBlock
-from ader_stream.stream.versions.lineage import trained_spans
+from ader_stream.stream.model_registry.lineage import trained_spans
 from ader_stream.types import Session
 from ader_stream.versions.describe import VersionInputs, describe_inputs, describe_version
 from tests.fakes import example_manifest

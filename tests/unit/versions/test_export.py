@@ -14,11 +14,11 @@ from ader_stream.ader.artifact.state import State
 from ader_stream.ader.models.ranking import top_k
 from ader_stream.artifact import KINDS
 from ader_stream.errors import ArtifactError, InputError
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.signing import Signer, TrustedKeys, key_id
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.signing import Signer, TrustedKeys, key_id
 from ader_stream.versions.export import export_version, import_version, read_folder
 from ader_stream.versions.load import load_state
 from tests.fakes import FakeKafka

@@ -228,7 +228,7 @@ def test_a_first_version_of_random_visits_is_undecided(held_out: float, items: i
     verdict = cycle.judged()
     assert "too little is known of it" in str(verdict.rejection)
     assert verdict.joins
-    found = verdict.measured.told_apart
+    found = verdict.measured.pairwise_accuracy
     assert found.has_learnt == (not held_out)
     assert not found.can_be_learnt
 
@@ -246,7 +246,7 @@ def test_a_shop_that_is_rearranged_is_learnt_again(cycles: list[Cycle]) -> None:
     moved = dict(zip(items, np.random.default_rng(1).permutation(items).tolist(), strict=True))
     found = train([tuple(moved[i] for i in visit) for visit in first.block], last.child).judged()
     assert found.measured.undecided is None
-    assert found.measured.told_apart.can_be_learnt
+    assert found.measured.pairwise_accuracy.can_be_learnt
 
 
 @pytest.fixture(scope="module")

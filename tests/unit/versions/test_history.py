@@ -7,9 +7,9 @@ import pytest
 
 from ader_stream.paired import GROUPS, NO_PAIRED_CLICKS, Pair, PairedCounts, Sums
 from ader_stream.stream.control.commands import Command
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.registry import Registry
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.registry import Registry
 from ader_stream.types import RECIPROCAL_UNIT
 from ader_stream.versions.history import comparisons, decisions, differences, history, roles
 from tests.fakes import example_manifest

@@ -10,8 +10,8 @@ import pytest
 
 from ader_stream import top_k
 from ader_stream.ader.cycle import CycleResult
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_reader import ModelReader
 from ader_stream.versions.export import export_version
 from tests.fakes import FakeKafka
 from tests.unit.versions.conftest import ITEMS, TOPICS

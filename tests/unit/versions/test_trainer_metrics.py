@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from ader_stream.ader.progress import Progress
 from ader_stream.metrics import Metrics
+from ader_stream.stream.model_registry.manifest import Manifest
 from ader_stream.stream.telemetry.lag import LagMetrics, Unread
-from ader_stream.stream.versions.manifest import Manifest
 from ader_stream.types import DAY_MS, BlockRule
 from ader_stream.versions.trainer_metrics import TrainerMetrics
 from tests.fakes import FakeKafka, example_manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterator
 
-from ader_stream.stream.sessions.open.session import NOWHERE, OpenSession, Place
+from ader_stream.stream.sessions.open.session import NOWHERE, OpenSession, ReplayPoint
 
 
 class CappedKeys:
@@ -27,7 +27,7 @@ class CappedKeys:
     def __init__(self, until: dict[str, int]) -> None:
         self.until = until
         self._heap = [(time, key) for key, time in until.items()]
-        self._read_from: dict[str, Place] = {}
+        self._read_from: dict[str, ReplayPoint] = {}
         heapq.heapify(self._heap)
 
     @property
@@ -36,7 +36,7 @@ class CappedKeys:
         return self._heap[0][0] if self._heap else None
 
     @property
-    def places(self) -> Collection[Place]:
+    def places(self) -> Collection[ReplayPoint]:
         """Return where the log must be read from to restore the closed sessions."""
         return self._read_from.values()
 

@@ -22,7 +22,7 @@ class Jump(NamedTuple):
     lead: int
 
 
-class Place(NamedTuple):
+class ReplayPoint(NamedTuple):
     """An offset of the log, and the window's state there (see `WindowState`)."""
 
     offset: int
@@ -36,7 +36,7 @@ FIELD_BYTES = 8
 """Most bytes of the lengths of a field's name and value: a click is far below the 128 MiB that
 would need longer ones."""
 
-NOWHERE = Place(0, None, None)
+NOWHERE = ReplayPoint(0, None, None)
 
 NO_TIMES = array("q")
 """Template to copy: making an array of one time from a list takes five times as long."""
@@ -88,7 +88,7 @@ class OpenSession:
     texts: bytes
     carried: dict[int, int] = field(default_factory=lambda: NONE)
     extra: dict[int, Mapping[str, str]] = field(default_factory=lambda: NONE)
-    reads_from: Place = NOWHERE
+    reads_from: ReplayPoint = NOWHERE
     ends_at: int = 0
     extra_bytes: int = 0
     is_full: bool = False
@@ -176,10 +176,10 @@ class OpenSession:
         self.texts += later.texts
         self.read_from(later.reads_from)
 
-    def read_from(self, place: Place) -> None:
+    def read_from(self, point: ReplayPoint) -> None:
         """Record that the log is needed from this place on, if it is earlier."""
-        if place.offset < self.reads_from.offset:
-            self.reads_from = place
+        if point.offset < self.reads_from.offset:
+            self.reads_from = point
 
 
 def fields_bytes(fields: Mapping[str, str]) -> int:

@@ -28,8 +28,8 @@ from ader_stream.stream.avro.codec import (
 from ader_stream.stream.avro.encoding import count_bytes, long_bytes
 from ader_stream.stream.clicks.decoder import RESERVED_KEY
 from ader_stream.stream.control.rules import Rules
-from ader_stream.stream.kafka.changelog import read_all_to_end
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import read_all_to_end
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.event_ids import Segment
 from ader_stream.stream.sessions.intake import QuarantinedClick

@@ -16,9 +16,9 @@ from ader_stream.stream.control.rules_log import (
     describe_blocks,
     read_logged_rules,
 )
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.registry import Registry, registry_reader
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.registry import Registry, registry_reader
 from ader_stream.types import DAY_MS, BlockRule
 from tests.fakes import FakeKafka, FakeProducer
 

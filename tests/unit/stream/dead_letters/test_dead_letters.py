@@ -12,7 +12,12 @@ from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.decoder import RECORD_TIME, WATERMARK_HEADER, ClickFormat
 from ader_stream.stream.control.commands import ask
 from ader_stream.stream.control.erasures import Erasures, erasure_request
-from ader_stream.stream.dead_letters.letters import LetterFilter, Place, find_letter, read_letters
+from ader_stream.stream.dead_letters.letters import (
+    LetterFilter,
+    LetterId,
+    find_letter,
+    read_letters,
+)
 from ader_stream.stream.dead_letters.letters_json import letter_as_json, read_changed_letters
 from ader_stream.stream.dead_letters.sending_back import (
     BATCH_LETTERS,
@@ -41,7 +46,7 @@ def refuse(
     reason: str = "bad-value",
     partition: int = 0,
     **other: Any,
-) -> Place:
+) -> LetterId:
     """Write a dead letter; its original stood at offset 7."""
     fields = {
         "topic": TOPICS.clicks,
@@ -57,11 +62,11 @@ def refuse(
     refused_at = other.pop("refused_at", 1000)
     data, headers = encode("DeadLetter", fields | other)
     offset = kafka.append(TOPICS.dead_letters, data, b"a", headers, partition, refused_at)
-    return Place(partition, offset)
+    return LetterId(partition, offset)
 
 
-def letters(kafka: FakeKafka, **wanted: Any) -> list[Place]:
-    return [letter.place for letter in read_letters(kafka, TOPICS, LetterFilter(**wanted))]
+def letters(kafka: FakeKafka, **wanted: Any) -> list[LetterId]:
+    return [letter.id for letter in read_letters(kafka, TOPICS, LetterFilter(**wanted))]
 
 
 def replay(
@@ -95,7 +100,7 @@ def test_a_letter_is_found_where_it_stands(kafka: FakeKafka) -> None:
     place = refuse(kafka, b"{", "malformed", partition=1)
     letter = find_letter(kafka, TOPICS, place)
     assert (letter.value(), letter.partition(), letter.offset()) == (b"{", 1, 7)
-    for nothing in (Place(1, 1), Place(0, 0), Place(9, 0)):
+    for nothing in (LetterId(1, 1), LetterId(0, 0), LetterId(9, 0)):
         with pytest.raises(InputError, match="no dead letter there"):
             find_letter(kafka, TOPICS, nothing)
 
@@ -103,7 +108,7 @@ def test_a_letter_is_found_where_it_stands(kafka: FakeKafka) -> None:
 @pytest.mark.parametrize("text", ["", "2", "2:", ":1", "a:1", "2:-1", "2:1:3"])
 def test_a_place_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="expected PARTITION:OFFSET"):
-        Place.parse(text)
+        LetterId.parse(text)
 
 
 def test_a_letter_is_json_whatever_its_bytes(kafka: FakeKafka) -> None:
@@ -178,7 +183,7 @@ def test_what_comes_out_of_the_list_goes_in_again(kafka: FakeKafka) -> None:
     refuse(kafka, b"\xff\0", key=b"\xff")
     [letter] = read_letters(kafka, TOPICS, EVERYTHING)
     line = json.dumps(letter_as_json(letter))
-    assert read_changed_letters([line]) == {letter.place: {"key": b"\xff", "value": b"\xff\0"}}
+    assert read_changed_letters([line]) == {letter.id: {"key": b"\xff", "value": b"\xff\0"}}
 
 
 @pytest.mark.parametrize(
@@ -282,7 +287,7 @@ def test_a_replay_that_cannot_begin_says_so(
 LARGE = b'{"session": "a", "item": "x", "time": 1, "html": "' + b"x" * 300_000 + b'"}'
 
 
-def refuse_truncated(kafka: FakeKafka, value: bytes = LARGE, **original: Any) -> Place:
+def refuse_truncated(kafka: FakeKafka, value: bytes = LARGE, **original: Any) -> LetterId:
     """Write a click, and the letter of it that was truncated."""
     offset = kafka.append(TOPICS.clicks, value, b"k" * 2_000, [("trace", b"1")])
     record = kafka.log[TOPICS.clicks, 0][offset]
@@ -290,7 +295,7 @@ def refuse_truncated(kafka: FakeKafka, value: bytes = LARGE, **original: Any) ->
     letter = with_reason(dead_letter(record, None, 10_000), ClickError("bad-value", "time"))
     assert letter["truncated"]
     data, headers = encode("DeadLetter", letter | original)
-    return Place(0, kafka.append(TOPICS.dead_letters, data, b"k", headers))
+    return LetterId(0, kafka.append(TOPICS.dead_letters, data, b"k", headers))
 
 
 def test_a_truncated_letter_is_sent_back_from_where_its_original_stands(kafka: FakeKafka) -> None:

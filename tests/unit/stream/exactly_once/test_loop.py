@@ -19,8 +19,8 @@ from ader_stream.stream.exactly_once.commit import abort_failed, commit_side_by_
 from ader_stream.stream.exactly_once.loop import ExactlyOnceLoop, LoopConfig
 from ader_stream.stream.exactly_once.partition_task import AssignedPartition
 from ader_stream.stream.groups import membership
-from ader_stream.stream.kafka.changelog import offset_range
 from ader_stream.stream.kafka.producing import Transaction
+from ader_stream.stream.kafka.reading import offset_range
 from ader_stream.stream.topics.identity import TopicIdentity
 from ader_stream.stream.transactions.producer import TransactionalProducer
 from tests.fakes import FakeKafka, FakeProducer, FakeReader, FakeRecord

@@ -26,13 +26,13 @@ from ader_stream.stream.kafka import producing
 from ader_stream.stream.kafka.follower import LogFollower
 from ader_stream.stream.kafka.producing import Transaction, send_and_wait
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.model_registry import model_log, registry
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.registry import Registry, RegistryFollower, read_registry
+from ader_stream.stream.model_registry.serving_log import ServingLog
 from ader_stream.stream.sessions.watermark_hints import WatermarkHints
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions import model_log, registry
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.registry import Registry, RegistryFollower, read_registry
-from ader_stream.stream.versions.serving_log import ServingLog
 from tests.dying_clients import FENCED, ON_THE_WAY_OUT, TRANSACTIONAL, Death, DyingKafka
 from tests.fakes import complete_manifest, example_manifest
 from tests.unit.stream.dead_letters.test_dead_letters import GOOD, JSON, refuse

@@ -19,9 +19,9 @@ from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.rights import (
     CLUSTER,
     Right,
+    authorization_error_or,
     describe_missing_rights,
     find_missing_rights,
-    named,
     principal_of,
 )
 
@@ -201,5 +201,7 @@ def test_a_client_without_a_user_is_named_as_the_broker_does() -> None:
 def test_only_a_refusal_is_told_as_a_lack() -> None:
     right, other = Right("Topic", "a", ("Alter",)), AuthorizationError("other")
 
-    assert "needs Alter on Topic a" in str(named(KafkaException(REFUSED), right, other))
-    assert named(KafkaException(LOADING), right, other) is other
+    assert "needs Alter on Topic a" in str(
+        authorization_error_or(KafkaException(REFUSED), right, other)
+    )
+    assert authorization_error_or(KafkaException(LOADING), right, other) is other

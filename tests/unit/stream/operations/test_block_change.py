@@ -11,12 +11,12 @@ from ader_stream.errors import AderError, SettingsError
 from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.control.commands import Command, ask
 from ader_stream.stream.control.rules_log import read_logged_rules
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.registry import Registry, registry_reader
 from ader_stream.stream.operations.block_change import BlockChangePlan, change_blocks, plan_change
 from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score
 from ader_stream.stream.sessions.records.partition_state import PARTITION_KEY
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.registry import Registry, registry_reader
 from ader_stream.types import DAY_MS, BlockRule
 from tests.fakes import FakeKafka, complete_manifest, example
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from ader_stream.stream.avro.codec import encode
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.registry import Registry
 from ader_stream.stream.operations.erasure_report import KeyData, look_for, report_of
 from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.records.dead_letter import KEY_BYTES
 from ader_stream.stream.sessions.records.partition_state import encode_full, full_key
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.registry import Registry
 from tests.fakes import FakeKafka, changed, complete_manifest, example
 
 TOPICS = Topics("ader")

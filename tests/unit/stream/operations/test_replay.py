@@ -12,11 +12,11 @@ from ader_stream.stream.clicks.decoder import (
     ClickFormat,
     decode_heartbeat,
 )
+from ader_stream.stream.model_registry.manifest_record import encode_manifest
+from ader_stream.stream.model_registry.serving_log import ServingLog
 from ader_stream.stream.operations.replay import Replayer, wait_until_served
 from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest_record import encode_manifest
-from ader_stream.stream.versions.serving_log import ServingLog
 from ader_stream.types import BlockRule, Click
 from tests.fakes import FakeKafka, complete_manifest
 

@@ -6,13 +6,13 @@ import pytest
 
 from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.control.commands import Command, ask
+from ader_stream.stream.model_registry.manifest_record import encode_manifest
+from ader_stream.stream.model_registry.serving_log import ServingLog
 from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score
 from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
 from ader_stream.stream.sessions.records.session_records import encode_outputs
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest_record import encode_manifest
-from ader_stream.stream.versions.serving_log import ServingLog
 from tests.fakes import FakeKafka, complete_manifest, example
 
 TOPICS = Topics("ader")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ader_stream.stream.sessions.intake import Intake
-from ader_stream.stream.sessions.open.session import OpenSession, Place
+from ader_stream.stream.sessions.open.session import OpenSession, ReplayPoint
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance
 from ader_stream.stream.sessions.window import SessionWindow
 from ader_stream.types import DAY_MS, BlockRule, Click, IntakeRule, SessionRule
@@ -252,9 +252,9 @@ def test_the_log_is_needed_from_the_first_click_that_is_held() -> None:
     into = intake()
     into.observe(Click("b", "x", YEAR), 7)
     observe(into, ("bad", 20 * YEAR), ("a", YEAR + 10), start=8)
-    assert into.needed_from() == Place(7, None, into.window.state.open_block)
+    assert into.needed_from() == ReplayPoint(7, None, into.window.state.open_block)
     into.window.advance(YEAR + 5000)
-    assert into.needed_from() == Place(8, YEAR, into.window.state.open_block, sole_key="b")
+    assert into.needed_from() == ReplayPoint(8, YEAR, into.window.state.open_block, sole_key="b")
 
 
 def click(event_id: str, time: int = 10) -> Click:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.sessions.open.session import OpenSession, Place
+from ader_stream.stream.sessions.open.session import OpenSession, ReplayPoint
 from ader_stream.stream.sessions.outputs import BlockCounts, BlockEnd
 from ader_stream.stream.sessions.window import SessionWindow, WindowState
 from ader_stream.types import BlockRule, Click, SessionRule
@@ -240,15 +240,15 @@ def test_a_session_needs_the_log_from_where_an_older_open_one_of_its_key_begins(
     observe(cut, ("a", 300), ("b", 350), ("a", 450))
     older, newer = cut.sessions_of("a")
     assert times(newer) == [450]
-    assert newer.reads_from == Place(0, None, 0)
-    assert older.reads_from == Place(0, None, 0)
+    assert newer.reads_from == ReplayPoint(0, None, 0)
+    assert older.reads_from == ReplayPoint(0, None, 0)
 
 
 def test_a_session_needs_the_log_from_its_first_click_where_its_key_has_no_other() -> None:
     cut = window()
     observe(cut, ("b", 300), ("a", 450), ("a", 460))
     [session] = cut.sessions_of("a")
-    assert session.reads_from == Place(1, 300, 0)
+    assert session.reads_from == ReplayPoint(1, 300, 0)
 
 
 def test_a_session_closes_as_soon_as_it_has_its_most_clicks() -> None:

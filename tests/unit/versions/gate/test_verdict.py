@@ -16,12 +16,12 @@ from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.models.base import Architecture
 from ader_stream.ader.models.ranking import top_k
 from ader_stream.ader.recipes import Recipe
-from ader_stream.stream.versions.manifest import GateComparison
+from ader_stream.stream.model_registry.manifest import GateComparison
 from ader_stream.versions.gate.bounds import Share
-from ader_stream.versions.gate.comparison import Against
+from ader_stream.versions.gate.comparison import ComparisonKind
 from ader_stream.versions.gate.measured import Measured
 from ader_stream.versions.gate.measures import Coverage, displaced, renamed
-from ader_stream.versions.gate.pairs import PairwiseAccuracy
+from ader_stream.versions.gate.pairwise_accuracy import PairwiseAccuracy
 from ader_stream.versions.gate.verdict import (
     RANKED,
     GateRule,
@@ -45,25 +45,25 @@ RULE = GateRule(
 
 
 def beside(
-    against: Against, gain: float, within: float = 0.5, sessions: int = 1_000
+    kind: ComparisonKind, gain: float, within: float = 0.5, sessions: int = 1_000
 ) -> GateComparison:
     """A version so many points above something of recall 50."""
     return GateComparison(
-        against, 2 * sessions, sessions, 50.0 + gain, 50.0, gain, gain - within, gain + within
+        kind, 2 * sessions, sessions, 50.0 + gain, 50.0, gain, gain - within, gain + within
     )
 
 
 GOOD = {
-    Against.PARENT: beside(Against.PARENT, -1.0),
-    Against.POPULAR: beside(Against.POPULAR, 5.0),
-    Against.BLOCK: beside(Against.BLOCK, -0.5),
-    Against.EXEMPLARS: beside(Against.EXEMPLARS, -3.0),
+    ComparisonKind.PARENT: beside(ComparisonKind.PARENT, -1.0),
+    ComparisonKind.POPULAR: beside(ComparisonKind.POPULAR, 5.0),
+    ComparisonKind.BLOCK: beside(ComparisonKind.BLOCK, -0.5),
+    ComparisonKind.EXEMPLARS: beside(ComparisonKind.EXEMPLARS, -3.0),
 }
 
 
 def measured(*other: GateComparison, **found: Any) -> Measured:
     """What is found of a good version, but for this."""
-    comparisons = GOOD | {Against(each.against): each for each in other}
+    comparisons = GOOD | {ComparisonKind(each.against): each for each in other}
     good: dict[str, Any] = {
         "coverage": Coverage(0.5, 1.0),
         "mislaid": Share(0.9, 0.8, 500),
@@ -160,18 +160,18 @@ def test_a_good_version_passes(state: State) -> None:
     ("found", "size", "reason"),
     [
         (
-            measured(beside(Against.PARENT, -2.6)),
+            measured(beside(ComparisonKind.PARENT, -2.6)),
             0,
             "validation Recall@20 is 47.40, that of the parent 50.00: 2.10 points less or more",
         ),
         (
-            measured(beside(Against.POPULAR, -2.6)),
+            measured(beside(ComparisonKind.POPULAR, -2.6)),
             0,
             "that of the list of the most clicked items 50.00: 2.10 points less",
         ),
         (measured(coverage=Coverage(0.09, 1.0)), 0, "lists hold 9.0000% of the items"),
         (
-            measured(beside(Against.EXEMPLARS, -4.6)),
+            measured(beside(ComparisonKind.EXEMPLARS, -4.6)),
             0,
             "on the parent's exemplars Recall@20 is 45.40, that of the parent 50.00",
         ),
@@ -204,8 +204,8 @@ def test_a_version_that_fails_is_told_by_what(
     "found",
     [
         *(
-            measured(beside(against, math.nan))
-            for against in (Against.PARENT, Against.POPULAR, Against.EXEMPLARS)
+            measured(beside(kind, math.nan))
+            for kind in (ComparisonKind.PARENT, ComparisonKind.POPULAR, ComparisonKind.EXEMPLARS)
         ),
         measured(coverage=Coverage(math.nan, 1.0)),
         *(
@@ -243,7 +243,9 @@ def test_scores_that_are_not_numbers_do_not_pass(
 def test_what_lies_within_the_bounds_is_neither_held_against_a_version_nor_for_it(
     state: State, gain: float, within: float, verdict: str
 ) -> None:
-    comparisons = (beside(against, gain, within) for against in (Against.PARENT, Against.BLOCK))
+    comparisons = (
+        beside(kind, gain, within) for kind in (ComparisonKind.PARENT, ComparisonKind.BLOCK)
+    )
     found = measured(*comparisons)
     rejection, undecided = why_rejected(RULE, found, state, 0), why_undecided(RULE, found)
     assert verdict == ("rejected" if rejection else "undecided" if undecided else "accepted")
@@ -251,9 +253,9 @@ def test_what_lies_within_the_bounds_is_neither_held_against_a_version_nor_for_i
 
 def test_exemplars_speak_for_a_version_whose_block_has_too_few_sessions_to() -> None:
     """With 2 points allowed, 133 sessions without any loss are the fewest that prove it."""
-    few = beside(Against.BLOCK, 0.0, 20.0, sessions=132)
+    few = beside(ComparisonKind.BLOCK, 0.0, 20.0, sessions=132)
     assert why_undecided(RULE, measured(few)) is None
-    assert why_undecided(RULE, measured(few, beside(Against.EXEMPLARS, -3.6))) is not None
+    assert why_undecided(RULE, measured(few, beside(ComparisonKind.EXEMPLARS, -3.6))) is not None
     assert why_undecided(RULE, measured(replace(few, sessions=133))) is not None
     alone = Measured((few,))
     assert "on 132 sessions" in str(why_undecided(RULE, alone))
@@ -284,7 +286,7 @@ KNOWS, GUESSES = Share(90.0, 85.0, 900), Share(52.0, 49.0, 900)
 def test_a_version_has_to_have_learnt_what_is_no_chance(
     found: PairwiseAccuracy, verdict: str | None
 ) -> None:
-    assert (verdict or "None") in str(why_undecided(RULE, measured(told_apart=found)))
+    assert (verdict or "None") in str(why_undecided(RULE, measured(pairwise_accuracy=found)))
 
 
 @pytest.mark.parametrize(
@@ -306,10 +308,10 @@ def test_a_version_has_to_know_what_co_clicks_do(
     beside_co_clicks = GateComparison(
         "co-clicks", 900, 900, 70, 98, gain, gain - within, gain + within
     )
-    told_apart = PairwiseAccuracy(KNOWS, None, KNOWS, held_out)
-    first = (GOOD[Against.POPULAR], GOOD[Against.BLOCK])
+    accuracy = PairwiseAccuracy(KNOWS, None, KNOWS, held_out)
+    first = (GOOD[ComparisonKind.POPULAR], GOOD[ComparisonKind.BLOCK])
     comparisons = GOOD.values() if has_exemplars else first
-    found = Measured((*comparisons, beside_co_clicks), told_apart)
+    found = Measured((*comparisons, beside_co_clicks), accuracy)
     assert (why_undecided(RULE, found) is None) == is_known
 
 
@@ -326,13 +328,15 @@ def test_a_list_of_what_few_sessions_clicked_rejects_nothing(
 def test_co_clicks_that_tell_nothing_ask_for_nothing() -> None:
     behind = GateComparison("co-clicks", 900, 900, 45, 45, 0, -1, 1)
     assert (
-        why_undecided(RULE, measured(behind, told_apart=PairwiseAccuracy(KNOWS, KNOWS, GUESSES)))
+        why_undecided(
+            RULE, measured(behind, pairwise_accuracy=PairwiseAccuracy(KNOWS, KNOWS, GUESSES))
+        )
         is None
     )
 
 
 def test_without_a_parent_few_sessions_speak_for_nothing() -> None:
-    comparisons = (GOOD[Against.POPULAR], GOOD[Against.BLOCK])
+    comparisons = (GOOD[ComparisonKind.POPULAR], GOOD[ComparisonKind.BLOCK])
     few = Share(52.0, 20.0, 9)
     found = Measured(comparisons, PairwiseAccuracy(few, None, few))
     assert "in 52.0% of 9 sessions" in str(why_undecided(RULE, found))
@@ -343,7 +347,7 @@ def test_a_block_joins_the_next_one_only_where_more_sessions_can_tell_more(
     state: State, samples: int, joins: bool
 ) -> None:
     """Visits at random would be joined for ever."""
-    block = replace(GOOD[Against.BLOCK], samples=samples)
+    block = replace(GOOD[ComparisonKind.BLOCK], samples=samples)
     verdict = judge(RULE, Measured((block,), PairwiseAccuracy(GUESSES, None, GUESSES)), state, 0)
     assert verdict.joins == joins
     assert ("hold sessions out (validation_share" in str(verdict.rejection)) == (not joins)

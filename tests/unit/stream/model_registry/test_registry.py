@@ -17,17 +17,17 @@ from ader_stream.stream.control.commands import (
     withdraw,
 )
 from ader_stream.stream.control.rules_log import LoggedRules, read_logged_rules
-from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest_record import Trust, encode_manifest
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.registry import (
+from ader_stream.stream.model_registry.manifest_record import Trust, encode_manifest
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.registry import (
     Registry,
     RegistryFollower,
     read_registry,
     refuse_none,
     registry_reader,
 )
-from ader_stream.stream.versions.signing import Signer
+from ader_stream.stream.model_registry.signing import Signer
+from ader_stream.stream.topics.topics import Topics
 from ader_stream.types import BlockRule
 from tests.fakes import FakeKafka, complete_manifest, example_manifest
 

@@ -10,12 +10,12 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from ader_stream.stream.avro.codec import Headers
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.producing import is_fatal, produce, settle
-from ader_stream.stream.kafka.rights import Right, named
+from ader_stream.stream.kafka.rights import Right, authorization_error_or
 
 log = structlog.get_logger(__name__)
 
 
-class NoticeWriter:
+class BestEffortProducer:
     """Writes notices: that one is lost costs no more than that others learn later.
 
     A producer that can do nothing more is replaced, and no error of the client comes out: what a
@@ -39,7 +39,7 @@ class NoticeWriter:
         def delivered(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 right = Right("Topic", topic, ("Write",))
-                reason = named(KafkaException(error), right, KafkaException(error))
+                reason = authorization_error_or(KafkaException(error), right, KafkaException(error))
                 log.warning("notice not delivered", topic=topic, key=key, error=str(reason))
                 on_loss()
 

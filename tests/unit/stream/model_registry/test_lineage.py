@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from ader_stream.stream.versions.lineage import (
+from ader_stream.stream.model_registry.lineage import (
     TrainedBefore,
     last_block_to_retrain,
     next_offsets,
     spans_behind,
 )
-from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.model_registry.manifest import Manifest
 from ader_stream.types import Session
 from tests.fakes import changed, example_manifest
 

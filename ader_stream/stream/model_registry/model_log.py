@@ -21,26 +21,26 @@ from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import FencedError, TopicError
 from ader_stream.stream.avro.codec import CHUNK_TYPE, TYPE_HEADER
 from ader_stream.stream.exactly_once.commit_health import CommitHealth
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.limits import record_limits
 from ader_stream.stream.kafka.producing import produce
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT
 from ader_stream.stream.kafka.records import Record
-from ader_stream.stream.kafka.rights import Right, is_refusal, named
-from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.transactions.producer import INTERRUPTED, TransactionalProducer
-from ader_stream.stream.transactions.requests import retried
-from ader_stream.stream.versions.manifest import (
+from ader_stream.stream.kafka.rights import Right, authorization_error_or, is_refusal
+from ader_stream.stream.model_registry.manifest import (
     FORMAT,
     Chunk,
     Manifest,
     Part,
-    Place,
+    PartOffsets,
     chunk_key,
     digest_of,
 )
-from ader_stream.stream.versions.manifest_record import encode_manifest
-from ader_stream.stream.versions.signing import Signer
+from ader_stream.stream.model_registry.manifest_record import encode_manifest
+from ader_stream.stream.model_registry.signing import Signer
+from ader_stream.stream.topics.topics import Topics
+from ader_stream.stream.transactions.producer import INTERRUPTED, TransactionalProducer
+from ader_stream.stream.transactions.requests import retried
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -154,7 +154,7 @@ class ModelPublisher:
             self.close()
             right = Right("TransactionalId", topics.group("trainer"), ("Write",))
             reason = FencedError(f"publisher: {exception.args[0].str()}")
-            raise named(exception, right, reason) from None
+            raise authorization_error_or(exception, right, reason) from None
 
     def close(self) -> None:
         """Give the producer up: nothing of it is in flight on return."""
@@ -259,7 +259,7 @@ class ModelPublisher:
         self._client.flush(REQUEST_TIMEOUT)
         run = replace(
             manifest.run,
-            places=tuple(self._place(manifest.version, part) for part in described),
+            places=tuple(self._part_offsets(manifest.version, part) for part in described),
             control_offset=last_look(),
             published_at=time.time_ns() // 1_000_000,
         )
@@ -278,7 +278,7 @@ class ModelPublisher:
         )
         return Part(kind, len(part), sha256(part), chunks)
 
-    def _place(self, version: int, part: Part) -> Place:
+    def _part_offsets(self, version: int, part: Part) -> PartOffsets:
         """Return the first and the last offset of a part.
 
         Raises
@@ -290,7 +290,7 @@ class ModelPublisher:
         offsets = [chunk.offset for chunk in sent if chunk.offset is not None]
         if len(offsets) < len(sent):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "chunks are not delivered"))  # noqa: SLF001
-        return Place(part.kind, min(offsets), max(offsets))
+        return PartOffsets(part.kind, min(offsets), max(offsets))
 
     def _transact(self, produce_records: Callable[[], T]) -> T:
         """Commit a transaction; repeat it after an abort: a version takes long to train."""

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ader_stream.errors import ArtifactError, SettingsError
-from ader_stream.stream.versions.signing import (
+from ader_stream.stream.model_registry.signing import (
     SIGNATURE_HEADER,
     Signer,
     TrustedKeys,

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from ader_stream.ader.data.arrays import Int64
 from ader_stream.ader.data.dataset import Samples, split_sessions
 from ader_stream.versions.gate.bounds import Share
-from ader_stream.versions.gate.pairs import (
-    Pairs,
+from ader_stream.versions.gate.pairwise_accuracy import (
     PairwiseAccuracy,
+    TargetPairs,
     count_co_clicks,
     draw_pairs,
-    told_apart,
+    pairwise_accuracy,
 )
 
 Sessions = list[list[int]]
@@ -45,13 +45,15 @@ def along_a_ring(seed: int, sessions: int, items: int) -> Sessions:
 def by_co_clicks(sessions: Sessions) -> Share | None:
     samples = split_sessions(sessions, maxlen=20)
     pairs = draw_pairs(samples)
-    return told_apart(count_co_clicks(samples, pairs, nothing), pairs.sessions)
+    return pairwise_accuracy(count_co_clicks(samples, pairs, nothing), pairs.sessions)
 
 
 def by_popularity(sessions: Sessions) -> Share | None:
     samples = split_sessions(sessions, maxlen=20)
     pairs, clicks = draw_pairs(samples), np.bincount(samples.items)
-    return told_apart(np.stack([clicks[samples.labels], clicks[pairs.others]]), pairs.sessions)
+    return pairwise_accuracy(
+        np.stack([clicks[samples.labels], clicks[pairs.others]]), pairs.sessions
+    )
 
 
 @settings(deadline=None)
@@ -130,7 +132,7 @@ def test_pairs_are_the_same_in_whatever_order_they_are_looked_at_again() -> None
 
 def test_a_parent_is_asked_of_no_item_that_it_does_not_know() -> None:
     samples = split_sessions([[1, 2], [1, 9], [2, 3]], maxlen=9)
-    pairs = Pairs(np.array([9, 2, 2], np.int32), np.arange(3), np.array([1, 0, 0]))
+    pairs = TargetPairs(np.array([9, 2, 2], np.int32), np.arange(3), np.array([1, 0, 0]))
     assert pairs.among(samples, n_items=3).tolist() == [2, 2, 2]
     assert pairs.among(samples, n_items=9).tolist() == [9, 2, 2]
 
@@ -161,16 +163,16 @@ def test_who_has_seen_a_pair_does_not_show_that_it_can_be_told(
 
 def test_ties_say_nothing() -> None:
     scores: Int64 = np.array([[1, 1, 3], [1, 0, 4]])
-    found = told_apart(scores, np.array([0, 1, 2]))
+    found = pairwise_accuracy(scores, np.array([0, 1, 2]))
     assert found
     assert (found.percent, found.trials) == (50.0, 2)
-    assert told_apart(scores[:, :1], np.array([0])) is None
+    assert pairwise_accuracy(scores[:, :1], np.array([0])) is None
 
 
 def test_samples_may_come_in_any_order() -> None:
     samples = split_sessions(along_a_ring(0, 60, 40), maxlen=9)
     mixed: Samples = samples.take(np.random.default_rng(0).permutation(len(samples)))
     pairs = draw_pairs(mixed)
-    found = told_apart(count_co_clicks(mixed, pairs, nothing), pairs.sessions)
+    found = pairwise_accuracy(count_co_clicks(mixed, pairs, nothing), pairs.sessions)
     assert found
     assert found.low > 75

@@ -12,11 +12,11 @@ from confluent_kafka import KafkaException
 
 from ader_stream.artifact import sha256
 from ader_stream.errors import ArtifactError, OffsetError, TopicError
-from ader_stream.stream.kafka.changelog import offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.kafka.reading import offset_range, read_range
+from ader_stream.stream.model_registry.manifest import Manifest, Part, chunk_key
+from ader_stream.stream.model_registry.manifest_record import Trust, check_manifest
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Manifest, Part, chunk_key
-from ader_stream.stream.versions.manifest_record import Trust, check_manifest
 
 log = structlog.get_logger(__name__)
 

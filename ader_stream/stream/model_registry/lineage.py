@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ader_stream.stream.versions.manifest import Manifest, SessionsOffset
+from ader_stream.stream.model_registry.manifest import Manifest, SessionsOffset
 from ader_stream.types import Session
 
 BEGINNING = -(2**63)

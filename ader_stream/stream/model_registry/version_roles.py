@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from ader_stream.stream.control.commands import FALLBACK, SERVING, Command
-from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.model_registry.manifest import Manifest
 
 Manifests = Mapping[int, Manifest]
 

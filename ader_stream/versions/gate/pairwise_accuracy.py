@@ -1,4 +1,4 @@
-"""Pairs of what a session clicked next and what another one did, for a model to tell apart.
+"""Pairwise accuracy: how often a model ranks what a session clicked next before what another did.
 
 Both were clicked, so popular items are as often the one as the other. Without knowledge of which
 items go together, the order is chance: a model with permuted rows is right half the time. So is,
@@ -25,7 +25,7 @@ CHANCE = 50.0
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class TargetPairs:
     """Samples, each with a target of another session.
 
     Parameters
@@ -46,7 +46,7 @@ class Pairs:
         return np.where(self.others <= n_items, self.others, samples.labels)
 
 
-def draw_pairs(samples: Samples) -> Pairs:
+def draw_pairs(samples: Samples) -> TargetPairs:
     """Draw another session for each sample, and one of its targets; the same for the same samples.
 
     >>> from ader_stream.ader.data.dataset import split_sessions
@@ -68,7 +68,7 @@ def draw_pairs(samples: Samples) -> Pairs:
             # Either way: what is new to two sessions is less popular than what is new to one.
             if _is_new(samples, row, other) and _is_new(samples, other, row):
                 others[row], strangers[row] = labels[other], sessions[other]
-    return Pairs(others, sessions, strangers)
+    return TargetPairs(others, sessions, strangers)
 
 
 def _is_new(samples: Samples, row: int, other: int) -> bool:
@@ -77,7 +77,7 @@ def _is_new(samples: Samples, row: int, other: int) -> bool:
     return samples.items[samples.targets[row]] not in read
 
 
-def count_co_clicks(samples: Samples, pairs: Pairs, between: Callable[[], None]) -> Int64:
+def count_co_clicks(samples: Samples, pairs: TargetPairs, between: Callable[[], None]) -> Int64:
     """Count the other sessions that clicked an item of a pair and the sample's last click (2, S).
 
     Neither of the two sessions of a pair counts. `between` is called after every session.
@@ -103,7 +103,7 @@ def count_co_clicks(samples: Samples, pairs: Pairs, between: Callable[[], None])
     return counts
 
 
-def told_apart(scores: Int64, sessions: Int64) -> Share | None:
+def pairwise_accuracy(scores: Int64, sessions: Int64) -> Share | None:
     """Return the share of pairs with a higher score of the sample's target, of those that differ.
 
     Parameters
@@ -113,7 +113,7 @@ def told_apart(scores: Int64, sessions: Int64) -> Share | None:
     sessions
         Of the samples (S,).
 
-    >>> told_apart(np.array([[3, 1, 0], [1, 2, 0]]), np.array([0, 1, 2])).percent
+    >>> pairwise_accuracy(np.array([[3, 1, 0], [1, 2, 0]]), np.array([0, 1, 2])).percent
     50.0
     """
     differ = scores[0] != scores[1]

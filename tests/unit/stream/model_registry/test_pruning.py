@@ -8,13 +8,13 @@ from confluent_kafka import KafkaError
 from ader_stream.artifact import KINDS
 from ader_stream.errors import FencedError
 from ader_stream.stream.control.commands import Command, ask
+from ader_stream.stream.model_registry import model_log
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.pruning import Pruner, needed_offsets, prunable
+from ader_stream.stream.model_registry.registry import Registry, read_registry
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions import model_log
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.pruning import Pruner, needed_offsets, prunable
-from ader_stream.stream.versions.registry import Registry, read_registry
 from tests.fakes import FakeKafka, changed, example_manifest
 
 TOPICS = Topics("ader")

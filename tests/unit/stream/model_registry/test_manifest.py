@@ -13,8 +13,8 @@ from ader_stream.errors import ArtifactError
 from ader_stream.runtime.resources import resource
 from ader_stream.stream.avro.codec import SCHEMA_HEADER, TYPE_HEADER, encode
 from ader_stream.stream.avro.plain import to_plain
-from ader_stream.stream.versions.manifest import FORMAT
-from ader_stream.stream.versions.manifest_record import (
+from ader_stream.stream.model_registry.manifest import FORMAT
+from ader_stream.stream.model_registry.manifest_record import (
     CHECKSUM_HEADER,
     MAX_MANIFEST,
     Trust,

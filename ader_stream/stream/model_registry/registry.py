@@ -13,15 +13,15 @@ from ader_stream.errors import ArtifactError, AuthorizationError, DecodeError
 from ader_stream.stream.control.commands import FORGET, Command, decode_command, last_of_each
 from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.control.rules_log import BLOCKS, RULES, LoggedRules
-from ader_stream.stream.kafka.changelog import offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.follower import Handler, LogFollower
+from ader_stream.stream.kafka.reading import offset_range, read_range
 from ader_stream.stream.kafka.records import Record, headers_of
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.manifest_record import Trust, decode_manifest
+from ader_stream.stream.model_registry.signing import signer_of
+from ader_stream.stream.model_registry.version_roles import VersionRoles, version_roles
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.manifest_record import Trust, decode_manifest
-from ader_stream.stream.versions.signing import signer_of
-from ader_stream.stream.versions.version_roles import VersionRoles, version_roles
 
 log = structlog.get_logger(__name__)
 

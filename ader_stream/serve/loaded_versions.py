@@ -46,7 +46,7 @@ class Version:
         object.__setattr__(self, "layer", self.model.ranked_table())
 
 
-class Versions:
+class LoadedVersions:
     """All versions: which exist, which are loaded, and which one serves.
 
     A swap is one assignment: a request ends with the version with which it started. Thread-safe.
@@ -65,7 +65,7 @@ class Versions:
         self._canary: tuple[Version, float] | None = None
         self.served: Version | None = None
 
-    def know(self, last_blocks: Mapping[int, int]) -> None:
+    def set_last_blocks(self, last_blocks: Mapping[int, int]) -> None:
         """Set which versions may score: number → last trained block."""
         with self._lock:
             self._last_blocks = dict(last_blocks)

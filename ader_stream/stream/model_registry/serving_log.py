@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ader_stream.stream.avro.codec import encode
-from ader_stream.stream.kafka.changelog import REQUEST_TIMEOUT
+from ader_stream.stream.kafka.best_effort import BestEffortProducer
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.notices import NoticeWriter
+from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT
 from ader_stream.stream.topics.topics import Topics
 
 
@@ -21,7 +21,7 @@ class ServingLog:
     """
 
     def __init__(self, clients: KafkaClients, topics: Topics, worker: str) -> None:
-        self._notices = NoticeWriter(clients)
+        self._producer = BestEffortProducer(clients)
         self._topic = topics.serving
         self._worker = worker
         self._said: Mapping[str, object] | None = None
@@ -52,17 +52,17 @@ class ServingLog:
             "partitions": partitions,
         }
         if value == self._said:
-            self._notices.poll()
+            self._producer.poll()
             return
         self._said = value
-        self._notices.write(
+        self._producer.write(
             self._topic, self._worker, *encode("Serving", value), on_loss=self._say_again
         )
 
     def withdraw(self) -> None:
         """Say that the worker serves no more."""
-        self._notices.write(self._topic, self._worker, None)
-        self._notices.flush(REQUEST_TIMEOUT)
+        self._producer.write(self._topic, self._worker, None)
+        self._producer.flush(REQUEST_TIMEOUT)
 
     def _say_again(self) -> None:
         self._said = None

@@ -48,7 +48,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PartOffsets:
     """The offsets of model-chunks between which a part lies."""
 
     kind: str
@@ -94,7 +94,7 @@ class GateComparison:
     Parameters
     ----------
     against
-        What it was compared with (`Against`).
+        What it was compared with (`ComparisonKind`).
     samples, sessions
         Targets, and the sessions that they are of; each exemplar is of its own.
     recall20, other_recall20
@@ -149,7 +149,7 @@ class Run:
     """Measurements and places, which are not part of the digest."""
 
     offsets: tuple[SessionsOffset, ...]
-    places: tuple[Place, ...]
+    places: tuple[PartOffsets, ...]
     published_at: int
     train_seconds: float
     samples_per_second: float

@@ -11,12 +11,17 @@ import pytest
 
 from ader_stream.stream.avro.codec import load_schema
 from ader_stream.stream.avro.plain import from_plain, to_plain
-from ader_stream.stream.versions import manifest as records
-from ader_stream.stream.versions.manifest import Manifest
+from ader_stream.stream.model_registry import manifest as records
+from ader_stream.stream.model_registry.manifest import Manifest
 from tests.fakes import complete_manifest
 
 SCHEMA = load_schema("ModelManifest")
-CLASSES = {"ModelManifest": "Manifest", "CycleReport": "TrainingReport", "Gate": "GateReport"}
+CLASSES = {
+    "ModelManifest": "Manifest",
+    "CycleReport": "TrainingReport",
+    "Gate": "GateReport",
+    "Place": "PartOffsets",
+}
 """Records of the schema → dataclasses of another name."""
 
 PRIMITIVES = {

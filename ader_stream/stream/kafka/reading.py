@@ -149,8 +149,8 @@ def partitions_with_records(
     }
 
 
-def checked(
-    records: Sequence[Message], group: str = "", passed: Collection[int] = ()
+def valid_records(
+    records: Sequence[Message], group: str = "", tolerated: Collection[int] = ()
 ) -> Sequence[Record]:
     """Return records; raise for errors that do not pass with time, leave out the others.
 
@@ -158,7 +158,7 @@ def checked(
     ----------
     group
         Whose member has read them; empty for a reader, who needs no group.
-    passed
+    tolerated
         Codes of errors that the caller deals with.
 
     Raises
@@ -175,7 +175,7 @@ def checked(
     failed = [record for record in records if record.error() is not None]
     for record in failed:
         error = cast("KafkaError", record.error())
-        if error.code() not in passed:
+        if error.code() not in tolerated:
             _raise_if_final(error, record.topic(), group)
     if failed:
         records = [record for record in records if record.error() is None]

@@ -7,16 +7,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
-from ader_stream.stream.kafka.changelog import offset_range, read_range
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.rights import Right, named
+from ader_stream.stream.kafka.reading import offset_range, read_range
+from ader_stream.stream.kafka.rights import Right, authorization_error_or
+from ader_stream.stream.model_registry.lineage import UNKNOWN, offsets_in
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.stream.model_registry.model_reader import AHEAD_KIB, CHUNKS_AT_ONCE
+from ader_stream.stream.model_registry.registry import Registry
+from ader_stream.stream.model_registry.version_roles import version_roles
 from ader_stream.stream.topics.topics import ADMIN_TIMEOUT, Topics, topic_id
-from ader_stream.stream.versions.lineage import UNKNOWN, offsets_in
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_log import ModelPublisher
-from ader_stream.stream.versions.model_reader import AHEAD_KIB, CHUNKS_AT_ONCE
-from ader_stream.stream.versions.registry import Registry
-from ader_stream.stream.versions.version_roles import version_roles
 
 log = structlog.get_logger(__name__)
 
@@ -200,7 +200,7 @@ def trim_sessions(clients: KafkaClients, topics: Topics, registry: Registry) -> 
 
 def _reason(error: Exception, topics: Topics) -> str:
     if isinstance(error, KafkaException):
-        error = named(error, Right("Topic", topics.sessions, ("Delete",)), error)
+        error = authorization_error_or(error, Right("Topic", topics.sessions, ("Delete",)), error)
     return str(error)
 
 

@@ -12,13 +12,13 @@ from ader_stream.errors import ArtifactError, FencedError, TopicError
 from ader_stream.stream.avro.codec import CHUNK_TYPE, TYPE_HEADER
 from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from ader_stream.stream.kafka.limits import SMALLEST, RecordLimits
+from ader_stream.stream.model_registry import model_log, model_reader
+from ader_stream.stream.model_registry.manifest import FORMAT, Manifest, PartOffsets
+from ader_stream.stream.model_registry.manifest_record import Trust, encode_manifest
+from ader_stream.stream.model_registry.model_log import ATTEMPTS, ModelPublisher
+from ader_stream.stream.model_registry.model_reader import FIRST_PAUSE_SECONDS, ModelReader
+from ader_stream.stream.model_registry.registry import read_registry
 from ader_stream.stream.topics.topics import Topics
-from ader_stream.stream.versions import model_log, model_reader
-from ader_stream.stream.versions.manifest import FORMAT, Manifest, Place
-from ader_stream.stream.versions.manifest_record import Trust, encode_manifest
-from ader_stream.stream.versions.model_log import ATTEMPTS, ModelPublisher
-from ader_stream.stream.versions.model_reader import FIRST_PAUSE_SECONDS, ModelReader
-from ader_stream.stream.versions.registry import read_registry
 from ader_stream.versions.describe import FREQUENT_ITEM_BYTES
 from tests.fakes import FakeKafka, FakeRecord, example_manifest
 
@@ -358,7 +358,7 @@ def test_what_no_waiting_mends_is_not_tried_again(kafka: FakeKafka) -> None:
 
 def test_a_place_behind_the_end_of_the_log_is_not_waited_for(kafka: FakeKafka) -> None:
     published = publish(kafka)
-    late = tuple(Place(place.kind, 500, 10**12) for place in published.run.places)
+    late = tuple(PartOffsets(place.kind, 500, 10**12) for place in published.run.places)
     published = replace(published, run=replace(published.run, places=late))
     with pytest.raises(ArtifactError, match="is missing"):
         reader(kafka).fetch(published, KINDS)

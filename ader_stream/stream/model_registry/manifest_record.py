@@ -16,16 +16,16 @@ from ader_stream.errors import ArtifactError, DecodeError
 from ader_stream.stream.avro.codec import Headers, decode, encode
 from ader_stream.stream.avro.plain import from_plain, to_plain
 from ader_stream.stream.kafka.records import Record, headers_of
-from ader_stream.stream.versions.manifest import (
+from ader_stream.stream.model_registry.manifest import (
     ACCEPTED,
     FORMAT,
     REJECTED,
     Manifest,
     Part,
-    Place,
+    PartOffsets,
     digest_of,
 )
-from ader_stream.stream.versions.signing import Signer, TrustedKeys
+from ader_stream.stream.model_registry.signing import Signer, TrustedKeys
 
 CHECKSUM_HEADER = "ader-sha256"
 
@@ -151,7 +151,7 @@ def _faults_of_part(part: Part) -> Iterator[str]:
         yield f"{part.kind} has a SHA-256 that is none"
 
 
-def _kinds(entries: Iterable[Part | Place]) -> list[str]:
+def _kinds(entries: Iterable[Part | PartOffsets]) -> list[str]:
     return sorted(entry.kind for entry in entries)
 
 

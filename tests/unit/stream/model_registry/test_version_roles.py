@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ader_stream.stream.control.commands import Command
-from ader_stream.stream.versions.version_roles import version_roles
+from ader_stream.stream.model_registry.version_roles import version_roles
 from tests.fakes import example_manifest
 
 
