@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,8 +16,10 @@ from ader_stream.drift.measurements import (
     measure_shape,
     measure_shift,
 )
+from ader_stream.drift.quality import judge_versions, with_causes
 from ader_stream.drift.signals import SIGNALS, Range, Signal, State, worst
 from ader_stream.drift.thresholds import LEAST_VALUES, Thresholds, thresholds
+from ader_stream.paired import PairedCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,20 @@ def measure(
     )
 
 
-def report(measured: Measurements, history: History) -> DriftReport:
-    """Judge measured values by the history of the blocks before; they are not added to it."""
-    return DriftReport(
-        tuple(_judge(name, measured[name], history) for name in SIGNALS if name in measured)
-    )
+def report(
+    measured: Measurements, history: History, paired: PairedCounts | None = None
+) -> DriftReport:
+    """Judge measured values by the history of the blocks before; they are not added to it.
+
+    Parameters
+    ----------
+    paired
+        The served version beside the version before, on the same clicks; None: not compared.
+    """
+    signals = [_judge(name, measured[name], history) for name in SIGNALS if name in measured]
+    if paired is not None:
+        signals.append(judge_versions(paired))
+    return DriftReport(with_causes(signals))
 
 
 def compare(
@@ -102,20 +113,29 @@ def _judge(name: str, found: Measurement, history: History) -> Signal:
     usual = thresholds(name, side, earlier, found.noise)
     if usual is None:
         reason = f"{len(earlier)} earlier blocks; thresholds need {LEAST_VALUES} or more"
-        return Signal(name, found.value, "insufficient data", reason)
+        return Signal(name, found.value, "insufficient data", reason, bounds=_bounds(found))
     state, reason = _state(found, usual, len(earlier))
-    return Signal(name, found.value, state, reason, usual.watch, usual.act)
+    return Signal(name, found.value, state, reason, usual.watch, usual.act, _bounds(found))
+
+
+def _bounds(found: Measurement) -> Range:
+    reach = 1.96 * found.noise
+    return Range(found.value - reach, found.value + reach)
 
 
 def _state(found: Measurement, usual: Thresholds, blocks: int) -> tuple[State, str]:
     measured = f"{_number(found.value)} on {found.on}"
-    if usual.is_noise_larger:
-        return "insufficient data", f"{measured}: chance alone changes it by {_number(usual.noise)}"
+    before = f"the {blocks} blocks before suggest"
     if found.value not in usual.act:
-        return "act", f"{measured}; the {blocks} blocks before suggest {_span(usual.act)}"
+        return "act", f"{measured}; {before} {_span(usual.act)}"
     if found.value not in usual.watch:
-        return "watch", f"{measured}; the {blocks} blocks before suggest {_span(usual.watch)}"
-    return "fine", f"{measured}; {blocks} blocks before suggest {_span(usual.watch)}"
+        return "watch", f"{measured}; {before} {_span(usual.watch)}"
+    if usual.is_chance_larger:
+        return (
+            "insufficient data",
+            f"{measured}: chance alone changes it by {_number(usual.chance)}",
+        )
+    return "fine", f"{measured}; {before} {_span(usual.watch)}"
 
 
 def _span(usual: Range) -> str:
@@ -128,7 +148,3 @@ def _span(usual: Range) -> str:
 
 def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.3g}"
-
-
-Judge = Callable[[Measurements, History], DriftReport]
-"""How measured values are judged: `report`, or another rule in a comparison."""

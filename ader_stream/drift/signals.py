@@ -62,6 +62,8 @@ class Signal:
         One sentence: what was measured, what was expected, and on how many clicks or blocks.
     watch, act
         Usual values; None if there are no thresholds yet.
+    bounds
+        Interval of the value at 95 %, by the number of clicks alone.
     cause
         For a fall of quality: ``data``, ``model`` or ``pipeline``; else empty.
     """
@@ -72,6 +74,7 @@ class Signal:
     reason: str
     watch: Range | None = None
     act: Range | None = None
+    bounds: Range | None = None
     cause: str = ""
 
 

@@ -4,18 +4,22 @@ The values of a signal on earlier blocks say how much it moves where nothing is 
 compared on a logarithmic scale (shares: on the logit's), because the same cause multiplies a small
 value and a large one alike. With n values y on that scale, a new one is usual if it is within
 
-    median(y) ± t(α, d₀ + n − 1) · s · √(1 + 1/n),   s² = (d₀ s₀² + (n − 1) Q²) / (d₀ + n − 1)
+    c ± t(α, d₀ + n − 1) · s · √(1 + 1/n),   s² = (d₀ s₀² + (n − 1) Q²) / (d₀ + n − 1)
 
-- Q is the scale estimator Qₙ (Rousseeuw and Croux 1993, "Alternatives to the median absolute
-  deviation"). Half of the values may be wrong, so one bad block does not widen the thresholds.
+- c and Q are the median of y and its scale Qₙ (Rousseeuw and Croux 1993, "Alternatives to the
+  median absolute deviation"), or, where the differences from block to block have a smaller one,
+  the median of the last three values and the scale of the differences: the signal has a trend
+  then. Half of the values may be wrong, so one bad block does not widen the thresholds.
 - s₀ and d₀ state, before anything is known, that a signal changes by half of its value from block
   to block, with the weight of `PRIOR_DEGREES` observations. With few blocks they keep three values
   that are alike by chance from making a threshold that everything exceeds; later the data decide
   (moderated t: Smyth 2004, "Linear models and empirical Bayes methods").
 - t is Student's, in the approximation of Wallace (1959).
 
-What the number of clicks alone does to the new value is added: z(α) times its standard deviation.
-Where that is more than all that is usual, there are too few clicks: *insufficient data*.
+Chance moves the value of a small block more than those of the blocks before. What it adds, z(α)
+times the additional standard deviation, widens the range, and a value that chance alone makes of 0
+is always usual. Where chance adds more than the range itself, there are too few clicks to call a
+value fine: *insufficient data*.
 """
 
 from __future__ import annotations
@@ -35,8 +39,8 @@ LEAST_VALUES = 3
 WATCH = 0.01
 """Probability that a usual value is outside the range of *watch*, on one side."""
 
-ACT = 0.0005
-"""The same for *act*: a dozen signals of weekly blocks exceed it once in three years."""
+ACT = 0.001
+"""The same for *act*."""
 
 PRIOR_SPREAD = math.log(1.5)
 PRIOR_DEGREES = 4
@@ -54,12 +58,12 @@ class Usual(NamedTuple):
 
 
 class Thresholds(NamedTuple):
-    """Usual values; `noise` is what the number of clicks alone adds to the range of *act*."""
+    """Usual values, and how far chance widens the range of *act*, because there are few clicks."""
 
     watch: Range
     act: Range
-    noise: float
-    is_noise_larger: bool
+    chance: float
+    is_chance_larger: bool
 
 
 def thresholds(name: str, side: Side, earlier: Sequence[Usual], noise: float) -> Thresholds | None:
@@ -72,23 +76,25 @@ def thresholds(name: str, side: Side, earlier: Sequence[Usual], noise: float) ->
     side
         On which side a value is unusual.
     earlier
-        Values on earlier blocks, in any order.
+        Values on earlier blocks, oldest first.
     noise
         Sampling noise of the value that is compared.
     """
     if len(earlier) < LEAST_VALUES:
         return None
     scale = _LOG if name in UNBOUNDED else _LOGIT
-    values = [scale.forward(usual.value, usual.noise) for usual in earlier]
-    middle, spread = median(values), _spread(values)
+    level = _level([scale.forward(usual.value, usual.noise) for usual in earlier])
+    before = median(usual.noise for usual in earlier)
+    more = math.sqrt(max(0.0, noise**2 - before**2))
     ranges = []
     for alpha in (WATCH, ACT):
-        reach = spread * student(alpha, PRIOR_DEGREES + len(values) - 1)
-        low, high = scale.back(middle - reach), scale.back(middle + reach)
-        ranges.append((low, high, _z(alpha) * noise))
-    watch, act = (_range(side, low - more, high + more) for low, high, more in ranges)
-    low, high, more = ranges[-1]
-    return Thresholds(watch, act, more, more > max(high - low, 0.0))
+        reach = level.spread * student(alpha, PRIOR_DEGREES + len(earlier) - 1)
+        # Values are compared with the noise added: it is taken off again.
+        low, high = (scale.back(level.middle + r) - before for r in (-reach, reach))
+        ranges.append((low, max(high, _z(alpha) * noise), _z(alpha) * more))
+    watch, act = (_range(side, low - wider, high + wider) for low, high, wider in ranges)
+    low, high, wider = ranges[-1]
+    return Thresholds(watch, act, wider, wider > high - low)
 
 
 def student(alpha: float, degrees: int) -> float:
@@ -121,11 +127,26 @@ def _correction(n: int) -> float:
     return n / (n + 1.4) if n % 2 else n / (n + 3.8)
 
 
-def _spread(values: Sequence[float]) -> float:
-    """Return the standard deviation of a new value around the median of these."""
-    degrees = len(values) - 1
-    known = PRIOR_DEGREES * PRIOR_SPREAD**2 + degrees * qn_scale(values) ** 2
-    return math.sqrt(known / (PRIOR_DEGREES + degrees) * (1 + 1 / len(values)))
+class _Level(NamedTuple):
+    """Where the next value is expected, and its standard deviation."""
+
+    middle: float
+    spread: float
+
+
+def _level(values: Sequence[float]) -> _Level:
+    """Expect the next value around the median, or, where the values have a trend, the last ones."""
+    steps = np.diff(values).tolist()
+    around, between = qn_scale(values), qn_scale(steps)
+    # Two differences are too few to see a trend in.
+    has_trend = len(steps) > LEAST_VALUES and between < around
+    middle = median(values[-3:] if has_trend else values)
+    return _Level(middle, _moderated(min(around, between) if has_trend else around, len(values)))
+
+
+def _moderated(spread: float, n: int) -> float:
+    known = PRIOR_DEGREES * PRIOR_SPREAD**2 + (n - 1) * spread**2
+    return math.sqrt(known / (PRIOR_DEGREES + n - 1) * (1 + 1 / n))
 
 
 def _range(side: Side, low: float, high: float) -> Range:
