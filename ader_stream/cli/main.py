@@ -18,6 +18,7 @@ COMMANDS = {
     "dead-letters": "List refused clicks, and send corrected ones back.",
     "demo": "Run the whole system on this machine, and write a report.",
     "doctor": "Find problems with connection, topics, settings and clicks.",
+    "drift": "Report what has changed from block to block, and whether to act.",
     "evaluate": "Run the paper's protocol on a data set, without Kafka.",
     "forget": "Remove what a session or user key contributed; list what stays.",
     "metrics": "List every metric: name, type, unit, labels, meaning.",
@@ -37,6 +38,7 @@ COMMANDS = {
 
 ROOMS = {
     "cluster": ("broker", "doctor", "rights", "schemas", "topics"),
+    "drift": ("drift",),
     "evaluation": ("evaluate",),
     "operate": (
         *("blocks", "dead-letters", "forget", "offsets"),

@@ -28,11 +28,18 @@ class Measurement(NamedTuple):
         Standard deviation of the value that comes from the number of clicks alone.
     on
         What it was measured on, for people: ``12,000 clicks``.
+    observations
+        For a share, the number of independent observations; 0 for other values.
     """
 
     value: float
     noise: float
     on: str
+    observations: float = 0.0
+
+    def noise_at(self, usual: float) -> float:
+        """Return the noise if the value were the usual one."""
+        return share_noise(usual, self.observations) if self.observations else self.noise
 
 
 Measurements = dict[str, Measurement]
@@ -101,8 +108,21 @@ def share(part: float, of: BlockStatistics) -> Measurement:
     the independent observations (Kish 1965, "Survey sampling", section 5.4: the design effect).
     """
     value = min(1.0, max(0.0, part / of.clicks))
-    noise = math.sqrt(max(value * (1 - value), 1 / of.sessions) / of.sessions)
-    return Measurement(value, noise, f"{of.clicks:,} clicks")
+    return share_of(value, of.sessions, f"{of.clicks:,} clicks")
+
+
+def share_of(value: float, observations: float, on: str) -> Measurement:
+    """Return a share, or another mean of values between 0 and 1, of independent observations."""
+    return Measurement(value, share_noise(value, observations), on, observations)
+
+
+def share_noise(value: float, observations: float) -> float:
+    """Return the standard deviation of a share.
+
+    That of a mean of other values between 0 and 1 is at most this. One observation is the least
+    that a share can change by.
+    """
+    return math.sqrt(max(value * (1 - value), 1 / observations) / observations)
 
 
 def _of_distance(found: Distance, on: str) -> Measurement:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ader_stream.drift.measurements import Measurement, Measurements
+from ader_stream.drift.measurements import Measurement, Measurements, share_of
 from ader_stream.drift.signals import Range, Signal, State
 from ader_stream.paired import GROUPS, PairedCounts
 from ader_stream.types import RECIPROCAL_UNIT, Counts
@@ -44,8 +43,8 @@ def measure_quality(
         return {}
     sessions = counts.targets / max(1.0, targets_per_session)
     on = f"{counts.targets:,} scored clicks"
-    recall = _mean(counts.hits20 / counts.targets, sessions, on)
-    mrr = _mean(counts.reciprocal20 / RECIPROCAL_UNIT / counts.targets, sessions, on)
+    recall = share_of(counts.hits20 / counts.targets, sessions, on)
+    mrr = share_of(counts.reciprocal20 / RECIPROCAL_UNIT / counts.targets, sessions, on)
     found = {"recall20": recall, "mrr20": mrr}
     if validation_recall20:
         share = validation_recall20 / 100
@@ -99,9 +98,3 @@ def _cause(states: Mapping[str, State]) -> tuple[str, str]:
         if shifted := [name for name in names if states.get(name) in SHIFTED]:
             return cause, f"{', '.join(shifted)} shifted too"
     return "model", "clicks and sessions are as before"
-
-
-def _mean(value: float, observations: float, on: str) -> Measurement:
-    """Return a mean of values between 0 and 1: their variance is at most that of hits."""
-    variance = max(value * (1 - value), 1 / observations) / observations
-    return Measurement(value, math.sqrt(variance), on)

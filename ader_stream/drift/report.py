@@ -110,7 +110,7 @@ def history_of(blocks: Sequence[BlockStatistics]) -> History:
 def _judge(name: str, found: Measurement, history: History) -> Signal:
     side, _ = SIGNALS[name]
     earlier = history.of(name)
-    usual = thresholds(name, side, earlier, found.noise)
+    usual = thresholds(name, side, earlier, found.noise_at)
     if usual is None:
         reason = f"{len(earlier)} earlier blocks; thresholds need {LEAST_VALUES} or more"
         return Signal(name, found.value, "insufficient data", reason, bounds=_bounds(found))

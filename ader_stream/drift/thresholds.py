@@ -25,7 +25,7 @@ value fine: *insufficient data*.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist, median
 from typing import NamedTuple
 
@@ -66,7 +66,9 @@ class Thresholds(NamedTuple):
     is_chance_larger: bool
 
 
-def thresholds(name: str, side: Side, earlier: Sequence[Usual], noise: float) -> Thresholds | None:
+def thresholds(
+    name: str, side: Side, earlier: Sequence[Usual], noise_at: Callable[[float], float]
+) -> Thresholds | None:
     """Return the usual values of a signal; None if there are too few earlier ones.
 
     Parameters
@@ -77,14 +79,15 @@ def thresholds(name: str, side: Side, earlier: Sequence[Usual], noise: float) ->
         On which side a value is unusual.
     earlier
         Values on earlier blocks, oldest first.
-    noise
-        Sampling noise of the value that is compared.
+    noise_at
+        Usual value → sampling noise, if it were the value, of what is compared.
     """
     if len(earlier) < LEAST_VALUES:
         return None
     scale = _LOG if name in UNBOUNDED else _LOGIT
     level = _level([scale.forward(usual.value, usual.noise) for usual in earlier])
     before = median(usual.noise for usual in earlier)
+    noise = noise_at(max(0.0, scale.back(level.middle) - before))
     more = math.sqrt(max(0.0, noise**2 - before**2))
     ranges = []
     for alpha in (WATCH, ACT):

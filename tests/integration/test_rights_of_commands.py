@@ -50,6 +50,7 @@ def run(system: System, secured: SecuredKafka, *arguments: str) -> Result:
         ("topics create", ()),
         ("schemas check", ()),
         ("sessions dump", ("--json",)),
+        ("drift", ("--json",)),
         ("dead-letters list", ("--json",)),
         ("dead-letters replay --dry-run", ()),
         ("dead-letters replay", ()),

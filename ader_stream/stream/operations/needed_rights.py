@@ -297,6 +297,12 @@ def _artifacts(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield from _registry(topics, uses)
 
 
+def _drift(topics: Topics, uses: Uses) -> Iterator[Right]:
+    yield _read(topics.sessions, "the blocks to compare")
+    yield _read(topics.scores, "recall and MRR of each version")
+    yield from _artifacts(topics, uses)
+
+
 def _request(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _write(topics.control, "commands to the workers")
     yield from _registry(topics, uses)
@@ -421,6 +427,7 @@ COMMANDS: Mapping[str, Table] = {
     ),
     "models promote --when-better": _promote_when_better,
     "models import": _models_import,
+    "drift": _drift,
     "forget": _forget,
     "offsets show": _offsets_show,
     "offsets skip": _offsets_move,
