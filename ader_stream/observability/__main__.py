@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ader_stream.observability.alertmanager import alertmanager_yaml
+from ader_stream.observability.dashboards.files import dashboards_json
 from ader_stream.observability.rule import Links
 from ader_stream.observability.rules_file import rules_yaml
 
@@ -19,6 +20,7 @@ def files(links: Links) -> Mapping[str, str]:
     return {
         "prometheus/ader-stream.rules.yml": rules_yaml(links),
         "prometheus/alertmanager.yml": alertmanager_yaml(),
+        **{f"grafana/{name}.json": text for name, text in dashboards_json().items()},
     }
 
 
@@ -29,7 +31,7 @@ def files(links: Links) -> Mapping[str, str]:
     "--out", type=click.Path(path_type=Path), default=DEPLOY, help="Folder; default: deploy/."
 )
 def main(grafana: str, runbook: str, out: Path) -> None:
-    """Write alert rules and the configuration of Alertmanager."""
+    """Write alert rules, the configuration of Alertmanager, and dashboards."""
     for name, content in files(Links(grafana, runbook)).items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,59 +2,73 @@
 
 from __future__ import annotations
 
-from ader_stream.observability.promql import INSTANCE, WORKERS, share
+from ader_stream.observability.promql import BEHIND_CLICKS, INSTANCE, OF_CLICKS, share, workers
 from ader_stream.observability.recordings import CLICK_RATE, LAG_SECONDS
 from ader_stream.observability.rule import Alert, Component, Severity
 
 PAGE, TICKET, PIPELINE = Severity.PAGE, Severity.TICKET, Component.PIPELINE
 WHO = "{{ $labels.worker }} {{ $labels.instance }}"
 
-STANDING = (
-    Alert(
+
+def _missing(severity: Severity, of: str) -> Alert:
+    return Alert(
         "AderWorkerMissing",
-        PAGE,
+        severity,
         PIPELINE,
         f"""\
-group by (prefix, worker) (max_over_time({WORKERS}[1d]) == 1)
+group by (prefix, worker) (max_over_time({workers(of)}[1d]) == 1)
 unless on (prefix, worker)
-({WORKERS} == 1)""",
+({workers(of)} == 1)""",
         "5m",
         "No {{ $labels.worker }} runs",
         "Within the last day at least one such worker answered Prometheus; now none does.",
-        covers=(
-            *("AderWorkerDown", "AderPartitionUnread", "AderNoClicks", "AderNoProgress"),
-            *("AderNoLeader", "AderBlockOverdue", "AderLagGrowing"),
-        ),
-    ),
-    Alert(
-        "AderWorkerDown",
-        TICKET,
-        PIPELINE,
-        f"max by ({INSTANCE}) ({WORKERS}) == 0",
-        "10m",
-        f"{WHO} does not answer",
-        "Prometheus could not read the metrics of this worker for 10 minutes.",
-    ),
-    Alert(
+        covers=OF_MISSING if severity is PAGE else (),
+    )
+
+
+def _cannot_commit(severity: Severity, of: str) -> Alert:
+    return Alert(
         "AderCannotCommit",
-        PAGE,
+        severity,
         PIPELINE,
-        f"max by ({INSTANCE}) (ader_uncommitted_seconds) > 120",
+        f"max by ({INSTANCE}) (ader_uncommitted_seconds{{{of}}}) > 120",
         "3m",
         f"{WHO} cannot commit",
         "A commit, or joining the group, has taken {{ $value | humanizeDuration }} so far; a "
         "healthy one takes less than 10 s.",
-        covers=(
-            *("AderNoProgress", "AderCommitFailures", "AderLag", "AderLagGrowing"),
-            *("AderBlockOverdue", "AderNoClicks", "AderPartitionIdle", "AderTrainerStuck"),
-        ),
+        covers=OF_NO_COMMIT if severity is PAGE else (),
+    )
+
+
+OF_MISSING = (
+    *("AderWorkerDown", "AderPartitionUnread", "AderNoClicks", "AderNoProgress"),
+    *("AderBlockOverdue", "AderLagGrowing"),
+)
+OF_NO_COMMIT = (
+    *("AderNoProgress", "AderCommitFailures", "AderLag", "AderLagGrowing"),
+    *("AderBlockOverdue", "AderNoClicks", "AderPartitionIdle"),
+)
+
+STANDING = (
+    _missing(PAGE, OF_CLICKS),
+    _missing(TICKET, BEHIND_CLICKS),
+    _cannot_commit(PAGE, OF_CLICKS),
+    _cannot_commit(TICKET, BEHIND_CLICKS),
+    Alert(
+        "AderWorkerDown",
+        TICKET,
+        PIPELINE,
+        f"max by ({INSTANCE}) ({workers()}) == 0",
+        "10m",
+        f"{WHO} does not answer",
+        "Prometheus could not read the metrics of this worker for 10 minutes.",
     ),
     Alert(
         "AderNoProgress",
         PAGE,
         PIPELINE,
         f"""\
-max by ({INSTANCE}) (ader_lag_records) > 0
+max by ({INSTANCE}) (ader_lag_records{{{OF_CLICKS}}}) > 0
 and on ({INSTANCE})
 time() - max by ({INSTANCE}) (ader_last_commit_timestamp_seconds) > 300""",
         "5m",
@@ -112,7 +126,7 @@ BEHIND = (
         "AderLag",
         PAGE,
         PIPELINE,
-        f"{LAG_SECONDS} > 900",
+        f"{LAG_SECONDS}{{{OF_CLICKS}}} > 900",
         "15m",
         "{{ $labels.worker }} is {{ $value | humanizeDuration }} behind the clicks",
         "From the last record that was read to the newest one; the limit is 15 min.",
@@ -163,12 +177,14 @@ sum by (prefix) (increase(ader_clicks_total[30m] offset 1d)) > 100""",
         PIPELINE,
         f"""\
 (
-  max by (prefix, partition) (ader_lag_records) == 0
+  max by (prefix, partition) (ader_lag_records{{{OF_CLICKS}}}) == 0
   unless on (prefix, partition)
   sum by (prefix, partition) (increase(ader_clicks_total[1h])) > 0
 )
 and on (prefix)
-3600 * {CLICK_RATE} > 20 * count by (prefix) (max by (prefix, partition) (ader_lag_records))""",
+3600 * {CLICK_RATE} > 20 * count by (prefix) (
+  max by (prefix, partition) (ader_lag_records{{{OF_CLICKS}}})
+)""",
         "30m",
         "Partition {{ $labels.partition }} of the clicks receives nothing",
         "No click in an hour, while the partitions receive over 20 each on average.",

@@ -7,11 +7,19 @@ Prometheus can watch several pipelines. Without the label, all workers are one p
 
 from __future__ import annotations
 
-WORKERS = 'up{job=~"ader-.+"}'
-"""The scrape targets that are workers."""
+OF_CLICKS = 'worker!~"trainer|monitor"'
+"""The workers that follow the clicks: if they stand, visitors notice."""
+
+BEHIND_CLICKS = 'worker=~"trainer|monitor"'
+"""The others: what they do can wait until the morning."""
 
 INSTANCE = "prefix, worker, instance"
 """The labels of one worker process."""
+
+
+def workers(of: str = "") -> str:
+    """Return the query for whether workers answer Prometheus: 1 or 0."""
+    return f'up{{job=~"ader-.+"{", " if of else ""}{of}}}'
 
 
 def events(counter: str, window: str, by: str = "prefix") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.observability.timelines import SESSIONIZER, Case, clock, counter, gauge
+from tests.unit.observability.timelines import SESSIONIZER, TRAINER, Case, clock, counter, gauge
 
 AT = f"{SESSIONIZER},partition="
 UP = f"up{{{SESSIONIZER}}}"
@@ -46,6 +46,27 @@ CASES = (
         {
             UP: gauge((1, 10), (0, 20), (1, 20)),
             'up{job="ader-files",worker="sessionizer",instance="b"}': gauge((1, 50)),
+        },
+        *(9, 29, 45),
+    ),
+    Case(
+        "the last trainer does not answer",
+        {("AderWorkerMissing", "ticket"), ("AderWorkerDown", "ticket")},
+        {f"up{{{TRAINER}}}": gauge((1, 10), (0, 20), (1, 20))},
+        *(9, 29, 45),
+    ),
+    Case(
+        "a trainer cannot join its group",
+        {("AderCannotCommit", "ticket")},
+        {f"ader_uncommitted_seconds{{{TRAINER}}}": gauge((0, 10), (200, 10), (0, 10))},
+        *(9, 19, 28),
+    ),
+    Case(
+        "a trainer has read everything, and commits once in a block",
+        set(),
+        {
+            f'ader_lag_records{{{TRAINER},partition="0"}}': gauge((3, 60)),
+            f"ader_last_commit_timestamp_seconds{{{TRAINER}}}": clock((None, 60)),
         },
         *(9, 29, 45),
     ),

@@ -13,8 +13,12 @@ from ader_stream.metrics import CATALOGUE
 OF_TARGETS = {"job", "worker", "instance", "prefix"}
 """Labels that the scrape configuration gives to every series."""
 
-OF_PROMETHEUS = {"up": set[str](), "process_start_time_seconds": set[str]()}
-"""Series that are not ours: of the scrape, and of prometheus-client."""
+OF_PROMETHEUS = {
+    "up": set[str](),
+    "process_start_time_seconds": set[str](),
+    "ALERTS": {"alertname", "alertstate", "severity", "component"},
+}
+"""Series that are not ours: of the scrape, of prometheus-client, and of alerting."""
 
 
 def labels_by_name() -> dict[str, set[str]]:

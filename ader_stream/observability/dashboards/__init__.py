@@ -1,0 +1,1 @@
+"""Dashboards of Grafana, as code: one file each, made with Grafana's own builder."""
