@@ -14,6 +14,7 @@ from platformdirs import user_cache_path
 
 from ader_stream.cli.extras import require
 from ader_stream.cli.options import kafka_options
+from ader_stream.cli.table_options import table_options
 from ader_stream.datasets import Dataset, SimulatedShop, TableFormat, open_dataset, read_through
 from ader_stream.demo.report import DemoReport
 from ader_stream.demo.run import DemoPlan, run_demo, running_workers
@@ -50,19 +51,27 @@ SHOP_OVERRIDES = {
     show_default=True,
     help="Folder for the report and the workers' logs.",
 )
-@click.option("--partitions", type=click.IntRange(1), default=4, show_default=True)
+@click.option(
+    "--partitions",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Partitions of the clicks topic.",
+)
 @click.option(
     "--keep",
     is_flag=True,
     help="Leave everything running after the report until Ctrl-C, and print what to try.",
 )
 @kafka_options
+@table_options
 def demo(
     dataset: Path | None,
     blocks: int | None,
     out: Path,
     partitions: int,
     keep: bool,
+    table: TableFormat,
     settings: Settings,
 ) -> None:
     """Start a Kafka and every worker, replay clicks block by block, and write a report.
@@ -74,7 +83,7 @@ def demo(
     require("torch", "safetensors", "matplotlib", "jinja2")  # before any process is started
     make_folder(out, "--out")
     started = time.monotonic()
-    clicks, overrides = _choose(dataset, settings)
+    clicks, overrides = _choose(dataset, table, settings)
     count = None if blocks is None else blocks + 1
     extent = read_through(clicks, count)
     click.echo(f"{extent.clicks:,} clicks: {_describe(clicks)}")
@@ -114,12 +123,11 @@ def _leave_running(workers: Workers, settings: Settings) -> None:
 
 
 def _choose(
-    dataset: Path | None, settings: Settings
+    dataset: Path | None, table: TableFormat, settings: Settings
 ) -> tuple[Dataset, Mapping[str, Mapping[str, str]]]:
     """Return the clicks, and settings of the workers that match them."""
     rule, gap = settings.block_rule, settings.sessions.gap
     if dataset:
-        table = TableFormat(any_time=not settings.clicks.check_times)
         return open_dataset(dataset, rule, gap, table), {}
     # The user's settings of the trainer take precedence.
     overrides = SHOP_OVERRIDES | settings.trainer.overrides

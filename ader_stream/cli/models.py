@@ -12,6 +12,7 @@ import click
 from ader_stream.cli.extras import require
 from ader_stream.cli.options import connect, json_option, kafka_options, read_duration
 from ader_stream.cli.tables import print_table
+from ader_stream.cli.whole_help import WholeHelpGroup
 from ader_stream.errors import ArtifactError, InputError
 from ader_stream.paired import NO_PAIRED_CLICKS, Pair, PairedCounts
 from ader_stream.settings import Settings
@@ -27,10 +28,12 @@ from ader_stream.stream.topics.topics import check_topics
 from ader_stream.versions.history import comparisons, decisions, differences, history, roles
 from ader_stream.versions.promotion import wait_until_better
 
+NO_VERSION = "there is no version yet; the trainer publishes the first one after the first block"
+
 version_argument = click.argument("version", type=click.IntRange(1))
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def models() -> None:
     """List and manage versions of the model: which one serves, which one is trained from."""
 
@@ -42,7 +45,11 @@ def list_(as_json: bool, settings: Settings) -> None:
     """List every version and its state; its Recall@20 at the gate, and its parent's."""
     rows = history(_registry(settings, "list"))
     if as_json:
-        click.echo("\n".join(json.dumps(row) for row in rows))
+        for row in rows:
+            click.echo(json.dumps(row))
+        return
+    if not rows:
+        click.echo(NO_VERSION)
         return
     shown = ("version", "parent", "blocks", "roles", "items", "recall20", "published")
     table = []
@@ -95,6 +102,8 @@ def verify(versions: tuple[int, ...], as_json: bool, settings: Settings) -> None
 
     registry = _registry(settings, "verify")
     reader = ModelReader(settings.clients, settings.topics, settings.trust)
+    if not (registry.manifests or as_json):
+        click.echo(NO_VERSION)
     broken = []
     for version in versions or sorted(registry.manifests):
         manifest, reason = _manifest(registry, version), None
@@ -286,9 +295,9 @@ def _compared(settings: Settings, registry: Registry) -> tuple[Pair, PairedCount
 
 def _manifest(registry: Registry, version: int) -> Manifest:
     if version not in registry.manifests:
-        raise InputError(
-            f"version {version} does not exist; there are {_cell(sorted(registry.manifests))}"
-        )
+        known = _cell(sorted(registry.manifests))
+        there_are = f"there are {known}" if known else NO_VERSION
+        raise InputError(f"version {version} does not exist; {there_are}")
     return registry.manifests[version]
 
 
@@ -315,7 +324,8 @@ def _ask(settings: Settings, command: Command) -> None:
     ask(settings.clients, settings.topics, command)
     current = read_registry(settings.clients, settings.topics, settings.trust).roles
     canary = f", canary {current.candidate} for {current.share:.0%}" if current.candidate else ""
-    click.echo(f"serving {current.served}{canary}, training from {current.parent}")
+    served, parent = current.served or "no version yet", current.parent or "no version"
+    click.echo(f"serving {served}{canary}, training from {parent}")
 
 
 def _cell(value: object) -> str:

@@ -65,6 +65,9 @@ def read_duration(_context: click.Context, _parameter: click.Parameter, value: s
         raise click.BadParameter(f"{value!r}: {error}") from None
 
 
+UNCHANGED = "nothing was changed: add --yes to do it"
+"""Last line of a command that only prints what it would do."""
+
 yes_option = click.option(
     "--yes", is_flag=True, help="Do it; without this, only print what would be done."
 )

@@ -42,6 +42,11 @@ def refuse_unknown_variables(known: Collection[str]) -> None:
             raise SettingsError(f"{variable}: unknown setting{hint}")
 
 
+def variables_with(text: str, known: Collection[str]) -> list[str]:
+    """Return the variables among `known` that have this value."""
+    return [variable for variable in known if os.environ.get(variable) == text]
+
+
 def is_service_link(variable: str, value: str | None) -> bool:
     """Return whether a variable is one that Kubernetes sets for a service, not a setting.
 

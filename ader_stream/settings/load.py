@@ -10,7 +10,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError as SourceError
 
 from ader_stream.errors import SettingsError
-from ader_stream.settings.environment import librdkafka_variables, refuse_unknown_variables
+from ader_stream.settings.environment import (
+    librdkafka_variables,
+    refuse_unknown_variables,
+    variables_with,
+)
 from ader_stream.settings.whole import Settings
 
 
@@ -33,7 +37,7 @@ def load_settings(**overrides: Mapping[str, Any]) -> Settings:
         raise SettingsError(_describe(error)) from None
     except SourceError as error:
         expected = "in the environment, lists and objects are written as JSON"
-        raise SettingsError(f"settings: {error}: {error.__cause__}; {expected}") from None
+        raise SettingsError(f"{_not_json(error)}: {error.__cause__}; {expected}") from None
     except ValueError as error:
         raise SettingsError(f"settings: {error}: in the file that ADER_SETTINGS names") from None
 
@@ -66,13 +70,22 @@ def _groups() -> dict[str, type[BaseModel]]:
     }
 
 
+def _not_json(error: SourceError) -> str:
+    """Name the variable whose text is no JSON, with its value: pydantic names only its group."""
+    text = getattr(error.__cause__, "doc", "")
+    names = variables_with(text, [variable for _, variable, _, _ in describe_settings()])
+    return f"{' or '.join(names)} = {text!r}" if names else f"settings: {error}"
+
+
 def _describe(error: ValidationError) -> str:
     """Return one line for the first error."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"][:2])
     expected = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, [row[0] for row in describe_settings()], n=1)
-        return f"{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else "")
+        known = [*_groups(), *(row[0] for row in describe_settings())]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`ader-stream settings` lists them all"
+        return f"{name}: unknown setting; {hint}"
     value = first["input"]
     return f"{name} = {value!r}: {expected}" if name and not isinstance(value, dict) else expected

@@ -12,12 +12,16 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka import KafkaError, KafkaException
 
+from ader_stream.cli import models
+from ader_stream.cli.cluster import topics
 from ader_stream.cli.main import COMMANDS, cli, main
 from ader_stream.cli.metrics import metrics
 from ader_stream.errors import AderError, InputError, SettingsError, TopicError, UnreachableError
 from ader_stream.metrics import CATALOGUE
 from ader_stream.settings import describe_settings
 from ader_stream.stream.kafka.clients import KafkaClients
+from ader_stream.stream.versions.manifest_record import Trust
+from ader_stream.stream.versions.registry import Registry
 
 
 class Ended(NamedTuple):
@@ -230,6 +234,59 @@ def test_every_command_is_there_and_explains_itself(name: str) -> None:
 def test_help_lists_every_command() -> None:
     shown = CliRunner().invoke(cli, ["--help"]).output
     assert all(f"  {name} " in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["blocks", "dead-letters", "models", "offsets", "topics"])
+def test_help_of_a_group_cuts_no_summary_off(name: str) -> None:
+    shown = CliRunner().invoke(cli, [name, "--help"], terminal_width=80).output
+    assert "..." not in shown.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("name", ["demo", "replay"])
+def test_columns_can_be_named_wherever_a_table_is_read(
+    name: str, tmp_path: Path, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "visits.csv"
+    file.write_text("visitor;sku;at\na;b;soon\n")
+    monkeypatch.chdir(tmp_path)
+    columns = ("--session-column", "visitor", "--item-column", "sku", "--time-column", "at")
+
+    code, _, err = command_line(name, "--dataset", str(file), "--delimiter", ";", *columns)
+
+    assert code == 2
+    assert "visits.csv, line 2: time 'soon'" in err
+
+
+def test_topics_check_prints_what_is_wrong_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check_topics(*_: object) -> int:
+        raise TopicError("topics not as expected: shop.control (missing)")
+
+    monkeypatch.setattr(topics, "connect", lambda *_: None)
+    monkeypatch.setattr(topics, "check_topics", check_topics)
+
+    shown = CliRunner().invoke(cli, ["topics", "check", "--json", "--prefix", "shop"])
+
+    problems = ["topics not as expected: shop.control (missing)"]
+    expected = {"clicks": "shop.clicks", "partitions": None, "problems": problems}
+    assert (shown.exit_code, json.loads(shown.output)) == (1, expected)
+
+
+def test_without_a_version_models_say_so(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_registry", lambda *_: Registry(Trust()))
+
+    assert "there is no version yet" in command_line("models", "list").out
+    assert command_line("models", "list", "--json").out == ""
+    assert (
+        "version 3 does not exist; there is no version yet"
+        in command_line("models", "show", "3").err
+    )
+
+
+def test_an_empty_key_is_not_erased(command_line: CommandLine) -> None:
+    code, _, err = command_line("forget", "")
+    assert (code, "KEY is empty" in err) == (2, True)
 
 
 def test_metrics_prints_the_catalogue_as_json() -> None:

@@ -33,7 +33,8 @@ def test_there_is_no_mean_without_a_curve_or_of_cycles_that_it_has_not() -> None
 
 
 def test_every_method_of_the_paper_has_its_means() -> None:
-    assert set(DIGINETICA.means) == set(METHODS)
+    assert len(DIGINETICA.means) == 10
+    assert set(DIGINETICA.means) <= set(METHODS), "others have no results in the paper"
 
 
 def test_cycle_t_is_that_of_block_t() -> None:

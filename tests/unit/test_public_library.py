@@ -31,3 +31,10 @@ def test_another_name_is_not() -> None:
 def test_the_package_and_its_settings_load_no_torch() -> None:
     code = "import sys, ader_stream; ader_stream.Settings; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_name_that_needs_torch_names_the_extra() -> None:
+    code = "import sys, ader_stream; sys.modules['torch'] = None; ader_stream.train_cycle"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    expected = "train_cycle needs torch; pip install 'ader-stream[model]'"
+    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {expected}"

@@ -205,7 +205,11 @@ def test_a_variable_like_no_other_points_to_the_list(monkeypatch: pytest.MonkeyP
     ("text", "expected"),
     [
         ('[kafka]\nprefx = "a"', "kafka.prefx: unknown setting; did you mean kafka.prefix?"),
-        ("[coffee]\nblack = true", "coffee: unknown setting"),
+        (
+            "[coffee]\nblack = true",
+            "coffee: unknown setting; `ader-stream settings` lists them all",
+        ),
+        ("[kafak]\nprefix = 'a'", "kafak: unknown setting; did you mean kafka?"),
         ("kafka = 5", "kafka = 5:"),
         ("[http]\nport = 99999", "http.port = 99999:"),
         ("[http]\nport = 'x'", "http.port = 'x':"),
@@ -290,7 +294,9 @@ def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_list_that_is_no_json_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADER_CLICKS_EXTRA_FIELDS", "price")
-    assert refusal().endswith("in the environment, lists and objects are written as JSON")
+    refused = refusal()
+    assert refused.startswith("ADER_CLICKS_EXTRA_FIELDS = 'price': ")
+    assert refused.endswith("in the environment, lists and objects are written as JSON")
 
 
 @pytest.mark.parametrize(

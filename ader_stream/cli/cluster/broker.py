@@ -10,6 +10,7 @@ import click
 from platformdirs import user_cache_path, user_state_path
 
 from ader_stream.cli.options import json_option
+from ader_stream.cli.whole_help import WholeHelpGroup
 from ader_stream.local_kafka import LocalKafka, delete_data, find_kafka, start_kafka, stop_kafka
 from ader_stream.local_kafka.ready import answers
 from ader_stream.runtime.logs import configure_logs
@@ -27,7 +28,7 @@ data_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def broker() -> None:
     """Start, stop and check a local Kafka: from a Docker engine, or from Java 17."""
 

@@ -8,11 +8,12 @@ from dataclasses import asdict
 import click
 
 from ader_stream.cli.options import connect, json_option, kafka_options
+from ader_stream.cli.whole_help import WholeHelpGroup
 from ader_stream.settings import Settings
 from ader_stream.stream.operations.schema_check import SchemaUse, check_schemas
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def schemas() -> None:
     """Check the schemas of our own records."""
 

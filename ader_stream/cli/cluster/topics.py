@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from ader_stream.cli.options import connect, kafka_options
+from ader_stream.cli.options import connect, json_option, kafka_options
+from ader_stream.cli.whole_help import WholeHelpGroup
 from ader_stream.errors import TopicError
 from ader_stream.paths import write_new_text
 from ader_stream.settings import Settings
@@ -23,7 +24,7 @@ from ader_stream.stream.topics.safety import (
 from ader_stream.stream.topics.topics import check_topics, create_topics, grow_topics
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def topics() -> None:
     """Set up the topics."""
 
@@ -52,15 +53,39 @@ def create(partitions: int, with_clicks: bool, settings: Settings) -> None:
 
 
 @topics.command()
+@json_option
 @kafka_options
-def check(settings: Settings) -> None:
-    """Check that every topic exists with the partitions, replicas and properties it needs."""
-    clients = settings.clients
+@click.pass_context
+def check(context: click.Context, as_json: bool, settings: Settings) -> None:
+    """Check that every topic exists with the partitions, replicas and properties it needs.
+
+    Exits with 1 if not; with --json, `problems` says what is wrong.
+    """
     connect(settings, "topics check")
-    partitions = check_topics(clients.admin(), settings.topics)
-    check_configs(clients.admin(), settings.topics)
-    check_clicks_are_kept(clients.admin(), settings.topics.clicks)
+    if as_json:
+        found = _check_all(settings)
+        click.echo(json.dumps(found))
+        context.exit(1 if found["problems"] else 0)
+    partitions = _check(settings)
     click.echo(f"every topic exists; {settings.topics.clicks} has {partitions} partitions")
+
+
+def _check(settings: Settings) -> int:
+    """Return the partitions of the clicks topic; raise `TopicError` for what is wrong first."""
+    admin, topics = settings.clients.admin(), settings.topics
+    partitions = check_topics(admin, topics)
+    check_configs(admin, topics)
+    check_clicks_are_kept(admin, topics.clicks)
+    return partitions
+
+
+def _check_all(settings: Settings) -> dict[str, object]:
+    """Return the clicks topic, its partitions (None if topics are wrong), and what is wrong."""
+    try:
+        partitions, problems = _check(settings), []
+    except TopicError as error:
+        partitions, problems = None, [str(error)]
+    return {"clicks": settings.topics.clicks, "partitions": partitions, "problems": problems}
 
 
 @topics.command()

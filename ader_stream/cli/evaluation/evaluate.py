@@ -61,7 +61,13 @@ def _read_overrides(
     show_default=True,
     help="ADER, or one of the paper's baselines and ablations.",
 )
-@click.option("--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="paper",
+    show_default=True,
+    help="Set of hyper-parameters; production is what the trainer runs.",
+)
 @click.option(
     "--override",
     "overrides",
@@ -77,7 +83,13 @@ def _read_overrides(
     show_default=True,
     help="Device; auto is a GPU if torch finds one, else the CPU.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of all random numbers.",
+)
 @click.option(
     "--cycles",
     type=click.IntRange(min=1),

@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from ader_stream.cli.options import connect, json_option, kafka_options, yes_option
+from ader_stream.cli.options import UNCHANGED, connect, json_option, kafka_options, yes_option
+from ader_stream.cli.whole_help import WholeHelpGroup
 from ader_stream.settings import Settings
 from ader_stream.stream.control.rules_log import describe_blocks, read_logged_rules
 from ader_stream.stream.model_registry.registry import read_registry
@@ -16,16 +17,16 @@ from ader_stream.stream.topics.topics import check_topics
 from ader_stream.times import duration_text, instant_text
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def blocks() -> None:
-    """Show how blocks are divided, and change it."""
+    """Show or change how event time is divided into blocks."""
 
 
 @blocks.command()
 @json_option
 @kafka_options
 def show(as_json: bool, settings: Settings) -> None:
-    """Print the rule of blocks, one line for each grid; as the workers have logged it."""
+    """Print how event time is divided into blocks, one line for each change, as workers log it."""
     _partitions(settings, "blocks show")
     rule = read_logged_rules(settings.clients, settings.topics).blocks
     if as_json:
@@ -39,10 +40,10 @@ def show(as_json: bool, settings: Settings) -> None:
 @json_option
 @kafka_options
 def change(yes: bool, as_json: bool, settings: Settings) -> None:
-    """Change the rule of blocks to the settings, from the end of the last known block.
+    """Divide event time as the settings say, from the end of the last known block on.
 
-    Blocks up to there stay as they are. The first one after it lasts until the next line of the new
-    grid; the numbers continue. Sessionizers and inference workers must be stopped.
+    Blocks up to there stay as they are. The next one lasts until a block of the new settings would
+    begin; the numbers continue. Sessionizers and inference workers must be stopped.
     """
     clients, topics = settings.clients, settings.topics
     partitions = _partitions(settings, "blocks change")
@@ -73,7 +74,7 @@ def _as_json(plan: BlockChangePlan, *, does: bool) -> str:
 def _as_text(plan: BlockChangePlan, *, does: bool) -> str:
     if plan.before in (None, plan.after):
         return "\n".join([*describe_blocks(plan.after), "nothing to change"])
-    end = "done" if does else "nothing was changed: add --yes to do it"
+    end = "done" if does else UNCHANGED
     return "\n".join([*_first_lines(plan), *describe_blocks(plan.after), end])
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ader_stream.cli.options import connect, json_option, kafka_options
+from ader_stream.cli.whole_help import WholeHelpGroup
 from ader_stream.errors import InputError
 from ader_stream.settings import Settings
 from ader_stream.stream.dead_letters.letters import (
@@ -32,7 +33,7 @@ from ader_stream.times import parse_instant
 from ader_stream.types import DEAD_LETTER_REASONS
 
 
-@click.group("dead-letters")
+@click.group("dead-letters", cls=WholeHelpGroup)
 def dead_letters() -> None:
     """List refused clicks, and send corrected ones back."""
 

@@ -7,6 +7,7 @@ import json
 import click
 
 from ader_stream.cli.options import connect, json_option, kafka_options
+from ader_stream.errors import InputError
 from ader_stream.settings import Settings
 from ader_stream.stream.control.commands import ask
 from ader_stream.stream.control.erasures import erasure_request, read_erasures
@@ -27,6 +28,8 @@ def forget(key: str, as_json: bool, settings: Settings) -> None:
     All clicks that are in the topic now are erased, whatever their times are; later clicks belong
     to a new visitor.
     """
+    if not key:
+        raise InputError("KEY is empty; expected the session or user key as it is in your clicks")
     clients, topics = settings.clients, settings.topics
     connect(settings, "forget")
     partitions = check_topics(clients.admin(), topics)

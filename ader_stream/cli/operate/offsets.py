@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
 
-from ader_stream.cli.options import json_option, kafka_options, yes_option
+from ader_stream.cli.options import UNCHANGED, json_option, kafka_options, yes_option
+from ader_stream.cli.whole_help import WholeHelpGroup
 from ader_stream.errors import InputError
 from ader_stream.settings import Settings
 from ader_stream.stream.operations.offsets import (
@@ -19,10 +20,8 @@ from ader_stream.stream.operations.offsets import (
     worker_places,
 )
 
-UNCHANGED = "nothing was changed; --yes does it"
 
-
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def offsets() -> None:
     """Show the workers' offsets in the clicks, and correct them."""
 
@@ -44,8 +43,11 @@ def partition_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def show(as_json: bool, settings: Settings) -> None:
     """Print the extent of each partition's log, and where each worker continues."""
     settings.clients.check_reachable()
-    for place in worker_places(settings.clients, settings.topics):
+    places = list(worker_places(settings.clients, settings.topics))
+    for place in places:
         click.echo(json.dumps(_fields(place)) if as_json else _line(place, settings))
+    if not (places or as_json):
+        click.echo(f"no worker has begun to read {settings.topics.clicks}")
 
 
 @offsets.command()
@@ -58,13 +60,12 @@ def skip(chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
     Open sessions and scores stay. Skipped records are logged in `sessions`, counted, and exported
     as ader_skipped_records_total. A running worker joins its group again.
     """
-    for place in _chosen(settings, chosen):
-        if place.target == place.place:
-            continue
+    places = [p for p in _chosen(settings, chosen) if p.target != p.place]
+    for place in places:
         click.echo(f"{_name(place, settings)}: {_loss(place)}; continues at {place.target}")
         if yes:
             skip_lost(settings.clients, settings.topics, place)
-    _end(yes=yes)
+    _end(places, yes=yes)
 
 
 @offsets.command()
@@ -73,12 +74,12 @@ def skip(chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
 @kafka_options
 def restore(chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
     """Set the groups' offsets, if they were moved, back to those of the workers' own records."""
-    for place in _chosen(settings, chosen):
-        if is_moved(place):
-            click.echo(f"{_line(place, settings)} -> {place.place}")
-            if yes:
-                restore_group(settings.clients, settings.topics, place)
-    _end(yes=yes)
+    places = [*filter(is_moved, _chosen(settings, chosen))]
+    for place in places:
+        click.echo(f"{_line(place, settings)} -> {place.place}")
+        if yes:
+            restore_group(settings.clients, settings.topics, place)
+    _end(places, yes=yes)
 
 
 def _chosen(settings: Settings, chosen: tuple[int, ...]) -> Iterator[WorkerPlace]:
@@ -92,8 +93,10 @@ def _chosen(settings: Settings, chosen: tuple[int, ...]) -> Iterator[WorkerPlace
     return (place for place in places if not chosen or place.partition in chosen)
 
 
-def _end(*, yes: bool) -> None:
-    if not yes:
+def _end(places: Sequence[WorkerPlace], *, yes: bool) -> None:
+    if not places:
+        click.echo("nothing to change")
+    elif not yes:
         click.echo(UNCHANGED)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from ader_stream.cli.options import connect, json_option, kafka_options
+from ader_stream.cli.table_options import table_options
 from ader_stream.datasets import Extent, TableFormat, open_dataset, read_through
 from ader_stream.errors import SettingsError
 from ader_stream.plausible_times import EARLIEST_MS, describe_time
@@ -32,26 +33,17 @@ from ader_stream.stream.topics.topics import check_topics
 )
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Clicks a second.")
 @click.option("--blocks", type=click.IntRange(1), help="Blocks to replay; by default all.")
-@click.option("--session-column", help="CSV, Parquet: column of the session or user.")
-@click.option("--item-column", help="CSV, Parquet: column of the item.")
-@click.option("--time-column", help="CSV, Parquet: column of the event time.")
-@click.option("--time-unit", help="CSV, Parquet: unit of numeric times: s, ms (default), us or ns.")
-@click.option(
-    "--any-time",
-    is_flag=True,
-    help="CSV, Parquet: also accept times before 2000, in the future, or all equal.",
-)
 @json_option
 @kafka_options
+@table_options
 def replay(
     dataset: Path,
     pace: str | None,
     rate: float | None,
     blocks: int | None,
-    any_time: bool,
     as_json: bool,
+    table: TableFormat,
     settings: Settings,
-    **columns: str | None,
 ) -> None:
     """Write a data set's clicks, and a heartbeat to every partition at every block end."""
     if pace and settings.blocks.min_sessions > 1:
@@ -59,9 +51,6 @@ def replay(
             f"blocks.min_sessions = {settings.blocks.min_sessions}: a block that is joined to the "
             "next is never served alone, and --pace block would wait for ever; set it to 1"
         )
-    named = {name.removesuffix("_column"): column for name, column in columns.items() if column}
-    any_time |= not settings.clicks.check_times
-    table = TableFormat(**named, any_time=any_time)
     clicks = open_dataset(dataset, settings.block_rule, settings.sessions.gap, table)
     extent = read_through(clicks, blocks)  # unreadable data raise here, before a click is sent
     connect(settings, "replay --pace block" if pace else "replay")
@@ -71,7 +60,7 @@ def replay(
     if blocks_now.changes:
         clicks = open_dataset(dataset, blocks_now, settings.sessions.gap, table)
     _show_extent(extent, as_json=as_json)
-    if not any_time:
+    if not table.any_time:
         _warn_of_early_blocks(extent)
     replayer = Replayer(clients, topics, blocks_now, settings.click_format, rate)
     view = SystemView(clients, topics, whole=False)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from ader_stream.cli.options import json_option, kafka_options, yes_option
+from ader_stream.cli.options import UNCHANGED, json_option, kafka_options, yes_option
 from ader_stream.settings import Settings
 from ader_stream.stream.operations.reset import ResetPlan, plan_reset, running_workers
 from ader_stream.stream.operations.reset import reset as reset_as_planned
@@ -64,7 +64,7 @@ def _as_text(plan: ResetPlan, *, is_done: bool) -> str:
     groups = [f"{verb} group {group} and its offsets" for group in plan.groups]
     groups += [f"{verb} command {command}" for command in plan.commands]
     kept = f"unchanged: {', '.join(plan.kept)}"
-    end = [] if is_done else ["nothing was changed; --yes does it"]
+    end = [] if is_done else [UNCHANGED]
     return "\n".join([*topics, *groups, kept, *_about_letters(plan), *end])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from ader_stream.cli.options import connect, json_option, kafka_options
+from ader_stream.cli.whole_help import WholeHelpGroup
 from ader_stream.settings import Settings
 from ader_stream.stream.avro.codec import decode, type_of
 from ader_stream.stream.kafka.reading import read_to_end
@@ -16,7 +17,7 @@ from ader_stream.stream.topics.topics import check_topics
 from ader_stream.types import Session
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def sessions() -> None:
     """Print closed sessions."""
 

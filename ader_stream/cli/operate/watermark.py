@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import click
 
-from ader_stream.cli.options import connect, json_option, kafka_options
+from ader_stream.cli.options import UNCHANGED, connect, json_option, kafka_options, yes_option
+from ader_stream.cli.whole_help import WholeHelpGroup
 from ader_stream.errors import SettingsError
 from ader_stream.settings import Settings
 from ader_stream.stream.control.rules_log import blocks_in_force
@@ -16,7 +17,7 @@ from ader_stream.stream.topics.topics import check_topics
 from ader_stream.times import parse_instant
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def watermark() -> None:
     """Show each partition's watermark, and correct a wrong one."""
 
@@ -41,7 +42,7 @@ def show(as_json: bool, settings: Settings) -> None:
     multiple=True,
     help="Partition to correct; by default all that are after the time.",
 )
-@click.option("--yes", is_flag=True, help="Do it; without this, only print what would be done.")
+@yes_option
 @kafka_options
 def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> None:
     """Move watermarks back to the real event time.
@@ -68,7 +69,7 @@ def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> 
             rule = blocks, settings.sessions.lateness
             reset_watermark(clients, topics, *rule, place.partition, watermark)
     if not yes:
-        click.echo("nothing was changed: add --yes to do it")
+        click.echo(UNCHANGED)
 
 
 def _is_meant(place: EventTime, chosen: tuple[int, ...], watermark: int) -> bool:
@@ -90,9 +91,10 @@ def _time(text: str) -> int:
 
 
 def _line(place: EventTime) -> str:
-    at = "no click yet" if place.watermark is None else _text(place.watermark)
-    block, offset = place.open_block, place.next_offset
-    return f"partition {place.partition}: {at}  (block {block}, next offset {offset})"
+    if place.watermark is None:
+        return f"partition {place.partition}: no click yet"
+    where = f"block {place.open_block}, next offset {place.next_offset}"
+    return f"partition {place.partition}: {_text(place.watermark)}  ({where})"
 
 
 def _text(time: int) -> str:

@@ -30,11 +30,15 @@ def second_cycle(tiny: Recipe, block: Blocks, name: str) -> tuple[State, State, 
     return parent, state, report
 
 
-def test_paper_compares_these_ten() -> None:
-    assert set(METHODS) == {
-        *("ader", "finetune", "dropout", "ewc", "joint"),
-        *("er-herding", "er-random", "er-loss", "ader-equal", "ader-fix"),
-    }
+OF_THE_PAPER = {
+    *("ader", "finetune", "dropout", "ewc", "joint"),
+    *("er-herding", "er-random", "er-loss", "ader-equal", "ader-fix"),
+}
+"""Others may join them in `METHODS`."""
+
+
+def test_every_method_that_the_paper_compares_is_there() -> None:
+    assert set(METHODS) >= OF_THE_PAPER
 
 
 def test_unknown_method_names_the_known_ones() -> None:
@@ -43,13 +47,13 @@ def test_unknown_method_names_the_known_ones() -> None:
 
 
 def test_fine_tuning_and_ewc_train_without_dropout_and_the_others_with_it() -> None:
-    dropout = {name: how.adapt(PAPER).dropout for name, how in METHODS.items()}
+    dropout = {name: METHODS[name].adapt(PAPER).dropout for name in OF_THE_PAPER}
     assert {name for name, share in dropout.items() if not share} == {"finetune", "ewc"}
     assert set(dropout.values()) == {0.0, 0.3}
 
 
 def test_methods_without_a_past_keep_no_exemplars() -> None:
-    kept = {name: how.adapt(PAPER).exemplars for name, how in METHODS.items()}
+    kept = {name: METHODS[name].adapt(PAPER).exemplars for name in OF_THE_PAPER}
     assert {name for name, n in kept.items() if not n} == {"finetune", "dropout", "joint"}
     assert set(kept.values()) == {0, 30_000}
 
