@@ -104,10 +104,14 @@ def settings() -> str:
 
 def _settings(rows: Sequence[Json]) -> str:
     cells = (
-        (f"`{row['name']}`", f"`{row['variable']}`", _code(row["default"]), _cell(row["meaning"]))
+        (
+            f"`{row['name']}`<br>`{row['variable']}`",
+            _code(row["default"]),
+            _cell(row["meaning"]),
+        )
         for row in rows
     )
-    return _table(("setting", "variable", "default", "meaning"), cells)
+    return _table(("setting, variable", "default", "meaning"), cells)
 
 
 def settings_changes() -> str:
@@ -240,7 +244,7 @@ def library() -> str:
 def _public_name(name: str) -> str:
     value = getattr(ader_stream, name)
     summary, _, details = (inspect.getdoc(value) or "").partition("\n\n")
-    parts = [f"## `{name}`", _cell(summary), f"```python\n{_call(name, value)}\n```"]
+    parts = [f"## `{name}`", _cell(summary), f"```text\n{_call(name, value)}\n```"]
     return "\n\n".join([*parts, f"```text\n{details}\n```"] if details else parts)
 
 

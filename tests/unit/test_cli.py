@@ -20,8 +20,8 @@ from ader_stream.errors import AderError, InputError, SettingsError, TopicError,
 from ader_stream.metrics import CATALOGUE
 from ader_stream.settings import describe_settings
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.versions.manifest_record import Trust
-from ader_stream.stream.versions.registry import Registry
+from ader_stream.stream.model_registry.manifest_record import Trust
+from ader_stream.stream.model_registry.registry import Registry
 
 
 class Ended(NamedTuple):

@@ -40,7 +40,7 @@ def test_every_setting_is_in_the_table_of_its_group() -> None:
     page = reference.settings()
 
     for name, variable, _, _ in describe_settings():
-        assert f"| `{name}` | `{variable}` |" in page
+        assert f"| `{name}`<br>`{variable}` |" in page
     assert page.index("## `clicks`") < page.index("`clicks.topic`") < page.index("## `sessions`")
 
 
@@ -99,4 +99,4 @@ def test_every_public_name_is_described_with_its_arguments() -> None:
 
     for name in ader_stream.__all__:
         assert f"## `{name}`\n" in page
-    assert "```python\ntrain_cycle(" in page
+    assert "```text\ntrain_cycle(" in page
