@@ -11,7 +11,8 @@
     ├── SpaceError            a disk has too little space for what must be written
     ├── BrokerError           a local Kafka could not be started, found or stopped
     ├── DecodeError           a record does not match its schema or format
-    │   └── ClickError        a click that becomes a dead letter; carries the reason
+    │   ├── ClickError        a click that becomes a dead letter; carries the reason
+    │   └── NewerSchemaError  a record was written by a newer release than this one
     ├── NotYetError           a record cannot be read yet: a service it needs is silent
     ├── AuthorizationError    the cluster refuses a request of this user; names the right
     ├── TopicError            a topic is missing, or its partitions or settings are wrong
@@ -80,6 +81,10 @@ class ClickError(DecodeError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class NewerSchemaError(DecodeError):
+    """A record was written with a schema that this release does not have; update this process."""
 
 
 class NotYetError(AderError):

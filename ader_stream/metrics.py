@@ -7,7 +7,7 @@ no item. The caller passes the registry in.
 from __future__ import annotations
 
 import threading
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -92,6 +92,23 @@ class Metrics:
         for metric in CATALOGUE:
             if metric.kind is Gauge and labels.keys() <= {*metric.labels}:
                 self._remove(metric, gone)
+
+    def replace(self, gauge: Metric[Gauge], values: Mapping[Any, float]) -> None:
+        """Set a gauge for each of these label values, and remove all others of it.
+
+        >>> metrics = Metrics(CollectorRegistry())
+        >>> metrics.replace(LAG, {(0,): 7, (1,): 9})
+        >>> metrics.replace(LAG, {(1,): 5})
+        >>> [(s.labels, s.value) for s in metrics[LAG].collect()[0].samples]
+        [({'partition': '1'}, 5.0)]
+        """
+        built, wanted = self[gauge], {tuple(map(str, labels)) for labels in values}
+        for sample in next(iter(built.collect())).samples:
+            labels = tuple(sample.labels[name] for name in gauge.labels)
+            if labels not in wanted:
+                built.remove(*labels)
+        for labels_, value in values.items():
+            built.labels(*labels_).set(value)
 
     def drop(self, *metrics: Metric[Any]) -> None:
         """Remove these metrics until they are used again."""
@@ -573,4 +590,154 @@ FALLBACKS = Metric(
     "ader_fallback_recommendations_total",
     "requests",
     "Requests with unknown items only, answered with the most frequent items.",
+)
+
+# Monitor
+MONITOR_LEADER = Metric(Gauge, "ader_monitor_leader", "0 or 1", "1 while this monitor leads.")
+MONITOR_CAUGHT_UP = Metric(
+    Gauge,
+    "ader_monitor_caught_up",
+    "0 or 1",
+    "1 once the leading monitor has read every topic to its end.",
+)
+MONITOR_UNREADABLE = Metric(
+    Gauge,
+    "ader_monitor_unreadable_partitions",
+    "partitions",
+    "Partitions at a record that only a newer release can read: counting has stopped there.",
+)
+MONITOR_SKIPPED = Metric(
+    Counter,
+    "ader_monitor_skipped_records_total",
+    "records",
+    "Records that the monitor could not count, by topic: damaged, or of an unknown type.",
+    ("what",),
+)
+MONITOR_LOST = Metric(
+    Counter,
+    "ader_monitor_lost_records_total",
+    "records",
+    "Offsets that were deleted before the monitor counted them, by topic.",
+    ("what",),
+)
+DRIFT_SIGNAL = Metric(
+    Gauge,
+    "ader_drift_signal",
+    "as the signal",
+    "Value of a drift signal; scope: block (the last complete one), open (the open block so far) "
+    "or sliding (the last hour of event time, see monitor.sliding).",
+    ("signal", "scope"),
+)
+DRIFT_THRESHOLD = Metric(
+    Gauge,
+    "ader_drift_threshold",
+    "as the signal",
+    "Bound of the usual values of a drift signal; beyond it the state is that of the level.",
+    ("signal", "scope", "level", "bound"),
+)
+DRIFT_STATE = Metric(
+    Gauge,
+    "ader_drift_state",
+    "0 or 1",
+    "1 for the state of a drift signal (fine, watch, act or insufficient data), 0 for the others.",
+    ("signal", "scope", "state"),
+)
+DRIFT_BLOCKS = Metric(
+    Gauge, "ader_drift_blocks", "blocks", "Complete blocks whose statistics are kept."
+)
+DRIFT_BLOCK = Metric(Gauge, "ader_drift_block", "block number", "The block of a scope.", ("scope",))
+DRIFT_CLICKS = Metric(
+    Gauge, "ader_drift_block_clicks", "clicks", "Clicks in the sessions of a block.", ("scope",)
+)
+DRIFT_SESSIONS = Metric(
+    Gauge, "ader_drift_block_sessions", "sessions", "Sessions of a block.", ("scope",)
+)
+MONITORED_VERSION = Metric(
+    Gauge,
+    "ader_monitored_version",
+    "version",
+    "Version of a role: served, previous (the version before it) or canary.",
+    ("role",),
+)
+MONITORED_TARGETS = Metric(
+    Gauge,
+    "ader_monitored_targets",
+    "clicks",
+    "Clicks that the version of a role has scored in the kept blocks.",
+    ("role",),
+)
+MONITORED_UNKNOWN = Metric(
+    Gauge,
+    "ader_monitored_unknown_items",
+    "clicks",
+    "Clicks on items that the version of a role did not know, in the kept blocks.",
+    ("role",),
+)
+MONITORED_RECALL = Metric(
+    Gauge,
+    "ader_monitored_recall20_ratio",
+    "ratio",
+    "Prequential Recall@20 of the version of a role in the kept blocks: estimate, and lower and "
+    "upper bound at 95 % as if clicks were independent.",
+    ("role", "bound"),
+)
+MONITORED_MRR = Metric(
+    Gauge, "ader_monitored_mrr20_ratio", "ratio", "The same for MRR@20.", ("role", "bound")
+)
+MONITORED_RECALL_DIFFERENCE = Metric(
+    Gauge,
+    "ader_monitored_recall20_difference_ratio",
+    "ratio",
+    "Recall@20 of a role's version minus that of another role, on the clicks that both have "
+    "scored: estimate, and bounds that are valid at any time.",
+    ("role", "against", "bound"),
+)
+MONITORED_MRR_DIFFERENCE = Metric(
+    Gauge,
+    "ader_monitored_mrr20_difference_ratio",
+    "ratio",
+    "The same for MRR@20.",
+    ("role", "against", "bound"),
+)
+EVENT_TIME = Metric(
+    Gauge,
+    "ader_event_time_seconds",
+    "seconds since 1970",
+    "Event time that a stage has reached: clicks, sessions, block_end, trained or served.",
+    ("stage",),
+)
+EVENT_TIME_LAG = Metric(
+    Gauge,
+    "ader_event_time_lag_seconds",
+    "seconds",
+    "Event time by which a stage is behind the newest click.",
+    ("stage",),
+)
+SERVED_AGE_BLOCKS = Metric(
+    Gauge,
+    "ader_served_model_age_blocks",
+    "blocks",
+    "Complete blocks that the oldest served version has not learned from.",
+)
+VERSION_SKEW = Metric(
+    Gauge,
+    "ader_served_version_skew",
+    "versions",
+    "Newest minus oldest version that inference workers with partitions serve.",
+)
+SERVING_WORKERS = Metric(
+    Gauge, "ader_serving_workers", "workers", "Inference workers that are assigned partitions."
+)
+REFUSED_RATIO = Metric(
+    Gauge,
+    "ader_dead_letters_ratio",
+    "ratio",
+    "Share of the clicks of the last day that were refused, by reason.",
+    ("reason",),
+)
+LATE_RATIO = Metric(
+    Gauge,
+    "ader_late_clicks_ratio",
+    "ratio",
+    "Share of late clicks in the last complete block, or in the open one before there is one.",
 )

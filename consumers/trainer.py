@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import structlog
 import torch
-from confluent_kafka import KafkaException
 
 from ader_stream import metrics as m
 from ader_stream.ader.artifact.parts import decode_state, encode_parts
@@ -25,14 +23,15 @@ from ader_stream.ader.progress import Progress
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.retention import Retention
 from ader_stream.ader.training.checkpoint import NOWHERE, Checkpoint, CheckpointFile
-from ader_stream.errors import ArtifactError, AuthorizationError, FencedError
+from ader_stream.errors import ArtifactError
 from ader_stream.runtime.memory import give_back_freed
 from ader_stream.runtime.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.blocks.feed import BlockFeed, TrainingBlock
 from ader_stream.stream.control.rules import session_parameters_in_force
 from ader_stream.stream.control.rules_log import blocks_in_force
-from ader_stream.stream.exactly_once.permission import Permission, error_name, is_refused
+from ader_stream.stream.exactly_once.election import Election
+from ader_stream.stream.exactly_once.permission import Permission
 from ader_stream.stream.groups.leadership import Leadership
 from ader_stream.stream.kafka.reading import offset_range
 from ader_stream.stream.model_registry.lineage import (
@@ -63,7 +62,6 @@ log = structlog.get_logger(__name__)
 
 METHOD = "ader"
 POLL_SECONDS = 0.2
-REJOIN_SECONDS = 1.0
 
 
 class _StopAskedError(Exception):
@@ -93,75 +91,30 @@ def run(settings: Settings) -> None:
     use_threads(settings.trainer.threads)
     with Process("trainer", settings) as process:
         permission = Permission(clients, "trainer", rights, process.commits)
+        election = Election(
+            clients.observed(ClientStatistics(process.metrics)),
+            topics.models,
+            topics.group("trainer"),
+            permission,
+            process.should_stop,
+            process.metrics[m.LEADER],
+        )
+        process.not_ready = election.not_ready
         process.serve()
-        observed = clients.observed(ClientStatistics(process.metrics))
-        while not process.should_stop():
-            leadership = Leadership(observed, topics.models, topics.group("trainer"))
-            process.not_ready = functools.partial(_not_ready, process, leadership)
-            make_leader = functools.partial(
-                _Leader, settings, chosen, device, process, leadership, permission
-            )
-            failure: Exception | None = None
-            try:
-                _lead_when_chosen(
-                    process, leadership, functools.partial(_lead, make_leader, process)
-                )
-            except (KafkaException, AuthorizationError) as error:
-                failure = error
-            finally:
-                leadership.close()
-            if failure:
-                _stand_by(failure, process, permission)
+        election.run(functools.partial(_lead, settings, chosen, device, process, permission))
 
 
-def _not_ready(process: Process, leadership: Leadership) -> str:
-    """Say why nothing can be published, or that the group is waited for; empty if all is well."""
-    if not leadership.has_joined and not process.commits.obstacle:
-        return "waiting for the group"
-    return process.commits.not_ready()
-
-
-def _stand_by(failure: Exception, process: Process, permission: Permission) -> None:
-    """Wait until the group may be joined again."""
-    if is_refused(failure):
-        permission.wait_after(failure, process.should_stop)
-        return
-    log.warning("has left the group and joins again", reason=str(failure))
-    process.commits.note_failure(error_name(failure), str(failure))
-    time.sleep(REJOIN_SECONDS)
-
-
-def _lead_when_chosen(process: Process, leadership: Leadership, lead: Callable[[], None]) -> None:
-    """Stand by as a member of the group, and lead while it says so, until SIGTERM.
-
-    Raises
-    ------
-    KafkaException
-        If a client has failed: what is begun again needs new ones.
-    AuthorizationError
-        If a right lacks.
-    """
-    leads = process.metrics[m.LEADER]
-    process.commits.note_due()  # until it has joined, nothing can be published
-    try:
-        while not process.should_stop():
-            leadership.poll(POLL_SECONDS)
-            leads.set(leadership.holds)
-            if leadership.holds:
-                lead()
-            elif leadership.has_joined:
-                process.commits.note_nothing_due()
-    finally:
-        leads.set(0)
-
-
-def _lead(make_leader: Callable[[], _Leader], process: Process) -> None:
+def _lead(
+    settings: Settings,
+    recipe_: Recipe,
+    device: torch.device,
+    process: Process,
+    permission: Permission,
+    leadership: Leadership,
+) -> None:
     """Lead until another trainer does, or until SIGTERM."""
     try:
-        make_leader().lead()
-    except FencedError as error:
-        log.warning("no longer leading", reason=str(error))
-        process.commits.note_failure(error_name(error), str(error))
+        _Leader(settings, recipe_, device, process, leadership, permission).lead()
     except _StopAskedError:
         log.info("stopped in mid-cycle; the next leader trains the block")
 

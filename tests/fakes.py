@@ -293,7 +293,7 @@ class FakeReader:
     def consume(self, count: int, timeout: float) -> list[FakeRecord]:
         found: list[FakeRecord] = []
         for place in self._positions:
-            found += self._read(place, count - len(found))
+            found += self._read(place, max(0, count - len(found)))
         return found
 
     def close(self) -> None:

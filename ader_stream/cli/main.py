@@ -27,7 +27,7 @@ COMMANDS = {
     "replay": "Feed a data set into the clicks topic.",
     "reset": "Delete all derived data, and start again with the clicks.",
     "rights": "List the rights that each worker and command needs.",
-    "run": "Run one worker: sessionizer, trainer or inference.",
+    "run": "Run one worker: sessionizer, trainer, inference or monitor.",
     "schemas": "Check whether records in the topics match the schemas here.",
     "sessions": "Print closed sessions.",
     "settings": "List every setting: variable, default, meaning.",

@@ -15,7 +15,7 @@ TRAINER = "trainer"
 
 
 @click.command()
-@click.argument("worker", type=click.Choice(["sessionizer", TRAINER, "inference"]))
+@click.argument("worker", type=click.Choice(["sessionizer", TRAINER, "inference", "monitor"]))
 @click.option(
     "--bootstrap-dataset",
     type=click.Path(path_type=Path),

@@ -12,6 +12,7 @@ from ader_stream.errors import SettingsError
 from ader_stream.settings.units import Duration, FieldName, Instant, Timeout
 from ader_stream.stream.model_registry.manifest_record import Trust
 from ader_stream.stream.model_registry.signing import Signer, read_signer, read_trusted
+from ader_stream.types import MINUTE_MS
 
 MONDAY = "1970-01-05T00:00:00Z"
 """Blocks of a week start on Mondays."""
@@ -439,6 +440,31 @@ class InferenceSettings(_Group):
     fallback_clicks: int = Field(
         1_000, ge=1, description="For that: clicks that must be compared first."
     )
+
+
+class MonitorSettings(_Group):
+    """The monitor."""
+
+    commit_interval: Duration = Field(
+        _as_written("5s"), description="Longest time between two transactions."
+    )
+    blocks: int = Field(
+        32,
+        ge=2,
+        description="Blocks whose statistics are kept for each partition, the newest ones: what "
+        "comes is compared with them. Each takes at most about 10 MB of memory.",
+    )
+    sliding: Duration = Field(
+        _as_written("1h"),
+        description="Event time of the statistics that are shown in addition to those of blocks.",
+    )
+
+    @field_validator("sliding")
+    @classmethod
+    def _can_be_divided(cls, sliding: int) -> int:
+        if sliding < MINUTE_MS:
+            raise ValueError(f"monitor.sliding = {sliding} ms: expected at least 1m")
+        return sliding
 
 
 class HttpSettings(_Group):

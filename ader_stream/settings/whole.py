@@ -24,6 +24,7 @@ from ader_stream.settings.groups import (
     KafkaSettings,
     LogSettings,
     ModelsSettings,
+    MonitorSettings,
     SessionizerSettings,
     SessionsSettings,
     TrainerSettings,
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     trainer: TrainerSettings = TrainerSettings()
     models: ModelsSettings = ModelsSettings()
     inference: InferenceSettings = InferenceSettings()
+    monitor: MonitorSettings = MonitorSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 

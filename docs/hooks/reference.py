@@ -25,6 +25,8 @@ from starlette.routing import Route
 import ader_stream
 from ader_stream.cli.main import cli
 from ader_stream.metrics import Metrics
+from ader_stream.monitor.status.routes import StatusRoutes
+from ader_stream.monitor.status.whole import StatusBoard
 from ader_stream.runtime.http import make_app
 from ader_stream.serve import routes
 
@@ -155,7 +157,8 @@ def _printed_json(*arguments: str) -> list[Json]:
 def http_routes() -> str:
     """Return what a worker answers: the routes of the application that it serves."""
     recommend = routes.RecommendRoutes(cast("Any", None), lambda _: None, 20, _metrics())
-    app = make_app(_metrics(), str, recommend.routes())
+    monitor = StatusRoutes(StatusBoard(), lambda: False)
+    app = make_app(_metrics(), str, [*recommend.routes(), *monitor.routes()])
     cells = (
         (f"`{method} {route.path}`", _cell((route.endpoint.__doc__ or "").partition("\n")[0]))
         for route in app.routes

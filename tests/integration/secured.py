@@ -30,7 +30,7 @@ from ader_stream.local_kafka.ports import HOST, free_port
 from ader_stream.local_kafka.record import StartOptions
 from tests.integration.certificates import authority, signed_by
 
-USERS = ("ader", "sessionizer", "trainer", "inference", "operator")
+USERS = ("ader", "sessionizer", "trainer", "inference", "monitor", "operator")
 PASSWORDS = {user: f"{user}-secret" for user in USERS}
 
 WAIT_SECONDS = 30.0

@@ -113,7 +113,7 @@ def test_a_replay_writes_clicks_with_exactly_its_rights(
     assert json.loads(done.output.splitlines()[-1])["clicks_sent"] == 2
 
 
-@pytest.mark.parametrize("worker", ["sessionizer", "trainer", "inference"])
+@pytest.mark.parametrize("worker", ["sessionizer", "trainer", "inference", "monitor"])
 def test_doctor_names_all_that_a_worker_lacks_and_how_to_grant_it(
     filled: System, secured: SecuredKafka, worker: str
 ) -> None:

@@ -120,7 +120,7 @@ def test_a_command_may_end_with_a_code_of_its_own(
     [
         (["nothing"], "No such command 'nothing'"),
         (["metrics", "--yaml"], "No such option '--yaml'"),
-        (["run", "cook"], "'cook' is not one of 'sessionizer', 'trainer', 'inference'"),
+        (["run", "cook"], "'cook' is not one of 'sessionizer', 'trainer', 'inference', 'monitor'"),
         (["replay"], "Missing option '--dataset'"),
         (["replay", "--dataset", ".", "--rate", "0"], "0.0 is not in the range x>0"),
         (["topics", "create", "--partitions", "0"], "0 is not in the range x>=1"),

@@ -33,6 +33,11 @@ BOUNDED_LABELS = {
     "client",
     "broker",
     "state",
+    "signal",
+    "scope",
+    "level",
+    "role",
+    "against",
 }
 """Block and version stay bounded because a worker shows the newest ones only."""
 

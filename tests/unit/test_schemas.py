@@ -28,6 +28,8 @@ TYPES = {
     "HeldClick",
     "IdleAdvance",
     "ModelManifest",
+    "MonitorPlace",
+    "MonitorStatistics",
     "OpenSessions",
     "PairedScore",
     "PartitionState",

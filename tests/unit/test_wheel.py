@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-WORKERS = ("inference", "sessionizer", "trainer")
+WORKERS = ("inference", "monitor", "sessionizer", "trainer")
 
 
 @pytest.fixture(scope="module")

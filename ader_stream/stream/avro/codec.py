@@ -18,7 +18,7 @@ from typing import Any, cast
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from ader_stream.errors import DecodeError
+from ader_stream.errors import DecodeError, NewerSchemaError
 from ader_stream.runtime.resources import resource
 
 TYPE_HEADER = "ader-type"
@@ -58,7 +58,9 @@ def decode(
     Raises
     ------
     DecodeError
-        If a header is missing, the schema is unknown here, or the bytes do not match it.
+        If a header is missing, or the bytes do not match the schema.
+    NewerSchemaError
+        If the schema is unknown here.
     """
     named = dict(headers or ())
     type_name = type_of(headers)
@@ -70,7 +72,7 @@ def decode(
         ) from None
     writer = writers.get(named.get(SCHEMA_HEADER) or b"")
     if writer is None:
-        raise DecodeError(
+        raise NewerSchemaError(
             f"{type_name} was written with schema {named.get(SCHEMA_HEADER)!r}, "
             f"which is unknown here; update this process"
         )

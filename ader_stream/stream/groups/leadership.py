@@ -38,7 +38,7 @@ class Leadership:
         """
         self.poll()
         if not self.holds:
-            raise FencedError("another trainer leads now; this one waits")
+            raise FencedError("another process leads now; this one waits")
 
     def close(self) -> None:
         """Leave the group: a standby takes over at once."""

@@ -132,13 +132,17 @@ def _describe_clicks(topics: Topics) -> Iterator[Right]:
         yield Right("Topic", topics.clicks, ("Describe",), "how many partitions it has")
 
 
-def _member(group: str, *, by_partition: bool) -> Iterator[Right]:
+def _member(group: str, why: str) -> Iterator[Right]:
+    """Yield the rights of a member that has one transactional id."""
     yield Right("Group", group, ("Read",), "membership, and the offsets that it commits")
-    if by_partition:
-        why = "one transaction for each input partition"
-        yield Right("TransactionalId", f"{group}.", ("Write",), why, (f"{group}.0",))
-    else:
-        yield Right("TransactionalId", group, ("Write",), "a version is published as a whole")
+    yield Right("TransactionalId", group, ("Write",), why)
+
+
+def _member_by_partition(group: str) -> Iterator[Right]:
+    """Yield the rights of a member that has a transactional id for each input partition."""
+    yield Right("Group", group, ("Read",), "membership, and the offsets that it commits")
+    why = "one transaction for each input partition"
+    yield Right("TransactionalId", f"{group}.", ("Write",), why, (f"{group}.0",))
 
 
 def _idempotent_write() -> Right:
@@ -159,7 +163,7 @@ def _sessionizer(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _read_and_write(topics.control, "which keys are to be erased, and which rules hold")
     if uses.idle:
         yield _read_and_write(topics.watermarks, "how far the other partitions are")
-    yield from _member(topics.group("sessionizer"), by_partition=True)
+    yield from _member_by_partition(topics.group("sessionizer"))
     yield from _describe_limits(topics)
     yield _growth(topics)
     yield _idempotent_write()
@@ -170,7 +174,7 @@ def _trainer(topics: Topics, _: Uses) -> Iterator[Right]:
     yield _read_and_write(topics.models, "manifests")
     yield _read_and_write(topics.model_chunks, "weights and exemplars")
     yield _read(topics.control, "pins, rollbacks, versions to prune, keys to erase")
-    yield from _member(topics.group("trainer"), by_partition=False)
+    yield from _member(topics.group("trainer"), why="a version is published as a whole")
     yield from _describe_limits(topics)
     yield from _describe_clicks(topics)
     yield Right(
@@ -197,10 +201,24 @@ def _inference(topics: Topics, uses: Uses) -> Iterator[Right]:
     yield _read(topics.sessions, "decisions of the sessionizer by the clock")
     group = topics.group("sessionizer")
     yield Right("Group", group, ("Describe",), "how far the sessionizer is")
-    yield from _member(topics.group("inference"), by_partition=True)
+    yield from _member_by_partition(topics.group("inference"))
     yield from _describe_limits(topics)
     yield _growth(topics)
     yield _idempotent_write()
+
+
+def _monitor(topics: Topics, _: Uses) -> Iterator[Right]:
+    yield _read(topics.sessions, "closed sessions, block ends")
+    yield _read(topics.scores, "running scores of the versions")
+    yield _read(topics.models, "manifests")
+    yield _read(topics.serving, "which worker serves which version")
+    yield _read(topics.control, "pins, rollbacks, how blocks are cut")
+    yield _read(topics.dead_letters, "refused clicks, by reason")
+    yield _read(topics.watermarks, "how far the clicks are")
+    yield _read_and_write(topics.monitor_state, "statistics: logged, and restored")
+    yield from _member(topics.group("monitor"), why="statistics and offsets are written together")
+    yield from _describe_limits(topics)
+    yield from _describe_clicks(topics)
 
 
 def _doctor(topics: Topics, _: Uses) -> Iterator[Right]:
@@ -374,7 +392,7 @@ def _offsets_move(topics: Topics, _: Uses) -> Iterator[Right]:
     for topic in (topics.sessionizer_state, topics.scores):
         yield _read_and_write(topic, "where a worker continues")
     for worker in ("sessionizer", "inference"):
-        yield from _member(topics.group(worker), by_partition=True)
+        yield from _member_by_partition(topics.group(worker))
     yield from _describe_topics(topics)
 
 
@@ -388,7 +406,8 @@ def _reset(topics: Topics, _: Uses) -> Iterator[Right]:
         yield Right("TransactionalId", f"{group}.", ("Write",), why, (f"{group}.0",))
         yield Right("Group", group, ("Read",), "it starts with the first click", when=START_LATEST)
     yield Right("Topic", topics.clicks, ("Read",), "where they start", when=START_LATEST)
-    yield Right("Group", topics.group("trainer"), ("Describe",), "whether one runs")
+    for worker in ("trainer", "monitor"):
+        yield Right("Group", topics.group(worker), ("Describe",), "whether one runs")
     yield _read_and_write(topics.control, "commands are deleted, requests to erase keys stay")
     yield _read(topics.dead_letters, "which refused clicks are read again")
     why = "those are not sent back any more"
@@ -401,6 +420,7 @@ WORKERS: Mapping[str, Table] = {
     "sessionizer": _sessionizer,
     "trainer": _trainer,
     "inference": _inference,
+    "monitor": _monitor,
 }
 
 COMMANDS: Mapping[str, Table] = {

@@ -149,14 +149,14 @@ def reset(
 
 def running_workers(admin: AdminClient, topics: Topics) -> str:
     """Return groups with their members; empty where no worker is running."""
-    groups = [topics.group(worker) for worker in (*READERS, "trainer")]
+    groups = [topics.group(worker) for worker in (*READERS, "trainer", "monitor")]
     members = members_of(admin, groups).items()
     return "; ".join(f"{group}: {', '.join(who)}" for group, who in members)
 
 
 def _doomed(topics: Topics, *, models: bool, dead_letters: bool) -> Iterator[str]:
     yield from (topics.sessions, topics.scores, topics.recommendations, topics.serving)
-    yield topics.watermarks
+    yield from (topics.watermarks, topics.monitor_state)
     if models:
         yield from (topics.models, topics.model_chunks)
     if dead_letters:

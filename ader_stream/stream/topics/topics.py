@@ -132,6 +132,11 @@ class Topics:
         """Name of the topic of commands to the workers."""
         return f"{self.prefix}.control"
 
+    @property
+    def monitor_state(self) -> str:
+        """Name of the changelog of the monitor's statistics."""
+        return f"{self.prefix}.monitor-state"
+
     def group(self, process: str) -> str:
         """Return the consumer group of a process, and the start of its transactional ids."""
         return f"{self.prefix}.{process}"
@@ -157,6 +162,7 @@ class Topics:
         )
         yield self.dead_letters, partitions, _FOREVER | _LARGE | _FOR_A_WEEK
         yield self.control, 1, _COMPACT
+        yield self.monitor_state, 1, _COMPACT
 
     def needed_configs(self) -> dict[str, dict[str, str]]:
         """Return topic → its configuration, of our topics; the user configures the clicks."""

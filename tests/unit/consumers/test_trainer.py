@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from ader_stream.errors import FencedError
 from ader_stream.metrics import LEADER, Metrics
 from ader_stream.settings import load_settings
+from ader_stream.stream.exactly_once import election
 from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from consumers import trainer
 
@@ -56,9 +57,9 @@ class Trainer:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, process: Trainer) -> None:
-    monkeypatch.setattr(trainer, "REJOIN_SECONDS", 0.0)
+    monkeypatch.setattr(election, "REJOIN_SECONDS", 0.0)
     monkeypatch.setattr(trainer, "Process", process.process)
-    monkeypatch.setattr(trainer, "Leadership", process.join)
+    monkeypatch.setattr(election, "Leadership", process.join)
     monkeypatch.setattr(trainer, "_Leader", lambda *_: process)
     monkeypatch.setattr(trainer, "check_topics", lambda *_: 1)
     monkeypatch.setattr(trainer, "connect", lambda *_: [])

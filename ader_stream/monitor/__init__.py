@@ -1,0 +1,1 @@
+"""The monitor: count what the topics hold, exactly once, and show drift, quality and lag."""

@@ -1,0 +1,1 @@
+"""What the monitor counts, exactly once: by partition, with the offsets up to which it has read."""

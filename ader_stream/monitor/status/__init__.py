@@ -1,0 +1,1 @@
+"""What the monitor shows: drift, quality, lag and refusals, as JSON and as metrics."""
