@@ -33,6 +33,7 @@ from tests.benchmarks.long_run_plot import plot
 from tests.benchmarks.resident import cpu_seconds, resident_mib
 from tests.benchmarks.session_clicks import click_bytes, clicks_of
 from tests.integration.conftest import from_java
+from tests.integration.processes import start_as_user
 from tests.integration.system import System, Worker
 
 RESULT = Path(__file__).parent / "results" / "speed" / "long_run.json"
@@ -126,7 +127,7 @@ def main() -> None:
         data = Path(folder)
         with (
             from_java(data / "kafka", user_cache_path("ader-stream"), guard) as kafka,
-            System(kafka.bootstrap_servers, data, SETTINGS, PARTITIONS) as system,
+            System(kafka.bootstrap_servers, data, SETTINGS, PARTITIONS, start_as_user) as system,
         ):
             result = run(system, chosen.clicks)
     lines = ",\n  ".join(json.dumps(asdict(sample)) for sample in result.pop("samples"))

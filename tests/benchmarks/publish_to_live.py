@@ -33,6 +33,7 @@ from ader_stream.stream.model_registry.model_log import ModelPublisher
 from tests.benchmarks.page_table import PageTable
 from tests.benchmarks.resident import peak_mib, reset_peak, resident_mib
 from tests.fakes import example_manifest
+from tests.integration.processes import start_as_user
 from tests.integration.system import System, Worker
 
 RESULTS = Path(__file__).parent / "results" / "speed"
@@ -64,7 +65,7 @@ def main() -> None:
     overrides = {"inference": {"jitter": given.jitter, "threads": 1}}
     with (
         tempfile.TemporaryDirectory() as folder,
-        System(given.bootstrap_servers, Path(folder), overrides) as system,
+        System(given.bootstrap_servers, Path(folder), overrides, launch=start_as_user) as system,
     ):
         workers = [system.start("inference") for _ in range(given.workers)]
         measured = {

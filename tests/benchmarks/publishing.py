@@ -32,6 +32,7 @@ from ader_stream.stream.model_registry.model_reader import ModelReader
 from tests.benchmarks.publish_to_live import random_state
 from tests.benchmarks.resident import peak_mib, reset_peak, resident_mib
 from tests.fakes import example_manifest
+from tests.integration.processes import start_as_user
 from tests.integration.system import System
 
 CHUNK_SIZE = 900_000
@@ -114,7 +115,7 @@ def main() -> None:
     parts = encode_parts(random_state(given.items))
     with (
         tempfile.TemporaryDirectory() as folder,
-        System(given.bootstrap_servers, Path(folder)) as system,
+        System(given.bootstrap_servers, Path(folder), launch=start_as_user) as system,
     ):
         turns = [Turn(system, compression, parts) for compression in given.compressions]
         for number in range(given.rounds * len(turns)):

@@ -21,6 +21,7 @@ from ader_stream.stream.avro.codec import decode
 from ader_stream.stream.kafka.reading import valid_records
 from ader_stream.types import Click
 from tests.benchmarks.session_clicks import SESSION_CLICKS, click_bytes
+from tests.integration.processes import start_as_user
 from tests.integration.system import System
 
 GAP_MS = 1_000
@@ -43,7 +44,7 @@ def measure_latency(address: str, partitions: int, seconds: float) -> dict[str, 
     """
     with (
         tempfile.TemporaryDirectory() as folder,
-        System(address, Path(folder), OVERRIDES, partitions) as system,
+        System(address, Path(folder), OVERRIDES, partitions, start_as_user) as system,
     ):
         system.wait_until_holding(system.start("sessionizer"))
         settings = system.settings

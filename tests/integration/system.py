@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ import httpx
 from confluent_kafka import TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from ader_stream.local_kafka import Guard, start_process
+from ader_stream.local_kafka import Guard
 from ader_stream.local_kafka.ports import HOST, free_port
 from ader_stream.settings import load_settings, worker_environment
 from ader_stream.stream.clicks.decoder import ClickFormat
@@ -31,6 +30,7 @@ from ader_stream.stream.operations.system_view import SystemView
 from ader_stream.stream.scores.score_log import Score, ScoreKey, read_scores
 from ader_stream.stream.topics.topics import create_topics, partition_counts
 from ader_stream.types import Click
+from tests.integration.processes import Launch, WorkerProcess, fork_worker, run_command
 
 PARTITIONS = 3
 LEAVE_SECONDS = 10.0
@@ -109,7 +109,7 @@ class Worker:
     """A worker process."""
 
     name: str
-    process: subprocess.Popen[bytes]
+    process: WorkerProcess
     log: Path
     port: int
     may_end: bool = False
@@ -169,13 +169,13 @@ class Worker:
     def kill(self) -> None:
         """End it as a crash would."""
         self.may_end = True
-        self.process.kill()
+        self.signal(signal.SIGKILL)
         self.process.wait()
 
     def terminate(self) -> None:
         """Ask it to leave."""
         self.may_end = True
-        self.process.terminate()
+        self.signal(signal.SIGTERM)
 
     def wait(self) -> int:
         """Wait until it has ended and return its exit code; one that stays fails the test."""
@@ -216,12 +216,15 @@ class System:
         For the logs.
     overrides
         Settings that differ from `SMALL`.
+    launch
+        How its workers are started. `start_as_user` is for tests of the process itself.
     """
 
     bootstrap_servers: str
     folder: Path
     overrides: SettingsGroups = field(default_factory=dict)
     partitions: int = PARTITIONS
+    launch: Launch = fork_worker
 
     def __post_init__(self) -> None:
         address = {
@@ -257,12 +260,8 @@ class System:
         port = free_port()
         log = self.folder / f"{len(self.workers)}-{name}.log"
         http = {"http": {"host": HOST, "port": port}}
-        process = start_process(
-            [sys.executable, "-m", f"consumers.{name}"],
-            log,
-            self._guard,
-            self.environment(merged(http, overrides)),
-        )
+        environment = self.environment(merged(http, overrides))
+        process = self.launch(name, log, self._guard, environment)
         worker = Worker(name, process, log, port)
         self.workers.append(worker)
         return worker
@@ -281,14 +280,8 @@ class System:
         self, *arguments: str | Path, **overrides: Mapping[str, Any]
     ) -> subprocess.CompletedProcess[str]:
         """Run ``ader-stream`` with the system's settings, or others (group → name → value)."""
-        return subprocess.run(
-            [sys.executable, "-m", "ader_stream.cli.main", *map(str, arguments)],
-            env=self.environment(overrides),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=WAIT_SECONDS,
-        )
+        environment = self.environment(overrides)
+        return run_command([*map(str, arguments)], environment, WAIT_SECONDS)
 
     # --- clicks
 

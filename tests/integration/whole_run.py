@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ader_stream.stream.model_registry.manifest import Manifest
 from ader_stream.types import Click
+from tests.integration.processes import start_as_user
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Outcome, RawRecord, System
 
@@ -37,7 +38,7 @@ def whole_run(bootstrap_servers: str, folder: Path) -> WholeRun:
     One record is no click, so that every topic has something in it.
     """
     folder.mkdir()
-    with System(bootstrap_servers, folder) as system:
+    with System(bootstrap_servers, folder, launch=start_as_user) as system:
         blocks = simulated_clicks(system.settings.block_rule)
         for name in ("sessionizer", "trainer", "inference"):
             system.start(name)
