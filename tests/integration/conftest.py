@@ -73,7 +73,8 @@ def from_docker(image: str, guard: Guard) -> Iterator[RealKafka]:
     # The address that the broker advertises must be known before it starts: a fixed port.
     port = free_port()
     address = f"{HOST}:{port}"
-    container = DockerContainer(image).with_envs(**docker.environment(port))
+    java_options = {"JAVA_TOOL_OPTIONS": os.environ.get("JAVA_TOOL_OPTIONS", "")}
+    container = DockerContainer(image).with_envs(**docker.environment(port), **java_options)
     with container.with_bind_ports(9092, port):
         engine_container = container.get_wrapped_container()
         guard.on_death(["docker", "rm", "--force", "--volumes", engine_container.id])
