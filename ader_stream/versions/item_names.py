@@ -13,8 +13,8 @@ from safetensors.numpy import load
 
 from ader_stream.artifact import Blob
 from ader_stream.errors import ArtifactError
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_reader import ModelReader
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_reader import ModelReader
 
 
 class ItemNames(NamedTuple):

@@ -12,8 +12,8 @@ from confluent_kafka import Producer
 
 from ader_stream.cli.main import cli
 from ader_stream.stream.avro.codec import encode
+from ader_stream.stream.model_registry.model_log import ModelPublisher
 from ader_stream.stream.scores.score_log import Score, ScoreKey, encode_score
-from ader_stream.stream.versions.model_log import ModelPublisher
 from ader_stream.types import RECIPROCAL_UNIT, Counts
 from tests.integration.artifacts import ITEMS, manifest_of, tiny_parts
 from tests.integration.system import PARTITIONS, Kafka, System

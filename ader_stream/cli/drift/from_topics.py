@@ -16,14 +16,14 @@ from ader_stream.errors import ArtifactError
 from ader_stream.paired import Pair, PairedCounts
 from ader_stream.settings import Settings
 from ader_stream.stream.avro.codec import decode, type_of
-from ader_stream.stream.kafka.changelog import read_to_end
+from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.kafka.records import Record
+from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.stream.model_registry.registry import read_registry
 from ader_stream.stream.scores.paired_log import read_paired
 from ader_stream.stream.scores.score_log import ScoreKey, read_scores
 from ader_stream.stream.sessions.records.session_records import decode_sessions
-from ader_stream.stream.versions.manifest import Manifest
-from ader_stream.stream.versions.model_reader import ModelReader
-from ader_stream.stream.versions.registry import read_registry
 from ader_stream.types import Counts
 from ader_stream.versions.item_names import ItemNames, read_item_names
 
