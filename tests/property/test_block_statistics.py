@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ader_stream.drift.block_statistics import BlockStatistics, merged
@@ -43,6 +43,7 @@ def facts(statistics: BlockStatistics) -> tuple[object, ...]:
     )
 
 
+@settings(max_examples=40)
 @given(one=many, two=many, three=many, limit=limits)
 def test_merging_is_associative_and_equals_counting_together(
     one: list[Session], two: list[Session], three: list[Session], limit: int
@@ -53,6 +54,7 @@ def test_merging_is_associative_and_equals_counting_together(
     assert facts(left) == facts(right) == facts(counted([*one, *two, *three], limit))
 
 
+@settings(max_examples=40)
 @given(found=many, limit=limits, data=st.data())
 def test_order_of_sessions_changes_nothing(
     found: list[Session], limit: int, data: st.DataObject
@@ -61,6 +63,7 @@ def test_order_of_sessions_changes_nothing(
     assert facts(counted(found, limit)) == facts(counted(other, limit))
 
 
+@settings(max_examples=40)
 @given(found=many)
 def test_one_session_after_another_is_all_at_once(found: list[Session]) -> None:
     one_by_one = BlockStatistics(100)
@@ -69,6 +72,7 @@ def test_one_session_after_another_is_all_at_once(found: list[Session]) -> None:
     assert facts(one_by_one) == facts(counted(found))
 
 
+@settings(max_examples=40)
 @given(found=many, limit=limits)
 def test_bytes_keep_every_count(found: list[Session], limit: int) -> None:
     statistics = counted(found, limit)
@@ -77,12 +81,14 @@ def test_bytes_keep_every_count(found: list[Session], limit: int) -> None:
     assert read.items.weights() == statistics.items.weights()
 
 
+@settings(max_examples=40)
 @given(found=many, data=st.data())
 def test_same_counts_give_the_same_bytes(found: list[Session], data: st.DataObject) -> None:
     other = data.draw(st.permutations(found))
     assert counted(found).to_bytes() == counted(other).to_bytes()
 
 
+@settings(max_examples=40)
 @given(found=many, limit=limits)
 def test_weights_of_items_add_up_to_the_clicks(found: list[Session], limit: int) -> None:
     statistics = counted(found, limit)

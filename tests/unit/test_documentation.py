@@ -10,7 +10,7 @@ import pytest
 from ader_stream.cli.main import COMMANDS
 from ader_stream.metrics import CATALOGUE
 from ader_stream.settings import Settings, describe_settings
-from tests.benchmarks import gate, publish_to_live, results_table, sessionizer
+from tests.benchmarks import drift, gate, publish_to_live, results_table, sessionizer
 from tests.benchmarks.page_table import BENCHMARKS, README, ROOT
 
 TOP = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
@@ -132,6 +132,12 @@ def test_benchmarks_show_from_publishing_to_live_as_it_was_measured() -> None:
     table = publish_to_live.markdown_table(publish_to_live.read_results())
 
     assert publish_to_live.TABLE.marked(table) in text_of(BENCHMARKS)
+
+
+def test_benchmarks_show_what_drift_rules_say_as_it_was_measured() -> None:
+    table = drift.table(drift.read_results())
+
+    assert drift.TABLE.marked(table) in text_of(BENCHMARKS)
 
 
 def test_changelog_has_the_usual_form() -> None:
