@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ader_stream.drift.encoding import EncodedCounts, decode, encode
 from ader_stream.drift.histograms import INTERVAL_BINS, LENGTH_BINS, interval_bins, length_bins
 from ader_stream.drift.item_counts import MAX_ITEMS, ItemCounts
 from ader_stream.errors import InputError
@@ -119,16 +120,20 @@ class BlockStatistics:
 
     def to_bytes(self) -> bytes:
         """Return the counts in the format of `ader_stream.drift.encoding`."""
-        from ader_stream.drift.encoding import encode  # noqa: PLC0415 - it needs this class
-
-        return encode(self)
+        arrays = self.lengths, self.intervals, self.key_clicks
+        times = self.first_time, self.last_time
+        return encode(EncodedCounts(self.sessions, self.repeat_clicks, *times, self.items, arrays))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> BlockStatistics:
         """Return the counts that `to_bytes` wrote; raise DecodeError if they cannot be read."""
-        from ader_stream.drift.encoding import decode  # noqa: PLC0415 - it needs this class
-
-        return decode(data)
+        counts = decode(data, (LENGTH_BINS, INTERVAL_BINS, KEY_GROUPS))
+        found = cls(counts.items.max_items)
+        found.sessions, found.repeat_clicks = counts.sessions, counts.repeat_clicks
+        found.first_time, found.last_time = counts.first_time, counts.last_time
+        found.items = counts.items
+        found.lengths, found.intervals, found.key_clicks = counts.arrays
+        return found
 
     def _add(
         self,

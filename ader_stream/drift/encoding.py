@@ -1,11 +1,10 @@
-"""Encode block statistics as bytes, and read them again.
+"""Encode the counts of a block as bytes, and read them again.
 
 A record is ``ADRS``, one byte with the number of the format, and a zlib stream of: a header of
-64-bit integers, the three arrays, the counts of the items (all 64-bit, little-endian), the ids'
-lengths in bytes (32-bit), the ids as UTF-8 in ascending order, and the sketch of frequent items,
-empty where
-counts are exact. The same exact counts give the same bytes; the sketch's depend on the order of the
-clicks.
+64-bit integers, the arrays, the counts of the items (all 64-bit, little-endian), the ids' lengths
+in bytes (32-bit), the ids as UTF-8 in ascending order, and the sketch of frequent items, empty
+where counts are exact. The same exact counts give the same bytes; the sketch's depend on the order
+of the clicks.
 """
 
 from __future__ import annotations
@@ -13,15 +12,17 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from datasketches import frequent_strings_sketch
 
-from ader_stream.drift.block_statistics import KEY_GROUPS, BlockStatistics
-from ader_stream.drift.histograms import INTERVAL_BINS, LENGTH_BINS
 from ader_stream.drift.item_counts import ItemCounts
 from ader_stream.errors import DecodeError
+
+Int64 = npt.NDArray[np.int64]
 
 MAGIC = b"ADRS"
 FORMAT = 1
@@ -29,16 +30,26 @@ NO_TIME = -(2**63)
 """Stands for the time of no click."""
 
 _HEADER = struct.Struct("<9q")
-_ARRAYS = (LENGTH_BINS, INTERVAL_BINS, KEY_GROUPS)
 
 
-def encode(statistics: BlockStatistics) -> bytes:
+class EncodedCounts(NamedTuple):
+    """What a record holds; `arrays` have the sizes that the format fixes."""
+
+    sessions: int
+    repeat_clicks: int
+    first_time: int | None
+    last_time: int | None
+    items: ItemCounts
+    arrays: Sequence[Int64]
+
+
+def encode(counts: EncodedCounts) -> bytes:
     """Return the counts as bytes: at most the ids and about 4 bytes for each item, and 20 kB."""
-    return MAGIC + bytes([FORMAT]) + zlib.compress(b"".join(_pieces(statistics)))
+    return MAGIC + bytes([FORMAT]) + zlib.compress(b"".join(_pieces(counts)))
 
 
-def decode(data: bytes) -> BlockStatistics:
-    """Return the counts that `encode` wrote.
+def decode(data: bytes, sizes: Sequence[int]) -> EncodedCounts:
+    """Return the counts that `encode` wrote, with arrays of these sizes.
 
     Raises
     ------
@@ -53,34 +64,35 @@ def decode(data: bytes) -> BlockStatistics:
             "update it, or count the block again"
         )
     try:
-        return _Reader(zlib.decompress(data[5:])).statistics()
+        return _Reader(zlib.decompress(data[5:])).counts(sizes)
     except (zlib.error, struct.error, ValueError, RuntimeError) as error:
         raise DecodeError(f"block statistics are damaged: {error}; count the block again") from None
 
 
-def _pieces(statistics: BlockStatistics) -> list[bytes]:
-    items = statistics.items
+def _pieces(counts: EncodedCounts) -> list[bytes]:
+    items = counts.items
     names = [(item.encode(errors="surrogatepass"), n) for item, n in sorted(items.sample.items())]
-    arrays = statistics.lengths, statistics.intervals, statistics.key_clicks
-    head = items.head.serialize() if items.head else b""
     return [
-        _header(statistics, len(names)),
-        *(array.astype("<i8").tobytes() for array in arrays),
+        _header(counts, len(names)),
+        *(array.astype("<i8").tobytes() for array in counts.arrays),
         np.array([count for _, count in names], "<i8").tobytes(),
         np.array([len(name) for name, _ in names], "<i4").tobytes(),
         *(name for name, _ in names),
-        head,
+        items.head.serialize() if items.head else b"",
     ]
 
 
-def _header(statistics: BlockStatistics, names: int) -> bytes:
-    items = statistics.items
-    times = statistics.first_time, statistics.last_time
+def _header(counts: EncodedCounts, names: int) -> bytes:
+    items, times = counts.items, (counts.first_time, counts.last_time)
     return _HEADER.pack(
-        *(statistics.sessions, statistics.repeat_clicks),
+        *(counts.sessions, counts.repeat_clicks),
         *(NO_TIME if time is None else time for time in times),
-        *(items.clicks, items.max_items, items.level, names, len(_ARRAYS)),
+        *(items.clicks, items.max_items, items.level, names, len(counts.arrays)),
     )
+
+
+def _time(encoded: int) -> int | None:
+    return None if encoded == NO_TIME else encoded
 
 
 class _Reader:
@@ -90,18 +102,14 @@ class _Reader:
         self._data = data
         self._next = 0
 
-    def statistics(self) -> BlockStatistics:
+    def counts(self, sizes: Sequence[int]) -> EncodedCounts:
         """Return what the bytes hold."""
         sessions, repeats, first, last, clicks, max_items, level, names, _ = _HEADER.unpack(
             self._take(_HEADER.size)
         )
-        found = BlockStatistics(max_items)
-        found.sessions, found.repeat_clicks = sessions, repeats
-        found.first_time = None if first == NO_TIME else first
-        found.last_time = None if last == NO_TIME else last
-        found.lengths, found.intervals, found.key_clicks = map(self._integers, _ARRAYS)
-        found.items = self._items(ItemCounts(max_items), clicks, level, names)
-        return found
+        arrays = [self._integers(size) for size in sizes]
+        items = self._items(ItemCounts(max_items), clicks, level, names)
+        return EncodedCounts(sessions, repeats, _time(first), _time(last), items, arrays)
 
     def _items(self, items: ItemCounts, clicks: int, level: int, names: int) -> ItemCounts:
         counts = self._integers(names).tolist()
@@ -113,7 +121,7 @@ class _Reader:
             items.head = frequent_strings_sketch.deserialize(rest)
         return items
 
-    def _integers(self, count: int) -> npt.NDArray[np.int64]:
+    def _integers(self, count: int) -> Int64:
         return np.frombuffer(self._take(8 * count), "<i8").astype(np.int64)
 
     def _take(self, size: int) -> bytes:
