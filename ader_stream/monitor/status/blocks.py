@@ -42,6 +42,8 @@ class ScopeReport:
         Event times of the first and the last click, ms.
     against
         Blocks that it was compared with.
+    earlier
+        Signal → block and value, for those of these blocks that were measured in the same way.
     """
 
     scope: str
@@ -50,6 +52,7 @@ class ScopeReport:
     last_time: int | None
     against: tuple[int, ...]
     drift: DriftReport
+    earlier: dict[str, list[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,12 @@ class _Reference:
     last: BlockStatistics | None = None
     history: History | None = None
     items: frozenset[str] = frozenset()
+
+    def earlier(self, name: str) -> list[tuple[int, float]]:
+        """Return block and value of a signal, oldest first."""
+        values = self.history.of(name) if self.history else ()
+        blocks = self.numbers[len(self.numbers) - len(values) :]
+        return [(block, usual.value) for block, usual in zip(blocks, values, strict=True)]
 
 
 class BlockReports:
@@ -195,11 +204,14 @@ def _report(
     last = reference.last
     measured = measure(current, last or BlockStatistics(), reference.items if last else None)
     history = reference.history if scope == COMPLETE else None
+    found = report(measured, history or History())
+    names = [signal.name for signal in found.signals] if block is not None else []
     return ScopeReport(
         scope,
         block,
         current.first_time,
         current.last_time,
         reference.numbers,
-        report(measured, history or History()),
+        found,
+        {name: reference.earlier(name) for name in names},
     )

@@ -48,6 +48,17 @@ class VersionQuality:
 
 
 @dataclass(frozen=True)
+class BlockQuality:
+    """Prequential quality on one block, by the version that scored most of its clicks."""
+
+    block: int
+    version: int
+    targets: int
+    recall20: float
+    mrr20: float
+
+
+@dataclass(frozen=True)
 class PairQuality:
     """Two versions on the same clicks: the newer minus the older.
 
@@ -91,6 +102,7 @@ class VersionsStatus:
     served_to: int | None = None
     quality: tuple[VersionQuality, ...] = ()
     pairs: tuple[PairQuality, ...] = ()
+    by_block: tuple[BlockQuality, ...] = ()
     workers: tuple[ServingWorker, ...] = ()
 
     @property
@@ -117,6 +129,7 @@ def versions_status(views: TopicViews) -> VersionsStatus:
         oldest_served.last_block if oldest_served else None,
         tuple(_quality(views, role, version) for role, version in shown.items()),
         tuple(_pairs(views, set(shown.values()))),
+        tuple(_by_block(views)),
         workers,
     )
 
@@ -173,6 +186,18 @@ def _quality(views: TopicViews, role: str, version: int) -> VersionQuality:
         mean_estimate(counts.hits20, counts.targets),
         mean_estimate(counts.reciprocal20 / RECIPROCAL_UNIT, counts.targets),
     )
+
+
+def _by_block(views: TopicViews) -> Iterable[BlockQuality]:
+    """Yield the quality on each kept block that was scored, oldest first."""
+    for block, scores in sorted(views.scores.items()):
+        by_version: dict[int, Counts] = {}
+        for key, score in scores.items():
+            by_version[key.version] = by_version.get(key.version, Counts()) + score.counts
+        version, counts = max(by_version.items(), key=lambda one: one[1].targets)
+        if targets := counts.targets:
+            mrr = counts.reciprocal20 / RECIPROCAL_UNIT / targets
+            yield BlockQuality(block, version, targets, counts.hits20 / targets, mrr)
 
 
 def _pairs(views: TopicViews, versions: set[int]) -> Iterable[PairQuality]:

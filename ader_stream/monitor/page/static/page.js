@@ -122,7 +122,7 @@ function band(range) {
 }
 
 function showRecall(status) {
-  const parent = byId("recall"), found = status.versions.by_block || [];
+  const parent = byId("recall"), found = status.versions.by_block;
   replace(parent);
   if (!found.length) return;
   const blocks = [...new Set(found.map((one) => one.block))].sort((a, b) => a - b);
@@ -189,8 +189,8 @@ function showDrift(status) {
     `clicks from ${time(scope.first_time)} to ${time(scope.last_time)}, ` +
     (scope.against.length ? `compared with blocks ${scope.against[0]} to ${scope.against.at(-1)}.` : "with nothing to compare with yet.");
   const cards = scope.drift.signals.map((signal) => {
-    const values = (scope.history || {})[signal.name];
-    return signalCard(signal, values && { values: values.map(([, v]) => v), blocks: values.map(([b]) => b), block: scope.block });
+    const values = scope.earlier[signal.name];
+    return signalCard(signal, values && values.length && { values: values.map(([, v]) => v), blocks: values.map(([b]) => b), block: scope.block });
   });
   replace(byId("signals"), ...cards.map(([card]) => card));
   cards.forEach(([, draw]) => draw());
