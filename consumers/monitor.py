@@ -16,6 +16,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.monitor.counts.counting import CountingRule
 from ader_stream.monitor.leader import Leader, MonitorSources
 from ader_stream.monitor.leading import Shown, lead
+from ader_stream.monitor.page.routes import PageRoutes
 from ader_stream.monitor.status.routes import StatusRoutes
 from ader_stream.monitor.status.whole import StatusBoard, standby_status
 from ader_stream.runtime.garbage import GarbageSchedule
@@ -55,7 +56,9 @@ def run(settings: Settings) -> None:
             process.metrics[m.MONITOR_LEADER],
         )
         process.not_ready = functools.partial(_not_ready, election, shown.board)
-        process.serve(StatusRoutes(shown.board, process.should_stop).routes())
+        status = StatusRoutes(shown.board, process.should_stop)
+        page = PageRoutes(lambda: shown.board.status.versions.addresses)
+        process.serve([*status.routes(), *page.routes()])
         shown.board.show(standby_status())
         sources = _sources(settings, shown)
         election.run(functools.partial(_lead, sources, settings, process, permission, shown))

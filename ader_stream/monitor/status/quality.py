@@ -106,6 +106,11 @@ class VersionsStatus:
     workers: tuple[ServingWorker, ...] = ()
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return host:port of each worker that serves a version."""
+        return tuple(worker.worker for worker in self.workers if worker.version is not None)
+
+    @property
     def skew(self) -> int | None:
         """Return newest minus oldest version that workers serve; None where none serves."""
         serving = [worker.version for worker in self.workers if worker.version is not None]
@@ -193,9 +198,11 @@ def _by_block(views: TopicViews) -> Iterable[BlockQuality]:
     for block, scores in sorted(views.scores.items()):
         by_version: dict[int, Counts] = {}
         for key, score in scores.items():
-            by_version[key.version] = by_version.get(key.version, Counts()) + score.counts
-        version, counts = max(by_version.items(), key=lambda one: one[1].targets)
-        if targets := counts.targets:
+            if key.version is not None and score.counts.targets:
+                by_version[key.version] = by_version.get(key.version, Counts()) + score.counts
+        if by_version:
+            version, counts = max(by_version.items(), key=lambda one: one[1].targets)
+            targets = counts.targets
             mrr = counts.reciprocal20 / RECIPROCAL_UNIT / targets
             yield BlockQuality(block, version, targets, counts.hits20 / targets, mrr)
 

@@ -12,7 +12,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.monitor.leader import Leader
 from ader_stream.monitor.status.exports import StatusMetrics
 from ader_stream.monitor.status.quality import mean_estimate
-from ader_stream.monitor.status.whole import StatusMaker
+from ader_stream.monitor.status.whole import Status, StatusMaker
 from ader_stream.paired import GROUPS, PairedCounts, Sums
 from ader_stream.stream.avro.codec import SCHEMA_HEADER, TYPE_HEADER, encode
 from ader_stream.stream.model_registry.manifest_record import encode_manifest
@@ -71,8 +71,12 @@ def leading(kafka: FakeKafka) -> Leader:
     return leader
 
 
+def made_status(kafka: FakeKafka) -> Status:
+    return StatusMaker(leading(kafka), RULE).make()
+
+
 def shown(kafka: FakeKafka) -> dict[str, Any]:
-    return StatusMaker(leading(kafka), RULE).make().as_json()
+    return made_status(kafka).as_json()
 
 
 def exported(metrics: Metrics) -> list[str]:
@@ -230,3 +234,22 @@ def test_metrics_are_those_of_the_status_and_disappear_with_it(kafka: FakeKafka)
     }
     exports.clear()
     assert exported(metrics) == []
+
+
+def test_earlier_values_of_a_signal_are_those_of_the_blocks_before(kafka: FakeKafka) -> None:
+    drift = shown(five(kafka))["drift"]["block"]
+    assert drift["block"] == 4
+    [(block, value)] = drift["earlier"]["unknown_items"]  # of three kept blocks, one has one before
+    assert (block, value) == (3, 0.0)
+
+
+def test_quality_by_block_is_that_of_the_version_with_most_clicks(kafka: FakeKafka) -> None:
+    publish(kafka, 1, last_block=0)
+    score(kafka, 1, 1, targets=10, hits20=5, reciprocal20=0)
+    score(kafka, 2, 1, targets=4, hits20=4, reciprocal20=0)
+    score(kafka, 2, 2, targets=8, hits20=2, reciprocal20=2 * RECIPROCAL_UNIT)
+    found = shown(five(kafka))["versions"]["by_block"]
+    assert [(one["block"], one["version"], one["recall20"], one["mrr20"]) for one in found] == [
+        (1, 1, 0.5, 0.0),
+        (2, 2, 0.25, 0.25),
+    ]
