@@ -52,8 +52,6 @@ OF_NO_COMMIT = (
 STANDING = (
     _missing(PAGE, OF_CLICKS),
     _missing(TICKET, BEHIND_CLICKS),
-    _cannot_commit(PAGE, OF_CLICKS),
-    _cannot_commit(TICKET, BEHIND_CLICKS),
     Alert(
         "AderWorkerDown",
         TICKET,
@@ -63,6 +61,8 @@ STANDING = (
         f"{WHO} does not answer",
         "Prometheus could not read the metrics of this worker for 10 minutes.",
     ),
+    _cannot_commit(PAGE, OF_CLICKS),
+    _cannot_commit(TICKET, BEHIND_CLICKS),
     Alert(
         "AderNoProgress",
         PAGE,
