@@ -17,7 +17,7 @@ def dashboard() -> Dashboard:
         "Each click is first predicted, then learned from (prequential): by version and block.",
         by_version=True,
     )
-    return with_panels(made, (*_quality(), *_canary()))
+    return with_panels(made, (*_quality(), *_canary(), *_drift()))
 
 
 def _by(label: str, part: str, whole: str) -> str:
@@ -82,6 +82,38 @@ def _canary() -> list[AnyPanel]:
             [
                 Query(
                     "max by (bound) (ader_canary_recall20_difference_ratio{SELECTOR})", "{{bound}}"
+                )
+            ],
+            unit="percentunit",
+        ),
+    ]
+
+
+def _drift() -> list[AnyPanel]:
+    return [
+        graph(
+            "Signals that ask for attention",
+            "1 for each drift signal in the state watch or act; needs the monitor.",
+            [
+                Query(
+                    "max by (signal, scope, state) "
+                    '(ader_drift_state{state=~"watch|act", SELECTOR})',
+                    "{{signal}}, {{scope}}: {{state}}",
+                )
+            ],
+        ),
+        graph(
+            "Drift signals of the last complete block",
+            "The monitor judges each by the spread between earlier blocks.",
+            [Query('max by (signal) (ader_drift_signal{scope="block", SELECTOR})', "{{signal}}")],
+        ),
+        graph(
+            "Recall@20 by role",
+            "Of the kept blocks, with bounds at 95 %: served, previous and canary.",
+            [
+                Query(
+                    "max by (role, bound) (ader_monitored_recall20_ratio{SELECTOR})",
+                    "{{role}}, {{bound}}",
                 )
             ],
             unit="percentunit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.unit.observability.timelines import (
     INFERENCE,
+    MONITOR,
     OTHER_INFERENCE,
     SESSIONIZER,
     TRAINER,
@@ -262,11 +263,61 @@ QUALITY = (
         *(39, 78, 110),
         interval="5m",
     ),
+)
+
+
+def judged(minutes: int = 60, **states: str) -> dict[str, str]:
+    """Signals of the last block that are fine, then have a state each for a time, then are fine."""
+    series = {}
+    for signal, state in states.items():
+        of = f'{MONITOR},signal="{signal}",scope="block"'
+        series[f"ader_drift_signal{{{of}}}"] = gauge((0.1, 10), (0.5, minutes), (0.1, 20))
+        series[f'ader_drift_state{{{of},state="{state}"}}'] = gauge((0, 10), (1, minutes), (0, 20))
+    return series
+
+
+def drift(name: str, alerts: set[str], **states: str) -> Case:
+    return Case(name, {(alert, "ticket") for alert in alerts}, judged(**states), 9, 60, 88)
+
+
+DRIFT = (
+    drift("a third of the shop is new", {"AderNewItems"}, unknown_items="act"),
+    drift("other items are popular", {"AderPopularityShift"}, popularity_psi="act"),
+    drift("sessions are cut in another way", {"AderSessionShapeShift"}, session_length="act"),
+    drift("one visitor clicks all day", {"AderBusiestKey"}, busiest_key="act"),
+    drift("everybody gets the same", {"AderRecommendedItemsShift"}, recommended_entropy="act"),
+    drift("signals are unusual, and need no act", set(), unknown_items="watch", recall20="watch"),
+    drift("recall falls and nothing else changes", {"AderRecallFallModel"}, recall20="act"),
+    drift(
+        "recall falls, items shift, and the version before is better",
+        {"AderRecallFallModel"},
+        recall20="act",
+        version_difference="act",
+        popularity_psi="watch",
+    ),
+    drift(
+        "recall falls with the popular items",
+        {"AderRecallFallData"},
+        recall20="act",
+        popularity_psi="watch",
+    ),
+    drift(
+        "recall falls with the shape of sessions",
+        {"AderRecallFallPipeline"},
+        mrr20="act",
+        popularity_psi="watch",
+        session_length="watch",
+    ),
     Case(
-        "a third of the shop is new",
-        {("AderNewItems", "ticket")},
-        scored((150, 5, 40), (150, 250, 40), (150, 5, 40)),
-        *(39, 78, 110),
-        interval="5m",
+        "the monitor is behind",
+        {("AderMonitorBehind", "ticket")},
+        {f"ader_monitor_caught_up{{{MONITOR}}}": gauge((1, 10), (0, 60), (1, 20))},
+        *(9, 60, 88),
+    ),
+    Case(
+        "the monitor is older than the workers",
+        {("AderMonitorUnreadable", "ticket")},
+        {f"ader_monitor_unreadable_partitions{{{MONITOR}}}": gauge((0, 10), (1, 60), (0, 20))},
+        *(9, 60, 88),
     ),
 )

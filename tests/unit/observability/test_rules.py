@@ -11,7 +11,7 @@ import yaml
 from ader_stream.observability.__main__ import DEPLOY, files
 from ader_stream.observability.rule import Alert, Links, Recording, Severity
 from ader_stream.observability.rules_file import ALERTS, GROUPS, rules_yaml
-from tests.unit.observability.model_cases import OBJECTIVES, QUALITY, SERVING, TRAINING
+from tests.unit.observability.model_cases import DRIFT, OBJECTIVES, QUALITY, SERVING, TRAINING
 from tests.unit.observability.pipeline_cases import CASES as PIPELINE
 from tests.unit.observability.programs import run
 from tests.unit.observability.queries import faults_of
@@ -24,7 +24,7 @@ CASES = {
     "ader-training": TRAINING,
     "ader-serving": SERVING,
     "ader-objectives": OBJECTIVES,
-    "ader-quality": QUALITY,
+    "ader-quality": (*QUALITY, *DRIFT),
 }
 
 every_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda a: f"{a.name}-{a.severity.value}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 SESSIONIZER = 'job="ader-files",worker="sessionizer",instance="a"'
 TRAINER = 'job="ader-files",worker="trainer",instance="t"'
 INFERENCE = 'job="ader-files",worker="inference",instance="i"'
+MONITOR = 'job="ader-files",worker="monitor",instance="m"'
 OTHER_INFERENCE = 'job="ader-files",worker="inference",instance="j"'
 
 
