@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
+import os
 
 MODULES = (
     "consumers.inference",
+    "consumers.monitor",
     "consumers.sessionizer",
     "consumers.trainer",
     "tests.integration.processes",
@@ -21,3 +24,4 @@ MODULES = (
 for module in MODULES:
     importlib.import_module(module)
 gc.freeze()  # a collection in a forked process would copy every page with these objects
+atexit.register(os._exit, 0)  # the fork server itself: bindings would report frozen objects as lost
