@@ -65,6 +65,7 @@ def fork_worker(
     name: str, log: Path, guard: Guard, environment: Mapping[str, str]
 ) -> WorkerProcess:
     """Start a worker in a copy of the process that has loaded its modules."""
+    log.touch()  # a test may read it before the worker begins
     process = _fork(_work, name, log, dict(environment))
     guard.end_on_death(process.pid)
     return process

@@ -35,9 +35,9 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def frozen(launch: Launch, log: Path, guard: Guard) -> WorkerProcess:
-    """Start a worker that will wait for a Kafka, and stop it when it has its log."""
+    """Start a worker that will wait for a Kafka, and stop it when it has its process group."""
     process = launch("sessionizer", log, guard, environment(**NOBODY))
-    while not log.exists():
+    while os.getpgid(process.pid) != process.pid:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGSTOP)
