@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ader_stream.drift.block_statistics import BlockStatistics, merged
 from ader_stream.drift.history import KEPT, History
-from ader_stream.drift.report import DriftReport, history_of, measure, report
+from ader_stream.drift.measurements import Measurement, Measurements
+from ader_stream.drift.report import DriftReport, measure, report
 from ader_stream.monitor.counts.counting import BLOCK, SLICE, SLICES, Span
 from ader_stream.monitor.counts.state import MonitorState
+from ader_stream.monitor.status.quality_measurements import QualityMeasurements
+from ader_stream.paired import PairedCounts
 
 COMPLETE, OPEN, SLIDING = "block", "open", "sliding"
 """Scopes of a report: the last complete block, the open block so far, the sliding time."""
@@ -78,15 +82,16 @@ class BlocksStatus:
 class _Reference:
     """What a block is compared with: blocks, their history, and their items."""
 
-    numbers: tuple[int, ...] = ()
-    clicks: int = -1
-    last: BlockStatistics | None = None
-    history: History | None = None
-    items: frozenset[str] = frozenset()
+    numbers: tuple[int, ...]
+    clicks: int
+    quality: tuple[Measurement | None, ...]
+    last: BlockStatistics | None
+    history: History
+    items: frozenset[str]
 
     def earlier(self, name: str) -> list[tuple[int, float]]:
         """Return block and value of a signal, oldest first."""
-        values = self.history.of(name) if self.history else ()
+        values = self.history.of(name)
         blocks = self.numbers[len(self.numbers) - len(values) :]
         return [(block, usual.value) for block, usual in zip(blocks, values, strict=True)]
 
@@ -96,13 +101,19 @@ class BlockReports:
 
     def __init__(self) -> None:
         self._merged: dict[int, BlockStatistics] = {}
+        self._quality: dict[int, Measurements] = {}
+        self._pair: PairedCounts | None = None
         self._references: dict[tuple[int, ...], _Reference] = {}
 
-    def status(self, state: MonitorState, trained_to: int | None) -> BlocksStatus:
+    def status(
+        self, state: MonitorState, quality: QualityMeasurements, trained_to: int | None
+    ) -> BlocksStatus:
         """Return the counts and the reports.
 
         Parameters
         ----------
+        quality
+            Measures what versions have scored.
         trained_to
             Last block that the served version was trained on: it and those before are what others
             are compared with. None: all complete blocks before.
@@ -110,6 +121,8 @@ class BlockReports:
         complete = complete_block(state)
         numbers = sorted({n for counted in state.sessions.values() for n in counted.numbers(BLOCK)})
         self._merge(state, numbers)
+        self._quality = {n: quality.measure(n, self._merged[n]) for n in numbers}
+        self._pair = quality.pair()
         summaries = tuple(self._summary(state, n, complete) for n in numbers)
         return BlocksStatus(summaries, tuple(self._reports(state, numbers, complete, trained_to)))
 
@@ -153,25 +166,56 @@ class BlockReports:
         last, newest, before = ended[-1], numbers[-1], ended[:-1]
         known = self._reference(trained or ended)
         earlier = self._reference([n for n in trained if n < last] or before)
-        found = [_report(COMPLETE, last, self._merged[last], earlier)]
+        found = [self._report(COMPLETE, last, self._merged[last], earlier)]
         if newest > last:
-            found.append(_report(OPEN, newest, self._merged[newest], known))
+            found.append(self._report(OPEN, newest, self._merged[newest], known))
         if sliding := sliding_statistics(state):
-            found.append(_report(SLIDING, None, sliding, known))
+            found.append(self._report(SLIDING, None, sliding, known))
         self._references = {reference.numbers: reference for reference in (earlier, known)}
         return found
 
     def _reference(self, numbers: Sequence[int]) -> _Reference:
         """Return the history of blocks, made again if they have changed."""
         clicks = sum(self._merged[number].clicks for number in numbers)
+        quality = tuple(self._quality[number].get("recall20") for number in numbers)
         kept = self._references.get(tuple(numbers))
-        if kept and kept.clicks == clicks:
+        if kept and (kept.clicks, kept.quality) == (clicks, quality):
             return kept
         blocks = [self._merged[number] for number in numbers]
         items = frozenset(item for block in blocks for item in block.items.weights())
-        history = history_of(blocks[-KEPT - 1 :])
+        history = self._history(numbers[-KEPT - 1 :])
         last = blocks[-1] if blocks else None
-        return _Reference(tuple(numbers), clicks, last, history, items)
+        return _Reference(tuple(numbers), clicks, quality, last, history, items)
+
+    def _history(self, numbers: Sequence[int]) -> History:
+        """Return the values of each block, against the block before and the items of all before."""
+        history, known = History(), set[str]()
+        for before, number in pairwise(numbers):
+            known |= self._merged[before].items.weights().keys()
+            measured = measure(self._merged[number], self._merged[before], known)
+            history.append(measured | self._quality[number])
+        return history
+
+    def _report(
+        self, scope: str, block: int | None, current: BlockStatistics, reference: _Reference
+    ) -> ScopeReport:
+        """Report a span; the history of blocks is no history of shorter spans."""
+        last, is_block = reference.last, scope == COMPLETE
+        measured = measure(current, last or BlockStatistics(), reference.items if last else None)
+        if block is not None:
+            measured |= self._quality[block]
+        history, pair = (reference.history, self._pair) if is_block else (History(), None)
+        found = report(measured, history, pair)
+        names = [signal.name for signal in found.signals] if block is not None else []
+        return ScopeReport(
+            scope,
+            block,
+            current.first_time,
+            current.last_time,
+            reference.numbers,
+            found,
+            {name: reference.earlier(name) for name in names},
+        )
 
 
 def complete_block(state: MonitorState) -> int | None:
@@ -195,23 +239,3 @@ def sliding_statistics(state: MonitorState) -> BlockStatistics | None:
 def _parts(state: MonitorState, span: Span) -> list[BlockStatistics]:
     found = (counted.spans.get(span) for counted in state.sessions.values())
     return [counts.statistics for counts in found if counts]
-
-
-def _report(
-    scope: str, block: int | None, current: BlockStatistics, reference: _Reference
-) -> ScopeReport:
-    """Report a span; the history of blocks is no history of shorter spans."""
-    last = reference.last
-    measured = measure(current, last or BlockStatistics(), reference.items if last else None)
-    history = reference.history if scope == COMPLETE else None
-    found = report(measured, history or History())
-    names = [signal.name for signal in found.signals] if block is not None else []
-    return ScopeReport(
-        scope,
-        block,
-        current.first_time,
-        current.last_time,
-        reference.numbers,
-        found,
-        {name: reference.earlier(name) for name in names},
-    )

@@ -12,6 +12,7 @@ from ader_stream.monitor.leader import Leader
 from ader_stream.monitor.status.blocks import BlockReports, BlocksStatus
 from ader_stream.monitor.status.lag import StageLag, stage_lags
 from ader_stream.monitor.status.quality import VersionsStatus, versions_status
+from ader_stream.monitor.status.quality_measurements import QualityMeasurements
 from ader_stream.monitor.status.refusals import RefusalsStatus, refusals_status
 from ader_stream.types import BlockRule
 
@@ -124,7 +125,7 @@ class StatusMaker:
         """Return the status now."""
         state, views = self._leader.state, self._leader.views
         versions = versions_status(views)
-        blocks = self._reports.status(state, versions.served_to)
+        blocks = self._reports.status(state, QualityMeasurements(views), versions.served_to)
         rule = views.registry.rules.blocks or self._blocks
         reading = _reading_status(self._leader)
         name = _state_name(reading, blocks)

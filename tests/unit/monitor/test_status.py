@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from ader_stream.metrics import Metrics
+from ader_stream.monitor.counts.counting import CountingRule
 from ader_stream.monitor.leader import Leader
 from ader_stream.monitor.status.exports import StatusMetrics
 from ader_stream.monitor.status.quality import mean_estimate
@@ -253,3 +254,27 @@ def test_quality_by_block_is_that_of_the_version_with_most_clicks(kafka: FakeKaf
         (1, 1, 0.5, 0.0),
         (2, 2, 0.25, 0.25),
     ]
+
+
+def test_a_block_that_is_recommended_worse_than_usual_is_told_with_the_cause(
+    kafka: FakeKafka,
+) -> None:
+    for block in range(8):
+        publish(kafka, block + 1, blocks=[block])
+        for partition in (0, 1):
+            visits = [
+                session(f"v{n}", ["hat", "shoe", f"item-{n % 7}"], block * BLOCK_MS + n)
+                for n in range(500)
+            ]
+            add_sessions(kafka, block, partition, *visits)
+            end_block(kafka, block, partition)
+        hits = 100 if block == 7 else 900
+        score(kafka, block, block, targets=2_000, hits20=hits, reciprocal20=hits * RECIPROCAL_UNIT)
+    leader = monitor(kafka, CountingRule(blocks=16, sliding=HOUR_MS))
+    while leader.poll(0) or not leader.intake.has_caught_up:
+        pass
+    report = StatusMaker(leader, RULE).make().blocks.reports[0]
+    recall = report.drift.signal("recall20")
+    assert recall is not None
+    assert (report.block, recall.value, recall.state, recall.cause) == (7, 0.05, "act", "model")
+    assert "clicks and sessions are as before" in recall.reason
