@@ -26,6 +26,7 @@ from ader_stream.stream.exactly_once.election import Election
 from ader_stream.stream.exactly_once.permission import Permission
 from ader_stream.stream.groups.leadership import Leadership
 from ader_stream.stream.operations.needed_rights import connect
+from ader_stream.stream.telemetry.client_statistics import ClientStatistics
 from ader_stream.stream.topics.topics import check_topics
 
 log = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ def run(settings: Settings) -> None:
         permission = Permission(clients, "monitor", rights, process.commits)
         shown = Shown(StatusBoard(), process.metrics)
         election = Election(
-            clients,
+            clients.observed(ClientStatistics(process.metrics)),
             topics.monitor_state,
             topics.group("monitor"),
             permission,

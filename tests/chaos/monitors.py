@@ -125,12 +125,14 @@ def leading(system: System, monitors: Sequence[Worker]) -> Worker:
 
 
 def settled_numbers(system: System, monitors: Sequence[Worker]) -> dict[str, object]:
-    """End the monitors, which commit what they have counted; return what is committed."""
+    """End the monitors; return what the leader has committed at its end."""
     leader = leading(system, monitors)
     system.wait_until(lambda: leader.metric("ader_monitor_caught_up"), "it has read all")
-    for worker in [w for w in monitors if w is not leader] + [leader]:
-        worker.terminate()
-        assert worker.wait() == 0, worker.tail()
+    for worker in monitors:
+        if worker is not leader:
+            worker.kill()
+    leader.terminate()
+    assert leader.wait() == 0, leader.tail()
     return kept_numbers(system)
 
 
