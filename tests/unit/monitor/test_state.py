@@ -61,18 +61,15 @@ def test_what_is_no_longer_kept_becomes_a_tombstone(kafka: FakeKafka) -> None:
 
 def test_statistics_that_do_not_fit_into_a_record_are_written_in_pieces() -> None:
     kafka = shop_topics()
-    kafka.configs[TOPICS.monitor_state]["max.message.bytes"] = str(256 * 1024)
-    for number in range(30):
+    for number in range(3):
         items = [f"{number}-{item}-{'x' * 40}" for item in range(1_000)]
         add_sessions(kafka, 0, 0, session(f"v{number}", items, 0))
     leader = monitor(kafka)
-    leader._writer.room = 0
-    leader.state._piece_bytes = 10_000
+    leader.state._piece_bytes = 1_000
     leader.poll(0)
     leader.commit()
     assert len([key for key in written(kafka) if (key or b"").startswith(b"block/0/0/")]) > 1
-    assert numbers(monitor(kafka)) | numbers(leader) == numbers(leader)
-    assert blocks(monitor(kafka)) == [0]
+    assert numbers(monitor(kafka)) == numbers(leader)
 
 
 def test_a_sessions_topic_that_was_made_again_is_counted_from_its_first_record(
