@@ -12,6 +12,7 @@
     ├── BrokerError           a local Kafka could not be started, found or stopped
     ├── DecodeError           a record does not match its schema or format
     │   ├── ClickError        a click that becomes a dead letter; carries the reason
+    │   ├── IgnoredError      a record that is no click by the settings; carries the reason
     │   └── NewerSchemaError  a record was written by a newer release than this one
     ├── NotYetError           a record cannot be read yet: a service it needs is silent
     ├── AuthorizationError    the cluster refuses a request of this user; names the right
@@ -80,6 +81,20 @@ class ClickError(DecodeError):
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
+        self.reason = reason
+
+
+class IgnoredError(DecodeError):
+    """A record is no click by the settings: it is counted, and skipped; never a dead letter.
+
+    Parameters
+    ----------
+    reason
+        ``where`` or ``key``: the setting `clicks.where` or `clicks.ignore_keys`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"ignored by clicks.{'where' if reason == 'where' else 'ignore_keys'}")
         self.reason = reason
 
 

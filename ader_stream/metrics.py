@@ -174,7 +174,8 @@ IGNORED = Metric(
     Counter,
     "ader_ignored_records_total",
     "records",
-    "Records of the input skipped, by reason: tombstone (no value, and no heartbeat).",
+    "Records of the input skipped, by reason: tombstone (no value, and no heartbeat), where "
+    "(left out by `clicks.where`), or key (one of `clicks.ignore_keys`).",
     ("partition", "reason"),
 )
 LETTERS_TRUNCATED = Metric(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ader_stream.errors import SettingsError
-from ader_stream.settings.units import Duration, FieldName, Instant, Timeout
+from ader_stream.settings.units import Duration, FieldName, FilterText, Instant, Timeout
 from ader_stream.stream.model_registry.manifest_record import Trust
 from ader_stream.stream.model_registry.signing import Signer, read_signer, read_trusted
 from ader_stream.types import MINUTE_MS
@@ -82,6 +82,22 @@ class ClicksSettings(_Group):
     topic: str = Field("", description="Your click topic; empty for PREFIX.clicks.")
     format: Literal["json", "avro", "avro-registry"] = Field(
         "json", description="`avro-registry` has the schema registry's five-byte header."
+    )
+    where: FilterText = Field(
+        "",
+        description='Filter of the records that are clicks, such as `event == "view"`; the others '
+        "are ignored and counted. Empty: all are clicks. See "
+        "[Your topic](../guides/your-topic.md#which-records-are-clicks).",
+    )
+    ignore_keys: tuple[str, ...] = Field(
+        (),
+        description="Session keys whose records are ignored and counted, a JSON list: "
+        "placeholders such as `null`; an empty text stands for an absent key.",
+    )
+    key_format: Literal["text", "json", "int", "long", "uuid", "binary", "avro-registry"] = Field(
+        "text",
+        description="How `$key` is written: `int` and `long` are big endian, `binary` is read as "
+        "hexadecimal digits. A field inside a JSON key needs no format.",
     )
     session_field: FieldName = Field(
         "session",

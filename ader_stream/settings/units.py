@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator
 
 from ader_stream.errors import SettingsError
-from ader_stream.stream.clicks.paths import parse_field
+from ader_stream.stream.clicks.language.filters import parse_filter
+from ader_stream.stream.clicks.language.paths import parse_field
 from ader_stream.times import parse_duration, parse_instant
 
 
@@ -29,6 +30,25 @@ def check_field_name(name: str) -> str:
     return name
 
 
+def check_filter(text: str) -> str:
+    """Refuse a filter that cannot be parsed; empty: no filter.
+
+    >>> check_filter('event == "view"')
+    'event == "view"'
+
+    Raises
+    ------
+    ValueError
+        Names the place in the filter, and what is expected there.
+    """
+    try:
+        if text.strip():
+            parse_filter(text)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+    return text.strip()
+
+
 def parse_timeout(value: object) -> int | None:
     """Read a duration as milliseconds, or ``off`` as None.
 
@@ -46,4 +66,5 @@ def parse_timeout(value: object) -> int | None:
 Timeout = Annotated[int | None, BeforeValidator(parse_timeout)]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 Instant = Annotated[int, BeforeValidator(parse_instant)]
+FilterText = Annotated[str, AfterValidator(check_filter)]
 FieldName = Annotated[str, AfterValidator(check_field_name)]

@@ -243,6 +243,8 @@ class Settings(BaseSettings):
         value = getattr(values, name)
         if parse_duration in readers:
             return duration_text(value)
+        if isinstance(value, tuple):
+            return json.dumps(value, ensure_ascii=False)
         return instant_text(value) if parse_instant in readers else str(value)
 
     @property
@@ -295,4 +297,7 @@ class Settings(BaseSettings):
             avro_schema=clicks.avro_schema,
             registry=registry if clicks.registry_url else None,
             max_bytes=clicks.max_bytes,
+            where=clicks.where,
+            ignore_keys=clicks.ignore_keys,
+            key_format=clicks.key_format,
         )

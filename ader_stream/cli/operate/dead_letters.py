@@ -158,6 +158,8 @@ def _say(as_json: bool, report: ReplayReport, state: str) -> None:
         return
     left = _counts(report.refused), _counts(report.skipped)
     gone = f" and {report.gone} (truncated, and the originals are gone)" if report.gone else ""
+    if report.ignored:
+        gone += f" and {_counts(report.ignored)} (ignored by clicks.where or ignore_keys)"
     gone += f" and {report.erased} (their keys were erased)" if report.erased else ""
     click.echo(
         f"{state}: sent {report.sent}, left {left[0]} (refused again) and {left[1]} (not asked for)"

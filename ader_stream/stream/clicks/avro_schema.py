@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ader_stream.stream.clicks.paths import Field, FirstOf, Joined, Path, RecordPart, paths_in
+from ader_stream.stream.clicks.language.paths import (
+    Field,
+    FirstOf,
+    Joined,
+    Path,
+    RecordPart,
+    paths_in,
+)
 
 _PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
 _COMPOUND = {"record", "error", "enum", "array", "map", "fixed"}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from ader_stream.errors import ClickError
+from ader_stream.errors import ClickError, IgnoredError, SettingsError
 from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.avro_schema import without_needless_types
+from ader_stream.stream.clicks.click_format import ClickFormat
 from ader_stream.stream.clicks.event_times import MAX_TIME, time_reader
 from ader_stream.stream.clicks.fields import (
     RESERVED_KEY,
@@ -26,29 +25,36 @@ from ader_stream.stream.clicks.fields import (
     session_key,
     text,
 )
-from ader_stream.stream.clicks.paths import (
+from ader_stream.stream.clicks.language.filters import compile_filter, fields_in
+from ader_stream.stream.clicks.language.paths import (
     Field,
     FirstOf,
+    Joined,
     RecordPart,
     is_simple,
-    parse_field,
-    parts_in,
+    paths_in,
 )
-from ader_stream.stream.clicks.paths import (
+from ader_stream.stream.clicks.language.paths import (
     Path as FieldPath,
 )
+from ader_stream.stream.clicks.plain_clicks import NOT_PLAIN, PlainClicks, plain_decoder
 from ader_stream.stream.clicks.registered_schemas import RegisteredSchemas
 from ader_stream.stream.clicks.values import (
+    KEY_FORMATS,
+    ReadKey,
     ReadValue,
     ValueReaders,
+    avro_key_reader,
     avro_readers,
     by_schema_id,
+    key_reader,
     read_json,
+    registered_key_reader,
     schema_from_file,
 )
 from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.kafka.sampling import SampledRecord
-from ader_stream.stream.schema_registry.client import RegistryAccess, SchemaRegistry
+from ader_stream.stream.schema_registry.client import SchemaRegistry
 from ader_stream.types import Click
 
 __all__ = [
@@ -72,17 +78,8 @@ RECORD_KEY = str(RecordPart.KEY.value)
 RECORD_TIME = str(RecordPart.TIMESTAMP.value)
 """Names the record's own timestamp in place of a field."""
 
-NOT_PLAIN = -(2**63)
-"""In place of an event time: the record is not a click, or it has fields that pass through."""
-
 UTF8_BYTES = 4
 """Most bytes of a character."""
-
-NUMBERS_BYTES = 64
-"""Bytes by which a click's decimal numbers may be longer than their encoded value."""
-
-FEW_RECORDS = 16
-"""Number of clicks below which decoding one by one is faster."""
 
 ReadFields = Callable[[Record], Fields]
 ReadRequired = Callable[[Fields], tuple[str, str, int]]
@@ -92,111 +89,17 @@ ReadOptional = Callable[[Fields], tuple[str | None, Mapping[str, str]]]
 _MISSING = object()
 
 
-@dataclass(frozen=True)
-class ClickFormat:
-    """How the user's click records are decoded.
-
-    Parameters
-    ----------
-    encoding
-        ``json``, ``avro`` or ``avro-registry`` (with the schema registry's five-byte header).
-    session, item, time, event_id, extra
-        Paths of the fields: see `ader_stream.stream.clicks.paths`.
-    time_format
-        ``ms``, ``s``, ``us``, ``ns`` or ``iso8601``.
-    avro_schema
-        File of the writer's schema; our own Click without it.
-    registry
-        Schema registry with the writers' schemas by their ids.
-    max_bytes
-        Most bytes of the stored fields of a click: key, item id, event id, extra fields.
-    """
-
-    encoding: str = "json"
-    session: str = "session"
-    item: str = "item"
-    time: str = "time"
-    event_id: str = ""
-    extra: tuple[str, ...] = ()
-    time_format: str = "ms"
-    avro_schema: Path | None = None
-    registry: RegistryAccess | None = None
-    max_bytes: int = 64 * 1024
-
-    @cached_property
-    def fields(self) -> ClickFields:
-        """Return where the fields of a click are.
-
-        Raises
-        ------
-        SettingsError
-            If a name is no path.
-        """
-        event_id = parse_field(self.event_id) if self.event_id else None
-        extra = tuple((name, parse_field(name)) for name in self.extra)
-        session, item, time = map(parse_field, (self.session, self.item, self.time))
-        return ClickFields(session, item, time, event_id, extra)
-
-    @property
-    def required(self) -> dict[str, Field]:
-        """Return the fields that every click has, by name."""
-        session, item, time, *_ = self.fields
-        return {self.session: session, self.item: item, self.time: time}
-
-    @property
-    def reads_record_time(self) -> bool:
-        """Return whether the event time is the record's own timestamp."""
-        return self.fields.time == (RecordPart.TIMESTAMP,)
-
-
-class ClickFields(NamedTuple):
-    """Where the fields of a click are in a record; `event_id` may be nowhere."""
-
-    session: Field
-    item: Field
-    time: Field
-    event_id: Field | None = None
-    extra: tuple[tuple[str, Field], ...] = ()
-
-    @property
-    def plain(self) -> list[Field]:
-        """Return the fields of a click without extra fields."""
-        required: list[Field] = [self.session, self.item, self.time]
-        return [*required, self.event_id] if self.event_id else required
-
-    @property
-    def used(self) -> list[Field]:
-        """Return all fields that are read."""
-        return [*self.plain, *(field for _, field in self.extra)]
-
-    @property
-    def parts(self) -> set[RecordPart]:
-        """Return the parts of a record, beside its value, that are read."""
-        return set().union(*map(parts_in, self.used))
-
-
-class PlainClicks(NamedTuple):
-    """Fields of records as columns of equal length; a time of `NOT_PLAIN` means: call `decode`.
-
-    There are event ids if the format names their field; None means: call `decode`.
-    """
-
-    keys: list[str]
-    items: list[str]
-    times: list[int]
-    event_ids: list[str | None] | None
-
-
 class ClickDecoder:
     """Decodes click records.
 
     Attributes
     ----------
     decode
-        Record → its click. Raises `ClickError` with the reason for the dead letter. The format is
-        compiled into it, so that no click reads the settings again.
+        Record → its click. Raises `ClickError` with the reason for the dead letter, and
+        `IgnoredError` if the record is no click by the settings. The format is compiled into it,
+        so that no click reads the settings again.
     read_fields
-        Record → its fields, of any kind. Raises `ClickError` as `decode` does.
+        Record → its fields, of any kind. Raises `ClickError` and `IgnoredError` as `decode` does.
     decode_plain
         Records → the same for many of them at once, in a fraction of the time.
     check_readable
@@ -205,10 +108,14 @@ class ClickDecoder:
     """
 
     def __init__(self, format: ClickFormat) -> None:  # noqa: A002 - the field's own word
-        readers, self.check_readable = _value_readers(format)
-        self.read_fields: ReadFields = _fields_reader(format, readers.one)
+        registry = SchemaRegistry(format.registry) if format.registry else None
+        readers, check_values = _value_readers(format, registry)
+        read_key, check_keys = _key_reader(format, registry)
+        self.check_readable = _both(check_values, check_keys)
+        read_fields = _fields_reader(format, readers.one, read_key)
+        self.read_fields: ReadFields = _filtered(format, read_fields, read_key)
         self.decode: Callable[[Record], Click] = _compile(format, self.read_fields)
-        self.decode_plain = _plain_decoder(format, readers, self.decode)
+        self.decode_plain = plain_decoder(format, readers, self.decode)
         self._reads_headers = RecordPart.HEADERS in format.fields.parts
 
     def prepare(self, records: Iterable[Record]) -> Iterable[Record]:
@@ -299,6 +206,42 @@ def _characters(click: Click) -> int:
 
 
 def _required_reader(format: ClickFormat) -> ReadRequired:  # noqa: A002
+    read = _every_required_reader(format)
+    if not format.ignore_keys:
+        return read
+    is_ignored = _key_test(format)
+
+    def read_others(fields: Fields) -> tuple[str, str, int]:
+        if is_ignored(fields):
+            raise IgnoredError("key")
+        return read(fields)
+
+    return read_others
+
+
+def _key_test(format: ClickFormat) -> Callable[[Fields], bool]:  # noqa: A002
+    """Return whether the session key of a record, or a part of a joined one, is ignored."""
+    session, ignored = format.fields.session, frozenset(format.ignore_keys)
+    parts = session.parts if isinstance(session, Joined) else (session,)
+    getters = [optional(part, None) for part in parts]
+
+    def test(fields: Fields) -> bool:
+        return any(_as_key(get(fields)) in ignored for get in getters)
+
+    return test
+
+
+def _as_key(value: object) -> str | None:
+    """Return a session key as text; empty for an absent one, None for one that is no key."""
+    if is_absent(value):
+        return ""
+    try:
+        return text("key", value)
+    except ClickError:
+        return None
+
+
+def _every_required_reader(format: ClickFormat) -> ReadRequired:  # noqa: A002
     session_name, item_name, time_name = names = (format.session, format.item, format.time)
     required = format.fields[:3]
     pick = picker(*required)
@@ -319,7 +262,7 @@ def _required_reader(format: ClickFormat) -> ReadRequired:  # noqa: A002
 
 
 def _optional_reader(format: ClickFormat) -> ReadOptional:  # noqa: A002
-    *_, event_id_field, extra_fields = format.fields
+    event_id_field, extra_fields = format.fields.event_id, format.fields.extra
     event_id = optional(event_id_field, None) if event_id_field else None
     extra = [(name, optional(field, _MISSING)) for name, field in extra_fields]
 
@@ -334,22 +277,58 @@ def _optional_reader(format: ClickFormat) -> ReadOptional:  # noqa: A002
     return read
 
 
-def _fields_reader(format: ClickFormat, read_value: ReadValue) -> ReadFields:  # noqa: A002
+def _fields_reader(
+    format: ClickFormat,  # noqa: A002
+    read_value: ReadValue,
+    read_key: ReadKey,
+) -> ReadFields:
     """Return a reader of a record's fields, with the parts of the record that are named."""
     parts = format.fields.parts
     if not parts:
         return lambda record: read_value(record.value())
-    add_headers = RecordPart.HEADERS in parts
+    read_parts = _parts_reader(parts, read_key)
+    return lambda record: {**read_value(record.value()), **read_parts(record)}
 
-    def read(record: Record) -> Fields:
-        fields = dict(read_value(record.value()))
-        fields[RecordPart.KEY] = record.key()
-        fields[RecordPart.TIMESTAMP] = record.timestamp()[1]
-        if add_headers:
-            fields[RecordPart.HEADERS] = _header_values(record)
-        return fields
 
-    return read
+def _parts_reader(parts: Collection[RecordPart], read_key: ReadKey) -> ReadFields:
+    """Return a reader of parts of a record beside its value."""
+    if RecordPart.HEADERS not in parts:
+        return lambda record: {
+            RecordPart.KEY: read_key(record.key()),
+            RecordPart.TIMESTAMP: record.timestamp()[1],
+        }
+    return lambda record: {
+        RecordPart.KEY: read_key(record.key()),
+        RecordPart.TIMESTAMP: record.timestamp()[1],
+        RecordPart.HEADERS: _header_values(record),
+    }
+
+
+def _filtered(
+    format: ClickFormat,  # noqa: A002
+    read: ReadFields,
+    read_key: ReadKey,
+) -> ReadFields:
+    """Return a reader of the fields of records that pass the filter; it ignores the others.
+
+    A filter of nothing but the key, headers and timestamp also leaves out records whose values
+    have another format than clicks.
+    """
+    if (where := format.fields.where) is None:
+        return read
+    keep, fields = compile_filter(where), [*fields_in(where)]
+    needs_value = not all(
+        isinstance(path[0], RecordPart) for field in fields for path in paths_in(field)
+    )
+    read_first = read if needs_value else _parts_reader(format.fields.parts, read_key)
+
+    def read_kept(record: Record) -> Fields:
+        fields = read_first(record)
+        if not keep(fields):
+            raise IgnoredError("where")
+        return fields if needs_value else read(record)
+
+    return read_kept
 
 
 def _header_values(record: Record) -> dict[str, str | bytes | None]:
@@ -366,7 +345,10 @@ def _as_text(value: bytes | str | None) -> str | bytes | None:
         return value
 
 
-def _value_readers(format: ClickFormat) -> tuple[ValueReaders, CheckReadable]:  # noqa: A002
+def _value_readers(
+    format: ClickFormat,  # noqa: A002
+    registry: SchemaRegistry | None,
+) -> tuple[ValueReaders, CheckReadable]:
     fields = format.fields
     slim = partial(without_needless_types, fields=fields.used, millis=_millis_path(format))
 
@@ -375,8 +357,8 @@ def _value_readers(format: ClickFormat) -> tuple[ValueReaders, CheckReadable]:  
 
     if format.encoding == "json":
         return ValueReaders(read_json), _always_readable
-    if format.encoding == "avro-registry" and format.registry:
-        schemas = RegisteredSchemas(SchemaRegistry(format.registry), readers)
+    if format.encoding == "avro-registry" and registry:
+        schemas = RegisteredSchemas(registry, readers)
         return by_schema_id(schemas.reader), schemas.check_readable
     found = readers(schema_from_file(format.avro_schema, format.required))
     if format.encoding == "avro-registry":
@@ -384,77 +366,38 @@ def _value_readers(format: ClickFormat) -> tuple[ValueReaders, CheckReadable]:  
     return found, _always_readable
 
 
+def _key_reader(
+    format: ClickFormat,  # noqa: A002
+    registry: SchemaRegistry | None,
+) -> tuple[ReadKey, CheckReadable]:
+    if RecordPart.KEY not in format.fields.parts:
+        return KEY_FORMATS["text"], _always_readable
+    if format.key_format != "avro-registry":
+        return key_reader(format.key_format), _always_readable
+    if registry is None:
+        raise SettingsError(
+            "clicks.key_format = avro-registry: expected clicks.registry_url, the schema registry"
+        )
+    schemas = RegisteredSchemas(registry, avro_key_reader, bytes_of=lambda record: record.key())
+    return registered_key_reader(schemas.reader), schemas.check_readable
+
+
+def _both(first: CheckReadable, second: CheckReadable) -> CheckReadable:
+    if second is _always_readable:
+        return first
+
+    def check(records: Iterable[Record]) -> None:
+        of_both = [*records]
+        first(of_both)
+        second(of_both)
+
+    return check
+
+
 def _millis_path(format: ClickFormat) -> FieldPath | None:  # noqa: A002
     """Return the path of an event time whose Avro timestamp of ms may be read as a number."""
     time = format.fields.time
     return time if format.time_format == "ms" and isinstance(time, tuple) else None
-
-
-def _plain_decoder(
-    format: ClickFormat,  # noqa: A002
-    readers: ValueReaders,
-    decode: Callable[[Record], Click],
-) -> Callable[[Sequence[Record]], PlainClicks]:
-    surely_fits = format.max_bytes - NUMBERS_BYTES
-
-    def one_by_one(records: Sequence[Record]) -> PlainClicks:
-        clicks = [_plain(decode, record) for record in records]
-        keys, items, times, event_ids = map(list, zip(*clicks, strict=True))
-        return PlainClicks(keys, items, times, event_ids if format.event_id else None)
-
-    def side_by_side(records: Sequence[Record]) -> PlainClicks:
-        columns = None
-        if readers.many and len(records) >= FEW_RECORDS:
-            columns = readers.many([record.value() or b"" for record in records])
-        if columns is None:
-            return one_by_one(records)
-        keys, items, times, *event_ids = (list(column) for column in columns.fields)
-        _make_texts(keys, items, *event_ids)
-        refusable = _refusable(times, keys, items, *event_ids)
-        for position in (*columns.left_out, *columns.longer_than(surely_fits), *refusable):
-            times[position] = NOT_PLAIN
-            for ids in event_ids:
-                ids[position] = None
-        return PlainClicks(keys, items, times, event_ids[0] if event_ids else None)
-
-    def none_plain(records: Sequence[Record]) -> PlainClicks:
-        no_texts = [""] * len(records)
-        return PlainClicks(no_texts, no_texts, [NOT_PLAIN] * len(records), None)
-
-    if format.extra:
-        return none_plain
-    return side_by_side if format.time_format == "ms" else one_by_one
-
-
-def _plain(decode: Callable[[Record], Click], record: Record) -> tuple[str, str, int, str | None]:
-    try:
-        key, item, time, event_id, _ = decode(record)
-    except ClickError:
-        return "", "", NOT_PLAIN, None
-    return key, item, time, event_id
-
-
-def _make_texts(*columns: list[Any]) -> None:
-    """Convert whole numbers to texts."""
-    for column in columns:
-        if column and type(column[0]) is int:
-            column[:] = map(str, column)
-
-
-def _refusable(times: list[int], keys: list[str], *others: list[str]) -> list[int]:
-    """Return positions of values that `decode` may refuse: only few batches have one."""
-    if (
-        min(times) >= 0
-        and max(times) <= MAX_TIME
-        and not any("" in column for column in (keys, *others))
-        and RESERVED_KEY not in "\n".join(keys)
-    ):
-        return []
-    return [
-        position
-        for position, (time, key, *texts) in enumerate(zip(times, keys, *others, strict=True))
-        if not (0 <= time <= MAX_TIME and key and all(texts)) or key.startswith(RESERVED_KEY)
-    ]
 
 
 def _always_readable(_: Iterable[Record]) -> None:

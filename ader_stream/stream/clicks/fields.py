@@ -15,7 +15,7 @@ import msgspec
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.clicks.json_values import decode_inner_json
-from ader_stream.stream.clicks.paths import Field, FirstOf, ItemWith, Joined, Path, Step
+from ader_stream.stream.clicks.language.paths import Field, FirstOf, ItemWith, Joined, Path, Step
 
 Fields = Mapping[Any, Any]
 """Fields of a record's value by their names, and the parts of the record (`RecordPart`)."""

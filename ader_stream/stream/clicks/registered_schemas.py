@@ -32,6 +32,8 @@ class RegisteredSchemas(Generic[Reader]):
         Schema → reader of its values.
     clock
         Returns monotonic seconds.
+    bytes_of
+        Record → the bytes that start with the id of a schema.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class RegisteredSchemas(Generic[Reader]):
         registry: SchemaRegistry,
         make_reader: Callable[[Any], Reader],
         clock: Callable[[], float] = time.monotonic,
+        bytes_of: Callable[[Record], bytes | None] = lambda record: record.value(),
     ) -> None:
         self._registry = registry
         self._make_reader = make_reader
         self._readers: dict[int, Reader] = {}
         self._clock = clock
+        self._bytes_of = bytes_of
         self._patience = TokenBucket(PATIENCE_SECONDS, PATIENCE_A_SECOND, clock)
 
     def reader(self, schema_id: int) -> Reader:
@@ -86,7 +90,7 @@ class RegisteredSchemas(Generic[Reader]):
         places: defaultdict[int, list[RecordPosition]] = defaultdict(list)
         last, of_last = None, None
         for record in records:
-            value = record.value()
+            value = self._bytes_of(record)
             if value is None:
                 continue
             if value[:HEADER_BYTES] != last:  # most have the schema of the last one

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from ader_stream.errors import AderError, ClickError, NotYetError
+from ader_stream.errors import AderError, DecodeError, NotYetError
 from ader_stream.plausible_times import (
     NO_TIMESTAMP,
     UNITS_PER_SECOND,
@@ -91,7 +91,7 @@ def time_format_of(
 def _fields(decoder: ClickDecoder, record: Record) -> Fields:
     try:
         return decoder.read_fields(record)
-    except ClickError:
+    except DecodeError:
         return {}
 
 
@@ -99,7 +99,7 @@ def _reads_all(records: Sequence[Record], time_format: str, format: ClickFormat,
     decode = ClickDecoder(replace(format, time_format=time_format)).decode
     try:
         times = [decode(record).time for record in records]
-    except (ClickError, AderError):
+    except AderError:
         return False
     return not any(is_absurd(time, now) for time in times)
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from uuid import UUID
 
 import fastavro
 import msgspec
@@ -18,10 +19,12 @@ from ader_stream.stream.avro.record_columns import Columns, columns_reader
 from ader_stream.stream.clicks.avro_schema import has_field
 from ader_stream.stream.clicks.fields import Fields
 from ader_stream.stream.clicks.json_values import decode_json
-from ader_stream.stream.clicks.paths import Field, is_simple
+from ader_stream.stream.clicks.language.paths import Field, is_simple
 from ader_stream.stream.schema_registry.whole_schema import whole_schema
 
 ReadValue = Callable[[bytes | None], Fields]
+ReadKey = Callable[[Any], Any]
+ReadMany = Callable[[Sequence[bytes]], Columns | None]
 
 LARGEST_ID = 2**31 - 1
 """Registries number schemas with a signed integer of four bytes."""
@@ -61,11 +64,78 @@ def avro_reader(schema: Any) -> ReadValue:
     return read_avro
 
 
+def avro_key_reader(schema: Any) -> ReadKey:
+    """Return a reader of record keys that were written with a schema, of a record or not."""
+    read = value_decoder(schema)
+
+    def read_avro(key: bytes | None) -> Any:
+        buffer = io.BytesIO(key or b"")
+        try:
+            value = read(buffer)
+        except Exception as error:
+            raise ClickError("malformed", f"key: not of the Avro schema: {error!r}") from None
+        if buffer.read(1):
+            raise ClickError("malformed", f"key: {len(key or b'')} bytes are not one Avro value")
+        return value
+
+    return read_avro
+
+
+def registered_key_reader(reader_of: Callable[[int], ReadKey]) -> ReadKey:
+    """Return a reader of record keys that start with the id of their schema."""
+
+    def read(key: bytes | None) -> Any:
+        return None if key is None else reader_of(schema_id_of(key))(key[HEADER_BYTES:])
+
+    return read
+
+
+def key_reader(key_format: str) -> ReadKey:
+    r"""Return a reader of record keys of a format, one of `KEY_FORMATS`.
+
+    >>> key_reader("int")(b"\0\0\0\7")
+    7
+    """
+    convert = KEY_FORMATS[key_format]
+
+    def read(key: bytes | None) -> Any:
+        try:
+            return None if key is None else convert(key)
+        except ValueError:
+            raise ClickError(
+                "bad-value", f"$key = {key!r:.100}: expected clicks.key_format = {key_format}"
+            ) from None
+
+    return convert if key_format == "text" else read
+
+
+def _whole_number(size: int) -> Callable[[bytes], int]:
+    """Return a reader of a number with a sign, big endian, as Kafka's serializers write it."""
+
+    def read(key: bytes) -> int:
+        if len(key) != size:
+            raise ValueError
+        return int.from_bytes(key, "big", signed=True)
+
+    return read
+
+
+KEY_FORMATS: Mapping[str, ReadKey] = {
+    "text": lambda key: key,
+    "json": decode_json,
+    "int": _whole_number(4),
+    "long": _whole_number(8),
+    "uuid": lambda key: UUID(bytes=key),
+    "binary": bytes.hex,
+}
+"""Format of record keys → its conversion; bytes are decoded where a text is needed."""
+
+
 class ValueReaders(NamedTuple):
     """Reader of one value, and reader of three fields of many values; None if there is none."""
 
     one: ReadValue
-    many: Callable[[Sequence[bytes]], Columns | None] | None = None
+    many: ReadMany | None = None
 
 
 def avro_readers(schema: Any, plain: Sequence[Field]) -> ValueReaders:

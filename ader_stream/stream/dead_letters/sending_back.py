@@ -10,7 +10,7 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from ader_stream.errors import AderError, ClickError, FencedError
+from ader_stream.errors import AderError, ClickError, FencedError, IgnoredError
 from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.decoder import (
     ClickDecoder,
@@ -60,6 +60,8 @@ class ReplayReport:
         Truncated letters left because their originals are no longer in the clicks topic.
     erased
         Letters left because their keys were to be erased after they were written.
+    ignored
+        Reason → letters left because they are no clicks by the settings.
     """
 
     sent: int = 0
@@ -67,6 +69,7 @@ class ReplayReport:
     skipped: Counter[str] = field(default_factory=Counter)
     gone: int = 0
     erased: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
 
 
 class DeadLetterReplay:
@@ -153,6 +156,9 @@ class DeadLetterReplay:
             click = self._decoder.decode(letter)
         except ClickError as error:
             self.report.refused[error.reason] += 1
+            return False
+        except IgnoredError as error:
+            self.report.ignored[error.reason] += 1
             return False
         is_erased = self._is_erased(letter, click)
         self.report.erased += is_erased

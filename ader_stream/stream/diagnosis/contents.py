@@ -24,8 +24,8 @@ LATE_SHARE = 0.05
 
 REMEDIES = {
     "malformed": "check clicks.format, and clicks.avro_schema or the schema registry",
-    "missing-field": "check clicks.session_field, item_field and time_field; records that are no "
-    "clicks belong into a topic of their own",
+    "missing-field": "check clicks.session_field, item_field and time_field; clicks.where leaves "
+    "out records that are no clicks",
     "bad-value": "check clicks.*_field and clicks.time_format",
     "unknown-schema": "check clicks.registry_url",
     "late": "raise sessions.lateness, or set sessions.late = carry",
@@ -39,13 +39,14 @@ def describe_contents(subject: DiagnosisInput, runs: Runs) -> Iterator[Finding]:
     if not records:
         return
     empty = Counter(_kind_of_empty(record) for record in records if record.value() is None)
-    letters = sum(len(run.letters) for run in runs)
+    letters, ignored = sum(len(run.letters) for run in runs), sum(run.ignored for run in runs)
     details = {
         "records": len(records),
         "is_whole_log": subject.sample().is_whole,
-        "clicks": len(records) - empty.total() - letters + empty["refused"],
+        "clicks": len(records) - empty.total() - letters + empty["refused"] - ignored,
         "heartbeats": empty["heartbeats"],
         "tombstones": empty["tombstones"],
+        "ignored": ignored,
         "refused": letters,
         "duplicates": _total(runs, m.DUPLICATES),
         "late": _total(runs, m.LATE),
@@ -56,6 +57,13 @@ def describe_contents(subject: DiagnosisInput, runs: Runs) -> Iterator[Finding]:
     kinds = ", ".join(f"{details[kind]:,} {kind}" for kind in _SHOWN if details[kind])
     text = f"{which} {len(records):,} records of {len(runs)} partitions: {kinds or 'no click'}"
     yield Finding("ok", text, details=details)
+    if ignored and not details["clicks"]:
+        yield Finding(
+            "error",
+            f"{ignored:,} of {len(records):,} records are ignored by clicks.where and "
+            "clicks.ignore_keys, and no click is left",
+            "check clicks.where and clicks.ignore_keys, or wait for clicks",
+        )
     if details["unread"]:
         yield Finding(
             "warning",
@@ -88,7 +96,8 @@ def describe_refusals(
     `noun` is the name of the records in the texts.
     """
     letters = [letter for run in runs for letter in run.letters]
-    clicks = sum(1 for run in runs for record in run.records if record.value() is not None)
+    values = sum(1 for run in runs for record in run.records if record.value() is not None)
+    clicks = values - sum(run.ignored for run in runs)
     stop = next((run.stop for run in runs if run.stop), "")
     if stop:
         yield Finding("error", f"the sessionizer would stop: {stop}")
@@ -113,7 +122,16 @@ def _kind_of_empty(record: SampledRecord) -> str:
         return "refused"
 
 
-_SHOWN = ("clicks", "heartbeats", "tombstones", "refused", "duplicates", "late", "quarantined")
+_SHOWN = (
+    "clicks",
+    "heartbeats",
+    "tombstones",
+    "ignored",
+    "refused",
+    "duplicates",
+    "late",
+    "quarantined",
+)
 
 
 def _total(runs: Runs, metric: m.Metric[Any]) -> int:

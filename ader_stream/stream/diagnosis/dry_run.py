@@ -80,14 +80,19 @@ class DryPartition:
     def taken(self) -> int:
         """Return the number of clicks that do not become dead letters."""
         refused = {letter["offset"] for letter in self.letters}
-        clicks = (record for record in self.records if record.value() is not None)
-        return sum(record.offset() not in refused for record in clicks)
+        values = (record for record in self.records if record.value() is not None)
+        return sum(record.offset() not in refused for record in values) - self.ignored
 
-    def total(self, metric: Metric[Any]) -> int:
-        """Return the sum of a metric over its labels."""
+    @property
+    def ignored(self) -> int:
+        """Return the number of records with a value that are no clicks by the settings."""
+        return self.total(m.IGNORED) - self.total(m.IGNORED, reason="tombstone")
+
+    def total(self, metric: Metric[Any], **labels: str) -> int:
+        """Return the sum of a metric over its labels, except those given."""
         families = self._registry.collect()
         samples = (s for family in families for s in family.samples if s.name == metric.name)
-        return int(sum(sample.value for sample in samples))
+        return int(sum(s.value for s in samples if labels.items() <= s.labels.items()))
 
     def fall_silent(self, stream_times: Sequence[int]) -> None:
         """Behave as an idle partition, given the stream times (ms) of all partitions."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from ader_stream.errors import ClickError
+from ader_stream.errors import ClickError, IgnoredError
 from ader_stream.plausible_times import TimeSample, describe_time, find_time_problem
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, decode_heartbeat
 from ader_stream.stream.clicks.sampled_times import find_problem, remedy_for
@@ -34,13 +35,14 @@ class Sampled(NamedTuple):
 
 
 def clicks_taken(subject: DiagnosisInput, runs: Sequence[DryPartition]) -> list[Sampled]:
-    """Return the records that are clicks, without those that would be refused."""
+    """Return the records that are clicks, without those that would be refused or ignored."""
     decode, found = subject.decoder().decode, []
     refused = {(run.partition, letter["offset"]) for run in runs for letter in run.letters}
     for record in subject.records:
         place = record.partition(), record.offset()
         if record.value() is not None and place not in refused:
-            found.append(Sampled(record, decode(record)))
+            with suppress(IgnoredError):
+                found.append(Sampled(record, decode(record)))
     return found
 
 
@@ -149,6 +151,6 @@ def _largest(sampled: list[Sampled]) -> Finding | None:
     return Finding(
         "warning",
         f"{text}: a placeholder for visitors without one, or a bot?",
-        "leave such clicks out, or give each visit a key of its own",
+        "leave such clicks out (clicks.ignore_keys), or give each visit a key of its own",
         details,
     )

@@ -137,7 +137,8 @@ def require_readable(format: ClickFormat) -> None:  # noqa: A002 - the setting's
     if read != written:
         raise SettingsError(
             f"replay writes {value!r:.200}, which clicks.* would not read as the same click: "
-            f"{read}; name fields of the value (user, event.user.id) for this run"
+            f"{read}; name fields of the value (user, event.user.id) for this run, and no "
+            "clicks.where"
         )
 
 

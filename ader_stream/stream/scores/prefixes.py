@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from ader_stream.errors import ClickError
+from ader_stream.errors import ClickError, IgnoredError
 from ader_stream.stream.clicks.decoder import ClickDecoder, decode_heartbeat
 from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
 from ader_stream.stream.scores.sessionizer_decisions import Decision, LoggedDecision
@@ -135,7 +135,7 @@ class PrefixFollower:
     def observe(self, records: Iterable[Record]) -> list[Joined]:
         """Process records, and return the clicks that have joined their sessions, in order.
 
-        Clicks that the sessionizer refuses are skipped: it alone writes dead letters.
+        Records that the sessionizer refuses or ignores are skipped: it alone writes dead letters.
         """
         for record in self._decoder.prepare(records):
             self._at = record.offset()
@@ -143,7 +143,7 @@ class PrefixFollower:
             self._next_offset = self._at + 1
             try:
                 self._take(record)
-            except ClickError:
+            except (ClickError, IgnoredError):
                 continue
         if (since := self._intake.event_ids.since) is not None:
             self._ids_from.append((self._at + 1, since))

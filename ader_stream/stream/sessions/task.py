@@ -12,7 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from ader_stream import metrics as m
-from ader_stream.errors import AderError, ClickError, OffsetError, TopicError
+from ader_stream.errors import AderError, ClickError, IgnoredError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.avro.codec import Headers, encode
 from ader_stream.stream.avro.encoding import each_text_bytes
@@ -254,7 +254,7 @@ class SessionizerTask:
         self._has_erased = False
         self._erased = Erased()  # since the last applied request
         self._control = found.erasures, found.control_id
-        self._tombstones = 0  # of the current batch
+        self._ignored = Counter[str]()  # of the current batch, by reason
         self._late_watch = ShareWatch(FEWEST_LATE)
         self._future_watch = ShareWatch(FEWEST_FUTURE)
         self._future = 0  # refused as ahead of time, in the current batch
@@ -426,16 +426,17 @@ class SessionizerTask:
         self._take_all([*self._decoder.prepare(records)])
         self._next_offset = records[-1].offset() + 1
         self._has_explained = False
-        if self._idling:
+        ignored, self._ignored = self._ignored, Counter()
+        if self._idling and ignored.total() < len(records):  # without a click, event time waits
             self._silent_since = self._idling.clock()
         labels = {"partition": self._partition}
         self._metrics[m.CLICKS].labels(**labels).inc(len(records))
         self._metrics[m.LATE].labels(**labels).inc(window.late_clicks - late)
-        self._watch_clocks(len(records), window.late_clicks - late)
+        self._watch_clocks(len(records) - ignored.total(), window.late_clicks - late)
         self._metrics[m.DUPLICATES].labels(**labels).inc(intake.duplicates - duplicates)
         self._metrics[m.HEARTBEATS_CAPPED].labels(**labels).inc(intake.capped_heartbeats - capped)
-        self._metrics[m.IGNORED].labels(reason="tombstone", **labels).inc(self._tombstones)
-        self._tombstones = 0
+        for reason, count in ignored.items():
+            self._metrics[m.IGNORED].labels(reason=reason, **labels).inc(count)
         self._count_closed_early(window.early - early)
 
     def _erase(self) -> None:
@@ -579,7 +580,7 @@ class SessionizerTask:
 
     def _take_all(self, records: list[Record]) -> None:
         """Process records in order; only few must be processed one by one."""
-        keys, items, times, event_ids = self._decoder.decode_plain(records)
+        keys, items, times, event_ids, ignored = self._decoder.decode_plain(records)
         texts, long_ones = each_text_bytes(items)
         _leave_out(long_ones, times, event_ids)
         _leave_out(self._erasures.named(keys), times, event_ids)
@@ -594,11 +595,14 @@ class SessionizerTask:
         while other := self._intake.observe_plain(clicks, lambda: written_at_of(records[drawn()])):
             position = drawn()
             self._refusals.accepted += position - taken
+            taken = position + 1
+            if reason := ignored.get(position):
+                self._ignored[reason] += 1
+                continue
             key, _, at, _ = other
             event_id = event_ids[position] if event_ids else None
             click = None if at == NOT_PLAIN else Click(key, items[position], at, event_id)
             self._take(records[position], click)
-            taken = position + 1
         self._refusals.accepted += len(records) - taken
 
     def _take(self, record: Record, click: Click | None) -> None:
@@ -618,6 +622,8 @@ class SessionizerTask:
                 self._note_erased(self._erasures.before(intake, decoded.key, offset))
                 intake.observe(decoded, offset, written_at, is_new=is_new)
                 self._refusals.accepted += offset not in dict(intake.refused)
+        except IgnoredError as error:
+            self._ignored[error.reason] += 1
         except ClickError as error:
             self._refuse(self._letter(record, headers), error)
         if intake.refused:
@@ -638,7 +644,7 @@ class SessionizerTask:
         """Process a record without a value: a heartbeat, or a tombstone, which deletes no click."""
         watermark = decode_heartbeat(headers)
         if watermark is None:
-            self._tombstones += 1
+            self._ignored["tombstone"] += 1
         else:
             self._intake.heartbeat(watermark, offset, written_at)
 

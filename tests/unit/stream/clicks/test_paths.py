@@ -8,7 +8,7 @@ import pytest
 
 from ader_stream.errors import ClickError, SettingsError
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
-from ader_stream.stream.clicks.paths import (
+from ader_stream.stream.clicks.language.paths import (
     MOST_NESTED,
     FirstOf,
     ItemWith,

@@ -31,6 +31,8 @@ class RecordPart(Enum):
     TIMESTAMP = "$timestamp"
     HEADERS = "%"
 
+    __hash__ = object.__hash__  # that of Enum is slow, and each record has some as names
+
 
 class ItemWith(NamedTuple):
     """A step to the first item of a list whose field `name` has a value."""
@@ -249,6 +251,26 @@ def paths_in(field: Field) -> Iterator[Path]:
         return
     for part in field.options if isinstance(field, FirstOf) else field.parts:
         yield from paths_in(part)
+
+
+def written_path(path: Path) -> str:
+    r"""Return a path as a user may write it.
+
+    >>> written_path(parse_field(r"%a\.b.items[0][id=7]"))
+    '%a\\.b.items.0[id=7]'
+    """
+    steps = [_written_step(step) for step in path]
+    if steps[0] == RecordPart.HEADERS.value:
+        steps[:2] = ["%" + steps[1]]
+    return ".".join(steps).replace(".[", "[")
+
+
+def _written_step(step: Step) -> str:
+    if isinstance(step, RecordPart):
+        return str(step.value)
+    if isinstance(step, ItemWith):
+        return f"[{step.name}={step.value}]"
+    return step.replace("\\", "\\\\").replace(".", "\\.")
 
 
 def parts_in(field: Field) -> set[RecordPart]:

@@ -12,8 +12,8 @@
             | field ["not"] "in" "(" literal {"," literal} ")"
     literal = text in quotes | number | true | false | null
 
-A field is a path (`ader_stream.stream.clicks.paths`). A value is present if it is there, and
-neither null nor an empty text. A value that is not there is equal to null alone, and no number
+A field is a path (`ader_stream.stream.clicks.language.paths`). A value is present if it is there,
+and neither null nor an empty text. A value that is not there is equal to null alone, and no number
 compares with it. A number is equal to a text that holds it.
 """
 
@@ -28,7 +28,7 @@ from uuid import UUID
 
 from ader_stream.errors import SettingsError
 from ader_stream.stream.clicks.fields import Fields, is_absent, optional
-from ader_stream.stream.clicks.paths import Field, Tokens, take_field, text_of
+from ader_stream.stream.clicks.language.paths import Field, Tokens, take_field, text_of
 
 Number = int | float | Decimal
 Literal = str | Number | bool | None
