@@ -12,7 +12,7 @@ from typing import Any
 
 import fastavro
 
-from ader_stream.errors import ClickError
+from ader_stream.errors import ClickError, IgnoredError
 from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.decoder import (
     RECORD_KEY,
@@ -126,11 +126,13 @@ def every_decoder(folder: Path) -> Iterator[Mapping[str, ClickDecoder]]:
 
 
 def require_taken_or_refused(decoder: ClickDecoder, record: FakeRecord) -> str:
-    """Decode a record as the sessionizer does; return what it is, or the reason of its refusal."""
+    """Decode a record as the sessionizer does; return what it is, or why it is none."""
     try:
         if record.value() is None:
             return "tombstone" if decode_heartbeat(record.headers()) is None else "heartbeat"
         require_writable_click(decoder.decode(record))
+    except IgnoredError as error:
+        return f"ignored: {error.reason}"
     except ClickError as error:
         require_writable_dead_letter(error, record)
         return error.reason

@@ -1,8 +1,8 @@
 """Random and mutated bytes against every click decoder, for as long as you like.
 
 ``python -m tests.property.fuzz --minutes 10`` prints how many records there were and what became
-of them. It ends with code 1 at the first record that is neither a click nor a dead letter, and
-prints what repeats it; a decoder that hangs is ended after a minute, with its stack.
+of them. It ends with code 1 at the first record that is no click, no dead letter and not ignored,
+and prints what repeats it; a decoder that hangs is ended after a minute, with its stack.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ader_stream.errors import NotYetError
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder
 from tests.fakes import FakeRecord
+from tests.property.any_format import any_format
 from tests.property.any_record import SAMPLES, every_decoder, require_taken_or_refused
 
 ALL_SAMPLES = [sample for samples in SAMPLES.values() for sample in samples]
@@ -56,11 +58,11 @@ def main() -> int:
     deadline = time.monotonic() + 60 * arguments.minutes
     with tempfile.TemporaryDirectory() as folder, every_decoder(Path(folder)) as decoders:
         while time.monotonic() < deadline:
-            name = rng.choice([*decoders])
-            records = [any_record(rng, SAMPLES[name]) for _ in range(BATCH)]
+            name, decoder = any_decoder(rng, decoders)
+            records = [any_record(rng, SAMPLES.get(name, SAMPLES["json"])) for _ in range(BATCH)]
             faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
             started = time.monotonic()
-            if not take_all(name, decoders[name], records, outcomes):
+            if not take_all(name, decoder, records, outcomes):
                 return 1
             slowest = max(slowest, time.monotonic() - started)
     faulthandler.cancel_dump_traceback_later()
@@ -77,6 +79,17 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def any_decoder(
+    rng: random.Random, decoders: Mapping[str, ClickDecoder]
+) -> tuple[str, ClickDecoder]:
+    """One of the decoders, or one of random paths and a random filter, with its name."""
+    if rng.random() < 0.5:
+        name = rng.choice([*decoders])
+        return name, decoders[name]
+    format_ = any_format(rng)
+    return repr(format_), ClickDecoder(format_)
+
+
 def take_all(
     name: str, decoder: ClickDecoder, records: list[FakeRecord], outcomes: Counter[str]
 ) -> bool:
@@ -86,6 +99,8 @@ def take_all(
         decoder.check_readable(records)
         for record in records:
             outcomes[require_taken_or_refused(decoder, record)] += 1
+    except NotYetError:
+        outcomes["waits for its schema"] += len(records)
     except Exception as error:
         what = {"decoder": name, "value": repr(record.value()), "key": repr(record.key())}
         say({"error": repr(error), **what, "headers": repr(record.headers())})

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder
+from ader_stream.errors import ClickError, IgnoredError, SettingsError
+from ader_stream.stream.clicks.decoder import NOT_PLAIN, WATERMARK_HEADER, ClickDecoder
+from ader_stream.stream.clicks.language.filters import parse_filter
+from ader_stream.stream.clicks.language.paths import parse_field
+from ader_stream.types import Click
 from tests.fakes import FakeRecord
+from tests.property.any_format import any_filter, any_format, any_path, any_text
 from tests.property.any_record import SAMPLES, every_decoder, require_taken_or_refused
 
 
@@ -99,3 +105,57 @@ def test_any_json_object_is_a_click_or_a_dead_letter(
     for name in decoders:
         if name.startswith("json"):
             require_taken_or_refused(decoders[name], FakeRecord(value, key, timestamp=5))
+
+
+generators = st.integers(0, 2**32).map(random.Random)
+
+
+@settings(max_examples=300)
+@given(rng=generators)
+def test_every_path_and_filter_of_the_language_is_parsed(rng: random.Random) -> None:
+    parse_field(any_path(rng))
+    parse_filter(any_filter(rng))
+
+
+@settings(max_examples=300)
+@given(text=generators.map(any_text) | st.text(max_size=20))
+def test_any_other_text_is_parsed_or_refused_in_one_line(text: str) -> None:
+    for parse in (parse_field, parse_filter):
+        try:
+            parse(text)
+        except SettingsError as error:
+            assert "expected" in str(error)
+            assert "\n" not in str(error)
+
+
+def decoded(decoder: ClickDecoder, record: FakeRecord) -> Click | str:
+    try:
+        return decoder.decode(record)
+    except IgnoredError as error:
+        return error.reason
+    except ClickError:
+        return ""
+
+
+@settings(max_examples=500)
+@given(
+    rng=generators,
+    values=st.lists(st.binary(max_size=8) | json_clicks, min_size=1, max_size=3),
+    key=record_keys | json_clicks,
+    headers=headers,
+)
+def test_whatever_paths_and_filter_say_a_record_is_a_click_ignored_or_a_dead_letter(
+    rng: random.Random, values: list[bytes], key: bytes | None, headers: Any
+) -> None:
+    format_ = any_format(rng)
+    decoder = ClickDecoder(format_)
+    records = [FakeRecord(value, key, headers=headers, timestamp=5) for value in values]
+    clicks = decoder.decode_plain(records)
+    for at, record in enumerate(records):
+        require_taken_or_refused(decoder, record)
+        outcome = decoded(decoder, record)
+        if clicks.times[at] != NOT_PLAIN:
+            event_id = clicks.event_ids[at] if clicks.event_ids else None
+            assert outcome == Click(clicks.keys[at], clicks.items[at], clicks.times[at], event_id)
+        elif not format_.extra:
+            assert clicks.ignored.get(at, "") == outcome

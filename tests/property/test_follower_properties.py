@@ -26,18 +26,19 @@ BLOCKS = BlockRule(0, 60)
 INTAKE = IntakeRule(JUMP, 1, 8, FAR, AHEAD)
 
 
-def as_record(written: Written, offset: int) -> FakeRecord:
+def as_record(written: Written, offset: int, **more: object) -> FakeRecord:
     entry, at = written.record, -1 if written.at is None else written.at
     if isinstance(entry, int):
         headers = [(WATERMARK_HEADER, str(entry).encode())]
         return FakeRecord(headers=headers, offset=offset, timestamp=at)
     value = {"session": entry.key, "item": entry.item, "time": entry.time, "id": entry.event_id}
+    value |= more
     return FakeRecord(json.dumps(value).encode(), offset=offset, timestamp=at)
 
 
 def begun(rule: SessionRule) -> PrefixFollower:
     return PrefixFollower(
-        ClickDecoder(ClickFormat(event_id="id")),
+        ClickDecoder(ClickFormat(event_id="id", where="not other")),
         BLOCKS,
         rule,
         INTAKE,
@@ -68,7 +69,9 @@ def without_id(written: Written) -> Written:
     return written._replace(record=record._replace(event_id=None)) if is_click else written
 
 
-def observe(sessionizer: Intake, written: Written, offset: int) -> None:
+def observe(sessionizer: Intake, written: Written, offset: int, *, is_ignored: bool) -> None:
+    if is_ignored:
+        return
     if isinstance(written.record, Click):
         sessionizer.observe(written.record, offset, written.at)
     else:
@@ -113,9 +116,11 @@ def test_a_follower_takes_every_click_once_as_the_sessionizer_does_wherever_it_w
             if sessionizer.settle(offset):
                 output = sessionizer.window.take_output()
                 decide(next(one for one in output if isinstance(one, IdleAdvance)))
-        records.append(as_record(written, offset))
+        is_ignored = data.draw(st.sampled_from([False, False, False, True]))
+        is_ignored &= isinstance(written.record, Click)
+        records.append(as_record(written, offset, other=is_ignored))
         sessionizer.window.take_output()
-        observe(sessionizer, written, offset)
+        observe(sessionizer, written, offset, is_ignored=is_ignored)
         if ClockRefusal(offset) in sessionizer.window.take_output():
             decide(ClockRefusal(offset))
         scored += [one.items[-1] for one in follower.observe(records[-1:])]

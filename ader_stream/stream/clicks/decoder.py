@@ -270,11 +270,17 @@ def _optional_reader(format: ClickFormat) -> ReadOptional:  # noqa: A002
         id_ = event_id(fields) if event_id else None
         values = [(name, get(fields)) for name, get in extra]
         return (
-            None if is_absent(id_) else text(format.event_id, id_),
+            _event_id(format.event_id, id_),
             {name: json_text(name, value) for name, value in values if value is not _MISSING},
         )
 
     return read
+
+
+def _event_id(name: str, value: object) -> str | None:
+    if type(value) is str and value:
+        return value
+    return None if is_absent(value) else text(name, value)
 
 
 def _fields_reader(
@@ -286,22 +292,34 @@ def _fields_reader(
     parts = format.fields.parts
     if not parts:
         return lambda record: read_value(record.value())
-    read_parts = _parts_reader(parts, read_key)
-    return lambda record: {**read_value(record.value()), **read_parts(record)}
+    if RecordPart.HEADERS in parts or format.key_format != "text":
+        read_parts = _parts_reader(parts, read_key)
+        return lambda record: {**read_value(record.value()), **read_parts(record)}
+    key, timestamp = RecordPart.KEY, RecordPart.TIMESTAMP
+
+    def read(record: Record) -> Fields:
+        fields = read_value(record.value())
+        fields[key] = record.key()
+        fields[timestamp] = record.timestamp()[1]
+        return fields
+
+    return read
 
 
 def _parts_reader(parts: Collection[RecordPart], read_key: ReadKey) -> ReadFields:
     """Return a reader of parts of a record beside its value."""
-    if RecordPart.HEADERS not in parts:
-        return lambda record: {
+    reads_headers = RecordPart.HEADERS in parts
+
+    def read(record: Record) -> Fields:
+        fields: dict[RecordPart, Any] = {
             RecordPart.KEY: read_key(record.key()),
             RecordPart.TIMESTAMP: record.timestamp()[1],
         }
-    return lambda record: {
-        RecordPart.KEY: read_key(record.key()),
-        RecordPart.TIMESTAMP: record.timestamp()[1],
-        RecordPart.HEADERS: _header_values(record),
-    }
+        if reads_headers:
+            fields[RecordPart.HEADERS] = _header_values(record)
+        return fields
+
+    return read
 
 
 def _filtered(

@@ -108,6 +108,8 @@ def _ms(value: object) -> int:
 
 
 def _s(value: object) -> int:
+    if type(value) is float and 0 <= value <= MAX_TIME:
+        return round(value * 1_000)
     return value * 1_000 if type(value) is int else _scaled(value, 1_000)
 
 

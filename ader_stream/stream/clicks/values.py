@@ -17,12 +17,12 @@ from ader_stream.stream.avro.codec import load_schema
 from ader_stream.stream.avro.decoding import value_decoder
 from ader_stream.stream.avro.record_columns import Columns, columns_reader
 from ader_stream.stream.clicks.avro_schema import has_field
-from ader_stream.stream.clicks.fields import Fields
 from ader_stream.stream.clicks.json_values import decode_json
 from ader_stream.stream.clicks.language.paths import Field, is_simple
 from ader_stream.stream.schema_registry.whole_schema import whole_schema
 
-ReadValue = Callable[[bytes | None], Fields]
+ReadValue = Callable[[bytes | None], dict[Any, Any]]
+"""Bytes of a value → its fields, as a new dictionary."""
 ReadKey = Callable[[Any], Any]
 ReadMany = Callable[[Sequence[bytes]], Columns | None]
 
@@ -35,7 +35,7 @@ HEADER_BYTES = 5
 _decode_json = msgspec.json.Decoder().decode
 
 
-def read_json(value: bytes | None) -> Fields:
+def read_json(value: bytes | None) -> dict[Any, Any]:
     """Return the fields of a JSON object."""
     try:
         fields = _decode_json(value or b"")
@@ -50,7 +50,7 @@ def avro_reader(schema: Any) -> ReadValue:
     """Return a reader of the one record in a value, written with a schema."""
     buffer_of, read = io.BytesIO, value_decoder(schema)
 
-    def read_avro(value: bytes | None) -> Fields:
+    def read_avro(value: bytes | None) -> dict[Any, Any]:
         buffer = buffer_of(value or b"")
         try:
             fields = read(buffer)
@@ -153,7 +153,7 @@ def avro_readers(schema: Any, plain: Sequence[Field]) -> ValueReaders:
 def by_schema_id(readers_of: Callable[[int], ValueReaders]) -> ValueReaders:
     """Return readers of values that start with the id of their schema."""
 
-    def read(value: bytes | None) -> Fields:
+    def read(value: bytes | None) -> dict[Any, Any]:
         return readers_of(schema_id_of(value or b"")).one((value or b"")[HEADER_BYTES:])
 
     def read_many(values: Sequence[bytes]) -> Columns | None:

@@ -54,13 +54,10 @@ class FieldTest:
         Where the value is.
     passes
         The test.
-    is_presence
-        Whether the test was written as the field alone.
     """
 
     field: Field
     passes: Test
-    is_presence: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def parse_filter(text: str) -> Filter:
     SettingsError
         Names the place in the text, what is expected there, and how to write it.
     """
-    tokens = Tokens(text)
+    tokens = Tokens(text, _KEYWORDS)
     parsed = _take_filter(tokens)
     tokens.require_end("'and', 'or' or a comparison such as == \"view\"")
     return parsed
@@ -148,37 +145,24 @@ def _take_one(tokens: Tokens) -> Filter:
     tokens.nest(1)
     if tokens.skip("not"):
         found: Filter = Not(_take_one(tokens))
-    elif tokens.skip("("):
-        found = _take_group(tokens)
     elif tokens.skip("exists"):
         found = _take_exists(tokens)
+    elif tokens.peek().text == "(" and (field := tokens.attempt(take_field)):
+        found = _take_test(tokens, field)
+    elif tokens.skip("("):
+        found = _take_filter(tokens)
+        tokens.require(")")
     else:
-        found = _take_test(tokens, _take_name(tokens))
+        found = _take_test(tokens, take_field(tokens))
     tokens.nest(-1)
     return found
 
 
-def _take_group(tokens: Tokens) -> Filter:
-    """Parse what is in parentheses: a filter, or a field that is compared after them."""
-    inner = _take_filter(tokens)
-    tokens.require(")")
-    if isinstance(inner, FieldTest) and inner.is_presence:
-        return _take_test(tokens, inner.field)
-    return inner
-
-
 def _take_exists(tokens: Tokens) -> Filter:
     tokens.require("(")
-    field = _take_name(tokens)
+    field = take_field(tokens)
     tokens.require(")")
     return FieldTest(field, _is_present)
-
-
-def _take_name(tokens: Tokens) -> Field:
-    if tokens.peek().text in _KEYWORDS:
-        name = tokens.peek().text
-        raise tokens.expected(f"a field's name; one that is called {name} is written \\{name}")
-    return take_field(tokens)
 
 
 def _take_test(tokens: Tokens, field: Field) -> Filter:
@@ -193,7 +177,7 @@ def _take_test(tokens: Tokens, field: Field) -> Filter:
     if operator_ == "not":
         tokens.require("in")
         return Not(FieldTest(field, _take_members(tokens)))
-    return FieldTest(field, _is_set, is_presence=True)
+    return FieldTest(field, _is_set)
 
 
 def _take_members(tokens: Tokens) -> Test:

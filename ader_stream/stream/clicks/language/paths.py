@@ -16,10 +16,11 @@ r"""The path language: where a value is in a record. It is the same for every fo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from ader_stream.errors import SettingsError
 
@@ -61,6 +62,7 @@ class Joined:
 
 
 Field = Path | FirstOf | Joined
+T = TypeVar("T")
 
 _NAME = r"(?:\\.|[^\s\\.|+()\[\],=!<>\"'])+"
 _TEXT = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
@@ -87,7 +89,7 @@ class Token(NamedTuple):
 
 
 class Tokens:
-    """Pieces of a text, which a parser takes one by one.
+    """Pieces of a text, which a parser takes one by one; `reserved` words are no names.
 
     Raises
     ------
@@ -95,8 +97,9 @@ class Tokens:
         If a character of the text begins no piece.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, reserved: Set[str] = frozenset()) -> None:
         self._text = text
+        self._reserved = reserved
         self._tokens = list(self._split())
         self._at = 0
         self._depth = 0
@@ -134,6 +137,26 @@ class Tokens:
         if not self.skip(text):
             raise self.expected(repr(text))
 
+    def take_name(self) -> str:
+        """Return a name, which must come next, nested or not, and step over it."""
+        kind, written, _ = self.peek()
+        if kind != "path":
+            raise self.expected("a field's name, such as user, event.user.id, %header or $key")
+        if written in self._reserved:
+            raise self.expected(
+                f"a field's name; one that is called {written} is written \\{written}"
+            )
+        return self.take().text
+
+    def attempt(self, parse: Callable[[Tokens], T]) -> T | None:
+        """Parse what comes next, or step over nothing and return None if that is not possible."""
+        before = self._at, self._depth
+        try:
+            return parse(self)
+        except SettingsError:
+            self._at, self._depth = before
+            return None
+
     def require_end(self, expected: str) -> None:
         """Require that nothing is left."""
         if self.peek().kind != "end":
@@ -145,9 +168,9 @@ class Tokens:
         if self._depth > MOST_NESTED:
             raise self.expected(f"at most {MOST_NESTED} levels of parentheses and 'not'")
 
-    def expected(self, what: str) -> SettingsError:
-        """Return the error that the next piece is another one than expected."""
-        return self._error(self.peek().start, what)
+    def expected(self, what: str, at: Token | None = None) -> SettingsError:
+        """Return the error that the next piece, or the one given, is not what was expected."""
+        return self._error((at or self.peek()).start, what)
 
     def _error(self, start: int, what: str) -> SettingsError:
         place = f"at {self._text[start:]!r:.60}" if self._text[start:].strip() else "at its end"
@@ -195,32 +218,29 @@ def _take_one(tokens: Tokens) -> Field:
         tokens.require(")")
         tokens.nest(-1)
         return field
-    if tokens.peek().kind != "path":
-        raise tokens.expected("a field's name, such as user, event.user.id, %header or $key")
-    return _parse_path(tokens)
+    token = tokens.peek()
+    return _parse_path(tokens.take_name(), partial(tokens.expected, at=token))
 
 
-def _parse_path(tokens: Tokens) -> Path:
-    text = tokens.peek().text
+def _parse_path(text: str, expected: Callable[[str], SettingsError]) -> Path:
     first, *others = [_step(match) for match in _STEP.finditer(text)]
-    start = _first_steps(tokens, str(_STEP.match(text)[0]), first)  # type: ignore[index]
-    tokens.take()
-    return (*start, *others)
+    written = str(_STEP.match(text)[0])  # type: ignore[index]
+    if written == RecordPart.TIMESTAMP.value and others:
+        raise expected("$timestamp alone: it has no fields")
+    return (*_first_steps(written, first, expected), *others)
 
 
-def _first_steps(tokens: Tokens, written: str, step: Step) -> Path:
+def _first_steps(written: str, step: Step, expected: Callable[[str], SettingsError]) -> Path:
     """Return the first step, or the part of the record that it names."""
     if written == RecordPart.KEY.value:
         return (RecordPart.KEY,)
     if written == RecordPart.TIMESTAMP.value:
-        if tokens.peek().text != written:
-            raise tokens.expected("$timestamp alone: it has no fields")
         return (RecordPart.TIMESTAMP,)
     if written in _HEADER_WORDS:
-        raise tokens.expected(f"%NAME for a header, or \\{written} for a field of this name")
+        raise expected(f"%NAME for a header, or \\{written} for a field of this name")
     if written.startswith("%"):
         if len(written) == 1:
-            raise tokens.expected("a header's name after %")
+            raise expected("a header's name after %")
         return (RecordPart.HEADERS, str(step)[1:])
     return (step,)
 

@@ -11,7 +11,9 @@ import pytest
 from ader_stream.errors import ClickError, IgnoredError, SettingsError
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.language.filters import compile_filter, parse_filter
+from ader_stream.stream.schema_registry.client import RegistryAccess
 from tests.fakes import FakeRecord
+from tests.registry import running_registry
 from tests.unit.stream.clicks.test_decoder import VISIT, avro, avro_decoder, visit
 
 EVENT = {
@@ -51,6 +53,8 @@ EVENT = {
         'event == "buy" or event == "open" or (type > 4 and event == "view")',
         'event == "view" or event == "buy" and missing',
         r"\not == 1",
+        '((user.id) + type) == "u:5"',
+        '((event == "view"))',
         r'missing == "a" or event == "v\iew"',
         'uuid == "00000000-0000-0000-0000-000000000007"',
     ],
@@ -90,6 +94,7 @@ def test_a_filter_leaves_out(text: str) -> None:
         ("event in ()", "expected a text in quotes"),
         ("event not 'a'", "expected 'in'"),
         ("price > 'a'", "expected a number"),
+        ("(in)", r"one that is called in is written \\in"),
         ("and", r"one that is called and is written \\and"),
         ("exists event", r"expected '\('"),
         ("a == 1 and", "at its end: expected a field's name"),
@@ -200,6 +205,27 @@ def test_a_record_key_is_read_in_its_format(
 ) -> None:
     decoder = ClickDecoder(ClickFormat(session="$key", key_format=key_format))
     assert outcome(decoder, FakeRecord(click().value(), key)) == session
+
+
+def test_record_keys_of_a_schema_registry_are_read_by_their_schemas() -> None:
+    user = {"type": "record", "name": "Key", "fields": [{"name": "user", "type": "string"}]}
+    with running_registry() as registry:
+        ids = [registry.register("clicks-key", schema) for schema in (user, '"long"')]
+        access = RegistryAccess(registry.url)
+        format_ = ClickFormat(
+            session="$key.user | $key", key_format="avro-registry", registry=access
+        )
+        decoder = ClickDecoder(format_)
+        written = [avro(user, {"user": "u"}), b"\x0e"]
+        keys = [
+            bytes(1) + id_.to_bytes(4, "big") + key for id_, key in zip(ids, written, strict=True)
+        ]
+        records = [FakeRecord(click().value(), key) for key in keys]
+        decoder.check_readable(records)
+        registry.stop()
+        cut = FakeRecord(click().value(), keys[0][:-1])
+        assert [outcome(decoder, record) for record in (records[0], cut)] == ["u", "malformed"]
+        assert decoder.decode(records[1]).key == "7"
 
 
 def test_keys_of_a_schema_registry_need_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,7 +99,7 @@ class Sessionizer:
 
 def changed(name: str, value: Any) -> Settings:
     group, field = name.split(".")
-    groups = {group: {field: value}}
+    groups = {group: {field: json.loads(value) if str(value).startswith("[") else value}}
     if name == "sessions.max_age":
         groups["sessions"]["gap"] = "30m"
     return load_settings(**groups)

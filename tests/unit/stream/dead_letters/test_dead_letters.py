@@ -282,6 +282,12 @@ def test_a_replay_that_cannot_begin_says_so(
         replay(kafka)
 
 
+def test_a_letter_that_is_no_click_by_the_present_filter_is_left(kafka: FakeKafka) -> None:
+    refuse(kafka, GOOD, "bad-value")
+    report = replay(kafka, ClickFormat(where='event == "view"'))
+    assert (report.sent, report.ignored, sent(kafka)) == (0, {"where": 1}, [])
+
+
 # --- letters that hold the first bytes alone
 
 LARGE = b'{"session": "a", "item": "x", "time": 1, "html": "' + b"x" * 300_000 + b'"}'

@@ -69,6 +69,21 @@ def test_a_topic_of_which_most_are_no_clicks_would_stop_the_worker() -> None:
     assert any("1,500 of 2,000 clicks (75%)" in text and "missing-field" in text for text in errors)
 
 
+def test_records_that_a_filter_leaves_out_are_counted_and_are_no_clicks() -> None:
+    others = [{"event": "page", "time": 5}, {"event": "page"}] * 600
+    values = [*others, *(visit | {"event": "view"} for visit in visits(10)), b"poison"]
+    findings = diagnosed(send(cluster(), values), where='event == "view"')
+    details = one(findings, "contents").details
+    assert (details["clicks"], details["ignored"], details["refused"]) == (30, 1_200, 1)
+    assert any("1 of 31 clicks" in text for text in said(of(findings, "refusals"), "warning"))
+    assert said(findings, "error") == []
+
+
+def test_a_filter_that_leaves_no_click_is_an_error() -> None:
+    errors = said(diagnosed(send(cluster(), visits(10)), where='event == "View"'), "error")
+    assert any("no click is left → check clicks.where" in text for text in errors)
+
+
 def test_a_run_of_refusals_would_stop_the_worker() -> None:
     errors = said(diagnosed(send(cluster(), [*visits(100), *[b"poison"] * 501])), "error")
     assert any("the sessionizer would stop: 501 clicks in a row" in text for text in errors)

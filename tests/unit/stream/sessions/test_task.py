@@ -55,11 +55,12 @@ class Sessionizer:
         idling: Idling | None = None,
         erasures: Erasures | None = None,
         max_session: int = ENDLESS,
+        format_: ClickFormat | None = None,
         **rule: Any,
     ) -> None:
         sessions = SessionRule(GAP, **rule)
         rules = SessionizerRules(BlockRule(0, 1000), sessions, INTAKE, max_session=max_session)
-        decoder = ClickDecoder(ClickFormat(event_id="id", extra=("price",)))
+        decoder = ClickDecoder(format_ or ClickFormat(event_id="id", extra=("price",)))
         self._producer = FakeProducer(kafka)
         self.next_offset = 0
         kafka.partitions.setdefault(TOPICS.clicks, PARTITION + 1)
@@ -260,6 +261,19 @@ def test_headers_that_cannot_be_handed_out_are_asked_for_once(
     assert (poison.asked, empty.asked) == (1, 1)
 
 
+def test_headers_that_are_fields_are_asked_for_once_too(
+    kafka: FakeKafka, registry: CollectorRegistry
+) -> None:
+    format_ = ClickFormat(item="%item")
+    poison = UnreadableHeaders(b'{"session": "a", "time": 5}', b"k")
+    reading = Sessionizer(kafka, registry, format_=format_).restore()
+    reading.process(poison, FakeRecord(poison.value(), headers=[("item", b"x")]))
+    reading.commit()
+    [(_, _, letter)] = written(kafka, TOPICS.dead_letters)
+    assert (letter["reason"], poison.asked) == ("missing-field", 1)
+    assert open_keys(reading.task) == {"a"}
+
+
 def test_tombstones_are_passed_over_and_counted_however_many_there_are(
     kafka: FakeKafka, registry: CollectorRegistry, sessionizer: Sessionizer
 ) -> None:
@@ -275,6 +289,35 @@ def test_tombstones_are_passed_over_and_counted_however_many_there_are(
 def test_tombstones_between_refused_clicks_make_no_run_shorter(sessionizer: Sessionizer) -> None:
     with pytest.raises(AderError, match="501 clicks in a row"):
         sessionizer.process(*[FakeRecord(b"{"), FakeRecord(None)] * 501)
+
+
+VIEWS = ClickFormat(where='kind == "view"', ignore_keys=("null",))
+
+
+def test_records_that_are_no_clicks_are_counted_and_leave_event_time_and_letters_alone(
+    kafka: FakeKafka, registry: CollectorRegistry
+) -> None:
+    filtering = Sessionizer(kafka, registry, format_=VIEWS).restore()
+    carts = [click("a", 900, kind="cart"), FakeRecord(b'{"kind": "page"}')] * RECENT_CLICKS
+    filtering.process(*carts, click("a", 10, kind="view"), click("null", 900, 7, kind="view"))
+    filtering.commit()
+    assert (open_keys(filtering.task), filtering.task.window.watermark) == ({"a"}, 10)
+    assert written(kafka, TOPICS.dead_letters) == []
+    assert [fields["next_offset"] for _, name, fields in written(kafka, TOPICS.sessionizer_state)
+            if name == "PartitionState"] == [8]  # fmt: skip
+    counted = {
+        reason: sample(registry, "ader_ignored_records_total", partition=PARTITION, reason=reason)
+        for reason in ("where", "key")
+    }
+    assert counted == {"where": 2 * RECENT_CLICKS, "key": 1}
+
+
+def test_ignored_records_between_refused_clicks_make_no_run_shorter(
+    kafka: FakeKafka, registry: CollectorRegistry
+) -> None:
+    filtering = Sessionizer(kafka, registry, format_=VIEWS).restore()
+    with pytest.raises(AderError, match="501 clicks in a row"):
+        filtering.process(*[FakeRecord(b'{"kind": "view"}'), click("a", 10, kind="cart")] * 501)
 
 
 class UnreadableHeaders(FakeRecord):
@@ -553,6 +596,21 @@ def test_a_partition_that_is_not_idle_follows_nobody(
     clock.seconds = 10.0 + seconds
     idler.task.tick(is_at_end=is_at_end)
     assert not idler.task.is_dirty()
+
+
+def test_a_partition_of_nothing_but_ignored_records_is_idle(
+    kafka: FakeKafka, clock: Clock, hints: WatermarkHints, registry: CollectorRegistry
+) -> None:
+    idling = Idling(60_000, hints, clock)
+    filtering = Sessionizer(kafka, registry, idling, format_=VIEWS).restore()
+    filtering.process(click("a", 10, kind="view"))
+    filtering.commit()
+    publish(kafka, hints, 1500)
+    clock.seconds = 50.0
+    filtering.process(click("a", 900, 1, kind="cart"), FakeRecord(None, offset=2))
+    clock.seconds = 60.0
+    filtering.task.tick(is_at_end=True)
+    assert filtering.task.window.watermark == 1500
 
 
 def test_an_idle_partition_never_goes_back(
