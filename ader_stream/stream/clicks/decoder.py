@@ -270,7 +270,7 @@ def _optional_reader(format: ClickFormat) -> ReadOptional:  # noqa: A002
         id_ = event_id(fields) if event_id else None
         values = [(name, get(fields)) for name, get in extra]
         return (
-            _event_id(format.event_id, id_),
+            None if id_ is None else _event_id(format.event_id, id_),
             {name: json_text(name, value) for name, value in values if value is not _MISSING},
         )
 
