@@ -16,12 +16,12 @@ import torch
 
 from ader_stream.ader.artifact.state import State, untrained
 from ader_stream.ader.calibration import calibrate_start
-from ader_stream.ader.data.dataset import Samples, Sessions
+from ader_stream.ader.data.dataset import Samples, Sessions, require_item_ids
 from ader_stream.ader.distributed import SINGLE_PROCESS, ProcessGroup
 from ader_stream.ader.exemplars.selection import ALLOCATIONS, Exemplars, select_exemplars
 from ader_stream.ader.methods import ADER, CycleContext, Method
 from ader_stream.ader.models.base import SessionModel
-from ader_stream.ader.progress import Progress, ProgressReporter
+from ader_stream.ader.progress import Progress, ProgressReporter, ignore_progress
 from ader_stream.ader.random_streams import RandomStreams
 from ader_stream.ader.recipes import Recipe
 from ader_stream.ader.report import CycleReport, report_cycle
@@ -55,7 +55,7 @@ def train_cycle(
     parent: State | None,
     recipe: Recipe,
     seed: int,
-    on_progress: Callable[[Progress], None],
+    on_progress: Callable[[Progress], None] = ignore_progress,
     method: Method = ADER,
     processes: ProcessGroup = SINGLE_PROCESS,
     checkpoint: Checkpoint = NOWHERE,
@@ -89,9 +89,12 @@ def train_cycle(
 
     Raises
     ------
+    InputError
+        A session is no sequence of item ids as text.
     TrainingError
         The block has no sub-sequence, or a loss, a weight or a representation is not finite.
     """
+    require_item_ids(sessions)
     recipe, progress = method.adapt(recipe), ProgressReporter(on_progress)
     before = parent or untrained(recipe.architecture)
     random = RandomStreams.of(seed, before, processes.rank)

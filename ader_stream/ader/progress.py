@@ -106,3 +106,7 @@ class ProgressReporter:
     def report(self) -> None:
         """Report the last progress again, for work without batches."""
         self.on_progress(self.now)
+
+
+def ignore_progress(_: Progress) -> None:
+    """Report progress to nobody."""

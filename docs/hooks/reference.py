@@ -254,9 +254,17 @@ def _public_name(name: str) -> str:
 def _call(name: str, value: Any) -> str:
     try:
         parameters = inspect.signature(value).parameters
-        return f"{name}({', '.join(p for p in parameters if not p.startswith('_'))})"
+        shown = (_parameter(p) for key, p in parameters.items() if not key.startswith("_"))
+        return f"{name}({', '.join(shown)})"
     except ValueError:  # an error that takes what its base takes
         return name
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    """Return a parameter with its type; its default is in the docstring."""
+    kind = parameter.annotation
+    typed = f"{parameter.name}: {kind}" if isinstance(kind, str) else parameter.name
+    return typed if parameter.default is parameter.empty else f"{typed} = …"
 
 
 # --- packages

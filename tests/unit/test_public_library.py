@@ -23,6 +23,11 @@ def test_a_public_name_is_there_and_documented(name: str) -> None:
     assert getattr(ader_stream, name).__doc__
 
 
+def test_the_public_names_are_listed_before_they_are_imported() -> None:
+    code = "import sys, ader_stream; sys.exit(not set(ader_stream.__all__) <= {*dir(ader_stream)})"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_another_name_is_not() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nobody'"):
         ader_stream.nobody  # noqa: B018

@@ -18,6 +18,7 @@ from torch import Tensor
 from ader_stream.ader.data.arrays import Int32, Int64
 from ader_stream.ader.data.vocabulary import PADDING
 from ader_stream.ader.device import CPU
+from ader_stream.errors import InputError
 
 Sessions = Collection[Sequence[str]]
 """Item ids in order of clicks, for each session; iterated more than once."""
@@ -169,3 +170,22 @@ def by_length(lengths: Int64, chunk: int) -> Iterator[Int64]:
     order = np.argsort(lengths, kind="stable")
     for start in range(0, len(order), chunk):
         yield order[start : start + chunk]
+
+
+def require_item_ids(sessions: Sessions) -> None:
+    """Require sequences of texts; the first session is enough: all of a block are of one kind.
+
+    A text as a session would train on its letters.
+
+    Raises
+    ------
+    InputError
+        Shows the first session.
+    """
+    first: object = next(iter(sessions), ())
+    is_of_texts = isinstance(first, Iterable) and all(isinstance(item, str) for item in first)
+    if isinstance(first, str) or not is_of_texts:
+        raise InputError(
+            f"sessions: the first one is {first!r:.100}; expected item ids as text, oldest first, "
+            "as ('sku-1', 'sku-2')"
+        )

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,7 +17,8 @@ from ader_stream.ader.evaluate import evaluate as run_cycles
 from ader_stream.ader.methods import METHODS, method
 from ader_stream.ader.recipes import Recipe
 from ader_stream.cli.evaluation.evaluate import evaluate
-from ader_stream.errors import DatasetError, TrainingError
+from ader_stream.errors import DatasetError, InputError, TrainingError
+from ader_stream.types import Session
 
 Block = list[tuple[str, ...]]
 Blocks = Callable[[int, int], Block]
@@ -50,6 +52,12 @@ def test_evaluate_names_a_period_that_was_not_downloaded_whole(tmp_path: Path) -
     options = ["--dataset", str(tmp_path), "--out", str(tmp_path / "out.json")]
     with pytest.raises(DatasetError, match=r"period_0\.txt\.gz: cannot be read"):
         CliRunner().invoke(evaluate, options, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("session", ["sku", (1, 2), Session("visit", ("a", "b"), (1, 2))], ids=str)
+def test_a_session_that_is_no_sequence_of_item_ids_is_refused(tiny: Recipe, session: Any) -> None:
+    with pytest.raises(InputError, match=r"sessions: the first one is .*expected item ids as text"):
+        train_cycle([session], None, tiny, 0)
 
 
 def test_sessions_of_one_click_teach_items_and_are_no_target(tiny: Recipe, block: Blocks) -> None:
