@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from ader_stream.stream.versions.model_log import ModelPublisher
 from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 
