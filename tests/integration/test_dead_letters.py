@@ -31,8 +31,8 @@ def as_record(click: Click, time: object) -> RawRecord:
     return RawRecord(click.key.encode(), json.dumps(value).encode(), [("trace", b"\xff")])
 
 
-def with_times_as_text(clicks: Sequence[Click]) -> Iterator[RawRecord]:
-    return (as_record(click, str(click.time)) for click in clicks)
+def with_units_in_times(clicks: Sequence[Click]) -> Iterator[RawRecord]:
+    return (as_record(click, f"{click.time} ms") for click in clicks)
 
 
 def listed(system: System, *arguments: str) -> list[dict[str, Any]]:
@@ -47,19 +47,19 @@ def replayed_count(system: System) -> int:
     return sum(len(replayed_offsets(system.clients, topic, p)) for p in partitions)
 
 
-def test_mended_letters_are_sent_back_once_though_the_command_is_killed(
+def test_corrected_letters_are_sent_back_once_though_the_command_is_killed(
     kafka: Kafka, tmp_path: Path
 ) -> None:
     with System(kafka.bootstrap_servers, tmp_path, NO_LIMIT) as system:
         clicks = clicks_of(system, LETTERS)
         system.start("sessionizer")
-        system.send_raw(with_times_as_text(clicks))
+        system.send_raw(with_units_in_times(clicks))
         system.wait_until(lambda: system.view.dead_letters == LETTERS, "all are refused")
 
         letters = listed(system)
-        mended = tmp_path / "mended.jsonl"
-        mended.write_text("\n".join(map(json.dumps, map(mend, letters))))
-        arguments = ("dead-letters", "replay", "--changed", str(mended))
+        corrected = tmp_path / "corrected.jsonl"
+        corrected.write_text("\n".join(map(json.dumps, map(correct, letters))))
+        arguments = ("dead-letters", "replay", "--changed", str(corrected))
         kill_after_first_batch(start_command(system, *arguments))
         assert 0 < replayed_count(system) < LETTERS
 
@@ -75,9 +75,9 @@ def test_mended_letters_are_sent_back_once_though_the_command_is_killed(
         assert len(listed(system, "--all", "--reason", "bad-value")) == LETTERS
 
 
-def mend(letter: dict[str, Any]) -> dict[str, Any]:
+def correct(letter: dict[str, Any]) -> dict[str, Any]:
     click = json.loads(letter["value"])
-    return letter | {"value": json.dumps(click | {"time": int(click["time"])})}
+    return letter | {"value": json.dumps(click | {"time": int(click["time"].removesuffix(" ms"))})}
 
 
 def start_command(system: System, *arguments: str) -> subprocess.Popen[str]:
