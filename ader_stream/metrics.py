@@ -448,6 +448,35 @@ VERSIONS_UNDECIDED = Metric(
     "block, accepted or rejected.",
     ("outcome",),
 )
+VERSION_FORGETTING = Metric(
+    Gauge,
+    "ader_version_forgetting_recall20_ratio",
+    "ratio",
+    "Recall@20 that the newest accepted version has lost on samples of the last earlier blocks, "
+    "since their versions were new; the mean over the blocks.",
+)
+VERSION_FORGETTING_MRR = Metric(
+    Gauge, "ader_version_forgetting_mrr20_ratio", "ratio", "The same for MRR@20."
+)
+VERSION_PLASTICITY = Metric(
+    Gauge,
+    "ader_version_plasticity_recall20_ratio",
+    "ratio",
+    "Recall@20 of the newest accepted version on held-out clicks on items that are new in it; "
+    "where nothing is held out, its parent's on the next block's clicks on items new in that.",
+)
+VERSION_DISTILLATION = Metric(
+    Gauge,
+    "ader_version_distillation_ratio",
+    "ratio",
+    "Share of the distillation loss in the loss of the newest accepted version.",
+)
+VERSION_WEIGHT = Metric(
+    Gauge,
+    "ader_version_adaptive_weight",
+    "1",
+    "Adaptive weight of the distillation loss in its cycle; 0 without exemplars.",
+)
 VERSION_PARENT = Metric(
     Gauge, "ader_version_parent", "version", "Version that the next update cycle starts from."
 )

@@ -55,6 +55,8 @@ from ader_stream.versions.bootstrap import dataset_block
 from ader_stream.versions.describe import VersionInputs, describe_inputs, describe_version
 from ader_stream.versions.export import import_version, read_folder
 from ader_stream.versions.gate.verdict import GateRule, WhenUndecided
+from ader_stream.versions.learning.measure import NewVersion, measure_learning
+from ader_stream.versions.learning.samples import EarlierSamples
 from ader_stream.versions.load import load_state
 from ader_stream.versions.trainer_metrics import TrainerMetrics, log_fields
 
@@ -183,6 +185,7 @@ class _Leader:
         self._pruner = Pruner(clients, topics, self._registry, self._publisher, keep)
         self._feed = self._open_feed()
         self._lag = LagMetrics(clients, topics.sessions, process.metrics)
+        self._earlier = EarlierSamples()
         self._known: tuple[int | None, State | None] = (None, None)
         self._training_from: int | None = None
         self._training_on: TrainingBlock | None = None
@@ -226,6 +229,8 @@ class _Leader:
             if not self._registry.newest:
                 self._begin_warm()
             self._pruner.prune()
+            if newest := self._registry.manifests.get(self._parent or 0):
+                self._shown.show_learning(newest)
             while not self._process.should_stop():
                 self._leadership.require()
                 if self._reader.poll():
@@ -314,7 +319,27 @@ class _Leader:
             gate=attempt.measured,
             rejection=attempt.rejection,
         )
+        if not attempt.rejection:
+            before = self._registry.manifests.get(number or 0)
+            parents_new = before.report.new_items if before and before.parent else 0
+            recipe_ = self._making.recipe
+            new = NewVersion.of(attempt, manifest.version, recipe_, block, parent, parents_new)
+            manifest = self._with_learning(manifest, new)
         return manifest, None if attempt.joins else attempt.state
+
+    def _with_learning(self, manifest: Manifest, new: NewVersion) -> Manifest:
+        """Add what a version has forgotten and learned; an error there costs no version."""
+        registry, stay = self._registry, functools.partial(self._stay, "measure")
+        try:
+            earlier = self._earlier.of_ancestors(
+                registry.manifests, manifest.parent, self._feed, registry.erasures, stay
+            )
+            learning, own = measure_learning(new, earlier, stay, self._device)
+        except (ArithmeticError, MemoryError, RuntimeError):
+            log.exception("it is not known what a version has learned", version=manifest.version)
+            return manifest
+        self._earlier.keep(manifest.version, own)
+        return replace(manifest, run=replace(manifest.run, learning=learning))
 
     def _with_earlier(self, block: TrainingBlock) -> TrainingBlock:
         """Join the parents' last blocks to one that begins a model of another architecture."""

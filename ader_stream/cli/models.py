@@ -85,6 +85,8 @@ def show(version: int, as_json: bool, settings: Settings) -> None:
         "parts": {"bytes": sizes, "chunks": chunks},
         "frequent_items": len(manifest.frequent_items),
     }
+    if learning := known["run"]["learning"]:
+        learning["sample_rows"] = len(learning["sample_rows"])
     known |= {"roles": roles(registry, version)} | said
     click.echo(json.dumps(known, indent=2))
 

@@ -19,7 +19,7 @@ from torch import distributed
 from ader_stream.ader.artifact.parts import state_bytes
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.cycle import train_cycle
-from ader_stream.ader.data.dataset import Sessions
+from ader_stream.ader.data.dataset import Samples, Sessions
 from ader_stream.ader.device import CPU
 from ader_stream.ader.distributed import ProcessGroup
 from ader_stream.ader.methods import ADER, Method
@@ -63,6 +63,8 @@ class Attempt:
         Duration of the cycle.
     joins
         Whether the sessions are to be trained again together with the next block.
+    held_out
+        Sub-sequences that the version was not trained on; None where the cycle failed.
     """
 
     rejection: str | None
@@ -71,6 +73,7 @@ class Attempt:
     measured: Measured | None = None
     seconds: float = 0.0
     joins: bool = False
+    held_out: Samples | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,15 @@ def attempt_cycle(
         return Attempt(str(error), seconds=time.perf_counter() - began)
     except _CallersError as passed:
         raise passed.error from None
-    return Attempt(verdict.rejection, state, report, verdict.measured, seconds, verdict.joins)
+    return Attempt(
+        verdict.rejection,
+        state,
+        report,
+        verdict.measured,
+        seconds,
+        verdict.joins,
+        result.held_out,
+    )
 
 
 def is_machines(error: Exception) -> bool:

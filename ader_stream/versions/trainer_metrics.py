@@ -12,7 +12,7 @@ from ader_stream.ader.progress import Progress
 from ader_stream.metrics import Metrics
 from ader_stream.stream.blocks.feed import TrainingBlock
 from ader_stream.stream.model_registry.lineage import last_block_to_retrain
-from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.model_registry.manifest import Learning, Manifest
 from ader_stream.types import BlockRule
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,11 @@ SHOWN_BY_LEADER = (
     m.VERSION_PUBLISHED,
     m.VERSION_ITEMS,
     m.PUBLISH_SECONDS,
+    m.VERSION_FORGETTING,
+    m.VERSION_FORGETTING_MRR,
+    m.VERSION_PLASTICITY,
+    m.VERSION_DISTILLATION,
+    m.VERSION_WEIGHT,
 )
 """Gauges that would stand still where a trainer leads no more."""
 
@@ -139,11 +144,31 @@ class TrainerMetrics:
         self._metrics[m.VERSION_PUBLISHED].set(manifest.version)
         self._show_undecided(manifest)
         self._show_items(manifest)
+        if not manifest.rejection:
+            self.show_learning(manifest)
         if manifest.rejection:
             self._metrics[m.VERSIONS_REJECTED].inc()
             log.warning("version rejected", **log_fields(manifest), reason=manifest.rejection)
         else:
             log.info("version published", **log_fields(manifest))
+
+    def show_learning(self, manifest: Manifest) -> None:
+        """Show what an accepted version has forgotten and learned, as far as it was measured."""
+        learning = manifest.run.learning or Learning()
+        plasticity = learning.plasticity_recall20
+        if plasticity is None:
+            plasticity = learning.parent_plasticity_recall20
+        self._metrics[m.VERSION_WEIGHT].set(manifest.report.adaptive_weight)
+        for metric, percent in (
+            (m.VERSION_FORGETTING, learning.forgetting_recall20),
+            (m.VERSION_FORGETTING_MRR, learning.forgetting_mrr20),
+            (m.VERSION_PLASTICITY, plasticity),
+            (m.VERSION_DISTILLATION, learning.distillation_share),
+        ):
+            if percent is None:
+                self._metrics.drop(metric)
+            else:
+                self._metrics[metric].set(percent / 100)
 
     def _show_items(self, manifest: Manifest) -> None:
         """Show how many items an accepted version knows, and how many it removed."""

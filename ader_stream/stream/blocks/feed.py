@@ -17,7 +17,7 @@ from confluent_kafka import TopicPartition
 
 from ader_stream.errors import OffsetError, TopicError
 from ader_stream.stream.avro.codec import decode, type_of
-from ader_stream.stream.blocks.columns import ColumnWriter, SessionColumns
+from ader_stream.stream.blocks.columns import ColumnWriter, Int64, SessionColumns
 from ader_stream.stream.blocks.hashed_keys import HashedKeys
 from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.kafka.clients import KafkaClients
@@ -62,6 +62,8 @@ class TrainingBlock:
         Hashes of the sessions' keys, to find those that a request erases.
     earlier
         Blocks of earlier versions that are trained again with this one; None for none.
+    rows
+        Positions of the sessions among those that were read, erased ones included; None: the same.
     """
 
     blocks: tuple[int, ...]
@@ -73,6 +75,7 @@ class TrainingBlock:
     trained_before: Mapping[int, int] = field(default_factory=dict)
     hashed: HashedKeys = field(default_factory=HashedKeys)
     earlier: TrainingBlock | None = None
+    rows: Int64 | None = None
 
     def without(self, erasures: Erasures, since: int = 0) -> TrainingBlock:
         """Return this block without the sessions that requests since an offset of `control` erase.
@@ -86,8 +89,18 @@ class TrainingBlock:
             return self if earlier is self.earlier else replace(self, earlier=earlier)
         kept = np.delete(np.arange(len(self.sessions)), gone)
         skipped = self.skipped + len(gone)
-        sessions, hashed = self.sessions.take(kept), self.hashed.take(kept)
-        return replace(self, sessions=sessions, hashed=hashed, skipped=skipped, earlier=earlier)
+        return replace(
+            self,
+            sessions=self.sessions.take(kept),
+            hashed=self.hashed.take(kept),
+            skipped=skipped,
+            earlier=earlier,
+            rows=self.rows_read(kept),
+        )
+
+    def rows_read(self, rows: Int64) -> Int64:
+        """Return the positions of some sessions among those that were read."""
+        return rows if self.rows is None else self.rows[rows]
 
     @property
     def erased(self) -> int:
@@ -265,13 +278,24 @@ class BlockFeed:
             trained_before=trained,
         )
 
-    def read_again(self, spans: Iterable[Mapping[int, tuple[int, int]]]) -> TrainingBlock:
+    @property
+    def topic_id(self) -> str:
+        """Return Kafka's id of the topic."""
+        return self._topic_id
+
+    def read_again(
+        self,
+        spans: Iterable[Mapping[int, tuple[int, int]]],
+        between: Callable[[], None] = lambda: None,
+    ) -> TrainingBlock:
         """Read sessions that were returned before, as far as the topic still holds them.
 
         Parameters
         ----------
         spans
             For each version: partition → first offset and the one behind the last.
+        between
+            Called after each record; what it raises ends the reading.
         """
         writer, blocks = ColumnWriter(), set[int]()
         for span in spans:
@@ -279,6 +303,7 @@ class BlockFeed:
                 for batch in self._batches(span):
                     writer.extend(list(decode_sessions(batch)))
                     blocks.add(batch["block"])
+                    between()
         return TrainingBlock(tuple(sorted(blocks)), writer.columns().sorted(), {}, {})
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ader_stream.artifact import digest_of_hashes
 
-FORMAT = 8
+FORMAT = 9
 """Version of the artifact's format. A reader reads every format up to its own, and refuses a newer
 one. Each format added to the one before:
 
@@ -23,6 +23,7 @@ one. Each format added to the one before:
 6       id of the sessions topic, times of the sessions
 7       bounds of what the gate measured
 8       item retention: for how long items have not been clicked, how many were removed
+9       forgetting, plasticity and the share of distillation
 ======  ============================================================================
 """
 
@@ -145,6 +146,34 @@ class GateReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRecall:
+    """How well a version ranks the held-out sample of an ancestor's block, or of its own."""
+
+    version: int
+    targets: int
+    recall20: float
+    mrr20: float
+    first_recall20: float | None = None
+    first_mrr20: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """What a version remembers, and what it has learned."""
+
+    sample_rows: tuple[int, ...] = ()
+    is_held_out: bool = False
+    remembered: tuple[BlockRecall, ...] = ()
+    forgetting_recall20: float | None = None
+    forgetting_mrr20: float | None = None
+    new_targets: int = 0
+    plasticity_recall20: float | None = None
+    parent_new_targets: int = 0
+    parent_plasticity_recall20: float | None = None
+    distillation_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """Measurements and places, which are not part of the digest."""
 
@@ -163,6 +192,7 @@ class Run:
     sessions_topic_id: str = ""
     first_time: int | None = None
     last_time: int | None = None
+    learning: Learning | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

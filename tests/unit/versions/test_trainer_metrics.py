@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from ader_stream.ader.progress import Progress
 from ader_stream.metrics import Metrics
-from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.stream.avro.plain import to_plain
+from ader_stream.stream.model_registry.manifest import Learning, Manifest
 from ader_stream.stream.telemetry.lag import LagMetrics, Unread
 from ader_stream.types import DAY_MS, BlockRule
 from ader_stream.versions.trainer_metrics import TrainerMetrics
@@ -176,3 +177,29 @@ def test_items_that_left_with_a_version_are_counted_and_logged(
 def of_items(items: int, left: int) -> Manifest:
     counts = {"items": items, "left_items": left, "recall_at_risk": 0.25}
     return example_manifest(report=counts)
+
+
+def test_what_a_version_has_forgotten_and_learned_is_shown_as_far_as_it_is_known(
+    registry: CollectorRegistry, shown: TrainerMetrics
+) -> None:
+    measured = {
+        "forgetting_recall20": 2.5,
+        "forgetting_mrr20": 1.0,
+        "plasticity_recall20": 40.0,
+        "distillation_share": 60.0,
+    }
+    names = ("forgetting_recall20", "forgetting_mrr20", "plasticity_recall20", "distillation")
+    run = {"learning": to_plain(Learning(**measured))}
+    shown.show_published(example_manifest(report={"adaptive_weight": 1.5}, run=run), 1.0)
+    values = [value(registry, f"version_{name}_ratio") for name in names]
+    assert values == [0.025, 0.01, 0.4, 0.6]
+    assert value(registry, "version_adaptive_weight") == 1.5
+    run["learning"] |= {"plasticity_recall20": None, "parent_plasticity_recall20": 30.0}
+    shown.show_published(example_manifest(run=run), 1.0)
+    assert value(registry, "version_plasticity_recall20_ratio") == 0.3
+    rejected = example_manifest(2, status="rejected", rejection="too bad")
+    shown.show_published(rejected, 1.0)
+    assert value(registry, "version_forgetting_recall20_ratio") == 0.025
+    shown.show_published(example_manifest(3), 1.0)
+    assert [value(registry, f"version_{name}_ratio") for name in names] == [None] * 4
+    assert value(registry, "version_adaptive_weight") == 0
