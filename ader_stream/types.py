@@ -226,7 +226,7 @@ class IntakeRule:
         Number of other keys that must have clicks at most `max_jump` away from it.
     held_offsets
         After this many offsets of the log it is accepted, or refused if other keys contradict it.
-    event_ids
+    max_event_ids
         Number of event ids that are kept, to remove duplicates by.
     max_ahead
         A click more than this, ms, ahead of its record's timestamp is refused; 0 for no limit.
@@ -237,7 +237,7 @@ class IntakeRule:
     max_jump: int = 30 * MINUTE_MS
     confirmations: int = 3
     held_offsets: int = 100
-    event_ids: int = 100_000
+    max_event_ids: int = 100_000
     max_ahead: int = 5 * MINUTE_MS
     max_behind: int = 7 * DAY_MS
 

@@ -86,7 +86,7 @@ def run(settings: Settings) -> None:
         _Worker(settings, process, permission).run()
 
 
-class _Models:
+class _VersionServer:
     """Follows the registry; serves what is to be served, as far as it can be loaded."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -96,7 +96,7 @@ class _Models:
         self._reader = ModelReader(clients, topics, settings.trust)
         self._registry = Registry(settings.trust, self._count_refusal)
         self._refused: dict[int, str] = {}
-        self._met: set[int] | None = None
+        self._seen: set[int] | None = None
         self._compared: LoggedRules | None = None
         self.versions = LoadedVersions(self._load)
         self.live_at: int | None = None
@@ -106,10 +106,10 @@ class _Models:
     def _follow(self) -> None:
         """Bring what is served to what the registry says."""
         current, manifests = self._registry.roles, self._registry.manifests
-        new = manifests.keys() - self._met if self._met is not None else set()
-        self._met = set(manifests)
+        new = manifests.keys() - self._seen if self._seen is not None else set()
+        self._seen = set(manifests)
         self._refused = {v: why for v, why in list(self._refused.items()) if why not in PASSING}
-        self._know(current)
+        self._set_scoring_versions(current)
         self._show_roles(current)
         for number in current.serving:
             if self._serve(number, is_new=number in new):
@@ -135,7 +135,7 @@ class _Models:
         """Requests to erase keys."""
         return self._registry.erasures
 
-    def _know(self, current: VersionRoles) -> None:
+    def _set_scoring_versions(self, current: VersionRoles) -> None:
         manifests = self._registry.manifests
         usable = {*current.line, *current.serving} - self._refused.keys()
         self.versions.set_last_blocks({number: manifests[number].last_block for number in usable})
@@ -209,7 +209,7 @@ class _Models:
 
 def _decisions(settings: Settings) -> SessionizerDecisions:
     """Return what tells of the sessionizer's decisions."""
-    idle, max_ahead = settings.sessionizer.idle, settings.clicks.max_ahead
+    idle, max_ahead = settings.sessionizer.idle_timeout, settings.clicks.max_ahead
     clients, topics = settings.clients, settings.topics
     pause = None if idle is None else idle // 2
     place = place_of_sessionizer(clients, topics)
@@ -222,8 +222,8 @@ class _Worker:
     def __init__(self, settings: Settings, process: Process, permission: Permission) -> None:
         self._settings = settings
         self._process = process
-        self._models = _Models(settings, process.metrics)
-        self._versions = self._models.versions
+        self._server = _VersionServer(settings, process.metrics)
+        self._versions = self._server.versions
         self._score_metrics = ScoreMetrics(process.metrics)
         self._comparison = RulesComparison(settings.rules, process.metrics)
         topics = settings.topics
@@ -260,11 +260,11 @@ class _Worker:
 
     def run(self) -> None:
         """Follow clicks until SIGTERM."""
-        self._models.follower.start()
+        self._server.follower.start()
         try:
             self._loop.run(self._process.should_stop, self._after_round)
         finally:
-            self._models.follower.stop()
+            self._server.follower.stop()
             self._serving.withdraw()
             self._decisions.close()
             self._canary.close()
@@ -292,7 +292,7 @@ class _Worker:
                 PrefixFollower(
                     self._decoder,
                     *rules,
-                    PartitionErasures(self._models.erasures, partition, clicks_id),
+                    PartitionErasures(self._server.erasures, partition, clicks_id),
                 ),
                 answers,
                 self._process.metrics,
@@ -348,16 +348,16 @@ class _Worker:
         return found
 
     def _after_round(self) -> None:
-        self._models.follower.check()
-        self._models.compare_rules(self._comparison, self._settings.block_rule)
+        self._server.follower.check()
+        self._server.compare_rules(self._comparison, self._settings.block_rule)
         self._decisions.keep(self._loop.partitions)
         blocks = {partition: task.open_block for partition, task in self._loop.tasks.items()}
         self._versions.keep_for(block for block in blocks.values() if block is not None)
         served = self._versions.served
         self._serving.show(
             served.number if served else None,
-            self._models.live_at,
-            self._models.publish_to_live,
+            self._server.live_at,
+            self._server.publish_to_live,
             blocks,
         )
         self._canary.look(self._versions.compared if 0 in self._loop.tasks else None)

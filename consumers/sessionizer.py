@@ -70,7 +70,7 @@ def _sessionize(
     topics, metrics = settings.topics, process.metrics
     clients = fitted.clients.observed(ClientStatistics(metrics))
     decoder, rules = ClickDecoder(fitted.clicks), fitted.rules(settings.sessionizer_rules)
-    idle = settings.sessionizer.idle
+    idle = settings.sessionizer.idle_timeout
     hints = None if idle is None else WatermarkHints(clients, topics, age=idle / 1000)
     idling = Idling(idle, hints) if hints and idle is not None else None
     registry = Registry(settings.trust)

@@ -66,7 +66,7 @@ METHOD = "ader"
 POLL_SECONDS = 0.2
 
 
-class _StopAskedError(Exception):
+class _StopRequestedError(Exception):
     """SIGTERM came while training."""
 
 
@@ -117,11 +117,11 @@ def _lead(
     """Lead until another trainer does, or until SIGTERM."""
     try:
         _Leader(settings, recipe_, device, process, leadership, permission).lead()
-    except _StopAskedError:
+    except _StopRequestedError:
         log.info("stopped in mid-cycle; the next leader trains the block")
 
 
-def _making(settings: Settings, recipe_: Recipe, device: torch.device) -> VersionInputs:
+def _version_inputs(settings: Settings, recipe_: Recipe, device: torch.device) -> VersionInputs:
     """Return how versions are made, for their manifests."""
     return VersionInputs(
         METHOD,
@@ -161,7 +161,7 @@ class _Leader:
     ) -> None:
         self._settings = settings
         self._permission = permission
-        self._making = _making(settings, recipe_, device)
+        self._version_inputs = _version_inputs(settings, recipe_, device)
         self._device = device
         self._process = process
         self._shown = TrainerMetrics(process.metrics)
@@ -177,8 +177,8 @@ class _Leader:
             leadership.require,
         )
         self._gate = _gate_rule(settings, self._publisher.max_bytes)
-        remain = functools.partial(self._remain, "load")
-        self._models = ModelReader(clients, topics, settings.trust, between=remain)
+        require_leadership = functools.partial(self._require_leadership, "load")
+        self._models = ModelReader(clients, topics, settings.trust, between=require_leadership)
         self._registry = Registry(settings.trust)
         self._reader = registry_reader(clients, topics, self._registry)
         keep = settings.models.keep
@@ -225,9 +225,9 @@ class _Leader:
         self._permission.note_granted()
         self._process.commits.note_nothing_due()
         try:
-            self._pruner.delete_orphans(self._remain)
+            self._pruner.delete_orphans(self._require_leadership)
             if not self._registry.newest:
-                self._begin_warm()
+                self._warm_start()
             self._pruner.prune()
             if newest := self._registry.manifests.get(self._parent or 0):
                 self._shown.show_learning(newest)
@@ -238,7 +238,7 @@ class _Leader:
                 self._feed.poll(POLL_SECONDS)
                 self._show_feed()
                 if block := self._next_block():
-                    self._take(block)
+                    self._process_block(block)
         finally:
             self._shown.clear()
             self._publisher.close()
@@ -250,16 +250,16 @@ class _Leader:
         return self._feed.next_block(
             self._settings.blocks.min_sessions,
             all_waiting=self._settings.trainer.join_waiting,
-            last_block_to_retrain=self._joined_to,
+            last_block_to_retrain=self._last_block_to_retrain,
         )
 
     @property
-    def _joined_to(self) -> int | None:
+    def _last_block_to_retrain(self) -> int | None:
         """The last block that is to be trained again, together with one more."""
         joins = self._gate.when_undecided is WhenUndecided.JOIN
         return last_block_to_retrain(self._registry.newest) if joins else None
 
-    def _take(self, block: TrainingBlock) -> None:
+    def _process_block(self, block: TrainingBlock) -> None:
         """Train a block that has sessions, and read them again where they are to be joined."""
         self._shown.show_passed(block)
         if not block.sessions:
@@ -267,11 +267,11 @@ class _Leader:
         self._train_and_publish(block)
         self._pruner.prune()
         give_back_freed()
-        if self._joined_to is not None:
+        if self._last_block_to_retrain is not None:
             read, self._feed = self._feed, self._open_feed()
             read.close()
 
-    def _begin_warm(self) -> None:
+    def _warm_start(self) -> None:
         """Publish the first version that settings name, made of no block of the topic."""
         trainer = self._settings.trainer
         if trainer.bootstrap_folder:
@@ -283,10 +283,12 @@ class _Leader:
         """Publish a version of the block, from the parent and without the keys of the end."""
         while True:
             try:
-                self._publish(*self._train(self._without_erased(self._with_earlier(block))))
+                self._publish(*self._train(self._without_erased(self._with_earlier_blocks(block))))
             except _InputsChangedError as change:
                 log.info("the block is trained again", reason=str(change))
-                self._pruner.delete_orphans(self._remain)  # what was sent of the version
+                self._pruner.delete_orphans(
+                    self._require_leadership
+                )  # what was sent of the version
             else:
                 return
 
@@ -294,16 +296,18 @@ class _Leader:
         """Return a version's manifest, and its state unless the block came to nothing."""
         number, parent = self._parent, self._parent_state()
         self._training_from, self._training_on = number, block
-        self._making = replace(self._making, session_parameters=self._session_parameters(block))
+        self._version_inputs = replace(
+            self._version_inputs, session_parameters=self._session_parameters(block)
+        )
         log.info("update cycle", blocks=block.blocks, sessions=len(block.sessions), parent=number)
         self._checkpoint = self._checkpoint_of(block, number)
         attempt = attempt_cycle(
             block.sessions.items,
             parent,
-            self._making.recipe,
-            self._making.seed,
+            self._version_inputs.recipe,
+            self._version_inputs.seed,
             self._rule_of(block),
-            Watch(self._show, functools.partial(self._stay, "gate"), self._checkpoint),
+            Watch(self._show, functools.partial(self._poll, "gate"), self._checkpoint),
             self._device,
             self._method_of(block),
         )
@@ -311,7 +315,7 @@ class _Leader:
             self._shown.show_trained(attempt.seconds)
         manifest = describe_version(
             block.unread() if attempt.joins else block,
-            self._making,
+            self._version_inputs,
             previous=_number(self._registry.newest),
             parent=number,
             report=attempt.report,
@@ -322,14 +326,14 @@ class _Leader:
         if not attempt.rejection:
             before = self._registry.manifests.get(number or 0)
             parents_new = before.report.new_items if before and before.parent else 0
-            recipe_ = self._making.recipe
+            recipe_ = self._version_inputs.recipe
             new = NewVersion.of(attempt, manifest.version, recipe_, block, parent, parents_new)
             manifest = self._with_learning(manifest, new)
         return manifest, None if attempt.joins else attempt.state
 
     def _with_learning(self, manifest: Manifest, new: NewVersion) -> Manifest:
         """Add what a version has forgotten and learned; an error there costs no version."""
-        registry, stay = self._registry, functools.partial(self._stay, "measure")
+        registry, stay = self._registry, functools.partial(self._poll, "measure")
         try:
             earlier = self._earlier.of_ancestors(
                 registry.manifests, manifest.parent, self._feed, registry.erasures, stay
@@ -341,17 +345,17 @@ class _Leader:
         self._earlier.keep(manifest.version, own)
         return replace(manifest, run=replace(manifest.run, learning=learning))
 
-    def _with_earlier(self, block: TrainingBlock) -> TrainingBlock:
+    def _with_earlier_blocks(self, block: TrainingBlock) -> TrainingBlock:
         """Join the parents' last blocks to one that begins a model of another architecture."""
         number, parent = self._parent, self._parent_state()
-        architecture = self._making.recipe.architecture
+        architecture = self._version_inputs.recipe.architecture
         if number is None or parent is None or parent.architecture == architecture:
             return replace(block, earlier=None)
         blocks = self._settings.trainer.rebuild_blocks
         spans = spans_behind(self._registry.manifests, number, block.topic_id, blocks)
         earlier = self._feed.read_again(spans)
         log.warning(
-            "another architecture than the parent's: a new model is trained, and taught by it",
+            "another architecture than the parent's: a new model is trained with it as the teacher",
             parent=number,
             parents_architecture=asdict(parent.architecture),
             architecture=asdict(architecture),
@@ -362,7 +366,7 @@ class _Leader:
 
     def _method_of(self, block: TrainingBlock) -> Method:
         """Return ADER as it treats what the block does not show."""
-        retention = Retention(self._making.item_retention, len(block.blocks))
+        retention = Retention(self._version_inputs.item_retention, len(block.blocks))
         earlier = block.earlier.sessions.items if block.earlier else ()
         return replace(ADER, retention=retention, earlier=earlier)
 
@@ -383,11 +387,14 @@ class _Leader:
     def _publish(self, manifest: Manifest, state: State | None) -> None:
         parts = encode_parts(state) if state else {}
         # What was trained for hours is not sent to where it cannot be written.
-        self._permission.wait_until_granted(self._remain, self._process.should_stop)
+        self._permission.wait_until_granted(self._require_leadership, self._process.should_stop)
         self._shown.show_publishing(manifest.version)
         publishing = time.perf_counter()
         published = self._publisher.publish(
-            manifest, parts, self._hear_all, functools.partial(self._remain, "publish")
+            manifest,
+            parts,
+            self._read_all_commands,
+            functools.partial(self._require_leadership, "publish"),
         )
         self._shown.show_idle()
         self._shown.show_published(published, time.perf_counter() - publishing)
@@ -401,7 +408,7 @@ class _Leader:
         if (folder := self._settings.trainer.checkpoints) is None:
             return NOWHERE
         manifest = self._registry.manifests[parent] if parent else None
-        return CheckpointFile(folder, describe_inputs(block, self._making, manifest))
+        return CheckpointFile(folder, describe_inputs(block, self._version_inputs, manifest))
 
     def _import(self, folder: Path) -> None:
         """Publish an exported version as the first one."""
@@ -443,49 +450,49 @@ class _Leader:
         except ArtifactError as error:
             raise ArtifactError(
                 f"the next parent cannot be used: {error}; `ader-stream models verify` says which "
-                "version can be, `models rollback` goes on from it",
+                "version can be, `models rollback` continues from it",
                 error.reason,
             ) from None
 
-    def _remain(self, stage: str | None = None) -> None:
-        """Stay a member of the group, and show the stage of the work on a version.
+    def _require_leadership(self, stage: str | None = None) -> None:
+        """Require that this trainer still leads, and show the stage of the work on a version.
 
         Raises
         ------
         FencedError
             Another trainer leads.
-        _StopAskedError
+        _StopRequestedError
             SIGTERM has come.
         """
         if self._process.should_stop():
-            raise _StopAskedError
+            raise _StopRequestedError
         if stage:
             self._shown.show_stage(stage)
         self._leadership.require()
 
-    def _stay(self, stage: str | None = None) -> None:
-        """Stay a member of the group; learn of commands, and of blocks that begin to wait.
+    def _poll(self, stage: str | None = None) -> None:
+        """Require that this trainer still leads; read new commands and sessions.
 
         Raises
         ------
-        FencedError, _StopAskedError
-            As `_remain` does.
+        FencedError, _StopRequestedError
+            As `_require_leadership` does.
         _InputsChangedError
             A rollback has changed what is trained from, or a key of the block is to be erased.
         """
         if self._process.should_stop():
-            raise _StopAskedError
+            raise _StopRequestedError
         now = time.monotonic()
         if now - self._last_poll >= POLL_SECONDS:
             self._last_poll = now
-            self._remain(stage)
+            self._require_leadership(stage)
             self._feed.read()
             self._show_feed()
             if self._reader.poll():
                 self._require_same_inputs()
 
-    def _hear_all(self) -> int:
-        """Learn of every command that was acknowledged so far; raises as `_stay` does.
+    def _read_all_commands(self) -> int:
+        """Read every command that was acknowledged so far; raises as `_poll` does.
 
         Returns
         -------
@@ -496,7 +503,7 @@ class _Leader:
         _, end = offset_range(clients, control, 0)
         while self._registry.control_offset < end:
             self._reader.poll(POLL_SECONDS)
-            self._stay()
+            self._poll()
         self._leadership.require()
         self._require_same_inputs()
         return self._registry.control_offset
@@ -514,8 +521,8 @@ class _Leader:
         self._shown.show_backlog(self._feed.waiting(), self._blocks)
 
     def _show(self, progress: Progress) -> None:
-        """Show progress, and stay."""
-        self._stay()
+        """Poll, and show progress."""
+        self._poll()
         self._shown.show_progress(progress)
 
 

@@ -374,7 +374,7 @@ class FakeProducer:
     _queue: list[tuple[Any, ...]] = field(default_factory=list)
     _sent: list[tuple[Any, ...]] = field(default_factory=list)
     _is_open: bool = False
-    _told: int = 0
+    _reported: int = 0
 
     def __bool__(self) -> bool:
         return True
@@ -389,7 +389,7 @@ class FakeProducer:
     def begin_transaction(self) -> None:
         assert not self._queue
         assert not self._sent
-        self._is_open, self._told = True, 0
+        self._is_open, self._reported = True, 0
 
     def produce(
         self,
@@ -424,7 +424,7 @@ class FakeProducer:
         for *record, _ in self._sent:
             self.kafka.append(*record)
         self._sent.clear()
-        self._is_open, self._told = False, 0
+        self._is_open, self._reported = False, 0
 
     def flush(self, timeout: float) -> int:
         """Deliver what is queued; what is in an open transaction stays unseen."""
@@ -464,10 +464,10 @@ class FakeProducer:
         ):
             offset = len(self.kafka.log[topic, partition]) + ends[topic, partition]
             ends[topic, partition] += 1
-            if on_delivery and number >= self._told:
+            if on_delivery and number >= self._reported:
                 where = {"topic": topic, "partition": partition, "offset": offset}
                 on_delivery(None, FakeRecord(value, as_bytes(key), headers=headers, **where))
-        self._told = len(self._sent)
+        self._reported = len(self._sent)
 
 
 def record_bytes(

@@ -111,7 +111,10 @@ def _start(
     port = free_port()
     http = {"host": HOST, "port": str(port)}
     replayed = {
-        "sessionizer": {**settings.get("sessionizer", {}), "idle": "off"},  # heartbeats say more
+        "sessionizer": {
+            **settings.get("sessionizer", {}),
+            "idle_timeout": "off",
+        },  # heartbeats say more
         "clicks": {**settings.get("clicks", {}), "check_times": "false"},  # the data set is checked
     }
     environment = worker_environment(**{**settings, **replayed}, http=http)

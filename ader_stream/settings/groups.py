@@ -122,7 +122,7 @@ class ClicksSettings(_Group):
     event_id_field: Literal[""] | FieldName = Field(
         "", description="Path of an event id, to remove duplicates by; empty for none."
     )
-    event_ids: int = Field(
+    max_event_ids: int = Field(
         100_000,
         ge=1,
         description="Ids that are kept in each partition, to detect duplicates.",
@@ -241,7 +241,7 @@ class SessionizerSettings(_Group):
     commit_interval: Duration = Field(
         _as_written("200ms"), description="Longest time between two transactions."
     )
-    idle: Timeout = Field(
+    idle_timeout: Timeout = Field(
         _as_written("1m"),
         description="A partition that is silent for this long follows the others; `off`: only "
         "heartbeats advance it.",
@@ -252,7 +252,7 @@ class SessionizerSettings(_Group):
         le=1,
         description="The worker stops when more of a partition's last 1000 clicks were refused.",
     )
-    dead_letter_run: int = Field(
+    consecutive_dead_letters: int = Field(
         500,
         ge=1,
         le=1_000,

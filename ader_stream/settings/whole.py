@@ -158,7 +158,7 @@ class Settings(BaseSettings):
         """Return the enabled features, as far as they need rights."""
         inference = self.inference
         return Uses(
-            self.sessionizer.idle is not None, inference.recommendations, inference.fallback
+            self.sessionizer.idle_timeout is not None, inference.recommendations, inference.fallback
         )
 
     @property
@@ -257,7 +257,7 @@ class Settings(BaseSettings):
         return IntakeRule(
             min(clicks.max_jump, gap),
             clicks.jump_confirmations,
-            event_ids=clicks.event_ids,
+            max_event_ids=clicks.max_event_ids,
             max_ahead=min(clicks.max_ahead, gap),
             max_behind=clicks.max_behind,
         )
@@ -266,7 +266,7 @@ class Settings(BaseSettings):
     def refusal_rule(self) -> RefusalRule:
         """Return how many dead letters stop the sessionizer."""
         sessionizer = self.sessionizer
-        return RefusalRule(sessionizer.dead_letter_ratio, sessionizer.dead_letter_run)
+        return RefusalRule(sessionizer.dead_letter_ratio, sessionizer.consecutive_dead_letters)
 
     @property
     def sessionizer_rules(self) -> SessionizerRules:

@@ -99,7 +99,7 @@ class CanaryWatch:
     def _write(self, command: Command) -> None:
         if self._producer:
             key, value, headers = encode_command(command)
-            self._producer.write(self._topic, key, value, headers, on_loss=self._try_again)
+            self._producer.produce(self._topic, key, value, headers, on_loss=self._try_again)
 
     def _try_again(self) -> None:
         self._is_ended = False

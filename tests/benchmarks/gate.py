@@ -96,7 +96,7 @@ class Cycle:
     sound: State
     trained: CycleResult
 
-    def told(self, name: str, recipe: Recipe) -> Row:
+    def reported(self, name: str, recipe: Recipe) -> Row:
         """What it has lost, in points of Recall@20, and what the gate says."""
         seen = self._measured(self.block, held_out_by(self.trained, self.child))
         unseen = self._measured(self.coming, NONE).report()
@@ -176,10 +176,10 @@ def measured_rows(
     parent: State | None = None
     for number, (block, coming) in enumerate(pairwise(blocks), start=1):
         cycle = sound_cycle(block, coming, parent, recipe)
-        yield cycle.told(SOUND if parent else f"{FIRST}sound", recipe)
+        yield cycle.reported(SOUND if parent else f"{FIRST}sound", recipe)
         if number in (1, min(RUINED, len(blocks) - 1)):
             for name, other in ruins(cycle, recipe):
-                yield other.told(name if parent else FIRST + name, recipe)
+                yield other.reported(name if parent else FIRST + name, recipe)
         parent = cycle.child
 
 

@@ -176,8 +176,8 @@ def _row(result: Result) -> str:
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
-def _seconds(told: Mapping[str, float]) -> str:
-    return f"{told['median']:.2f}, {told['worst']:.2f} s"
+def _seconds(reported: Mapping[str, float]) -> str:
+    return f"{reported['median']:.2f}, {reported['worst']:.2f} s"
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class Turn:
         reader = ModelReader(system.clients, system.topics)
         self._timed("fetch", lambda: reader.fetch(published, ("weights",)))
 
-    def told(self) -> dict[str, float]:
+    def reported(self) -> dict[str, float]:
         """Medians: MB a second."""
         size, weights = sum(map(len, self._parts.values())) / MB, len(self._parts["weights"]) / MB
         publish, bare, fetch = (median(self.seconds[n]) for n in ("publish", "bare", "fetch"))
@@ -128,7 +128,7 @@ def main() -> None:
         "chunk_size": CHUNK_SIZE,
         "queued_chunks": QUEUED_CHUNKS,
         "rounds": given.rounds,
-        "compressions": {turn.compression: turn.told() for turn in turns},
+        "compressions": {turn.compression: turn.reported() for turn in turns},
     }
     print(json.dumps(measured, indent=1))
     if given.out:

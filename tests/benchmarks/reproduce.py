@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.reproduce --dataset DIR
 
-Runs lie in WORK (by default ``out/reproduce``) while they go on; a finished one is copied to
+Runs lie in WORK (by default ``out/reproduce``) while they continue; a finished one is copied to
 ``tests/benchmarks/results``, and the tables of results are rewritten. Started again after a kill,
 the command continues after the last finished cycle. ``--publish`` copies what there is, and runs
 nothing.
@@ -73,7 +73,7 @@ def cycles_done(result: Path) -> int:
 
 
 def command_of(run: Run, dataset: Path, work: Path) -> list[str]:
-    """The command line that starts a run, or goes on with it."""
+    """The command line that starts a run, or continues it."""
     return [
         *(sys.executable, "-m", "ader_stream.cli.main", "evaluate", "--resume"),
         *("--dataset", str(dataset), "--out", str(work / run.file)),

@@ -19,7 +19,7 @@ def peak_mib(process: int | str = SELF) -> float:
 
 
 def reset_peak(process: int | str = SELF) -> None:
-    """Let the peak begin anew."""
+    """Let the peak begin again."""
     Path(f"/proc/{process}/clear_refs").write_text("5")
 
 

@@ -61,5 +61,5 @@ def settings_of(address: str, topic: str, prefix: str, **sessions: str) -> Setti
         kafka={"bootstrap_servers": address, "prefix": prefix},
         clicks={"topic": topic, "format": "avro"},
         sessions={"max_open": 2_000_000, **sessions},
-        sessionizer={"idle": "off"},
+        sessionizer={"idle_timeout": "off"},
     )

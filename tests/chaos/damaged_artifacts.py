@@ -87,7 +87,7 @@ def publish(kafka: FakeKafka, parts: Mapping[str, bytes], **lies: Any) -> None:
 
 
 def load(kafka: FakeKafka) -> Parts:
-    """What a worker and a trainer would go on with."""
+    """What a worker and a trainer would continue with."""
     [record] = kafka.records(TOPICS.models)
     trust = Trust(TRUSTED, max_bytes=2**24)
     manifest = decode_manifest(record, trust)

@@ -1,4 +1,4 @@
-"""Kills leading trainers at random moments of publishing; standbys go on with the right block.
+"""Kills leading trainers at random moments of publishing; standbys continue with the right block.
 
 ``python -m tests.chaos.killed_trainers HOST:PORT FOLDER 100 [SEED]`` does so a hundred times, on
 topics of its own; the logs are in the folder.
@@ -37,7 +37,7 @@ LONGEST_LIFE = 1.3
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was left: versions, each of its own block, and kills that came in the midst of one."""
+    """What was left: versions, each of its own block, and kills that came in the middle of one."""
 
     versions: int
     halves: int
@@ -60,7 +60,7 @@ def kill_many(bootstrap_servers: str, folder: Path, kills: int, seed: int = 0) -
             trainers = [*(w for w in trainers if w is not leader), system.start("trainer")]
             seen = look(system, seen)
             halves += bool(set(held(system.settings)) - named(seen))
-        system.wait_until(lambda: len(system.view.manifests) > len(seen), "the next one goes on")
+        system.wait_until(lambda: len(system.view.manifests) > len(seen), "the next one continues")
         for trainer in trainers:
             end(trainer)
         seen = look(system, seen)
@@ -142,7 +142,7 @@ def main(bootstrap_servers: str, folder: str, kills: str, seed: str = "0") -> No
     Path(folder).mkdir(parents=True, exist_ok=True)
     outcome = kill_many(bootstrap_servers, Path(folder), int(kills), int(seed))
     print(
-        f"{kills} leading trainers killed (seed {seed}), {outcome.halves} of them in the midst of "
+        f"{kills} leading trainers killed (seed {seed}), {outcome.halves} of them in the middle of "
         f"a version: {outcome.versions} versions, each of the block that was its turn, and the "
         "same, byte for byte, as those of a trainer that nobody has killed"
     )

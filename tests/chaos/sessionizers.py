@@ -216,7 +216,7 @@ class Chaos:
         self._names[place] = own
         kafka: dict[str, object] = {"librdkafka": properties}
         if self._ways:
-            self._ways[place].mend()
+            self._ways[place].correct()
             kafka["bootstrap_servers"] = self._ways[place].address
         self._running[place] = self._system.start("sessionizer", kafka=kafka)
 
@@ -242,7 +242,7 @@ class Chaos:
             if everyone or time.monotonic() >= until:
                 self._running[place].signal(signal.SIGCONT)
                 if self._ways:
-                    self._ways[place].mend()
+                    self._ways[place].correct()
                 del self._away[place]
 
     def _measure_recovery(self, member: str, killed_at: float) -> None:

@@ -19,8 +19,8 @@ PIECE_BYTES = 2**16
 class Way:
     """Forwards what comes at `port` to `door`, a port of the broker's, unless it is cut.
 
-    What was under way when it was cut arrives once it is mended: the late request of a worker that
-    others have replaced is what must do no harm.
+    What was under way when it was cut arrives once it is open again: the late request of a worker
+    that others have replaced must do no harm.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Way:
         """Let nothing through any more; connections stay open and new ones are not answered."""
         self._loop.call_soon_threadsafe(self._is_whole.clear)
 
-    def mend(self) -> None:
+    def correct(self) -> None:
         """Let everything through again."""
         self._loop.call_soon_threadsafe(self._is_whole.set)
 

@@ -48,7 +48,7 @@ SettingsGroups = Mapping[str, Mapping[str, Any]]
 SMALL: SettingsGroups = {
     "blocks": {"length": "1d"},
     "clicks": {"check_times": False},
-    "sessionizer": {"idle": "off"},
+    "sessionizer": {"idle_timeout": "off"},
     "inference": {"recommendations": True},
     "trainer": {
         "overrides": {
@@ -384,7 +384,7 @@ class System:
         return [r for p in range(partitions) for r in read_to_end(self.clients, topic, p)]
 
     def committed_offsets(self, process: str) -> dict[int, int]:
-        """Partition → the offset that a group goes on from; without those that have none."""
+        """Partition → the offset that a group continues from; without those that have none."""
         consumer = self.clients.group_consumer(self.topics.group(process))
         places = [TopicPartition(self.topics.clicks, p) for p in range(self.partitions)]
         committed = consumer.committed(places, timeout=WAIT_SECONDS)

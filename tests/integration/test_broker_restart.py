@@ -1,4 +1,4 @@
-"""The broker goes away in the middle of the work and comes back: clients wait and go on."""
+"""The broker goes away in the middle of the work and comes back: clients wait and continue."""
 
 from __future__ import annotations
 

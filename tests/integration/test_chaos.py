@@ -13,7 +13,7 @@ from tests.integration.conftest import RealKafka
 KILLS = 4
 
 
-def test_no_session_is_lost_doubled_or_wrong_whoever_dies(
+def test_no_session_is_lost_doubled_or_wrong_whichever_process_dies(
     kafka: RealKafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed = random.randrange(10**6)

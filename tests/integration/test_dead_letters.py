@@ -17,7 +17,7 @@ from tests.integration.simulated import expected_sessions
 from tests.integration.system import Kafka, RawRecord, System
 
 LETTERS = 16 * BATCH_LETTERS
-NO_LIMIT = {"sessionizer": {"dead_letter_ratio": 1, "dead_letter_run": 1000}}
+NO_LIMIT = {"sessionizer": {"dead_letter_ratio": 1, "consecutive_dead_letters": 1000}}
 
 
 def clicks_of(system: System, count: int) -> list[Click]:
@@ -130,7 +130,7 @@ def test_a_worker_that_stopped_for_its_dead_letters_stops_again_when_it_is_start
     kafka: Kafka, tmp_path: Path
 ) -> None:
     with System(
-        kafka.bootstrap_servers, tmp_path, {"sessionizer": {"dead_letter_run": 50}}
+        kafka.bootstrap_servers, tmp_path, {"sessionizer": {"consecutive_dead_letters": 50}}
     ) as system:
         system.send_raw(RawRecord(b"bad", b"poison", partition=0) for _ in range(50))
         first = system.start("sessionizer")

@@ -24,7 +24,7 @@ from ader_stream.types import DAY_MS, MINUTE_MS
 from tests.integration.system import Kafka, RawRecord, System
 from tests.integration.test_dead_letters import as_record, clicks_of
 
-CHECKED = {"clicks": {"check_times": True}, "sessionizer": {"idle": "1m"}}
+CHECKED = {"clicks": {"check_times": True}, "sessionizer": {"idle_timeout": "1m"}}
 EXIT_CODES = {"ok": 0, "warning": 0, "waiting": 3, "error": 1}
 NOW = int(time.time() * 1000)
 
@@ -123,10 +123,10 @@ def test_clicks_that_become_sessions_are_all_that_doctor_asks_for(system: System
 def test_what_doctor_counts_is_what_the_sessionizer_does(system: System) -> None:
     values = [*visits(30), None, None, b"poison", {"query": "shoe", "session": "visit-1"}]
     send(system, *values)
-    done = system.command("doctor", "--json", sessionizer={"idle": "off"})
+    done = system.command("doctor", "--json", sessionizer={"idle_timeout": "off"})
     findings = [json.loads(line) for line in done.stdout.splitlines()]
     details = {name: f["details"][name] for f in findings for name in f["details"]}
-    worker = system.start("sessionizer", sessionizer={"idle": "off"})
+    worker = system.start("sessionizer", sessionizer={"idle_timeout": "off"})
     counted = {
         "records": "ader_clicks_total",
         "refused": "ader_dead_letters_total",
@@ -147,7 +147,7 @@ def test_a_wrong_unit_is_named(system: System) -> None:
     assert error.endswith("set clicks.time_format = s")
 
 
-def test_a_first_try_by_hand_is_told_what_it_waits_for(system: System) -> None:
+def test_a_first_try_by_hand_is_shown_what_it_waits_for(system: System) -> None:
     send(system, *visits(1), partition=0)
     found = examine(system)
     assert found["error"] == []

@@ -31,7 +31,7 @@ ROLE = "doctor"
 def system(secured: SecuredKafka, tmp_path: Path) -> Iterator[System]:
     """Topics of an administrator, with clicks that become sessions, somebody else's by name."""
     clicks = {"topic": f"web.{uuid4().hex}.clicks", "check_times": True}
-    checked = {"clicks": clicks, "sessionizer": {"idle": "1m"}}
+    checked = {"clicks": clicks, "sessionizer": {"idle_timeout": "1m"}}
     with System(secured.bootstrap_servers, tmp_path, checked) as system:
         since = int(time.time() * 1000) - DAY_MS
         for number in range(VISITS):

@@ -41,8 +41,8 @@ def test_no_worker_starts_on_seconds_that_it_would_read_as_milliseconds(
         assert "set clicks.time_format = s, or" in line
         assert system.committed_offsets(name) == {}
 
-        mended = {"clicks": {"time_format": "s"}}
-        system.wait_until_holding(system.start(name, **mended))
+        corrected = {"clicks": {"time_format": "s"}}
+        system.wait_until_holding(system.start(name, **corrected))
 
 
 def test_old_clicks_that_are_sent_today_become_sessions(kafka: Kafka, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_table_of_another_unit_is_not_replayed_unless_asked_to(
         assert in_unit.stdout.startswith(f"{CLICKS} clicks, event times from 20")
 
 
-def test_times_that_are_counted_from_an_origin_of_1970_are_told(
+def test_times_that_are_counted_from_an_origin_of_1970_are_reported(
     kafka: Kafka, tmp_path: Path
 ) -> None:
     (tmp_path / "period_0.txt").write_text("visit hat\nvisit shoe\n")

@@ -322,7 +322,7 @@ def test_clicks_wait_for_a_registry_that_is_away_and_their_worker_stays_in_its_g
             assert system.sessions() == expected_sessions(system.settings.block_rule, clicks)
             system.wait_until(lambda: waiting(first) + waiting(second) == 0, "nobody waits")
             assert system.view.dead_letters == 0
-            assert first.logged("MAX_POLL_EXCEEDED") + first.logged("joining anew") == 0
+            assert first.logged("MAX_POLL_EXCEEDED") + first.logged("joins again") == 0
 
 
 POLL_INTERVAL_SECONDS = 7

@@ -21,7 +21,7 @@ def untouched(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> WholeRu
 def killed(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The same clicks; each worker is killed once, and another one started in its place.
 
-    The second trainer goes on with the cycle that the first one has left half trained.
+    The second trainer continues with the cycle that the first one has left half trained.
     """
     folder = tmp_path_factory.mktemp("killed")
     checkpoints = {"trainer": {"checkpoints": str(folder / "checkpoints")}}

@@ -251,7 +251,7 @@ def test_a_given_cluster_is_asked_and_left_alone(kafka, data: Path):
     assert broker("down", "--data", data).stdout == "no local Kafka runs\n"
 
 
-def test_a_machine_without_docker_and_java_is_told_all_three_ways(data: Path, tmp_path: Path):
+def test_a_machine_without_docker_and_java_is_shown_all_three_ways(data: Path, tmp_path: Path):
     done = broker("up", "--data", data, path=str(tmp_path))
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]

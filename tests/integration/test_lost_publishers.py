@@ -72,7 +72,7 @@ def test_a_frozen_publisher_wakes_to_a_history_that_has_gone_on_without_it(
         assert set(held(system.settings)) == named(history)
 
 
-def test_a_fenced_producer_raises_no_error_but_its_own_while_deliveries_are_told(
+def test_a_fenced_producer_raises_no_error_but_its_own_while_deliveries_are_reported(
     kafka: Kafka, tmp_path: Path
 ) -> None:
     """Without a class of our own, CPython makes a SystemError of it."""

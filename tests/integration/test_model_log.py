@@ -82,10 +82,10 @@ def test_what_was_published_in_small_chunks_comes_back(
 def test_chunks_are_compressed_on_their_way_as_the_setting_says(
     system: System, reader: ModelReader, compression: str, is_smaller: bool
 ) -> None:
-    told: dict[str, int] = {}
+    reported: dict[str, int] = {}
     statistics: dict[str, Any] = {
         "statistics.interval.ms": "50",
-        "stats_cb": lambda text: told.update(json.loads(text)),
+        "stats_cb": lambda text: reported.update(json.loads(text)),
     }
     clients = replace(system.clients, properties={**system.clients.properties, **statistics})
     parts = {kind: bytes(200_000) for kind in KINDS}
@@ -94,10 +94,10 @@ def test_chunks_are_compressed_on_their_way_as_the_setting_says(
     [found] = system.manifests()
     assert reader.fetch(found, KINDS) == parts
     system.wait_until(
-        lambda: sender._client.poll(0) == 0 and told.get("txmsgs", 0) > len(parts),
+        lambda: sender._client.poll(0) == 0 and reported.get("txmsgs", 0) > len(parts),
         "the producer tells what it has sent",
     )
-    assert (told["tx_bytes"] < told["txmsg_bytes"] / 2) == is_smaller
+    assert (reported["tx_bytes"] < reported["txmsg_bytes"] / 2) == is_smaller
 
 
 def test_serving_fetches_its_parts_alone(

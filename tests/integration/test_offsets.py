@@ -1,4 +1,4 @@
-"""Where workers go on: clicks that are lost, offsets that are forgotten, new partitions."""
+"""Where workers continue: clicks that are lost, offsets that are forgotten, new partitions."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_latest_is_one_moment_for_all_workers_and_partitions_that_come_later_beg
 
 
 @pytest.mark.parametrize("clicks", [3, 30], ids=["fewer clicks", "more clicks"])
-def test_a_topic_that_is_made_again_under_a_worker_is_told_from_the_old_one(
+def test_a_topic_that_is_made_again_under_a_worker_is_distinguished_from_the_old_one(
     system: System, clicks: int
 ) -> None:
     worker = system.start("sessionizer")

@@ -28,7 +28,7 @@ from tests.integration.system import WAIT_SECONDS, Kafka, System
 
 FAST = {"kafka": {"librdkafka": {"topic.metadata.refresh.interval.ms": "500"}}}
 IDLE_SECONDS = 1.0
-IDLE = {"sessionizer": {"idle": "1s"}}
+IDLE = {"sessionizer": {"idle_timeout": "1s"}}
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_partition_added_while_running_is_read_and_its_blocks_are_waited_for(
     assert partition_counts(admin)[system.topics.dead_letters] == 4
 
 
-def test_a_topic_that_was_deleted_and_made_anew_says_so(system: System) -> None:
+def test_a_topic_that_was_deleted_and_made_again_says_so(system: System) -> None:
     worker = system.start("sessionizer", **FAST)
     day = system.settings.block_rule.start(10)
     send(system, 0, *[Click("a", f"x{n}", day) for n in range(5)])
@@ -199,7 +199,7 @@ def test_a_request_that_fails_while_partitions_are_taken_is_made_again(
     assert (failed, loop.restoring) == ([0, 1, 2], 0)
 
 
-def test_partitions_that_are_held_go_on_while_others_are_restored(
+def test_partitions_that_are_held_continue_while_others_are_restored(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(takeovers, "AT_ONCE", 1)

@@ -72,7 +72,7 @@ def test_who_comes_as_the_listener_asks_is_answered(
         ("SASLTLS", sasl(), "the listener uses TLS", "security.protocol=SASL_SSL"),
     ],
 )  # fmt: skip
-def test_who_comes_otherwise_is_told_how_to_come(
+def test_who_comes_otherwise_is_shown_how_to_come(
     secured: SecuredKafka, listener: str, properties: Properties, cause: str, remedy: str
 ) -> None:
     said = refusal(secured.listeners[listener], properties)
@@ -92,7 +92,7 @@ def test_who_comes_otherwise_is_told_how_to_come(
         ("TLS", lambda s: trusting(s) | sasl(tls=True), "support SASL", "security.protocol=SSL"),
     ],
 )
-def test_what_is_wrong_with_certificates_is_told(
+def test_what_is_wrong_with_certificates_is_reported(
     secured: SecuredKafka,
     listener: str,
     properties: Callable[[SecuredKafka], Properties],
@@ -105,7 +105,7 @@ def test_what_is_wrong_with_certificates_is_told(
     assert remedy in said
 
 
-def test_a_host_that_the_certificate_does_not_name_is_told_from_an_unknown_authority(
+def test_a_host_that_the_certificate_does_not_name_is_distinguished_from_an_unknown_authority(
     secured: SecuredKafka,
 ) -> None:
     named = secured.listeners["TLS"].replace(HOST, "localhost")
@@ -138,12 +138,12 @@ def answering(answer: bytes) -> Iterator[str]:
         (b"", "the server may not be Kafka"),
     ],
 )
-def test_what_is_no_kafka_is_told_from_one(answer: bytes, cause: str) -> None:
+def test_what_is_no_kafka_is_distinguished_from_one(answer: bytes, cause: str) -> None:
     with answering(answer) as address:
         assert cause in refusal(address, {})
 
 
-def test_a_closed_port_an_unknown_host_and_silence_are_told_apart() -> None:
+def test_a_closed_port_an_unknown_host_and_silence_are_distinguished() -> None:
     closed, unknown = f"{HOST}:{free_port()}", "no-such-host.invalid:9092"
 
     assert "nothing listens on this port" in refusal(closed, {}, timeout=1.0)
@@ -159,7 +159,7 @@ def test_of_several_brokers_one_that_answers_is_enough(secured: SecuredKafka) ->
     KafkaClients(address).check_reachable()
 
 
-def test_of_several_brokers_the_most_telling_refusal_is_told(secured: SecuredKafka) -> None:
+def test_of_several_brokers_the_most_telling_refusal_is_reported(secured: SecuredKafka) -> None:
     address = f"{HOST}:{free_port()},{secured.listeners['SASL']}"
 
     assert "does not know the user ader" in refusal(address, sasl(password="wrong"))

@@ -85,7 +85,7 @@ def shop(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
         yield shop
 
 
-def test_a_rollback_serves_and_trains_from_an_older_version_while_reading_goes_on(
+def test_a_rollback_serves_and_trains_from_an_older_version_while_reading_continues(
     shop: Shop,
 ) -> None:
     assert shop.command("rollback", "1") == "serving 1, training from 1\n"
@@ -173,7 +173,7 @@ def test_an_export_starts_another_cluster(shop: Shop, tmp_path: Path) -> None:
         assert ours["items"] == theirs["items"]
 
 
-def test_a_trainer_starts_with_an_export_and_keeps_as_many_versions_as_it_is_told(
+def test_a_trainer_starts_with_an_export_and_keeps_as_many_versions_as_the_settings_say(
     shop: Shop, tmp_path: Path
 ) -> None:
     shop.command("export", "4", tmp_path / "fourth", "--without-onnx")
@@ -214,7 +214,7 @@ def test_a_trainer_starts_with_recorded_clicks(shop: Shop, tmp_path: Path) -> No
         assert [place.first_offset for place in second.run.offsets] == [0, 0, 0]
 
 
-def test_blocks_that_wait_are_trained_as_one_where_the_trainer_is_told_to(
+def test_blocks_that_wait_are_trained_as_one_where_the_setting_says_so(
     shop: Shop, tmp_path: Path
 ) -> None:
     joining = {"trainer": {"join_waiting": True, "chunk_compression": "zstd"}}

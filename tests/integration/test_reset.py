@@ -38,7 +38,7 @@ def ids(system: System) -> dict[str, str]:
     return {name: topic_id(admin, name) for name in names}
 
 
-def test_after_a_reset_nothing_is_there_twice_and_training_goes_on_from_the_kept_versions(
+def test_after_a_reset_nothing_is_there_twice_and_training_continues_from_the_kept_versions(
     system: System,
 ) -> None:
     blocks = simulated_clicks(system.settings.block_rule, blocks=4, walks=60)

@@ -78,22 +78,24 @@ def refusal(settings: Settings, role: str) -> str:
 
 
 def eventually(look: Callable[[], str], right: Right | None) -> str:
-    """Look until what is told names a right, or, without one, nothing is told; return it."""
+    """Look until the report names a right, or, without one, is empty; return the report."""
     until = time.monotonic() + SEEN_SECONDS
-    while not (names(right, told) if (told := look()) and right else not (told or right)):
-        assert time.monotonic() < until, f"expected {right}, told {told!r}"
+    while not (
+        names(right, reported) if (reported := look()) and right else not (reported or right)
+    ):
+        assert time.monotonic() < until, f"expected {right}, reported {reported!r}"
         time.sleep(0.1)
-    return told
+    return reported
 
 
-def names(right: Right, told: str) -> bool:
+def names(right: Right, reported: str) -> bool:
     """Whether a text names operation, kind and name of a resource.
 
     Of a topic that may not be described, a broker does not say what else is allowed there.
     """
     [operation] = right.operations
     name = re.escape(str(right).partition(" on ")[2])
-    return bool(re.search(rf"\b{operation}( and \w+)? on {name}", told))
+    return bool(re.search(rf"\b{operation}( and \w+)? on {name}", reported))
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +146,9 @@ def test_each_right_of_a_worker_that_lacks_is_named_before_anything_runs(
     for right in needed(settings, role):
         line = line_of(right, role)
         secured.revoke([line])
-        told = eventually(lambda: "; ".join(lacks_of(settings, role)), right)
-        assert f"User:{role} does not have" in told
-        assert line.partition("--add")[2] in told
+        reported = eventually(lambda: "; ".join(lacks_of(settings, role)), right)
+        assert f"User:{role} does not have" in reported
+        assert line.partition("--add")[2] in reported
         if right.resource != "TransactionalId":  # nobody is asked for it before it is used
             assert names(right, refusal(settings, role))
         secured.grant([line])

@@ -120,8 +120,8 @@ def test_doctor_names_all_that_a_worker_lacks_and_how_to_grant_it(
     done = run(filled, secured, "doctor", "--as", worker, "--json")
 
     found = [json.loads(line) for line in done.output.splitlines() if line.startswith("{")]
-    told = [finding for finding in found if finding["check"] == "rights"]
-    [unseen, *lacks] = sorted(told, key=lambda finding: str(finding["level"] == "error"))
+    reported = [finding for finding in found if finding["check"] == "rights"]
+    [unseen, *lacks] = sorted(reported, key=lambda finding: str(finding["level"] == "error"))
     assert lacks
     assert all(finding["remedy"].startswith("kafka-acls ") for finding in lacks)
     assert "TransactionalId" in unseen["text"]  # nobody may see whether that worker runs

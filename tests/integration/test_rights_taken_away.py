@@ -27,7 +27,7 @@ def right_of(system: System, secured: SecuredKafka, role: str, operation: str, e
     return right
 
 
-def wait_until_told(system: System, worker: Worker, right: Right) -> None:
+def wait_until_reported(system: System, worker: Worker, right: Right) -> None:
     """Wait until the worker is not ready, and names the right; it need not be killed for it."""
     system.wait_until(lambda: names(right, worker.readiness()), f"{right} is told to lack")
     assert worker.get("/readyz").status_code == 503
@@ -59,7 +59,7 @@ def test_a_sessionizer_waits_for_each_right_and_loses_nothing(
             system.send_raw([RawRecord(b"poisoned", b"no click")])
             system.send(blocks[block])
             system.end_block(block)
-            wait_until_told(system, worker, right)
+            wait_until_reported(system, worker, right)
             secured.grant([line_of(right, role)])
             system.wait_until_ready(worker)
         clicks = [click for block in blocks for click in block]
@@ -85,7 +85,7 @@ def test_trainer_and_inference_wait_for_a_right_and_lose_nothing(
         secured.revoke([line_of(right, "trainer")])
         system.send(blocks[0])
         system.end_block(0)
-        wait_until_told(system, trainer, right)
+        wait_until_reported(system, trainer, right)
         secured.grant([line_of(right, "trainer")])
         system.wait_until_served(0)
         system.wait_until_ready(*workers)
@@ -93,14 +93,14 @@ def test_trainer_and_inference_wait_for_a_right_and_lose_nothing(
         right = right_of(system, secured, "inference", "Write", ".scores")
         secured.revoke([line_of(right, "inference")])
         system.send(blocks[1])
-        wait_until_told(system, inference, right)
+        wait_until_reported(system, inference, right)
         assert inference.post("/recommend", {"items": ["item-1"]}).status_code == 200
         secured.grant([line_of(right, "inference")])
         system.wait_until_ready(inference)
 
         right = right_of(system, secured, "inference", "Read", ".models")
         secured.revoke([line_of(right, "inference")])
-        wait_until_told(system, inference, right)
+        wait_until_reported(system, inference, right)
         secured.grant([line_of(right, "inference")])
         system.end_block(1)
         system.wait_until_served(1)

@@ -121,7 +121,7 @@ def test_blocks_cannot_be_changed_under_workers_that_run(system: System, protoco
     assert system.command("blocks", "change", "--yes", **LONGER).returncode == 0
 
 
-def test_blocks_of_another_length_go_on_where_the_last_open_one_ends(
+def test_blocks_of_another_length_continue_where_the_last_open_one_ends(
     kafka: Kafka, tmp_path: Path
 ) -> None:
     unheld = {"clicks": {"max_jump": "0ms"}}  # so few clicks of long ago would wait for others

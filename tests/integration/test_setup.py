@@ -10,7 +10,7 @@ from tests.integration.system import Kafka, System
 from tests.integration.test_dead_letters import as_record, clicks_of
 
 
-def test_schemas_that_cannot_be_read_here_are_told(kafka: Kafka, tmp_path: Path) -> None:
+def test_schemas_that_cannot_be_read_here_are_reported(kafka: Kafka, tmp_path: Path) -> None:
     with System(kafka.bootstrap_servers, tmp_path) as system:
         system.start("sessionizer")
         system.send_raw(as_record(click, click.time) for click in clicks_of(system, 20))

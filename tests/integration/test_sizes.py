@@ -27,7 +27,11 @@ LIMIT = "max.message.bytes"
 
 SETTINGS = {
     "clicks": {"extra_fields": ["agent"], "check_times": False},
-    "sessionizer": {"dead_letter_ratio": 1, "dead_letter_run": 1000, "idle": "off"},
+    "sessionizer": {
+        "dead_letter_ratio": 1,
+        "consecutive_dead_letters": 1000,
+        "idle_timeout": "off",
+    },
     "kafka": {"librdkafka": {"message.max.bytes": str(LARGEST + MIB)}},
 }
 VISITS, CLICKS_OF_BOT = 40, 2_000
@@ -115,12 +119,12 @@ def assert_the_letters_say_what_was_refused(system: System, refused: Sequence[Ra
     assert done.returncode == 0, done.stderr
     letters = [json.loads(line) for line in done.stdout.splitlines()]
     sizes = Counter(len(record.value or b"") for record in refused)
-    told = Counter(
+    reported = Counter(
         (letter.get("truncated") or {}).get("value_bytes") or len(letter.get("value") or "")
         for letter in letters
     )
     assert len(letters) == len(refused)
-    assert {size: told[size] for size in sizes if size > MIB} == {
+    assert {size: reported[size] for size in sizes if size > MIB} == {
         size: count for size, count in sizes.items() if size > MIB
     }
     assert {letter["reason"] for letter in letters} >= {"malformed", "too-large"}

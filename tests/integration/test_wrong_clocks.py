@@ -93,7 +93,7 @@ def test_the_reset_of_a_watermark_lets_clicks_have_their_own_times_again(system:
     """Without the bound a wrong clock moves both partitions; the command that corrects it runs
     while the sessionizer does."""
     unbounded = {"clicks": {"max_ahead": "0ms", "max_jump": "0ms"}}
-    worker = system.start("sessionizer", sessionizer={"idle": "1s"}, **unbounded)
+    worker = system.start("sessionizer", sessionizer={"idle_timeout": "1s"}, **unbounded)
     system.wait_until_holding(worker)
     first, second = (visits(0, LAST_NIGHT + step) for step in (-DAY_MS, 0))
     later = NOW + 30 * DAY_MS

@@ -110,7 +110,7 @@ class PlainIntake:
             return False
         is_known = click.event_id in self.known
         self.known = [known for known in self.known if known != click.event_id]
-        self.known = [*self.known, click.event_id][-self._intake.event_ids :]
+        self.known = [*self.known, click.event_id][-self._intake.max_event_ids :]
         return is_known
 
     def _must_wait(self, click: Click, written_at: int | None, offset: int) -> bool:

@@ -23,19 +23,19 @@ rows = st.lists(
 )
 
 
-def told(columns: SessionColumns) -> list[Row]:
+def reported(columns: SessionColumns) -> list[Row]:
     first, last = columns.first.tolist(), columns.last.tolist()
     return list(zip(columns.keys(), columns.items, first, last, strict=True))
 
 
-def told_of(sessions: list[Session]) -> list[Row]:
+def reported_of(sessions: list[Session]) -> list[Row]:
     return [(s.key, s.items, s.times[0], s.times[-1]) for s in sessions]
 
 
 @given(rows)
 def test_what_was_written_comes_back(sessions: list[Session]) -> None:
     columns = SessionColumns.of(sessions)
-    assert told(columns) == told_of(sessions)
+    assert reported(columns) == reported_of(sessions)
     assert len(columns) == len(columns.items) == len(sessions)
     assert columns.items.clicks == sum(len(session.items) for session in sessions)
 
@@ -43,14 +43,14 @@ def test_what_was_written_comes_back(sessions: list[Session]) -> None:
 @given(rows)
 def test_sessions_are_sorted_as_python_sorts_them(sessions: list[Session]) -> None:
     expected = sorted(sessions, key=lambda s: (s.times[-1], s.times[0], s.key))
-    assert told(SessionColumns.of(sessions).sorted()) == told_of(expected)
+    assert reported(SessionColumns.of(sessions).sorted()) == reported_of(expected)
 
 
 @given(rows, st.data())
 def test_sessions_are_taken_in_any_order(sessions: list[Session], data: st.DataObject) -> None:
     chosen = data.draw(st.lists(st.integers(0, len(sessions) - 1))) if sessions else []
     taken = SessionColumns.of(sessions).take(np.array(chosen, np.int64))
-    assert told(taken) == told_of([sessions[row] for row in chosen])
+    assert reported(taken) == reported_of([sessions[row] for row in chosen])
 
 
 def test_more_sessions_than_are_copied_at_a_time() -> None:
@@ -61,7 +61,7 @@ def test_more_sessions_than_are_copied_at_a_time() -> None:
     writer = ColumnWriter()
     writer.extend(sessions[:100])
     writer.extend(sessions[100:])
-    assert told(writer.columns().sorted()) == told_of(sessions[::-1])
+    assert reported(writer.columns().sorted()) == reported_of(sessions[::-1])
 
 
 def test_sessions_can_be_looked_for() -> None:

@@ -220,7 +220,7 @@ def test_cuts_and_restarts_change_nothing(
             deepcopy(intake.window.state),
             deepcopy([*intake.window.open_sessions()]),
         )
-        ids = EventIds(rule.event_ids, deepcopy([*changelog.segments.values()]))
+        ids = EventIds(rule.max_event_ids, deepcopy([*changelog.segments.values()]))
         assert [*ids._seen.items()] == [*intake.event_ids._seen.items()]
         found.intake = reopened(window, session_rule, rule, log, held=intake.held, event_ids=ids)
     found.take(log[start:], start)
@@ -262,7 +262,7 @@ def test_reading_again_from_where_it_is_needed_comes_back_to_the_same_state(
     ]
     cut = data.draw(st.integers(0, len(log)))
     session_rule = SessionRule(GAP, session_rule.lateness, "carry", session_rule.max_clicks)
-    rule = IntakeRule(rule.max_jump, rule.confirmations, FAR, rule.event_ids, rule.max_ahead)
+    rule = IntakeRule(rule.max_jump, rule.confirmations, FAR, rule.max_event_ids, rule.max_ahead)
     intake, since = opened(session_rule, rule, log), list[int | None]()
     for offset, entry in enumerate(log[:cut]):
         since.append(intake.event_ids.since)

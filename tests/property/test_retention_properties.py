@@ -63,8 +63,8 @@ def test_items_that_leave_one_after_the_other_leave_what_leaving_together_does(
 ) -> None:
     state = version(name)
     groups = np.array([int(item[5:]) % GROUPS for item in state.vocabulary.items])
-    stays, goes_on = np.array(first)[groups], np.array(second)[groups]
-    one, other = state.keep(stays).keep(goes_on[stays]), state.keep(stays & goes_on)
+    stays, continues = np.array(first)[groups], np.array(second)[groups]
+    one, other = state.keep(stays).keep(continues[stays]), state.keep(stays & continues)
     assert list(one.vocabulary.items) == list(other.vocabulary.items)
     assert np.array_equal(one.exemplars.items, other.exemplars.items)
     assert all(torch.equal(tensor, other.weights[name]) for name, tensor in one.weights.items())

@@ -116,7 +116,7 @@ def test_pruning_changes_neither_who_serves_nor_who_is_the_next_parent(log: Log,
     assert after.line[:keep] == before.line[:keep]
     assert max(registry.manifests, default=None) == max(log[0], default=None)
     assert prunable(registry, keep) == []
-    if before.parent is not None:  # and so it goes on
+    if before.parent is not None:  # and so it continues
         child = max(log[0]) + 1
         registry.manifests[child] = example_manifest(child, parent=before.parent)
         assert registry.roles.parent == child

@@ -115,7 +115,7 @@ def sessionized() -> dict[str, str]:
     rules = SessionizerRules(
         BlockRule(0, HOUR),
         SessionRule(10 * 60_000, lateness=30_000),
-        IntakeRule(max_jump=6 * HOUR, confirmations=2, held_offsets=10, event_ids=50),
+        IntakeRule(max_jump=6 * HOUR, confirmations=2, held_offsets=10, max_event_ids=50),
     )
     decoder = ClickDecoder(ClickFormat(event_id="id", extra=("price",)))
     metrics = Metrics(CollectorRegistry())

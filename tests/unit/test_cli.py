@@ -128,7 +128,7 @@ def test_a_command_may_end_with_a_code_of_its_own(
         (["models", "promote", "--wait", "1h"], "--wait is for --when-better"),
     ],
 )
-def test_a_wrong_command_line_is_told_and_ends_with_2(
+def test_a_wrong_command_line_is_reported_and_ends_with_2(
     command_line: CommandLine, arguments: list[str], expected: str
 ) -> None:
     ended = command_line(*arguments)
@@ -312,8 +312,8 @@ def test_a_missing_extra_is_one_line(
 
     code, out, err = command_line("metrics")
 
-    told = "ader-stream: this needs torch; pip install 'ader-stream[model]', or [all]\n"
-    assert (code, out, err) == (2, "", told)
+    reported = "ader-stream: this needs torch; pip install 'ader-stream[model]', or [all]\n"
+    assert (code, out, err) == (2, "", reported)
 
 
 def test_an_export_without_onnx_names_the_extra_before_anything_is_read(

@@ -153,7 +153,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_machine_without_docker_and_java_is_told_what_is_missing(programs: Path, tmp_path: Path):
+def test_a_machine_without_docker_and_java_is_shown_what_is_missing(programs: Path, tmp_path: Path):
     with pytest.raises(BrokerError) as failure:
         start(tmp_path / "data")
     assert "no `docker` on the PATH" in str(failure.value)

@@ -87,7 +87,7 @@ def test_a_few_other_times_do_not_hide_a_wrong_unit() -> None:
 
 
 @pytest.mark.parametrize("others", [12, 100, 188])
-def test_two_units_in_one_field_are_told_apart(others: int) -> None:
+def test_two_units_in_one_field_are_distinguished(others: int) -> None:
     times = live()
     samples = arrived(times[:others], lambda time: time // 1_000) + arrived(times[others:])
     random.Random(1).shuffle(samples)
@@ -212,6 +212,6 @@ def test_any_numbers_are_judged(pairs: list[tuple[int, int]]) -> None:
         assert problem is not None
 
 
-def test_times_out_of_the_calendar_are_told_by_their_year() -> None:
+def test_times_out_of_the_calendar_are_reported_by_their_year() -> None:
     assert describe_time(-(10**15)) == "the year -29718"
     assert describe_time(EARLIEST_MS) == "2000-01-01T00:00:00Z"

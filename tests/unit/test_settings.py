@@ -79,7 +79,7 @@ OTHER = {
     "clicks.check_times": "false",
     "clicks.extra_fields": '["price"]',
     "clicks.event_id_field": "id",
-    "clicks.event_ids": "5",
+    "clicks.max_event_ids": "5",
     "clicks.max_bytes": "5000",
     "clicks.max_ahead": "1m",
     "clicks.max_behind": "3d",
@@ -103,9 +103,9 @@ OTHER = {
     "blocks.length": "1d",
     "blocks.min_sessions": "7",
     "sessionizer.commit_interval": "1s",
-    "sessionizer.idle": "off",
+    "sessionizer.idle_timeout": "off",
     "sessionizer.dead_letter_ratio": "0.25",
-    "sessionizer.dead_letter_run": "7",
+    "sessionizer.consecutive_dead_letters": "7",
     "trainer.recipe": "paper",
     "trainer.overrides": '{"hidden": 10}',
     "trainer.seed": "3",
@@ -287,7 +287,7 @@ def test_the_version_before_the_newest_is_always_kept(monkeypatch: pytest.Monkey
         load_settings()
 
 
-def test_a_manifest_is_told_how_clicks_are_cut() -> None:
+def test_a_manifest_records_how_clicks_are_cut() -> None:
     cut = load_settings(sessions={"gap": "5m"}, blocks={"length": "1d"}).session_parameters
     assert (cut["sessions.gap"], cut["blocks.length"]) == (300_000, 86_400_000)
     assert "blocks.min_sessions" in cut
@@ -451,7 +451,7 @@ def test_properties_of_file_variables_and_command_line_add_up(
 def test_rules_topics_and_format_are_those_of_the_settings(toml: Path) -> None:
     toml.write_text(
         '[kafka]\nprefix = "shop"\n[clicks]\ntopic = "visits"\nsession_field = "user"\n'
-        'event_id_field = "id"\nevent_ids = 7\nmax_ahead = "1m"\n'
+        'event_id_field = "id"\nmax_event_ids = 7\nmax_ahead = "1m"\n'
         'max_jump = "2h"\njump_confirmations = 1\n'
         '[sessions]\ngap = "1m"\nlateness = "5s"\nlate = "dead-letter"\n'
         'max_clicks = 9\nmax_age = "2m"\nmax_open = 8\n'
@@ -460,7 +460,7 @@ def test_rules_topics_and_format_are_those_of_the_settings(toml: Path) -> None:
     settings = load_settings()
     assert settings.block_rule == BlockRule(7, 86_400_000)
     assert settings.session_rule == SessionRule(60_000, 5_000, "dead-letter", 9, 120_000, 8)
-    assert settings.intake_rule == IntakeRule(60_000, 1, event_ids=7, max_ahead=60_000)
+    assert settings.intake_rule == IntakeRule(60_000, 1, max_event_ids=7, max_ahead=60_000)
     assert settings.click_format == ClickFormat(session="user", event_id="id")
     assert (settings.topics.clicks, settings.topics.sessions) == ("visits", "shop.sessions")
 

@@ -42,7 +42,7 @@ def doctor(context: click.Context, worker: str | None, as_json: bool, settings: 
         settings.topics,
         settings.click_format,
         settings.sessionizer_rules,
-        settings.sessionizer.idle,
+        settings.sessionizer.idle_timeout,
         checks_times=settings.clicks.check_times,
         start=settings.clicks.start,
     )

@@ -81,7 +81,7 @@ RULES: Mapping[str, Rule] = {
     "clicks.ignore_keys": _READ,
     "clicks.key_format": _MEANING,
     "clicks.event_id_field": Rule(MayChange.ANY_TIME, "at first, no id is known"),
-    "clicks.event_ids": Rule(MayChange.ANY_TIME, "the last ids are kept, up to the new number"),
+    "clicks.max_event_ids": Rule(MayChange.ANY_TIME, "the last ids are kept, up to the new number"),
     "clicks.max_bytes": _FROM_THERE,
     "clicks.max_ahead": _FROM_THERE,
     "clicks.max_behind": _FROM_THERE,

@@ -143,7 +143,7 @@ class RulesAnnouncement:
         if name not in self._said:
             self._said.add(name)
             record = encode_command(command)
-            self._producer.write(self._topic, *record, on_loss=lambda: self._said.discard(name))
+            self._producer.produce(self._topic, *record, on_loss=lambda: self._said.discard(name))
 
 
 class RulesComparison:

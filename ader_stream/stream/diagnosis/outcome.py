@@ -76,7 +76,7 @@ def _closes_at(subject: DiagnosisInput, session: OpenSession) -> int:
 def _what_moves_it(subject: DiagnosisInput) -> str:
     own = "the next click of any visitor there, or a heartbeat, advances it"
     if subject.idle is None:
-        return f"{own} (sessionizer.idle = off: it follows no other partition)"
+        return f"{own} (sessionizer.idle_timeout = off: it follows no other partition)"
     if len(subject.sample().ranges) < 2:
         return f"{own}; it is the only partition, so that there is none to follow"
     idle = as_duration(subject.idle)

@@ -1,4 +1,4 @@
-"""Records outside transactions, of which a later one replaces an earlier one."""
+"""Produce records outside transactions whose loss does no harm: a later one replaces each."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ log = structlog.get_logger(__name__)
 
 
 class BestEffortProducer:
-    """Writes notices: that one is lost costs no more than that others learn later.
+    """Produces records without waiting, and raises no error of the client.
 
-    A producer that can do nothing more is replaced, and no error of the client comes out: what a
-    notice is about must not wait for it.
+    A lost record is logged: its readers then learn later what it says. A producer that failed for
+    good is replaced.
     """
 
     def __init__(self, clients: KafkaClients) -> None:
         self._clients = clients
         self._producer = clients.producer()
 
-    def write(
+    def produce(
         self,
         topic: str,
         key: str,
@@ -34,13 +34,13 @@ class BestEffortProducer:
         headers: Headers | None = None,
         on_loss: Callable[[], None] = lambda: None,
     ) -> None:
-        """Hand a notice over; `on_loss` is called, here or later, if it is not delivered."""
+        """Produce a record; `on_loss` is called, here or later, if it is not delivered."""
 
         def delivered(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 right = Right("Topic", topic, ("Write",))
                 reason = authorization_error_or(KafkaException(error), right, KafkaException(error))
-                log.warning("notice not delivered", topic=topic, key=key, error=str(reason))
+                log.warning("record not delivered", topic=topic, key=key, error=str(reason))
                 on_loss()
 
         if not self._attempt(
@@ -52,11 +52,11 @@ class BestEffortProducer:
         self.poll()
 
     def poll(self) -> None:
-        """Take in what became of notices, without waiting."""
+        """Process delivery reports, without waiting."""
         self._attempt(lambda: self._producer.poll(0))
 
     def flush(self, seconds: float) -> None:
-        """Wait until every notice is delivered, or lost."""
+        """Wait until every record is delivered, or lost."""
         self._attempt(lambda: self._producer.flush(seconds))
 
     def _attempt(self, request: Callable[[], object]) -> bool:
@@ -64,7 +64,7 @@ class BestEffortProducer:
             request()
         except KafkaException as exception:
             error = exception.args[0]
-            log.warning("notices are interrupted", error=error.str())
+            log.warning("best-effort producer failed", error=error.str())
             if is_fatal(error):
                 settle([self._producer])
                 self._producer = self._clients.producer()

@@ -55,13 +55,13 @@ class ServingLog:
             self._producer.poll()
             return
         self._said = value
-        self._producer.write(
+        self._producer.produce(
             self._topic, self._worker, *encode("Serving", value), on_loss=self._say_again
         )
 
     def withdraw(self) -> None:
         """Say that the worker serves no more."""
-        self._producer.write(self._topic, self._worker, None)
+        self._producer.produce(self._topic, self._worker, None)
         self._producer.flush(REQUEST_TIMEOUT)
 
     def _say_again(self) -> None:

@@ -112,7 +112,7 @@ class Intake:
     ) -> None:
         self.window = window
         self.held = dict(sorted((held or {}).items()))
-        self.event_ids = event_ids or EventIds(rule.event_ids)
+        self.event_ids = event_ids or EventIds(rule.max_event_ids)
         self.duplicates = 0
         self.capped_heartbeats = 0
         self._rule = rule

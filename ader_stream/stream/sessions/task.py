@@ -264,7 +264,7 @@ class SessionizerTask:
     def _begin(self, state: PartitionState) -> None:
         rules = self._rules
         self._window = SessionWindow(rules.blocks, rules.sessions, state.window, state.sessions)
-        event_ids = EventIds(rules.intake.event_ids, state.segments)
+        event_ids = EventIds(rules.intake.max_event_ids, state.segments)
         self._intake = Intake(
             self._window,
             rules.intake,
@@ -664,7 +664,7 @@ class SessionizerTask:
                 f"{too_many} of partition {self._partition} were refused, the last one at offset "
                 f"{letter['offset']} ({error_}); expected at most {rule.ratio:.0%}, and {rule.run} "
                 f"in a row. The last of them are not committed: {remedy_for(error.reason)}, or "
-                "raise sessionizer.dead_letter_ratio or dead_letter_run"
+                "raise sessionizer.dead_letter_ratio or consecutive_dead_letters"
             )
 
     def _is_erased(self, letter: DeadLetter) -> bool:

@@ -19,7 +19,7 @@ from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.sessions.window import AT_ONCE
 from ader_stream.stream.topics.topics import Topics
 
-TELL_SECONDS = 1.0
+PUBLISH_SECONDS = 1.0
 """Shortest time between two reports of a partition's stream time."""
 
 LOOKS = 8
@@ -53,19 +53,21 @@ class WatermarkHints:
         self._before: deque[tuple[float, dict[bytes | None, int]]] = deque()  # time → state
         self._topic = topics.watermarks
         self._clock = clock
-        self._told: dict[int, tuple[int, float]] = {}  # partition → published stream time, and when
+        self._published: dict[
+            int, tuple[int, float]
+        ] = {}  # partition → published stream time, and when
         self._producer = BestEffortProducer(clients)
         self._follower = LogFollower(clients, {self._topic: self._take}, committed=False)
         self._follower.follow_from_first(self._topic)
 
     def publish(self, partition: int, stream_time: int) -> None:
         """Write how far a partition of ours has come, if that has changed."""
-        told, at = self._told.get(partition, (None, -TELL_SECONDS))
+        published, at = self._published.get(partition, (None, -PUBLISH_SECONDS))
         now = self._clock()
-        if stream_time != told and now - at >= TELL_SECONDS:
+        if stream_time != published and now - at >= PUBLISH_SECONDS:
             value, headers = encode("Watermark", {"stream_time": stream_time})
-            self._producer.write(self._topic, str(partition), value, headers)
-            self._told[partition] = stream_time, now
+            self._producer.produce(self._topic, str(partition), value, headers)
+            self._published[partition] = stream_time, now
         self._producer.poll()
 
     def follow(self) -> None:

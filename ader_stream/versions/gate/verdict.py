@@ -186,7 +186,7 @@ def measure(
         parents_ranks, then = _ranks_by(parent, both, beside, between, device)
         others[is_known] = is_hit(parents_ranks[0])
     each_its_own, is_new = np.arange(len(remembered)), ~is_known
-    listed, is_right, told = is_hit(ranks[0]), ranks[0] < ranks[1], co_clicks[0] != co_clicks[1]
+    listed, is_right, reported = is_hit(ranks[0]), ranks[0] < ranks[1], co_clicks[0] != co_clicks[1]
     return Measured(
         comparisons=(
             *_compare(ComparisonKind.PARENT, listed, others, sessions, is_known),
@@ -194,7 +194,7 @@ def measure(
             *compare(ComparisonKind.BLOCK, listed, others, sessions),
             *compare(ComparisonKind.EXEMPLARS, is_hit(now), is_hit(then), each_its_own),
             *_compare(
-                ComparisonKind.CO_CLICKS, is_right, co_clicks[0] > co_clicks[1], sessions, told
+                ComparisonKind.CO_CLICKS, is_right, co_clicks[0] > co_clicks[1], sessions, reported
             ),
         ),
         pairwise_accuracy=PairwiseAccuracy(

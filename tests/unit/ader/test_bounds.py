@@ -79,14 +79,14 @@ def test_a_block_of_few_steps_needs_no_more_memory_than_one_of_many(
     assert few <= 1.1 * many
 
 
-def test_every_stage_is_told_in_its_order(recipe: Recipe, parent: State) -> None:
+def test_every_stage_is_reported_in_its_order(recipe: Recipe, parent: State) -> None:
     seen: list[Progress] = []
     watched = replace(recipe, validation_share=0.2)
     train_cycle(walks(1, 50), parent, watched, 0, seen.append)
     first = {progress.stage: place for place, progress in reversed(list(enumerate(seen)))}
-    told = [stage for stage in STAGES if stage in first]
-    assert told == sorted(told, key=first.__getitem__)
-    assert set(STAGES) - set(told) <= {"encode"}, "there are too few sessions for that"
+    reported = [stage for stage in STAGES if stage in first]
+    assert reported == sorted(reported, key=first.__getitem__)
+    assert set(STAGES) - set(reported) <= {"encode"}, "there are too few sessions for that"
 
 
 @pytest.fixture
@@ -98,36 +98,38 @@ def in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("in_small_chunks")
 def test_no_stage_is_silent_for_long(recipe: Recipe, parent: State) -> None:
-    told: Counter[str] = Counter()
+    reported: Counter[str] = Counter()
     watched = replace(recipe, validation_share=0.2)
     block = walks(1, 200)
-    report = train_cycle(block, parent, watched, 0, lambda p: told.update([p.stage])).report
-    assert told["validate"] >= report.validation_samples / 8
-    assert told["herd"] > 10
+    report = train_cycle(block, parent, watched, 0, lambda p: reported.update([p.stage])).report
+    assert reported["validate"] >= report.validation_samples / 8
+    assert reported["herd"] > 10
     if recipe.encoder == "core":
-        assert told["calibrate"] >= 5 * report.train_samples / 8
+        assert reported["calibrate"] >= 5 * report.train_samples / 8
 
 
 @pytest.mark.usefixtures("in_small_chunks")
 def test_the_gate_is_not_silent_either(recipe: Recipe, parent: State) -> None:
-    block, told = walks(1, 200), [0]
+    block, reported = walks(1, 200), [0]
 
     def tell() -> None:
-        told[0] += 1
+        reported[0] += 1
 
     result = train_cycle(block, parent, recipe, 0, silent)
     samples = validation_samples(result.held_out, block, result.state, tell)
     measured = measure(samples, parent, result.state, tell)
     ranked_twice = sum(comparison.samples for comparison in measured.comparisons)
     assert ranked_twice > 1_000
-    assert told[0] >= 2 * ranked_twice / 8
+    assert reported[0] >= 2 * ranked_twice / 8
 
 
-def test_encoding_is_told_of_now_and_then(monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> None:
+def test_encoding_reports_progress_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+) -> None:
     monkeypatch.setattr("ader_stream.ader.progress.ITEMS_BETWEEN", 10)
-    told: Counter[str] = Counter()
-    train_cycle(walks(1, 200), None, recipe, 0, lambda p: told.update([p.stage]))
-    assert told["encode"] >= 2 * 200 / 10
+    reported: Counter[str] = Counter()
+    train_cycle(walks(1, 200), None, recipe, 0, lambda p: reported.update([p.stage]))
+    assert reported["encode"] >= 2 * 200 / 10
 
 
 @pytest.mark.parametrize("items", [1, 40_000, 200_000, 1_000_000, 10**10])

@@ -83,7 +83,7 @@ def test_report_counts_what_came(tiny: Recipe, block: Blocks) -> None:
     assert json.loads(json.dumps(asdict(report))) == asdict(report)
 
 
-def test_best_epoch_is_what_goes_on(tiny: Recipe, block: Blocks) -> None:
+def test_best_epoch_is_what_continues(tiny: Recipe, block: Blocks) -> None:
     # A rate this high only gets worse after the first steps; training stops for want of better.
     recipe = replace(tiny, learning_rate=0.5, max_epochs=50, patience=2, exemplars=0)
     result = train_cycle(block(0, 40), None, recipe, 0, unwatched)

@@ -90,7 +90,7 @@ def test_a_device_comes_to_what_the_cpu_comes_to(recipe: Recipe, block: Blocks, 
     assert_same(two_cycles(recipe, block, CPU, name), two_cycles(recipe, block, FAKE, name))
 
 
-def test_a_cycle_killed_on_a_device_goes_on_there(
+def test_a_cycle_killed_on_a_device_continues_there(
     recipe: Recipe, block: Blocks, tmp_path: Path
 ) -> None:
     def kill(progress: Progress) -> None:
@@ -149,7 +149,7 @@ def test_without_a_gpu_the_cpu_is_chosen(choice: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("gpus", "place", "choice"), [(0, 0, "cuda"), (1, 1, "auto")])
-def test_a_process_without_a_gpu_of_its_own_is_told_so(
+def test_a_process_without_a_gpu_of_its_own_is_an_error(
     gpus: int, place: int, choice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)

@@ -128,7 +128,7 @@ BEFORE_WRITING = "file.ResultFile.write = lambda it: die() if len(it.cycles) == 
 @pytest.mark.parametrize(
     ("method", "killed"), [("ader", MID_CYCLE), ("ader", BEFORE_WRITING), ("ewc", MID_CYCLE)]
 )
-def test_a_killed_run_goes_on_to_the_same_result(
+def test_a_killed_run_continues_to_the_same_result(
     run: Run, arguments: list[str], out: Path, method: str, killed: str
 ) -> None:
     script = f"""
@@ -167,7 +167,7 @@ def test_a_finished_run_is_left_alone(run: Run, out: Path) -> None:
     assert out.read_bytes() == before
 
 
-def test_without_resume_a_run_begins_anew(run: Run) -> None:
+def test_without_resume_a_run_begins_again(run: Run) -> None:
     run("--cycles", "2")
     assert len(run("--cycles", "1")["cycles"]) == 1
 
@@ -245,7 +245,7 @@ def test_an_override_without_a_value_is_refused(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "reported"),
     [
         ("epochs=3", "recipe has no 'epochs' to override; it has: hidden, "),
         ("max_epochs=three", "max_epochs = 'three': expected a number"),
@@ -256,9 +256,9 @@ def test_an_override_without_a_value_is_refused(arguments: list[str]) -> None:
     ],
 )
 def test_an_override_that_the_recipe_cannot_have_is_refused(
-    run: Run, override: str, told: str
+    run: Run, override: str, reported: str
 ) -> None:
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=reported):
         run("--override", override)
 
 

@@ -106,7 +106,7 @@ def test_a_new_model_passes_the_gate_and_knows_the_new_block_and_what_the_parent
     assert recall(made.state, known_to_parent_alone) > 0.7 * recall(parent, known_to_parent_alone)
 
 
-def test_the_version_after_it_goes_on_as_any_other(parents: dict[str, State]) -> None:
+def test_the_version_after_it_continues_as_any_other(parents: dict[str, State]) -> None:
     first, _ = cycle(NEW, parents["core"], RECIPES["wider"])
     _, report = cycle(NEW, first, RECIPES["wider"])
     assert not report.is_rebuilt

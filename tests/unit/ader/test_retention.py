@@ -122,7 +122,7 @@ def test_no_item_need_stay() -> None:
     assert not len(Vocabulary.of(["hat"]).keep(kept(of=1)))
 
 
-def test_exemplars_are_numbered_anew_and_one_without_an_item_leaves() -> None:
+def test_exemplars_are_renumbered_and_one_without_an_item_leaves() -> None:
     exemplars = Exemplars(np.array([1, 3, 2, 3, 4, 1, 4], np.int32), np.array([0, 2, 5, 7]))
     left = exemplars.keep(kept(0, 2, 3, of=4))
     assert (left.items.tolist(), left.offsets.tolist()) == ([1, 2, 1, 3], [0, 2, 4])

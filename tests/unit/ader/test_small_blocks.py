@@ -76,7 +76,9 @@ def test_sessions_that_never_return_do_not_ban_repeat_clicks(parent: State) -> N
 
 def test_sessions_come_to_the_same_statistics_in_one_block_or_many(parent: State) -> None:
     sessions = visits(2, 120)
-    (one, told), (many, told_last) = (trained(parent, sessions, blocks) for blocks in (1, 24))
+    (one, reported), (many, reported_last) = (
+        trained(parent, sessions, blocks) for blocks in (1, 24)
+    )
     for name in ("clicks", "together"):
         torch.testing.assert_close(
             many.weights[name].sum(), one.weights[name].sum(), rtol=1e-3, atol=0
@@ -84,7 +86,7 @@ def test_sessions_come_to_the_same_statistics_in_one_block_or_many(parent: State
     for name in ("gains", "pull", "blend"):
         torch.testing.assert_close(many.weights[name], one.weights[name])
     torch.testing.assert_close(many.weights["clicks"], one.weights["clicks"], rtol=1e-3, atol=1e-3)
-    assert set(told_last.frequent_items[:20]) == set(told.frequent_items[:20])
+    assert set(reported_last.frequent_items[:20]) == set(reported.frequent_items[:20])
     assert len(many.exemplars) >= 0.98 * len(one.exemplars)
     assert recall20(many) == pytest.approx(recall20(one), abs=3)
 

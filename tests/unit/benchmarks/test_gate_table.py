@@ -11,8 +11,8 @@ def row(version: str, rejected: str | None = None, **other: float | None) -> dic
     return {"version": version, "rejected": rejected, "undecided": None, **lost, **found, **other}
 
 
-def rows(*told: dict[str, Any]) -> list[str]:
-    table = markdown_table({"rows": told})
+def rows(*reported: dict[str, Any]) -> list[str]:
+    table = markdown_table({"rows": reported})
     assert table.startswith(HEAD)
     return table.removeprefix(HEAD).splitlines()
 

@@ -68,7 +68,7 @@ def test_runs_go_one_after_another_and_are_copied_when_they_are_done(
     assert started == queue
 
 
-def test_finished_runs_are_skipped_and_unfinished_ones_go_on(work: Path, results: Path) -> None:
+def test_finished_runs_are_skipped_and_unfinished_ones_continue(work: Path, results: Path) -> None:
     queue = [Run("ader", 2), Run("joint", 2)]
     finish(results, queue[0])
     finish(results, queue[1], cycles=1)

@@ -24,7 +24,7 @@ def test_an_array_is_all_zeros_and_can_be_written(
     assert array.sum() == 3 * 3 * 1.5
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(
+def test_a_disk_without_room_is_reported_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*_: int) -> None:

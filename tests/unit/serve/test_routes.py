@@ -63,7 +63,7 @@ def test_a_list_of_items_is_answered(client: AppClient, version: Version) -> Non
     assert answer.json()["items"] == ranked(version, ("item-1", "item-2"), 3)
 
 
-def test_a_canary_answers_whoever_names_a_session_on_its_share(
+def test_a_canary_answers_a_request_that_names_a_session_on_its_share(
     registry: CollectorRegistry, version: Version
 ) -> None:
     versions = LoadedVersions(pytest.fail)
@@ -127,7 +127,7 @@ def test_a_session_that_is_not_open_here_is_not_found(
         ("session=a&k=" + "9" * 5_000, "k = "),
     ],
 )
-def test_a_wrong_query_is_told_what_was_expected(
+def test_a_wrong_query_is_shown_what_was_expected(
     client: AppClient, registry: CollectorRegistry, query: str, named: str
 ) -> None:
     answer = client.get(f"/recommend?{query}")
@@ -155,7 +155,9 @@ def test_a_wrong_query_is_told_what_was_expected(
         (b" " * (MAX_BODY + 1), f"at most {MAX_BODY} bytes"),
     ],
 )
-def test_a_wrong_body_is_told_what_was_expected(client: AppClient, body: bytes, named: str) -> None:
+def test_a_wrong_body_is_shown_what_was_expected(
+    client: AppClient, body: bytes, named: str
+) -> None:
     answer = client.post("/recommend", content=body)
     assert answer.status_code == 400
     assert named in answer.json()["error"]

@@ -39,6 +39,6 @@ def test_a_data_set_whose_times_cannot_be_right_trains_nothing(tmp_path: Path) -
         dataset_block(tmp_path / "clicks.csv", BLOCKS, RULE)
 
 
-def test_what_is_no_data_set_is_told(tmp_path: Path) -> None:
+def test_what_is_no_data_set_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="does not exist"):
         dataset_block(tmp_path / "nothing", BLOCKS, RULE)

@@ -91,7 +91,7 @@ def test_a_folder_with_something_in_it_is_not_written_to(
         export_version(ModelReader(kafka, TOPICS), published, folder)
 
 
-def test_a_folder_that_holds_no_version_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_holds_no_version_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"manifest\.json: No such file.*models export"):
         read_folder(tmp_path, TRUST)
 

@@ -28,7 +28,7 @@ def value(registry: CollectorRegistry, name: str) -> float | None:
     return registry.get_sample_value(f"ader_{name}")
 
 
-def test_a_backlog_is_told_in_blocks_and_in_seconds(
+def test_a_backlog_is_reported_in_blocks_and_in_seconds(
     registry: CollectorRegistry, shown: TrainerMetrics
 ) -> None:
     shown.show_backlog([3, 4, 6], DAYS)  # nobody came in block 5
@@ -51,7 +51,7 @@ def test_a_trainer_that_leads_no_more_shows_no_gauge_of_a_partition_or_a_block(
     assert registry.get_sample_value("ader_lag_records", {"partition": "1"}) == 0
 
 
-def test_a_backlog_of_blocks_of_different_lengths_is_told_as_it_is(
+def test_a_backlog_of_blocks_of_different_lengths_is_reported_as_it_is(
     registry: CollectorRegistry, shown: TrainerMetrics
 ) -> None:
     shown.show_backlog([5, 6, 8], DAYS.changed(6, 0, 7 * DAY_MS))  # day 5, and 1, 7 and 7 days

@@ -35,7 +35,7 @@ def test_untrained_knows_nothing(tiny: Recipe) -> None:
     assert (len(state.vocabulary), len(state.exemplars), state.steps) == (0, 0, 0)
 
 
-def test_old_moments_go_on_and_new_rows_start_from_zero(model: SASRec, tiny: Recipe) -> None:
+def test_old_moments_continue_and_new_rows_start_from_zero(model: SASRec, tiny: Recipe) -> None:
     before = copied_moments(model, trained(model, tiny))
     model.grow(12, torch.Generator().manual_seed(0), item_bound=0.1)
     after = copied_moments(model, resumed_adam(model, before, tiny.learning_rate))

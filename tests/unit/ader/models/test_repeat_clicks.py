@@ -92,7 +92,7 @@ def test_what_nobody_returns_to_is_taken_out() -> None:
     assert torch.equal(gains[4:], by_kind(FIRST_GAINS)[4:]), "no session had returned before"
 
 
-def test_sessions_that_come_back_and_those_that_never_do_are_told_apart() -> None:
+def test_sessions_that_come_back_and_those_that_never_do_are_distinguished() -> None:
     """Who has returned once goes back again; who has not goes on to item 5."""
     inputs = torch.tensor([[0, 1, 2], [1, 2, 1]]).repeat(50, 1)
     targets = torch.tensor([5, 2]).repeat(50)

@@ -87,7 +87,7 @@ def test_a_resumed_cycle_trains_only_what_is_left(
     assert min(epoch for epoch in epochs if epoch) == 3  # 0 before the first batch
 
 
-def test_a_cycle_whose_epochs_are_done_goes_on_with_its_exemplars(
+def test_a_cycle_whose_epochs_are_done_continues_with_its_exemplars(
     recipe: Recipe, parent: State, block: Blocks, tmp_path: Path
 ) -> None:
     checkpoint = CheckpointFile(tmp_path, {})

@@ -63,7 +63,7 @@ def test_a_pass_takes_every_exemplar_once() -> None:
     assert len({tuple(rows) for rows in passes}) > 1
 
 
-def test_a_pass_goes_on_where_it_was_left() -> None:
+def test_a_pass_continues_where_it_was_left() -> None:
     samples = split_sessions([range(1, 12)], maxlen=6)  # ten: batches of 2, 2, 2, 2, 2
     batches, resumed = (ExemplarBatches(samples, 4, np.random.default_rng(n)) for n in (0, 1))
     batches.draw()

@@ -165,7 +165,7 @@ def test_sessions_are_sorted_by_last_time_first_time_and_key(kafka: FakeKafka) -
     assert keys(feed(kafka).next_block(1)) == ["e", "d", "b", "c"]
 
 
-def test_reading_goes_on_behind_the_end_of_the_last_block_given_out(kafka: FakeKafka) -> None:
+def test_reading_continues_behind_the_end_of_the_last_block_given_out(kafka: FakeKafka) -> None:
     write(kafka, 0, end(-1), session("a", 0), end(0), session("c", 1), end(1))
     write(kafka, 1, end(-1), end(0), session("d", 1))
     first = feed(kafka)

@@ -233,7 +233,7 @@ def headed(name: str, value: dict[str, Any]) -> tuple[bytes, bytes, Any]:
 # --- what holds then
 
 
-def test_a_session_that_is_open_goes_on_under_another_gap() -> None:
+def test_a_session_that_is_open_continues_under_another_gap() -> None:
     kafka = FakeKafka()
     next_offset = begun(kafka, load_settings(), [click("a", 0), click("a", 20)])
     second = Sessionizer(kafka, changed("sessions.gap", "5m")).restore(next_offset)
@@ -327,7 +327,7 @@ def test_partitions_that_were_added_are_noted() -> None:
     assert [r.key() for r in kafka.records(TOPICS.sessionizer_state, 0)].count(RULES_KEY) == 2
 
 
-def test_a_topic_that_was_made_anew_with_fewer_partitions_is_another_one() -> None:
+def test_a_topic_that_was_made_again_with_fewer_partitions_is_another_one() -> None:
     kafka = FakeKafka({TOPICS.clicks: 3})
     next_offset = begun(kafka, load_settings())
     kafka.partitions[TOPICS.clicks] = 2

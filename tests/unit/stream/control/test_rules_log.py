@@ -128,7 +128,7 @@ def test_rules_that_are_lost_are_written_again_and_nobody_waits_for_them(
         announcement.announce(read_logged_rules(kafka, TOPICS))
     with capture_logs() as logged:
         announcement.close()
-    assert [line["event"] for line in logged] == ["notice not delivered"] * 2
+    assert [line["event"] for line in logged] == ["record not delivered"] * 2
     assert not kafka.records(TOPICS.control)
     producer.refusal = None
     announcement.announce(read_logged_rules(kafka, TOPICS))

@@ -70,9 +70,9 @@ def letters(kafka: FakeKafka, **wanted: Any) -> list[LetterId]:
 
 
 def replay(
-    kafka: FakeKafka, format_: ClickFormat = JSON, mended: Any = None, **wanted: Any
+    kafka: FakeKafka, format_: ClickFormat = JSON, corrected: Any = None, **wanted: Any
 ) -> ReplayReport:
-    replaying = DeadLetterReplay(kafka, TOPICS, format_, mended)
+    replaying = DeadLetterReplay(kafka, TOPICS, format_, corrected)
     return replaying.send(LetterFilter(**wanted), lambda _: None)
 
 
@@ -170,12 +170,12 @@ def test_late_clicks_are_sent_only_where_they_are_asked_for(kafka: FakeKafka) ->
     assert replay(kafka, reasons=["late"]).sent == 1
 
 
-def test_mended_bytes_are_sent_and_nothing_else(kafka: FakeKafka) -> None:
+def test_corrected_bytes_are_sent_and_nothing_else(kafka: FakeKafka) -> None:
     refuse(kafka, GOOD)
     first, second = (refuse(kafka, b"{") for _ in range(2))
     lines = [json.dumps({"id": str(first), "value": GOOD.decode()}), ""]
     lines.append(json.dumps({"id": str(second), "value_base64": base64.b64encode(GOOD).decode()}))
-    assert replay(kafka, mended=read_changed_letters(lines)).sent == 2
+    assert replay(kafka, corrected=read_changed_letters(lines)).sent == 2
     assert sent(kafka) == [GOOD, GOOD]
 
 
@@ -199,12 +199,12 @@ def test_what_comes_out_of_the_list_goes_in_again(kafka: FakeKafka) -> None:
         '{"id": "1:2", "value_base64": "x"}',
     ],
 )
-def test_mended_lines_that_are_none_are_named(line: str) -> None:
+def test_corrected_lines_that_are_none_are_named(line: str) -> None:
     with pytest.raises(InputError, match="line 2 of the changed letters"):
         read_changed_letters(["", line])
 
 
-def test_a_mended_heartbeat_is_sent(kafka: FakeKafka) -> None:
+def test_a_corrected_heartbeat_is_sent(kafka: FakeKafka) -> None:
     header = {"name": WATERMARK_HEADER, "value": b"500"}
     refuse(kafka, None, "bad-value", headers=[header])
     refuse(kafka, None, "malformed")
@@ -249,7 +249,7 @@ class FailingKafka(FakeKafka):
         return producer
 
 
-def test_a_replay_that_failed_goes_on_where_it_was(kafka: FakeKafka) -> None:
+def test_a_replay_that_failed_continues_where_it_was(kafka: FakeKafka) -> None:
     failing = FailingKafka(kafka.partitions, kafka.log)
     for _ in range(2 * BATCH_LETTERS + 1):
         refuse(failing, GOOD)
@@ -335,7 +335,7 @@ def test_a_truncated_letter_whose_original_retention_has_deleted_is_left(kafka: 
     assert replay(kafka).gone == 1
 
 
-def test_what_is_mended_of_a_truncated_letter_is_sent_with_the_rest_of_the_original(
+def test_what_is_corrected_of_a_truncated_letter_is_sent_with_the_rest_of_the_original(
     kafka: FakeKafka,
 ) -> None:
     broken = LARGE.replace(b'"time": 1', b'"time": "x"')
@@ -344,9 +344,9 @@ def test_what_is_mended_of_a_truncated_letter_is_sent_with_the_rest_of_the_origi
     line = letter_as_json(letter)
     assert line["truncated"]["value_bytes"] == len(broken)
     untouched = read_changed_letters([json.dumps(line)])
-    assert replay(kafka, mended=untouched).refused == {"bad-value": 1}
-    mended = read_changed_letters([json.dumps(line | {"value": GOOD.decode()})])
-    assert replay(kafka, mended=mended).sent == 1
+    assert replay(kafka, corrected=untouched).refused == {"bad-value": 1}
+    corrected = read_changed_letters([json.dumps(line | {"value": GOOD.decode()})])
+    assert replay(kafka, corrected=corrected).sent == 1
     *_, again = kafka.records(TOPICS.clicks)
     assert (again.value(), again.key(), again.headers()) == (GOOD, b"k" * 2_000, [("trace", b"1")])
 

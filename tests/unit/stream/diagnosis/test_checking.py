@@ -60,7 +60,7 @@ def test_what_no_worker_needs_is_a_warning_and_names_the_right() -> None:
     )
 
 
-def test_what_several_checks_come_upon_is_told_once() -> None:
+def test_what_several_checks_come_upon_is_reported_once() -> None:
     failing_twice = [failing(FORBIDDEN), failing(FORBIDDEN)]
     texts = [finding.text for finding in run_checks(failing_twice, None)]
     assert len([text for text in texts if "Topic authorization failed" in text]) == 1

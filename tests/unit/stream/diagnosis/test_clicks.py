@@ -194,7 +194,7 @@ def test_sessions_and_blocks_are_counted() -> None:
     assert one(findings, "blocks").details["ended"] == 2
 
 
-def test_a_first_try_by_hand_is_told_why_nothing_closes() -> None:
+def test_a_first_try_by_hand_is_shown_why_nothing_closes() -> None:
     kafka = send(cluster(), visits(1))
     findings = diagnosed(kafka)
     texts = said(findings, "waiting")
@@ -236,7 +236,7 @@ def test_a_heartbeat_closes_what_it_passes() -> None:
     assert one(diagnosed(kafka), "sessions").details["closed"] == 1
 
 
-def test_clicks_that_come_late_are_told_with_the_setting() -> None:
+def test_clicks_that_come_late_are_reported_with_the_setting() -> None:
     values = list(visits(40))
     disordered = [value for pair in zip(values[6:], values, strict=False) for value in pair]
     [warning] = said(of(diagnosed(send(cluster(), disordered)), "contents"), "warning")

@@ -1,4 +1,4 @@
-"""What earlier workers have left behind, and whether later ones could go on from it."""
+"""What earlier workers have left behind, and whether later ones could continue from it."""
 
 from __future__ import annotations
 
@@ -68,20 +68,20 @@ def found(kafka: FakeKafka, check: str, **options: Any) -> list[Finding]:
     return of(diagnosed(kafka, **options), check)
 
 
-def test_a_system_that_has_never_run_has_nothing_to_go_on_from() -> None:
+def test_a_system_that_has_never_run_has_nothing_to_continue_from() -> None:
     kafka = send(cluster(), visits(20))
     assert [f.text for f in found(kafka, "places")] == ["no worker has begun to read"]
     assert found(kafka, "state") == []
 
 
-def test_a_system_that_has_run_goes_on() -> None:
+def test_a_system_that_has_run_continues() -> None:
     kafka = send(worked(), visits(1))
     [place], [state] = found(kafka, "places"), found(kafka, "state")
     assert place.text == "sessionizer has begun to read 1 partitions, 3 records are left"
     assert (state.level, state.details) == ("ok", {"open": 1, "changed": []})
 
 
-def test_clicks_that_retention_has_taken_are_told_with_the_way_on() -> None:
+def test_clicks_that_retention_has_taken_are_reported_with_the_way_on() -> None:
     kafka = send(worked(), visits(20))
     kafka.trimmed[TOPICS.clicks, 0] = 100
     [error] = said(found(kafka, "places"), "error")
@@ -99,7 +99,7 @@ def test_many_partitions_with_the_same_trouble_are_counted() -> None:
     assert errors[-1].startswith("and 5 more partitions")
 
 
-def test_a_group_that_somebody_has_moved_is_told_as_the_worker_would() -> None:
+def test_a_group_that_somebody_has_moved_is_reported_as_the_worker_would() -> None:
     kafka = worked()
     kafka.committed[GROUP, (TOPICS.clicks, 0)] = 3
     [error] = said(found(kafka, "state"), "error")
@@ -107,7 +107,7 @@ def test_a_group_that_somebody_has_moved_is_told_as_the_worker_would() -> None:
     assert "offsets restore --yes" in error
 
 
-def test_a_state_that_was_deleted_beside_sessions_is_told_as_the_worker_would() -> None:
+def test_a_state_that_was_deleted_beside_sessions_is_reported_as_the_worker_would() -> None:
     kafka = worked(partitions=2)
     kafka.log[TOPICS.sessionizer_state, 1].clear()
     [error] = said(found(kafka, "state"), "error")
@@ -117,14 +117,14 @@ def test_a_state_that_was_deleted_beside_sessions_is_told_as_the_worker_would() 
     assert not said(found(kafka, "state"), "error"), "nothing was ever committed there"
 
 
-def test_a_topic_that_was_made_again_is_told_as_the_worker_would() -> None:
+def test_a_topic_that_was_made_again_is_reported_as_the_worker_would() -> None:
     kafka = worked()
     kafka.topic_ids[TOPICS.clicks] = "another"
     [error] = said(found(kafka, "state"), "error")
     assert "another" in error
 
 
-def test_rules_that_may_not_change_are_told_as_the_worker_would() -> None:
+def test_rules_that_may_not_change_are_reported_as_the_worker_would() -> None:
     [error] = said(found(worked(), "state", length=DAY_MS), "error")
     assert "blocks.length = 1d: the state in ader.sessionizer-state/0 was made with 7d" in error
 
@@ -135,7 +135,7 @@ def test_rules_that_may_change_are_a_warning() -> None:
     assert "sessions.gap: 1m → 30m" in warning
 
 
-def test_blocks_that_the_log_cuts_in_another_way_are_told_though_a_worker_runs() -> None:
+def test_blocks_that_the_log_cuts_in_another_way_are_reported_though_a_worker_runs() -> None:
     kafka = worked()
     kafka.members[GROUP] = ["10.0.0.1"]
     ask(kafka, TOPICS, Command("blocks", block_rule=BlockRule(0, 7 * DAY_MS)))  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ def test_groups_that_may_not_be_described_are_a_warning(monkeypatch: pytest.Monk
     assert "Read on sessionizer-state and Describe on the workers' groups" in warning
 
 
-def test_a_state_goes_on_with_blocks_that_were_changed() -> None:
+def test_a_state_continues_with_blocks_that_were_changed() -> None:
     kafka = work(send(cluster(), visits(20)), rules_of(length=DAY_MS))
     days = BlockRule(0, DAY_MS)
     assert said(found(kafka, "state"), "error")

@@ -138,7 +138,7 @@ def test_a_compacted_topic_with_a_key_of_its_own_for_each_click_is_a_warning() -
     assert [finding.level for finding in findings] == ["warning"]
 
 
-def test_retention_shorter_than_a_block_is_told_in_time_and_in_bytes() -> None:
+def test_retention_shorter_than_a_block_is_reported_in_time_and_in_bytes() -> None:
     short = said(diagnosed(shop(retention_ms=str(6 * HOUR_MS))), "warning")
     assert any("keeps its records for 6 hours (retention.ms=21600000), a block is 7 days" in text
                for text in short)  # fmt: skip
@@ -192,7 +192,7 @@ def test_rights_that_no_worker_needs_hide_nothing_else(monkeypatch: pytest.Monke
     assert of(findings, "sessions")
 
 
-def test_clicks_that_may_not_be_read_are_told_once_and_hide_no_topic(
+def test_clicks_that_may_not_be_read_are_reported_once_and_hide_no_topic(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(FakeReader, "consume", forbid)

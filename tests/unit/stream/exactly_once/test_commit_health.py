@@ -35,14 +35,14 @@ def test_a_commit_that_is_under_way_is_no_failure(commits: CommitHealth, clock: 
     assert commits.waiting_seconds == 9
 
 
-def test_a_commit_that_hangs_is_told(commits: CommitHealth, clock: Clock) -> None:
+def test_a_commit_that_hangs_is_reported(commits: CommitHealth, clock: Clock) -> None:
     commits.note_due()
     clock.seconds += 11
 
     assert commits.not_ready() == "a commit has taken 11 s so far"
 
 
-def test_a_commit_that_failed_is_told_at_once_and_counted(
+def test_a_commit_that_failed_is_reported_at_once_and_counted(
     commits: CommitHealth, failures: list[str]
 ) -> None:
     commits.note_failure("_TIMED_OUT", "the broker is silent")
@@ -76,7 +76,9 @@ def test_a_commit_makes_all_well_again(commits: CommitHealth, clock: Clock, ends
     assert commits.last_commit == (1_000.0 if ends == "note_commit" else 0.0)
 
 
-def test_an_obstacle_is_told_and_not_counted(commits: CommitHealth, failures: list[str]) -> None:
+def test_an_obstacle_is_reported_and_not_counted(
+    commits: CommitHealth, failures: list[str]
+) -> None:
     commits.note_obstacle("a right lacks")
 
     assert commits.not_ready() == "cannot commit: a right lacks"

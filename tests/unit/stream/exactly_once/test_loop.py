@@ -124,7 +124,7 @@ def test_a_failed_commit_keeps_no_memory_of_the_partition() -> None:
     assert [task() for task in tasks] == [None, None]
 
 
-def test_clicks_that_wait_are_told_but_are_no_backlog() -> None:
+def test_clicks_that_wait_are_reported_but_are_no_backlog() -> None:
     class Consumer:
         def get_watermark_offsets(self, where: TopicPartition, *, cached: bool) -> tuple[int, int]:
             return 0, 100

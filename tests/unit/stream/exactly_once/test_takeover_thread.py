@@ -184,7 +184,7 @@ class FakeConsumer:
     def incremental_assign(self, places: list[TopicPartition]) -> None:
         for at in places:
             assert at.partition not in self.assigned
-            assert at.offset >= 0, "it would ask where the log begins or ends, and go on there"
+            assert at.offset >= 0, "it would ask where the log begins or ends, and continue there"
             self.assigned[at.partition] = at.offset
 
     def incremental_unassign(self, places: list[TopicPartition]) -> None:

@@ -13,16 +13,16 @@ class FakeConsumer:
     """Notes what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, int, int]] = []
+        self.reported: list[tuple[str, int, int]] = []
 
     def pause(self, places: list[TopicPartition]) -> None:
-        self.told += [("pause", place.partition, place.offset) for place in places]
+        self.reported += [("pause", place.partition, place.offset) for place in places]
 
     def resume(self, places: list[TopicPartition]) -> None:
-        self.told += [("resume", place.partition, place.offset) for place in places]
+        self.reported += [("resume", place.partition, place.offset) for place in places]
 
     def seek(self, place: TopicPartition) -> None:
-        self.told.append(("seek", place.partition, place.offset))
+        self.reported.append(("seek", place.partition, place.offset))
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def test_a_partition_is_paused_until_its_time_and_read_from_where_it_stood(
     clock.seconds += 0.2
     assert waiting.due() == [3]
     waiting.resume(3, next_offset=41)
-    assert consumer.told[1:] == [("resume", 3, 41), ("seek", 3, 41)]
-    assert consumer.told[0][:2] == ("pause", 3)
+    assert consumer.reported[1:] == [("resume", 3, 41), ("seek", 3, 41)]
+    assert consumer.reported[0][:2] == ("pause", 3)
     assert (waiting.due(), 3 in waiting) == ([], False)
 
 
@@ -62,8 +62,8 @@ def test_a_partition_counts_as_waiting_until_its_record_was_read(
     assert len(waiting) == 0
 
 
-def test_only_a_wait_that_lasts_is_told(waiting: WaitingPartitions, clock: Clock) -> None:
-    with capture_logs() as told:
+def test_only_a_wait_that_lasts_is_reported(waiting: WaitingPartitions, clock: Clock) -> None:
+    with capture_logs() as reported:
         for _ in range(4):
             waiting.wait(3, NotYetError("not passed", retry_after=0.4))
             clock.seconds += 0.4
@@ -72,7 +72,7 @@ def test_only_a_wait_that_lasts_is_told(waiting: WaitingPartitions, clock: Clock
         waiting.wait(3, NotYetError("not passed", retry_after=0.4))
         waiting.resume(3, 41)
         waiting.passed(3)
-    assert [one["event"] for one in told] == ["partition waits", "partition continues"]
+    assert [one["event"] for one in reported] == ["partition waits", "partition continues"]
 
 
 def test_a_partition_that_is_given_up_is_not_left_paused(
@@ -81,5 +81,5 @@ def test_a_partition_that_is_given_up_is_not_left_paused(
     waiting.wait(3, NotYetError("away", retry_after=2.0))
     waiting.forget(3)
     waiting.forget(4)
-    assert [verb for verb, *_ in consumer.told] == ["pause", "resume"]
+    assert [verb for verb, *_ in consumer.reported] == ["pause", "resume"]
     assert len(waiting) == 0

@@ -159,7 +159,7 @@ def when_copied(kafka: DyingKafka, _: ExactlyOnceLoop) -> bool:
 
 @dying_in(*TRANSACTIONAL, "produce", "poll", "flush", "purge")
 @pytest.mark.parametrize("moves", [False, True], ids=["stays", "is revoked"])
-def test_a_worker_goes_on_without_a_producer_that_has_died(
+def test_a_worker_continues_without_a_producer_that_has_died(
     moves: bool, dies_in: str, says_again_in: str
 ) -> None:
     kafka = kafka_of(dies_in, says_again_in)
@@ -188,7 +188,7 @@ def test_a_worker_that_leaves_does_so_whatever_its_producer_says(
 )
 @pytest.mark.parametrize("says_again_in", ["", "close"])
 @pytest.mark.parametrize("moves", [False, True], ids=["stays", "is revoked"])
-def test_a_worker_goes_on_without_a_consumer_that_has_died(
+def test_a_worker_continues_without_a_consumer_that_has_died(
     moves: bool, dies_in: str, says_again_in: str
 ) -> None:
     kafka = kafka_of("")
@@ -197,7 +197,7 @@ def test_a_worker_goes_on_without_a_consumer_that_has_died(
 
 
 @pytest.mark.parametrize("says_again_in", ["", "close"])
-def test_a_worker_goes_on_without_a_client_that_has_died_asking_for_offsets(
+def test_a_worker_continues_without_a_client_that_has_died_asking_for_offsets(
     says_again_in: str,
 ) -> None:
     kafka = kafka_of("")
@@ -210,7 +210,7 @@ def test_a_worker_goes_on_without_a_client_that_has_died_asking_for_offsets(
 
 
 @dying_in("produce", "poll")
-def test_notices_go_on_with_another_producer(dies_in: str, says_again_in: str) -> None:
+def test_a_best_effort_producer_that_died_is_replaced(dies_in: str, says_again_in: str) -> None:
     kafka = kafka_of(dies_in, says_again_in)
     serving = ServingLog(kafka, TOPICS, "worker")
     for _ in range(3):
@@ -229,7 +229,7 @@ def test_a_worker_that_cannot_say_that_it_leaves_does_so_all_the_same(says_again
     assert kafka.producers[0].death.has_come
 
 
-def test_hints_go_on_with_other_clients() -> None:
+def test_hints_continue_with_other_clients() -> None:
     kafka = kafka_of("produce")
     kafka.reader_deaths = deque([Death("consume", "close")])
     hints = WatermarkHints(kafka, TOPICS)

@@ -77,7 +77,7 @@ def test_a_broker_that_does_not_answer_is_no_topic_with_kafkas_default(
         record_limits(kafka, "a")
 
 
-def test_who_may_not_ask_goes_on_with_kafkas_default_and_is_told(
+def test_who_may_not_ask_continues_with_kafkas_default_and_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answer_with(monkeypatch, KafkaError.TOPIC_AUTHORIZATION_FAILED)

@@ -99,7 +99,7 @@ def test_what_a_broker_does_not_say_is_not_lacking(answer: Answer) -> None:
     assert lacks(Broker({"sessions": answer}), Right("Topic", "sessions", ("Write",))) == []
 
 
-def test_of_a_prefix_each_name_that_lacks_is_told() -> None:
+def test_of_a_prefix_each_name_that_lacks_is_reported() -> None:
     broker = Broker({"a.x": [DESCRIBE], "a.y": REFUSED, "a.z": REFUSED})
     right = Right("Topic", "a.", ("Describe",), instances=("a.x", "a.y", "a.z"))
 
@@ -198,7 +198,7 @@ def test_a_client_without_a_user_is_named_as_the_broker_does() -> None:
     assert principal_of({}) == "User:ANONYMOUS"
 
 
-def test_only_a_refusal_is_told_as_a_lack() -> None:
+def test_only_a_refusal_is_reported_as_a_lack() -> None:
     right, other = Right("Topic", "a", ("Alter",)), AuthorizationError("other")
 
     assert "needs Alter on Topic a" in str(

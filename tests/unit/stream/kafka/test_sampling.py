@@ -77,7 +77,7 @@ def test_a_silent_log_ends_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sample_records(written(3), TOPIC, {0: (0, 3)}) == []
 
 
-def test_what_may_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_not_be_read_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = FakeRecord(topic=TOPIC, error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     monkeypatch.setattr(FakeReader, "consume", lambda *_: [refusal])
     with pytest.raises(AuthorizationError, match="needs Read on Topic clicks"):

@@ -64,7 +64,7 @@ def test_what_was_read_for_good_is_not_joined(newest: Manifest | None) -> None:
     assert last_block_to_retrain(newest) is None
 
 
-def test_reading_goes_on_behind_the_newest_version_of_the_same_topic() -> None:
+def test_reading_continues_behind_the_newest_version_of_the_same_topic() -> None:
     version = manifest(4, 100, 199)
     assert next_offsets(version, "before") == {0: 9}
     assert next_offsets(version, "now") == {}
@@ -106,7 +106,7 @@ def test_all_up_to_its_publishing_was_trained_on_before_a_version_whose_clock_wa
 @pytest.mark.parametrize(
     ("cut", "found"),
     [({"blocks.origin": 1000, "blocks.length": 100}, [1400, 1599]), ({}, [])],
-    ids=["told", "not told"],
+    ids=["recorded", "not recorded"],
 )
 def test_a_version_that_names_neither_topic_nor_times_was_trained_on_its_blocks(
     cut: dict[str, int], found: list[int]

@@ -83,7 +83,7 @@ def test_the_first_format_has_no_checksum_and_is_read() -> None:
         (b"x", [(TYPE_HEADER, b"ModelManifest"), (CHECKSUM_HEADER, sha256(b"x").encode())]),
     ],
 )
-def test_a_newer_format_or_schema_is_told_apart_from_damage(value: bytes, headers: Any) -> None:
+def test_a_newer_format_or_schema_is_distinguished_from_damage(value: bytes, headers: Any) -> None:
     error = refused(value, headers)
     assert (error.reason, "update" in str(error)) == ("newer-format", True)
 

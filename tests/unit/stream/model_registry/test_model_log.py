@@ -323,7 +323,7 @@ def test_manifests_come_by_version_without_those_deleted(kafka: FakeKafka) -> No
     assert [found.version for found in manifests(kafka)] == [1, 2]
 
 
-def test_a_manifest_that_cannot_be_read_is_not_passed_over_by_who_goes_on_from_it(
+def test_a_manifest_that_cannot_be_read_is_not_passed_over_by_who_continues_from_it(
     kafka: FakeKafka,
 ) -> None:
     publish(kafka)

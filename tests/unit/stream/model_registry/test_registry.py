@@ -69,7 +69,7 @@ def test_a_command_comes_back(kafka: FakeKafka, command: Command) -> None:
     assert record.key() == command.key.encode()
 
 
-def test_its_offset_is_told_and_known_by_who_has_read_it(kafka: FakeKafka) -> None:
+def test_its_offset_is_reported_and_known_by_who_has_read_it(kafka: FakeKafka) -> None:
     registry = Registry(Trust())
     assert registry.control_offset == 0
     offsets = [ask(kafka, TOPICS, Command(name)) for name in ("unpin", "unpin")]
@@ -128,7 +128,7 @@ def test_what_comes_is_taken_by_the_next_poll(kafka: FakeKafka) -> None:
     assert not reader.poll()
 
 
-def test_a_manifest_that_cannot_be_taken_is_told(kafka: FakeKafka) -> None:
+def test_a_manifest_that_cannot_be_taken_is_reported(kafka: FakeKafka) -> None:
     publish(kafka, 1)
     kafka.append(TOPICS.models, b"nonsense", "2", [])
     refused: list[ArtifactError] = []
@@ -162,54 +162,54 @@ def following(
     kafka: FakeKafka, repeat: float = SECONDS
 ) -> Iterator[tuple[RegistryFollower, Queue[int | None]]]:
     """A follower, and the version that serves each time it has called."""
-    told: Queue[int | None] = Queue()
+    reported: Queue[int | None] = Queue()
     registry = Registry(Trust())
 
     def tell() -> None:
-        told.put(served(registry))
+        reported.put(served(registry))
         if served(registry) == 13:
             raise ZeroDivisionError("unlucky")
 
     follower = RegistryFollower(kafka, TOPICS, registry, tell, repeat)
     follower.start()
     try:
-        yield follower, told
+        yield follower, reported
     finally:
         follower.stop()
 
 
-def test_what_stands_there_is_told_before_the_start_returns(kafka: FakeKafka) -> None:
+def test_what_stands_there_is_reported_before_the_start_returns(kafka: FakeKafka) -> None:
     publish(kafka, 1, 2)
-    with following(kafka) as (_, told):
-        assert told.get_nowait() == 2
+    with following(kafka) as (_, reported):
+        assert reported.get_nowait() == 2
 
 
-def test_versions_and_commands_are_told_as_they_come(kafka: FakeKafka) -> None:
+def test_versions_and_commands_are_reported_as_they_come(kafka: FakeKafka) -> None:
     publish(kafka, 1)
-    with following(kafka) as (follower, told):
-        assert told.get_nowait() == 1
+    with following(kafka) as (follower, reported):
+        assert reported.get_nowait() == 1
         publish(kafka, 2)
-        assert told.get(timeout=SECONDS) == 2
+        assert reported.get(timeout=SECONDS) == 2
         ask(kafka, TOPICS, Command("pin", 1))
-        assert told.get(timeout=SECONDS) == 1
+        assert reported.get(timeout=SECONDS) == 1
         with pytest.raises(Empty):
-            told.get_nowait()
+            reported.get_nowait()
         follower.check()
 
 
-def test_it_is_told_again_after_a_while_without_news(kafka: FakeKafka) -> None:
-    with following(kafka, repeat=0.0) as (_, told):
-        assert [told.get(timeout=SECONDS) for _ in range(3)] == [None] * 3
+def test_it_is_reported_again_after_a_while_without_news(kafka: FakeKafka) -> None:
+    with following(kafka, repeat=0.0) as (_, reported):
+        assert [reported.get(timeout=SECONDS) for _ in range(3)] == [None] * 3
 
 
 def test_an_error_of_any_kind_in_the_thread_is_raised_where_it_is_asked_for(
     kafka: FakeKafka,
 ) -> None:
-    with following(kafka) as (follower, told):
-        told.get_nowait()
+    with following(kafka) as (follower, reported):
+        reported.get_nowait()
         value, headers = encode_manifest(complete_manifest(13))
         kafka.append(TOPICS.models, value, "13", headers)
-        told.get(timeout=SECONDS)
+        reported.get(timeout=SECONDS)
         follower._thread.join(SECONDS)
         with pytest.raises(ZeroDivisionError):
             follower.check()

@@ -103,6 +103,6 @@ def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
         read_signer(file)
 
 
-def test_the_key_that_a_record_names_is_told_be_it_trusted_or_not() -> None:
+def test_the_key_that_a_record_names_is_reported_be_it_trusted_or_not() -> None:
     assert signer_of(signed(1)) == key_id(key(1).public_key())
     assert signer_of({}) is None

@@ -59,7 +59,7 @@ def test_the_last_rollback_counts_be_it_to_what_an_earlier_one_has_passed_over()
     assert found.line == (4, 3, 2, 1)
 
 
-def test_a_pin_holds_what_serves_while_training_goes_on() -> None:
+def test_a_pin_holds_what_serves_while_training_continues() -> None:
     found = version_roles(FOUR, [Command("pin", 2)])
     assert (found.parent, found.served, found.candidate) == (4, 2, None)
     assert found.serving == (2, 1)

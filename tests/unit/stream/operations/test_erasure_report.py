@@ -65,8 +65,8 @@ def test_the_report_says_what_goes_when_and_what_cannot_be_reached() -> None:
         "which skip them, are not kept any more",
     }
     reach = str(report["out_of_reach"])
-    told = ("your own topic", "4 of the key", "weights of the versions [2]", "exemplars")
-    assert all(text in reach for text in told)
+    reported = ("your own topic", "4 of the key", "weights of the versions [2]", "exemplars")
+    assert all(text in reach for text in reported)
 
 
 def test_where_old_versions_go_by_themselves_the_report_says_so() -> None:

@@ -100,11 +100,11 @@ def test_a_block_is_waited_for_until_it_is_served_everywhere(kafka: FakeKafka) -
     serving = ServingLog(kafka, TOPICS, "worker")
     waits = iter([{0: 0}, {0: 0, 1: 0}])
 
-    def go_on() -> None:
+    def resume() -> None:
         serving.show(1, 5, None, next(waits))
         kafka.producers[-1].flush(0)
 
     value, headers = encode_manifest(complete_manifest(1, blocks=[3]))
     kafka.append(TOPICS.models, value, "1", headers)
-    wait_until_served(SystemView(kafka, TOPICS), 3, go_on)
+    wait_until_served(SystemView(kafka, TOPICS), 3, resume)
     assert list(waits) == []

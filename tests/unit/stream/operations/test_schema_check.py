@@ -41,7 +41,7 @@ def test_records_are_counted_by_type_and_schema_over_all_partitions(kafka: FakeK
 
 
 @pytest.mark.parametrize("file", sorted(resource("schemas", "older").iterdir()), ids=str)
-def test_what_an_older_schema_wrote_is_told_and_read(kafka: FakeKafka, file: object) -> None:
+def test_what_an_older_schema_wrote_is_reported_and_read(kafka: FakeKafka, file: object) -> None:
     schema = json.loads(file.read_text())
     buffer = io.BytesIO()
     fastavro.schemaless_writer(buffer, fastavro.parse_schema(schema), smallest(schema))

@@ -354,7 +354,7 @@ def test_no_request_is_sent_before_its_time(
     assert server.requests == ["/schemas/ids/1"]
 
 
-def test_the_first_click_that_waits_is_told_by_its_offset(server: Registry) -> None:
+def test_the_first_click_that_waits_is_reported_by_its_offset(server: Registry) -> None:
     server.register("clicks", VISIT)
     decoder = decoder_for(server)
     known, unknown = (record(VISIT, id_, VALUE, offset=40 + id_) for id_ in (1, 2))
@@ -401,7 +401,7 @@ def test_a_token_is_read_from_its_file_for_each_request(server: Registry, tmp_pa
         assert registry.schema(server.register("clicks", VISIT | {"name": content}))
 
 
-def test_who_is_refused_is_told_which_settings_to_look_at(
+def test_who_is_refused_is_shown_which_settings_to_look_at(
     server: Registry, registry: SchemaRegistry
 ) -> None:
     server.require_basic("me", "hush")

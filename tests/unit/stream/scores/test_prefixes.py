@@ -13,7 +13,7 @@ from ader_stream.types import BlockRule, IntakeRule, SessionRule
 from tests.fakes import FakeRecord
 
 GAP = 100
-INTAKE = IntakeRule(max_jump=10_000, confirmations=1, event_ids=2)
+INTAKE = IntakeRule(max_jump=10_000, confirmations=1, max_event_ids=2)
 
 
 def follower(lateness: int = 0, erasures: Erasures | None = None) -> PrefixFollower:
@@ -69,13 +69,13 @@ def test_the_newest_open_session_of_a_key_answers() -> None:
     assert following.items_of("b") is None
 
 
-def test_before_the_first_commit_reading_starts_where_it_is_told_to() -> None:
+def test_before_the_first_commit_reading_starts_where_it_was_asked_to() -> None:
     following = follower()
     assert following.resume("", 7) == 7
     assert following.open_block is None
 
 
-def test_with_nothing_open_reading_goes_on_where_it_was() -> None:
+def test_with_nothing_open_reading_continues_where_it_was() -> None:
     following, again = follower(), follower()
     joined(following, [*log(("a", "x", 10)), heartbeat(1500, 1)])
     assert again.resume(following.metadata(), 2) == 2

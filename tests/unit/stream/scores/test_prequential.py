@@ -60,7 +60,7 @@ class Worker:
         self, kafka: FakeKafka, *, recommends: bool = False, follows: bool = False
     ) -> None:
         self.targets: list[tuple[int, Target]] = []
-        self.told: list[tuple[int, int, Counts]] = []
+        self.reported: list[tuple[int, int, Counts]] = []
         self.serves = True
         self.canary: int | None = None
         self.erasures = Erasures()
@@ -81,7 +81,7 @@ class Worker:
         return read_from
 
     def place(self, committed: Committed | None, extent: Extent) -> Committed | None:
-        """Make the task, and ask it where it goes on."""
+        """Make the task, and ask it where it continues."""
         rules = BlockRule(0, 1000), SessionRule(GAP), IntakeRule()
         applying = PartitionErasures(self.erasures, PARTITION, TOPICS.clicks)
         self.task = PrequentialTask(
@@ -120,7 +120,7 @@ class Worker:
         return Scored(7, counts, Pair(7, self.canary), better_by_one(targets))
 
     def _tell(self, block: int, version: int, counts: Counts) -> None:
-        self.told.append((block, version, counts))
+        self.reported.append((block, version, counts))
 
     def _recommend(self, sessions: Mapping[str, tuple[str, ...]]) -> dict[str, Recommendation]:
         return {
@@ -198,12 +198,12 @@ def test_counts_run_on_over_commits(kafka: FakeKafka, worker: Worker) -> None:
     assert written == [2, 3]
 
 
-def test_counts_are_told_once_they_are_committed(worker: Worker) -> None:
+def test_counts_are_reported_once_they_are_committed(worker: Worker) -> None:
     worker.process(*log(("a", "x", 10), ("a", "y", 1010)))
-    assert worker.told == []
+    assert worker.reported == []
     worker.commit()
     worker.commit()
-    assert worker.told == [(1, 7, Counts(targets=1))]
+    assert worker.reported == [(1, 7, Counts(targets=1))]
 
 
 def test_a_successor_scores_no_click_twice_and_knows_every_prefix(kafka: FakeKafka) -> None:
@@ -373,7 +373,7 @@ def test_who_comes_back_before_the_session_is_erased_is_recommended_to_again(
     assert worker.task.items_of("a") == ("y",)
 
 
-# --- where scores go on
+# --- where scores continue
 
 
 def successor_of(worker: Worker, kafka: FakeKafka, *records: FakeRecord) -> Worker:
@@ -396,7 +396,7 @@ def test_an_offset_that_the_group_has_lost_is_known_to_the_scores(kafka: FakeKaf
 
 
 @pytest.mark.parametrize(("group", "expected"), [(1, 3), (3, 3), (4, 4)])
-def test_scores_go_on_where_both_they_and_the_group_have_been(
+def test_scores_continue_where_both_they_and_the_group_have_been(
     kafka: FakeKafka, group: int, expected: int
 ) -> None:
     records = log(("a", "x", 1010), ("b", "y", 1020), ("c", "z", 1030))

@@ -76,7 +76,7 @@ def test_advances_are_heard_once_with_their_place(
     assert advances.take(PARTITION) == ([], at + 1)
 
 
-def test_reading_goes_on_where_it_is_told_to(
+def test_reading_continues_where_it_was_asked_to(
     advances: SessionizerDecisions, sessionizer: Sessionizer
 ) -> None:
     sessionizer.advance(5, 700)

@@ -144,7 +144,7 @@ def test_who_comes_back_begins_a_new_session_and_keeps_it(sessionizer: Sessioniz
     assert open_keys(sessionizer.task) == {"a", "b"}
 
 
-def test_who_came_back_in_the_midst_of_a_look_keeps_the_session_through_a_crash(
+def test_who_came_back_in_the_middle_of_a_look_keeps_the_session_through_a_crash(
     kafka: FakeKafka,
     sessionizer: Sessionizer,
     monkeypatch: pytest.MonkeyPatch,

@@ -14,7 +14,7 @@ HOUR = 3_600_000
 YEAR = 365 * DAY_MS
 NOW = 50 * YEAR
 RULE = IntakeRule(
-    max_jump=DAY_MS, confirmations=3, held_offsets=8, event_ids=2, max_ahead=1000, max_behind=0
+    max_jump=DAY_MS, confirmations=3, held_offsets=8, max_event_ids=2, max_ahead=1000, max_behind=0
 )
 
 

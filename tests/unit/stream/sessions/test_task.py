@@ -40,7 +40,7 @@ from tests.fakes import Clock, FakeKafka, FakeProducer, FakeRecord, example, sma
 TOPICS = Topics("ader")
 PARTITION = 2
 GAP = 100
-INTAKE = IntakeRule(max_jump=10_000, confirmations=2, held_offsets=10, event_ids=5)
+INTAKE = IntakeRule(max_jump=10_000, confirmations=2, held_offsets=10, max_event_ids=5)
 NOW = 10_000_000
 FAR = 20_500
 
@@ -151,7 +151,7 @@ def test_closed_sessions_and_block_ends_are_written_under_the_partitions_number(
     assert records[-1][2] == {"partition": 2, "block": 0, "clicks": 2, "sessions": 2, "late": 0}
 
 
-def test_another_process_goes_on_with_the_sessions_that_were_open(
+def test_another_process_continues_with_the_sessions_that_were_open(
     kafka: FakeKafka, sessionizer: Sessionizer
 ) -> None:
     sessionizer.process(click("a", 10, price=[1.5]), click("b", 20))
@@ -416,7 +416,7 @@ def test_the_process_stops_when_too_many_of_the_last_clicks_were_refused(
     assert not kafka.records(TOPICS.dead_letters, PARTITION)
 
 
-def test_a_process_that_is_started_again_does_not_start_to_count_anew(
+def test_a_process_that_is_started_again_does_not_restart_its_count(
     kafka: FakeKafka, sessionizer: Sessionizer
 ) -> None:
     run = RefusalRule().run
@@ -471,7 +471,7 @@ def test_a_changelog_that_cannot_be_read_is_not_passed_over(kafka: FakeKafka) ->
         Sessionizer(kafka, CollectorRegistry()).restore()
 
 
-# --- where reading goes on
+# --- where reading continues
 
 
 def last_state(kafka: FakeKafka) -> tuple[bytes | None, Any]:
@@ -510,7 +510,7 @@ def test_an_offset_that_somebody_has_moved_behind_records_that_are_lost_is_a_los
         task.place(Committed(15), Extent(15, 20))
 
 
-def test_records_that_were_skipped_are_shown_by_whoever_has_the_partition(
+def test_records_that_were_skipped_are_shown_by_the_worker_that_has_the_partition(
     kafka: FakeKafka, sessionizer: Sessionizer
 ) -> None:
     _, value, headers = encode_partition(WindowState(), 0, 150, TOPICS.clicks, skipped=50)

@@ -18,7 +18,7 @@ def test_the_highest_hint_that_can_be_true_counts() -> None:
     assert hints.highest(limit=8) == 7
 
 
-def test_a_stream_time_is_told_when_it_is_news_and_once_a_second_at_most() -> None:
+def test_a_stream_time_is_reported_when_it_is_news_and_once_a_second_at_most() -> None:
     kafka, now = FakeKafka(), [0.0]
     hints = WatermarkHints(kafka, TOPICS, lambda: now[0])
     for at, stream_time in [(0.0, 5), (0.5, 6), (1.0, 7), (9.0, 7)]:

@@ -175,7 +175,7 @@ def test_clicks_of_one_time_keep_the_order_of_their_offsets() -> None:
     assert cut.sessions_of("a")[0].items == ["x", "z", "y"]
 
 
-def test_a_click_is_told_its_session_and_its_place_in_it() -> None:
+def test_observe_returns_the_session_of_a_click_and_its_place_in_it() -> None:
     cut = window(lateness=500)
     observe(cut, ("a", 50), ("a", 70))
     session, position = cut.observe(Click("a", "shoe", 60), 2)

@@ -121,7 +121,9 @@ def test_a_topic_that_is_named_like_our_own_clicks_is_ours() -> None:
         ([], "or create it: `ader-stream topics create --with-clicks`"),
     ],
 )
-def test_where_a_clicks_topic_is_missing_near_names_are_told(there: list[str], said: str) -> None:
+def test_where_a_clicks_topic_is_missing_near_names_are_reported(
+    there: list[str], said: str
+) -> None:
     found = cluster(1, **{name: [1] for name in there})
     admin = SimpleNamespace(list_topics=lambda **_: found)
     for refuse in (check_topics, lambda *given: create_topics(*given, 1)):

@@ -65,7 +65,7 @@ def test_of_no_samples_nothing_is_listed() -> None:
     assert len(count_baselines(none, 20, nothing).popular) == 0
 
 
-def test_whoever_waits_is_called_for_every_session() -> None:
+def test_the_callback_is_called_for_every_session() -> None:
     calls: list[int] = []
     count_baselines(split_sessions([[1, 2]] * 7, maxlen=9), 20, lambda: calls.append(1))
     assert len(calls) == 7

@@ -52,7 +52,7 @@ def test_bounds_close_in_on_the_rate(rate: float) -> None:
     assert 0 <= wide.low <= narrow.low <= rate <= narrow.high <= wide.high <= 100
 
 
-def test_samples_of_a_session_are_told_by_the_clicks_that_they_share() -> None:
+def test_samples_of_a_session_are_recognised_by_the_clicks_that_they_share() -> None:
     lengths = [2, 30, 3, 2, 9]
     samples = split_sessions([list(range(1, length + 1)) for length in lengths], maxlen=4)
     truth = np.repeat(np.arange(5), np.array(lengths) - 1)

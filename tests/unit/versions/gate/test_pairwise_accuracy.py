@@ -91,8 +91,8 @@ def test_co_clicks_are_counted_without_the_two_sessions_of_a_pair(sessions: Sess
 )
 def test_of_visits_at_random_nobody_can_tell(sessions: int, items: int, skew: float) -> None:
     logs = [at_random(seed, sessions, items, skew) for seed in range(8)]
-    for told in (by_co_clicks, by_popularity):
-        shares = [share for log in logs if (share := told(log))]
+    for reported in (by_co_clicks, by_popularity):
+        shares = [share for log in logs if (share := reported(log))]
         assert np.mean([share.percent for share in shares]) == pytest.approx(50, abs=5)
         assert sum(share.low > 50 for share in shares) <= 1
 
@@ -155,7 +155,7 @@ def share(percent: float, trials: int) -> Share | None:
         (PairwiseAccuracy(share(80, 5), None, share(80, 5)), False, False),
     ],
 )
-def test_who_has_seen_a_pair_does_not_show_that_it_can_be_told(
+def test_who_has_seen_a_pair_does_not_show_that_it_can_be_learned(
     found: PairwiseAccuracy, has_learnt: bool, can_be_learnt: bool
 ) -> None:
     assert (found.has_learnt, found.can_be_learnt) == (has_learnt, can_be_learnt)

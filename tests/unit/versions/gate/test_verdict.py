@@ -145,8 +145,8 @@ def test_coverage_is_asked_of_what_the_lists_could_hold(state: State) -> None:
 def test_where_there_is_no_sample_nothing_is_measured_and_nothing_decided(state: State) -> None:
     found = measure(NONE_HELD_OUT, None, state, nothing)
     assert found == Measured()
-    told = found.report()
-    assert (told.samples, told.recall20, told.exemplar_recall20) == (0, None, None)
+    reported = found.report()
+    assert (reported.samples, reported.recall20, reported.exemplar_recall20) == (0, None, None)
     assert why_rejected(RULE, found, state, 0) is None
     assert "on 0 sessions" in str(why_undecided(RULE, found))
 
@@ -194,7 +194,7 @@ def test_a_good_version_passes(state: State) -> None:
         (measured(), 1_001, "it has 1001 bytes; models.max_bytes allows 1000"),
     ],
 )
-def test_a_version_that_fails_is_told_by_what(
+def test_a_version_that_fails_is_reported_by_what(
     state: State, found: Measured, size: int, reason: str
 ) -> None:
     assert reason in (why_rejected(RULE, found, state, size) or "")
@@ -437,7 +437,7 @@ def test_a_row_that_another_has_taken_the_place_of_is_displaced() -> None:
     assert displaced_share(table, child, known=800) == 1.25
 
 
-def test_where_the_table_has_turned_as_a_whole_nothing_is_told_of_rows() -> None:
+def test_where_the_table_has_turned_as_a_whole_nothing_is_reported_of_rows() -> None:
     table = torch.randn(1_000, 64, generator=torch.Generator().manual_seed(SEED))
     child = table + 3 * torch.randn_like(table)
     assert displaced_share(table, child, known=1_000) is None
