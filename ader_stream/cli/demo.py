@@ -63,6 +63,12 @@ SHOP_OVERRIDES = {
     is_flag=True,
     help="Leave everything running after the report until Ctrl-C, and print what to try.",
 )
+@click.option(
+    "--with-monitoring",
+    is_flag=True,
+    help="Also run the monitor, Prometheus and Alertmanager with ader-stream's rules; both must be "
+    "on the PATH.",
+)
 @kafka_options
 @table_options
 def demo(
@@ -71,6 +77,7 @@ def demo(
     out: Path,
     partitions: int,
     keep: bool,
+    with_monitoring: bool,
     table: TableFormat,
     settings: Settings,
 ) -> None:
@@ -81,6 +88,7 @@ def demo(
     demo started are stopped at its end, even if it fails.
     """
     require("torch", "safetensors", "matplotlib", "jinja2")  # before any process is started
+    programs = _monitoring_programs() if with_monitoring else {}
     make_folder(out, "--out")
     started = time.monotonic()
     clicks, overrides = _choose(dataset, table, settings)
@@ -90,14 +98,42 @@ def demo(
     with _terminated_like_interrupted(), Guard() as guard, _kafka(settings, out, guard) as kafka:
         here = _settings_for(settings, kafka)
         _say_where(kafka, here, out)
-        plan = DemoPlan(clicks, count, out, partitions, overrides)
-        with running_workers(plan, here, guard) as workers:
+        plan = DemoPlan(clicks, count, out, partitions, overrides, with_monitoring)
+        with (
+            running_workers(plan, here, guard) as workers,
+            _monitoring(programs, out, guard, workers, here),
+        ):
             report = run_demo(plan, here, kafka, workers)
             _write(report, clicks, out)
             _summarise(report, out, time.monotonic() - started)
             if keep:
                 _leave_running(workers, here)
         guard.release()
+
+
+def _monitoring_programs() -> Mapping[str, str]:
+    require("yaml")
+    from ader_stream.demo.monitoring import find_programs  # noqa: PLC0415 - only where it is asked
+
+    return find_programs()
+
+
+@contextmanager
+def _monitoring(
+    programs: Mapping[str, str], out: Path, guard: Guard, workers: Workers, settings: Settings
+) -> Iterator[None]:
+    """Run Prometheus and Alertmanager, if they are asked for, and print where they answer."""
+    if not programs:
+        yield
+        return
+    from ader_stream.demo.monitoring import running_monitoring  # noqa: PLC0415
+
+    prefix = settings.kafka.prefix
+    with running_monitoring(programs, out, guard, workers.addresses, prefix) as addresses:
+        page = {"monitor": workers.addresses["monitor"]}
+        for name, address in {**page, **addresses}.items():
+            click.echo(f"{name}: http://{address}/")
+        yield
 
 
 def _say_where(kafka: LocalKafka, settings: Settings, out: Path) -> None:

@@ -15,6 +15,7 @@ EXTRAS = {
     "onnxscript": "onnx",
     "matplotlib": "demo",
     "jinja2": "demo",
+    "yaml": "demo",
 }
 """Module → the extra that installs it."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ader_stream.datasets import Block, Dataset
 from ader_stream.demo.live_table import LiveRow, LiveView
 from ader_stream.demo.report import BlockReport, DemoReport, KafkaReport, SeenItems, Update
-from ader_stream.demo.workers import Workers
+from ader_stream.demo.workers import MONITOR, NAMES, Workers
 from ader_stream.errors import DemoError
 from ader_stream.local_kafka import Guard, LocalKafka
 from ader_stream.settings import Settings
@@ -46,6 +46,8 @@ class DemoPlan:
         Number of partitions of the clicks topic.
     worker_settings
         Group → name → value, in addition to address and prefix.
+    with_monitor
+        Also run the monitor.
     """
 
     dataset: Dataset
@@ -53,6 +55,7 @@ class DemoPlan:
     out: Path
     partitions: int
     worker_settings: Mapping[str, Mapping[str, str]]
+    with_monitor: bool = False
 
 
 def run_demo(plan: DemoPlan, settings: Settings, kafka: LocalKafka, workers: Workers) -> DemoReport:
@@ -97,7 +100,8 @@ def running_workers(plan: DemoPlan, settings: Settings, guard: Guard) -> Iterato
         "bootstrap_servers": settings.kafka.bootstrap_servers,
         "prefix": settings.kafka.prefix,
     }
-    workers = Workers(plan.out, guard, {**plan.worker_settings, "kafka": kafka})
+    names = (*NAMES, MONITOR) if plan.with_monitor else NAMES
+    workers = Workers(plan.out, guard, {**plan.worker_settings, "kafka": kafka}, names)
     try:
         yield workers
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ader_stream.runtime.resources import worker_command
 from ader_stream.settings import worker_environment
 
 NAMES = ("sessionizer", "trainer", "inference")
+MONITOR = "monitor"
 STOP_SECONDS = 15.0
 LOOK_SECONDS = 1.0
 """Seconds between two checks that all workers run."""
@@ -35,7 +36,7 @@ class _Worker:
 
 
 class Workers:
-    """Sessionizer, trainer and inference on this machine.
+    """Workers on this machine.
 
     Parameters
     ----------
@@ -43,11 +44,19 @@ class Workers:
         Folder of their logs.
     settings
         Group → name → value, for all of them.
+    names
+        Which are started.
     """
 
-    def __init__(self, out: Path, guard: Guard, settings: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        guard: Guard,
+        settings: Mapping[str, Mapping[str, str]],
+        names: Sequence[str] = NAMES,
+    ) -> None:
         self._guard = guard
-        self._workers = [_start(name, out / f"{name}.log", guard, settings) for name in NAMES]
+        self._workers = [_start(name, out / f"{name}.log", guard, settings) for name in names]
 
     def check(self) -> None:
         """Raise `DemoError` with the end of its log if a worker has ended."""

@@ -7,15 +7,18 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ader_stream.demo.trying import PROMPT
+from ader_stream.observability.rules_file import GROUPS
 from tests.integration.promtool import objections
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import WAIT_SECONDS, Kafka, System
@@ -64,7 +67,8 @@ def demo(kafka: Kafka, folder: Path) -> Iterator[KeptDemo]:
     for number, clicks in enumerate(simulated_clicks(system.settings.block_rule, BLOCKS)):
         text = "".join(f"{click.key}/{click.time // 10**7} {click.item}\n" for click in clicks)
         (dataset / f"period_{number}.txt").write_text(text)
-    arguments = ["demo", "--keep", "--dataset", dataset, "--out", folder / "out"]
+    options = ["--keep", "--with-monitoring"]
+    arguments = ["demo", *options, "--dataset", dataset, "--out", folder / "out"]
     process = subprocess.Popen(
         [sys.executable, "-m", "ader_stream.cli.main", *map(str, arguments)],
         env=system.environment({}),
@@ -131,13 +135,45 @@ def test_the_sessions_are_those_of_the_data_set(demo: KeptDemo, folder: Path) ->
 
 
 def test_every_worker_shows_its_metrics(demo: KeptDemo) -> None:
-    assert len(demo.addresses) == 3
+    assert len(demo.addresses) == 4
     for address in demo.addresses:
         with urllib.request.urlopen(address, timeout=10) as response:
             shown = response.read()
         assert b"ader_build_info{" in shown
         assert b"ader_settings_info{" in shown
         assert objections("metrics", text=shown) == ""
+
+
+def asked(demo: KeptDemo, program: str, path: str) -> dict[str, Any]:
+    """What a program of the monitoring answers."""
+    named = (line.split()[1] for line in demo.lines if line.startswith(f"{program}: "))
+    [address] = [address for address in named if address.endswith("/")]
+    with urllib.request.urlopen(f"{address}{path}", timeout=10) as response:
+        return dict(json.load(response))
+
+
+def test_prometheus_reads_every_worker_and_knows_the_rules_and_alertmanager(demo: KeptDemo) -> None:
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        targets = asked(demo, "prometheus", "api/v1/targets")["data"]["activeTargets"]
+        health = {target["labels"]["worker"]: target["health"] for target in targets}
+        if set(health.values()) == {"up"} or time.monotonic() > until:
+            break
+        time.sleep(0.5)
+    assert health == dict.fromkeys(["sessionizer", "trainer", "inference", "monitor"], "up")
+    groups = asked(demo, "prometheus", "api/v1/rules")["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) == sum(len(group.rules) for group in GROUPS)
+    assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
+    managers = asked(demo, "prometheus", "api/v1/alertmanagers")["data"]["activeAlertmanagers"]
+    assert len(managers) == 1
+    assert asked(demo, "alertmanager", "api/v2/status")["cluster"]["status"] == "disabled"
+
+
+def test_the_monitor_shows_the_run(demo: KeptDemo) -> None:
+    status = asked(demo, "monitor", "status")
+    assert [block["block"] for block in status["blocks"] if block["is_complete"]]
+    assert status["versions"]["served"] == BLOCKS
 
 
 def test_the_report_is_there_before_the_end(demo: KeptDemo, folder: Path) -> None:
