@@ -185,7 +185,8 @@ def test_many_clicks_are_decoded_as_each_of_them(
     head = b"\0\0\0\0\1" if encoding == "avro-registry" else b""
     records = [FakeRecord(head + value, b"k") for value in values]
     decoder = ClickDecoder(ClickFormat(encoding, event_id=event_id))
-    keys, items, times, event_ids = decoder.decode_plain(records)
+    keys, items, times, event_ids, ignored = decoder.decode_plain(records)
+    assert not any(ignored)
     event_ids = event_ids or [None] * len(records)
     assert [
         id_ for id_, time in zip(event_ids, times, strict=True) if time == NOT_PLAIN and id_
