@@ -26,7 +26,7 @@ def test_workers_take_the_times_of_a_data_set_that_was_checked_already(
     for environment in started:
         assert environment["ADER_CLICKS_CHECK_TIMES"] == "false"
         assert environment["ADER_CLICKS_FORMAT"] == "avro"
-        assert environment["ADER_SESSIONIZER_IDLE"] == "off"
+        assert environment["ADER_SESSIONIZER_IDLE_TIMEOUT"] == "off"
         assert environment["ADER_KAFKA_PREFIX"] == "demo"
 
 
