@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ader_stream.errors import DemoError
-from ader_stream.local_kafka import Guard, start_process
+from ader_stream.local_kafka import Guard, start_process, stop_processes
 from ader_stream.local_kafka.ports import HOST, free_port
 from ader_stream.observability.alertmanager import alertmanager_yaml
 from ader_stream.observability.rule import Links
@@ -86,8 +86,7 @@ def running_monitoring(
             _wait_until_ready(name, process, addresses[name], folder / f"{name}.log")
         yield addresses
     finally:
-        for process in processes:
-            _stop(process, guard)
+        stop_processes(processes, guard, STOP_SECONDS)
 
 
 def prometheus_configuration(
@@ -150,13 +149,3 @@ def _is_ready(address: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
-
-
-def _stop(process: subprocess.Popen[bytes], guard: Guard) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    guard.forget(process.pid)

@@ -12,7 +12,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from ader_stream.errors import DemoError
-from ader_stream.local_kafka import Guard, start_process
+from ader_stream.local_kafka import Guard, start_process, stop_processes
 from ader_stream.local_kafka.ports import HOST, free_port
 from ader_stream.runtime.resources import worker_command
 from ader_stream.settings import worker_environment
@@ -103,15 +103,8 @@ class Workers:
 
     def stop(self) -> None:
         """Ask all workers to stop, wait, and kill those that do not."""
-        for worker in self._workers:
-            worker.process.terminate()
-        for worker in self._workers:
-            try:
-                worker.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
-            self._guard.forget(worker.process.pid)
+        processes = [worker.process for worker in self._workers]
+        stop_processes(processes, self._guard, STOP_SECONDS)
 
 
 def _start(

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from ader_stream.local_kafka.guard import Guard, start_process
+from ader_stream.local_kafka.guard import Guard, start_process, stop_processes
 from ader_stream.local_kafka.record import LocalKafka
 from ader_stream.local_kafka.sources import delete_data, find_kafka, start_kafka, stop_kafka
 
@@ -27,4 +27,5 @@ __all__ = [
     "start_kafka",
     "start_process",
     "stop_kafka",
+    "stop_processes",
 ]

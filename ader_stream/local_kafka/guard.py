@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -109,3 +109,18 @@ def start_process(
         )
     guard.end_on_death(process.pid)
     return process
+
+
+def stop_processes(
+    processes: Collection[subprocess.Popen[bytes]], guard: Guard, seconds: float
+) -> None:
+    """Ask programs to stop, wait, and kill those that have not after so many seconds each."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        guard.forget(process.pid)
