@@ -29,7 +29,7 @@ PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 def kafka() -> FakeKafka:
     kafka = five(shop_topics())
     for version in (1, 2):
-        publish(kafka, version, last_block=version + 1)
+        publish(kafka, version, blocks=[version + 1])
         score(kafka, version + 2, version, targets=100, hits20=50, reciprocal20=0)
     return kafka
 
@@ -103,7 +103,7 @@ def test_a_new_version_appears_by_itself(
     page: Page, board: tuple[StatusBoard, str], kafka: FakeKafka
 ) -> None:
     expect(page.locator("#pipeline")).not_to_contain_text("version 3")
-    publish(kafka, 3, last_block=4)
+    publish(kafka, 3, blocks=[4])
     board[0].show(made_status(kafka))
     expect(page.locator("#pipeline")).to_contain_text("version 3")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -80,20 +80,26 @@ class BlocksStatus:
 
 @dataclass(frozen=True)
 class _Reference:
-    """What a block is compared with: blocks, their history, and their items."""
+    """What a block is compared with: blocks, what each came to, and their items."""
 
     numbers: tuple[int, ...]
     clicks: int
     quality: tuple[Measurement | None, ...]
     last: BlockStatistics | None
-    history: History
+    measured: dict[int, Measurements]
     items: frozenset[str]
 
+    @property
+    def history(self) -> History:
+        """Return the values of the blocks, for thresholds."""
+        history = History()
+        for measured in self.measured.values():
+            history.append(measured)
+        return history
+
     def earlier(self, name: str) -> list[tuple[int, float]]:
-        """Return block and value of a signal, oldest first."""
-        values = self.history.of(name)
-        blocks = self.numbers[len(self.numbers) - len(values) :]
-        return [(block, usual.value) for block, usual in zip(blocks, values, strict=True)]
+        """Return block and value of a signal, oldest first; not of blocks that have none."""
+        return [(block, m[name].value) for block, m in self.measured.items() if name in m]
 
 
 class BlockReports:
@@ -183,18 +189,17 @@ class BlockReports:
             return kept
         blocks = [self._merged[number] for number in numbers]
         items = frozenset(item for block in blocks for item in block.items.weights())
-        history = self._history(numbers[-KEPT - 1 :])
+        measured = dict(self._measured(numbers[-KEPT - 1 :]))
         last = blocks[-1] if blocks else None
-        return _Reference(tuple(numbers), clicks, quality, last, history, items)
+        return _Reference(tuple(numbers), clicks, quality, last, measured, items)
 
-    def _history(self, numbers: Sequence[int]) -> History:
-        """Return the values of each block, against the block before and the items of all before."""
-        history, known = History(), set[str]()
+    def _measured(self, numbers: Sequence[int]) -> Iterator[tuple[int, Measurements]]:
+        """Yield what each block came to, against the one before and the items of all before."""
+        known = set[str]()
         for before, number in pairwise(numbers):
             known |= self._merged[before].items.weights().keys()
             measured = measure(self._merged[number], self._merged[before], known)
-            history.append(measured | self._quality[number])
-        return history
+            yield number, measured | self._quality[number]
 
     def _report(
         self, scope: str, block: int | None, current: BlockStatistics, reference: _Reference

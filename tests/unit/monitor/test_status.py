@@ -32,6 +32,7 @@ from tests.unit.monitor.shop import (
     session,
     shop_topics,
 )
+from tests.unit.monitor.shop import RULE as KEEPS_THREE
 
 RULE = BlockRule(0, BLOCK_MS)
 
@@ -65,8 +66,8 @@ def score(kafka: FakeKafka, block: int, version: int, **counts: int) -> None:
     kafka.append(TOPICS.scores, data, key, headers)
 
 
-def leading(kafka: FakeKafka) -> Leader:
-    leader = monitor(kafka)
+def leading(kafka: FakeKafka, rule: CountingRule = KEEPS_THREE) -> Leader:
+    leader = monitor(kafka, rule)
     while leader.poll(0) or not leader.intake.has_caught_up:
         pass
     return leader
@@ -245,7 +246,7 @@ def test_earlier_values_of_a_signal_are_those_of_the_blocks_before(kafka: FakeKa
 
 
 def test_quality_by_block_is_that_of_the_version_with_most_clicks(kafka: FakeKafka) -> None:
-    publish(kafka, 1, last_block=0)
+    publish(kafka, 1, blocks=[0])
     score(kafka, 1, 1, targets=10, hits20=5, reciprocal20=0)
     score(kafka, 2, 1, targets=4, hits20=4, reciprocal20=0)
     score(kafka, 2, 2, targets=8, hits20=2, reciprocal20=2 * RECIPROCAL_UNIT)
@@ -278,3 +279,16 @@ def test_a_block_that_is_recommended_worse_than_usual_is_told_with_the_cause(
     assert recall is not None
     assert (report.block, recall.value, recall.state, recall.cause) == (7, 0.05, "act", "model")
     assert "clicks and sessions are as before" in recall.reason
+
+
+def test_a_block_that_was_not_scored_moves_no_earlier_value_to_another_block(
+    kafka: FakeKafka,
+) -> None:
+    for version in (1, 2, 3, 4):
+        publish(kafka, version, blocks=[version - 1])
+    for block in (1, 3, 4):
+        score(kafka, block, block, targets=10, hits20=5, reciprocal20=0)
+    status = StatusMaker(leading(five(kafka), CountingRule(5, HOUR_MS)), RULE).make().as_json()
+    earlier = status["drift"]["block"]["earlier"]
+    assert [block for block, _ in earlier["recall20"]] == [1, 3]
+    assert [block for block, _ in earlier["unknown_items"]] == [1, 2, 3]
