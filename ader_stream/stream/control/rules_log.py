@@ -24,7 +24,7 @@ from ader_stream.stream.control.rules import (
 )
 from ader_stream.stream.kafka.best_effort import BestEffortProducer
 from ader_stream.stream.kafka.clients import KafkaClients
-from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT, read_to_end
+from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.topics.topics import Topics
 from ader_stream.times import instant_text
 from ader_stream.types import BlockRule
@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 
 BLOCKS, RULES = "blocks", "rules"
 """Commands of `control` that contain rules."""
+
+CLOSE_SECONDS = 2.0
+"""Less than a worker has to stop, also where a broker is away."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,8 @@ class RulesAnnouncement:
         self._producer.poll()
 
     def close(self) -> None:
-        """Wait for what is under way."""
-        self._producer.flush(REQUEST_TIMEOUT)
+        """Wait a moment for what is under way; what is lost is logged after the next start."""
+        self._producer.flush(CLOSE_SECONDS)
 
     def _say(self, command: Command) -> None:
         name = command.command
