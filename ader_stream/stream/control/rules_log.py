@@ -6,7 +6,9 @@ change` changes the block rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -33,6 +35,9 @@ log = structlog.get_logger(__name__)
 
 BLOCKS, RULES = "blocks", "rules"
 """Commands of `control` that contain rules."""
+
+RETRY_SECONDS = 10.0
+"""Before rules that were lost are written again: the reason may last, such as a missing right."""
 
 CLOSE_SECONDS = 2.0
 """Less than a worker has to stop, also where a broker is away."""
@@ -109,16 +114,25 @@ class RulesAnnouncement:
     ----------
     blocks, rules
         The worker's own.
+    clock
+        Monotonic seconds.
     """
 
     def __init__(
-        self, clients: KafkaClients, topics: Topics, blocks: BlockRule, rules: Rules
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        blocks: BlockRule,
+        rules: Rules,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._producer = BestEffortProducer(clients)
         self._topic = topics.control
         self._blocks = blocks
         self._rules = rules
         self._said: set[str] = set()
+        self._clock = clock
+        self._says_again_at = -math.inf
 
     def announce(self, logged: LoggedRules) -> None:
         """Log the rules that the log does not have; call it again for those that are lost.
@@ -143,10 +157,15 @@ class RulesAnnouncement:
 
     def _say(self, command: Command) -> None:
         name = command.command
-        if name not in self._said:
-            self._said.add(name)
-            record = encode_command(command)
-            self._producer.produce(self._topic, *record, on_loss=lambda: self._said.discard(name))
+        if name in self._said or self._clock() < self._says_again_at:
+            return
+        self._said.add(name)
+        record = encode_command(command)
+        self._producer.produce(self._topic, *record, on_loss=lambda: self._note_loss(name))
+
+    def _note_loss(self, name: str) -> None:
+        self._said.discard(name)
+        self._says_again_at = self._clock() + RETRY_SECONDS
 
 
 class RulesComparison:

@@ -9,6 +9,7 @@ from ader_stream.errors import DecodeError, SettingsError
 from ader_stream.metrics import Metrics
 from ader_stream.stream.control.commands import Command, ask
 from ader_stream.stream.control.rules_log import (
+    RETRY_SECONDS,
     LoggedRules,
     RulesAnnouncement,
     RulesComparison,
@@ -123,7 +124,9 @@ def test_rules_that_are_lost_are_written_again_and_nobody_waits_for_them(
 ) -> None:
     producer = FakeProducer(kafka, refusal=KafkaError(KafkaError._MSG_TIMED_OUT))
     monkeypatch.setattr(kafka, "producer", lambda: producer)
-    announcement = RulesAnnouncement(kafka, TOPICS, DAYS, {"sessions.gap": "30m"})
+    now = 0.0
+    rules = {"sessions.gap": "30m"}
+    announcement = RulesAnnouncement(kafka, TOPICS, DAYS, rules, clock=lambda: now)
     for _ in range(3):
         announcement.announce(read_logged_rules(kafka, TOPICS))
     with capture_logs() as logged:
@@ -131,6 +134,10 @@ def test_rules_that_are_lost_are_written_again_and_nobody_waits_for_them(
     assert [line["event"] for line in logged] == ["record not delivered"] * 2
     assert not kafka.records(TOPICS.control)
     producer.refusal = None
+    announcement.announce(read_logged_rules(kafka, TOPICS))
+    announcement.close()
+    assert not kafka.records(TOPICS.control), "what is refused is not asked for without a pause"
+    now = RETRY_SECONDS
     announcement.announce(read_logged_rules(kafka, TOPICS))
     announcement.close()
     assert read_logged_rules(kafka, TOPICS) == LoggedRules(DAYS, {"sessions.gap": "30m"})
