@@ -29,11 +29,11 @@ from ader_stream.local_kafka import Guard
 from ader_stream.runtime.machine import describe_machine
 from ader_stream.stream.avro.codec import decode_as, type_of
 from ader_stream.stream.kafka.reading import read_to_end
+from ader_stream.testing.brokers import from_java
+from ader_stream.testing.processes import start_as_user
 from tests.benchmarks.long_run_plot import plot
 from tests.benchmarks.resident import cpu_seconds, resident_mib
 from tests.benchmarks.session_clicks import click_bytes, clicks_of
-from tests.integration.conftest import from_java
-from tests.integration.processes import start_as_user
 from tests.integration.system import System, Worker
 
 RESULT = Path(__file__).parent / "results" / "speed" / "long_run.json"

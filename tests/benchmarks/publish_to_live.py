@@ -30,10 +30,10 @@ from ader_stream.ader.exemplars.selection import Exemplars
 from ader_stream.ader.recipes import PRODUCTION
 from ader_stream.runtime.machine import describe_machine
 from ader_stream.stream.model_registry.model_log import ModelPublisher
+from ader_stream.testing.processes import start_as_user
 from tests.benchmarks.page_table import PageTable
 from tests.benchmarks.resident import peak_mib, reset_peak, resident_mib
 from tests.fakes import example_manifest
-from tests.integration.processes import start_as_user
 from tests.integration.system import System, Worker
 
 RESULTS = Path(__file__).parent / "results" / "speed"

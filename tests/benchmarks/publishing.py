@@ -29,10 +29,10 @@ from ader_stream.stream.model_registry.model_log import (
     ModelPublisher,
 )
 from ader_stream.stream.model_registry.model_reader import ModelReader
+from ader_stream.testing.processes import start_as_user
 from tests.benchmarks.publish_to_live import random_state
 from tests.benchmarks.resident import peak_mib, reset_peak, resident_mib
 from tests.fakes import example_manifest
-from tests.integration.processes import start_as_user
 from tests.integration.system import System
 
 CHUNK_SIZE = 900_000

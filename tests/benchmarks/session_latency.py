@@ -19,9 +19,9 @@ from confluent_kafka import TopicPartition
 from ader_stream.settings import Settings
 from ader_stream.stream.avro.codec import decode
 from ader_stream.stream.kafka.reading import valid_records
+from ader_stream.testing.processes import start_as_user
 from ader_stream.types import Click
 from tests.benchmarks.session_clicks import SESSION_CLICKS, click_bytes
-from tests.integration.processes import start_as_user
 from tests.integration.system import System
 
 GAP_MS = 1_000

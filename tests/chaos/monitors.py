@@ -21,8 +21,8 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from ader_stream.local_kafka import Guard
+from ader_stream.testing.brokers import from_java
 from ader_stream.types import Click
-from tests.integration.conftest import from_java
 from tests.integration.monitored import kept_numbers, uninterrupted_numbers
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import RawRecord, System, Worker

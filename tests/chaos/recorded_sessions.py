@@ -26,9 +26,9 @@ from platformdirs import user_cache_path
 
 from ader_stream.datasets.spread import spread
 from ader_stream.local_kafka import Guard
+from ader_stream.testing.brokers import from_java
 from ader_stream.types import BlockRule
 from tests.chaos.differences import Differences, compare
-from tests.integration.conftest import from_java
 from tests.integration.system import POLL_SECONDS, SessionRow, System, Worker
 
 PARTITIONS = (1, 4, 8)

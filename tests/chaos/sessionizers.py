@@ -27,10 +27,10 @@ from platformdirs import user_cache_path
 from ader_stream.local_kafka import Guard
 from ader_stream.local_kafka.ports import free_port
 from ader_stream.stream.kafka.reading import REQUEST_TIMEOUT, offset_range
+from ader_stream.testing.brokers import RealKafka, from_java
 from ader_stream.types import Click
 from tests.chaos.differences import Differences, compare
 from tests.chaos.ways import Way, listeners
-from tests.integration.conftest import RealKafka, from_java
 from tests.integration.simulated import expected_sessions, simulated_clicks
 from tests.integration.system import POLL_SECONDS, System, Worker
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ader_stream.testing.brokers import RealKafka
 from tests.chaos.sessionizers import cause_chaos
-from tests.integration.conftest import RealKafka
 
 KILLS = 4
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ader_stream.local_kafka import Guard
-from tests.integration.processes import (
+from ader_stream.testing.processes import (
     Launch,
     WorkerProcess,
     fork_worker,

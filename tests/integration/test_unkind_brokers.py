@@ -15,11 +15,11 @@ from ader_stream.stream.model_registry.model_log import ModelPublisher
 from ader_stream.stream.model_registry.model_reader import ModelReader
 from ader_stream.stream.topics.differences import topic_configs
 from ader_stream.stream.topics.topics import partition_counts
+from ader_stream.testing.brokers import RealKafka, from_java
 from ader_stream.types import Click
 from tests.chaos.killed_publishers import parts_of
 from tests.fakes import example_manifest
 from tests.integration.cluster import run_script
-from tests.integration.conftest import RealKafka, from_java
 from tests.integration.simulated import expected_sessions, simulated_clicks
 from tests.integration.system import Kafka, System, merged
 from tests.integration.test_doctor import configure

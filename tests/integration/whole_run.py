@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ader_stream.stream.model_registry.manifest import Manifest
+from ader_stream.testing.processes import start_as_user
 from ader_stream.types import Click
-from tests.integration.processes import start_as_user
 from tests.integration.simulated import simulated_clicks
 from tests.integration.system import Outcome, RawRecord, System
 

@@ -10,12 +10,14 @@ import pytest
 from ader_stream.cli.main import COMMANDS
 from ader_stream.metrics import CATALOGUE
 from ader_stream.settings import Settings, describe_settings
+from ader_stream.testing import plugin
 from tests.benchmarks import drift, gate, publish_to_live, results_table, sessionizer
 from tests.benchmarks.page_table import BENCHMARKS, README, ROOT
 
 TOP = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [README, *TOP, *DOCS]
+FIXTURES = {name for name in vars(plugin) if name.startswith("ader_")}
 
 
 def text_of(page: Path) -> str:
@@ -96,7 +98,7 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 def test_every_metric_that_a_page_names_exists(page: Path) -> None:
     used = set(re.findall(r"`(ader_(?!stream)[a-z_]+[a-z])`", text_of(page)))
 
-    assert used <= {metric.name for metric in CATALOGUE}
+    assert used <= {metric.name for metric in CATALOGUE} | FIXTURES
 
 
 def test_guides_use_the_commands_of_daily_work() -> None:

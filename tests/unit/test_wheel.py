@@ -107,3 +107,17 @@ def test_a_worker_runs_from_the_wheel(installed: Path, name: str) -> None:
     found = run_installed(installed, "-c", code)
     place = installed / "ader_stream" / "consumers" / f"{name}.py"
     assert found.stdout.split() == [f"ader_stream.consumers.{name}", str(place)], found.stderr
+
+
+def test_pytest_finds_the_test_kit_and_loads_none_of_what_it_needs(installed: Path) -> None:
+    code = (
+        "import sys, pytest\n"
+        "code = pytest.main(['--fixtures', '-q', '-p', 'no:cacheprovider', sys.argv[1]])\n"
+        "costly = {'torch', 'confluent_kafka', 'numpy', 'httpx', 'testcontainers'}\n"
+        "print(f'loaded: {sorted(costly & {*sys.modules})}')"
+    )
+    folder = installed.parent / "empty"
+    folder.mkdir()
+    found = run_installed(installed, "-c", code, str(folder))
+    assert "ader_system" in found.stdout, found.stderr
+    assert found.stdout.splitlines()[-1] == "loaded: []"

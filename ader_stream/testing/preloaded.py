@@ -9,19 +9,20 @@ import atexit
 import gc
 import importlib
 import os
+from contextlib import suppress
+
+from ader_stream.runtime.resources import worker_module
 
 MODULES = (
-    "consumers.inference",
-    "consumers.monitor",
-    "consumers.sessionizer",
-    "consumers.trainer",
-    "tests.integration.processes",
+    *map(worker_module, ("sessionizer", "monitor", "inference", "trainer")),
+    "ader_stream.testing.processes",
     "torch._dynamo",
     "uvicorn.lifespan.on",
     "uvicorn.protocols.http.h11_impl",
 )
 
 for module in MODULES:
-    importlib.import_module(module)
+    with suppress(ImportError):  # without torch, the sessionizer and the monitor still run
+        importlib.import_module(module)
 gc.freeze()  # a collection in a forked process would copy every page with these objects
 atexit.register(os._exit, 0)  # the fork server itself: bindings would report frozen objects as lost

@@ -25,19 +25,20 @@ from typing import Protocol
 from ader_stream.cli.main import main
 from ader_stream.local_kafka import Guard, start_process
 from ader_stream.runtime.process import run_worker
+from ader_stream.runtime.resources import worker_command, worker_module
 
-PRELOADED = "tests.integration.preloaded"
+PRELOADED = "ader_stream.testing.preloaded"
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([PRELOADED])
 
 
 class WorkerProcess(Protocol):
-    """What tests ask of a worker's process, as `subprocess.Popen` names it."""
+    """A worker's process, with the methods of `subprocess.Popen`."""
 
     @property
     def pid(self) -> int:
-        """Its number, which is its group's, too."""
+        """Return its number, which is its group's, too."""
 
     def poll(self) -> int | None:
         """Return its exit code, negative for a signal; None while it runs."""
@@ -57,8 +58,8 @@ its environment."""
 def start_as_user(
     name: str, log: Path, guard: Guard, environment: Mapping[str, str]
 ) -> WorkerProcess:
-    """Start ``python -m consumers.NAME``."""
-    return start_process([sys.executable, "-m", f"consumers.{name}"], log, guard, environment)
+    """Start the worker's module in a new Python process."""
+    return start_process(worker_command(name), log, guard, environment)
 
 
 def fork_worker(
@@ -93,7 +94,7 @@ class ForkedProcess:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Return its number."""
         assert self.process.pid is not None
         return self.process.pid
 
@@ -123,7 +124,7 @@ def _fork(work: Callable[..., None], *arguments: object) -> ForkedProcess:
 
 def _work(name: str, log: Path, environment: Mapping[str, str]) -> None:
     _separate(log, log, environment)
-    run_worker(importlib.import_module(f"consumers.{name}").run)
+    run_worker(importlib.import_module(worker_module(name)).run)
 
 
 def _command(
