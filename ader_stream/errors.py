@@ -24,6 +24,7 @@
     ├── ArtifactError         a model artifact is damaged, incomplete, unsigned or too new
     ├── NotBetterError        a canary is not better yet, so it is not promoted
     ├── TrainingError         an update cycle cannot continue (no targets, loss not finite)
+    ├── PrometheusError       the Prometheus whose alerts are shown does not answer
     └── DemoError             a process of the demo ended early or made no progress
 
 A message carries the value, what was expected, and what to do.
@@ -166,6 +167,10 @@ class NotBetterError(AderError):
 
 class TrainingError(AderError):
     """An update cycle cannot continue."""
+
+
+class PrometheusError(AderError):
+    """The Prometheus whose alerts the monitor shows does not answer, or not as Prometheus does."""
 
 
 class DemoError(AderError):

@@ -16,6 +16,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.monitor.counts.counting import CountingRule
 from ader_stream.monitor.leader import Leader, MonitorSources
 from ader_stream.monitor.leading import Shown, lead
+from ader_stream.monitor.page.alerts import Prometheus
 from ader_stream.monitor.page.routes import PageRoutes
 from ader_stream.monitor.status.routes import StatusRoutes
 from ader_stream.monitor.status.whole import StatusBoard, standby_status
@@ -58,7 +59,7 @@ def run(settings: Settings) -> None:
         )
         process.not_ready = functools.partial(_not_ready, election, shown.board)
         status = StatusRoutes(shown.board, process.should_stop)
-        page = PageRoutes(lambda: shown.board.status.versions.addresses)
+        page = PageRoutes(lambda: shown.board.status.versions.addresses, _prometheus(settings))
         process.serve([*status.routes(), *page.routes()])
         shown.board.show(standby_status())
         sources = _sources(settings, shown)
@@ -69,6 +70,11 @@ def _not_ready(election: Election, board: StatusBoard) -> str:
     """Say why nothing is committed or shown; a standby is ready."""
     outdated = next(iter(board.status.reading.unreadable.values()), "")
     return election.not_ready() or outdated
+
+
+def _prometheus(settings: Settings) -> Prometheus | None:
+    url = settings.monitor.prometheus
+    return Prometheus(url, settings.kafka.prefix) if url else None
 
 
 def _sources(settings: Settings, shown: Shown) -> MonitorSources:

@@ -6,6 +6,8 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +18,8 @@ from starlette.routing import Route
 from ader_stream import metrics as m
 from ader_stream.errors import InputError
 from ader_stream.metrics import Metrics
-from ader_stream.serve.loaded_versions import LoadedVersions
+from ader_stream.serve.click_weights import click_weights
+from ader_stream.serve.loaded_versions import LoadedVersions, Version
 from ader_stream.serve.recommending import recommend
 
 log = structlog.get_logger(__name__)
@@ -31,6 +34,25 @@ MAX_ITEMS = 10_000
 
 MAX_BODY = 1_000_000
 """Most bytes of a request: several times what `MAX_ITEMS` ordinary item ids need."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a request asks for.
+
+    Parameters
+    ----------
+    k
+        Number of items.
+    key
+        Key of the session, where the request has one: a canary depends on it.
+    reasons
+        Whether the answer says which clicks have led to each item.
+    """
+
+    k: int
+    key: str | None
+    reasons: bool
 
 
 class RecommendRoutes:
@@ -66,7 +88,7 @@ class RecommendRoutes:
         ]
 
     async def _get(self, request: Request) -> JSONResponse:
-        """Recommend for a session that this worker follows: `?session=KEY&k=20`."""
+        """Recommend for a session that this worker follows: `?session=KEY&k=20&reasons=true`."""
         return await self._measured(request, self._for_session(request), time.perf_counter())
 
     async def _post(self, request: Request) -> JSONResponse:
@@ -79,7 +101,7 @@ class RecommendRoutes:
             key = request.query_params.get("session")
             if not key:
                 raise InputError("session: expected the key of a session, ?session=KEY")
-            k = _checked_k(request.query_params.get("k", self._k))
+            wish = _wish(request.query_params, self._k, key)
             items = self._items_of(key)
             if items is None:
                 return _error(
@@ -87,25 +109,28 @@ class RecommendRoutes:
                     f"session {key!r} is not open on this worker; ask the worker that has its "
                     "partition, or POST its items",
                 )
-            return self._recommend(items, k, key)
+            return self._recommend(items, wish)
 
         return answer
 
     def _for_items(self, body: bytes) -> Callable[[], JSONResponse]:
         def answer() -> JSONResponse:
-            items, k, key = _parse(body, self._k)
-            return self._recommend(items, k, key)
+            return self._recommend(*_parse(body, self._k))
 
         return answer
 
-    def _recommend(self, items: Sequence[str], k: int, key: str | None) -> JSONResponse:
-        version = self._versions.for_key(key)
+    def _recommend(self, items: Sequence[str], wish: Wish) -> JSONResponse:
+        version = self._versions.for_key(wish.key)
         if version is None:
             return _error(503, "no version has been published yet; try again later")
-        [found] = recommend(version, [items], k)
+        [found] = recommend(version, [items], wish.k)
         if found.fallback:
             self._metrics[m.FALLBACKS].inc()
-        ranked = [{"item": item, "score": score} for item, score in found.items]
+        ranked: list[dict[str, Any]] = [
+            {"item": item, "score": score} for item, score in found.items
+        ]
+        if wish.reasons:
+            _add_reasons(ranked, version, items)
         return JSONResponse({"version": found.version, "fallback": found.fallback, "items": ranked})
 
     async def _measured(
@@ -153,8 +178,15 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _parse(body: bytes, default_k: int) -> tuple[list[str], int, str | None]:
-    """Return items, k, and the session's key if the request has one: a canary depends on it."""
+def _add_reasons(ranked: Sequence[dict[str, Any]], version: Version, items: Sequence[str]) -> None:
+    """Add to each item of an answer the clicks that have led to it."""
+    weights = click_weights(version, items, [each["item"] for each in ranked])
+    for each, clicks in zip(ranked, weights, strict=True):
+        each["reasons"] = [click._asdict() for click in clicks]
+
+
+def _parse(body: bytes, default_k: int) -> tuple[list[str], Wish]:
+    """Return the items and what is asked for."""
     if len(body) > MAX_BODY:
         raise InputError(f"body: expected at most {MAX_BODY} bytes")
     try:
@@ -169,7 +201,21 @@ def _parse(body: bytes, default_k: int) -> tuple[list[str], int, str | None]:
     key = request.get("session")
     if not isinstance(key, str | None):
         raise InputError(f"session = {key!r:.50}: expected a text, the key of the session")
-    return [str(item) for item in items], _checked_k(request.get("k", default_k)), key
+    return [str(item) for item in items], _wish(request, default_k, key)
+
+
+def _wish(request: Mapping[str, object], default_k: int, key: str | None) -> Wish:
+    """Read what GET and POST name alike."""
+    k = _checked_k(request.get("k", default_k))
+    return Wish(k, key, _checked_flag("reasons", request.get("reasons", False)))
+
+
+def _checked_flag(name: str, value: object) -> bool:
+    flags = {"true": True, "1": True, "false": False, "0": False}
+    flag = flags.get(str(value).lower())
+    if flag is None:
+        raise InputError(f"{name} = {value!r:.50}: expected true or false")
+    return flag
 
 
 def _checked_k(value: object) -> int:

@@ -474,6 +474,11 @@ class MonitorSettings(_Group):
         _as_written("1h"),
         description="Event time of the statistics that are shown in addition to those of blocks.",
     )
+    prometheus: str = Field(
+        "",
+        description="Address of the Prometheus that scrapes the workers, such as "
+        "http://localhost:9090: the live page shows its alerts. Empty for none.",
+    )
 
     @field_validator("sliding")
     @classmethod
@@ -481,6 +486,13 @@ class MonitorSettings(_Group):
         if sliding < MINUTE_MS:
             raise ValueError(f"monitor.sliding = {sliding} ms: expected at least 1m")
         return sliding
+
+    @field_validator("prometheus")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError(f"monitor.prometheus = {url!r}: expected http://HOST:PORT")
+        return url
 
 
 class HttpSettings(_Group):

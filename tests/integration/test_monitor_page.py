@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from ader_stream.metrics import Metrics
+from ader_stream.monitor.page.alerts import FIRING, RESOLVED, Prometheus, ShownAlert
 from ader_stream.monitor.page.routes import PageRoutes
 from ader_stream.monitor.status.routes import StatusRoutes
 from ader_stream.monitor.status.whole import Status, StatusBoard
@@ -36,8 +37,23 @@ def kafka() -> FakeKafka:
 
 async def recommend(request: Request) -> JSONResponse:
     items = (await request.json())["items"]
-    ranked = [{"item": f"after-{item}", "score": 1.0} for item in items]
+    reasons = [{"item": items[-1], "weight": 0.75}, {"item": items[0], "weight": 0.25}]
+    ranked = [{"item": f"after-{item}", "score": 1.0, "reasons": reasons} for item in items]
     return JSONResponse({"version": 2, "fallback": False, "items": ranked})
+
+
+class Alerting(Prometheus):
+    """Prometheus with one alert that fires and one that did."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:1", "shop")
+
+    def alerts(self) -> list[ShownAlert]:
+        labels, book = {"partition": "3"}, "http://book/#adertest"
+        return [
+            ShownAlert("AderTest", "page", labels, FIRING, 1_700_000_000, "Partition 3.", book),
+            ShownAlert("AderOld", "ticket", {}, RESOLVED, 1_700_000_000, "", "javascript:alert()"),
+        ]
 
 
 def serving(*routes: Route) -> HttpServer:
@@ -52,7 +68,7 @@ def board(kafka: FakeKafka) -> Iterator[tuple[StatusBoard, str]]:
     serve(kafka, f"127.0.0.1:{worker.port}", 2, 0, 1)
     board = StatusBoard()
     board.show(made_status(kafka))
-    page = PageRoutes(lambda: board.status.versions.addresses)
+    page = PageRoutes(lambda: board.status.versions.addresses, Alerting())
     ending: list[bool] = []
     server = serving(*StatusRoutes(board, lambda: bool(ending)).routes(), *page.routes())
     yield board, f"http://127.0.0.1:{server.port}/"
@@ -112,6 +128,17 @@ def test_a_session_can_be_tried(page: Page) -> None:
     page.get_by_label("Items of a session").fill("hat, scarf")
     page.keyboard.press("Enter")
     expect(page.locator("#answer")).to_contain_text("after-scarf")
+    expect(page.locator("#answer")).to_contain_text("because of scarf 75 %, hat 25 %")
+
+
+def test_alerts_lead_to_the_runbook(page: Page) -> None:
+    fires, old = page.locator("#alerts li").all()
+    expect(fires).to_contain_text("firing")
+    expect(fires).to_contain_text("page, partition 3")
+    expect(fires).to_contain_text("2023-11-14 22:13 UTC")
+    expect(fires.get_by_role("link")).to_have_attribute("href", "http://book/#adertest")
+    expect(old).to_contain_text("fired last at")
+    expect(old.get_by_role("link")).to_have_count(0)
 
 
 def test_before_the_first_block_the_page_says_what_it_waits_for(

@@ -141,6 +141,7 @@ OTHER = {
     "monitor.commit_interval": "1s",
     "monitor.blocks": "8",
     "monitor.sliding": "10m",
+    "monitor.prometheus": "http://prometheus:9090",
     "http.host": "127.0.0.1",
     "http.port": "9000",
     "http.advertised": "worker:80",

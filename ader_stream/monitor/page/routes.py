@@ -12,6 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ader_stream.errors import PrometheusError
+from ader_stream.monitor.page.alerts import Prometheus, alerts_json
+
 STATIC = files(__package__) / "static"
 
 HEADERS = {
@@ -37,10 +40,15 @@ class PageRoutes:
     ----------
     addresses
         Returns the host:port of each inference worker that serves a version.
+    prometheus
+        Whose alerts are shown, if any.
     """
 
-    def __init__(self, addresses: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self, addresses: Callable[[], Sequence[str]], prometheus: Prometheus | None = None
+    ) -> None:
         self._addresses = addresses
+        self._prometheus = prometheus
         self._files = {
             entry.name: entry.read_bytes() for entry in STATIC.iterdir() if entry.is_file()
         }
@@ -50,6 +58,7 @@ class PageRoutes:
         return [
             Route("/", self._page),
             Route("/page/{name}", self._file),
+            Route("/alerts", self._alerts),
             Route("/recommend", self._recommend, methods=["POST"]),
         ]
 
@@ -67,6 +76,13 @@ class PageRoutes:
     def _answer(self, name: str) -> Response:
         kind = mimetypes.guess_type(name)[0] or "text/plain"
         return Response(self._files[name], headers=HEADERS, media_type=kind)
+
+    async def _alerts(self, _: Request) -> Response:
+        """Return the alerts of the last day as JSON, as the Prometheus of the settings has them."""
+        try:
+            return JSONResponse(await run_in_threadpool(alerts_json, self._prometheus))
+        except PrometheusError as error:
+            return _error(502, str(error))
 
     async def _recommend(self, request: Request) -> Response:
         """Return what an inference worker recommends: `{"items": [ITEM, …], "k": 20}`."""

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ader_stream.metrics import Metrics
+from ader_stream.monitor.page.alerts import Prometheus
 from ader_stream.monitor.page.routes import MOST_BYTES, PageRoutes
 from ader_stream.runtime.http import make_app
 from tests.unit.serve.app_client import AppClient
@@ -78,6 +79,18 @@ def test_a_session_is_tried_at_the_first_worker_that_answers(worker: str) -> Non
 def test_without_a_worker_the_reason_is_said(addresses: Sequence[str], said: str) -> None:
     answer = client(*addresses).request("POST", "/recommend", content=b"{}")
     assert (answer.status_code, answer.json()["error"].startswith(said)) == (503, True)
+
+
+def test_alerts_without_a_prometheus_are_none_and_why() -> None:
+    answer = client().get("/alerts")
+    assert (answer.status_code, answer.json()["alerts"]) == (200, None)
+    assert "monitor.prometheus" in answer.json()["reason"]
+
+
+def test_a_prometheus_that_is_away_is_said_at_the_page() -> None:
+    page = PageRoutes(list, Prometheus("http://127.0.0.1:1", "shop"))
+    answer = AppClient(make_app(Metrics(CollectorRegistry()), str, page.routes())).get("/alerts")
+    assert (answer.status_code, "127.0.0.1:1" in answer.json()["error"]) == (502, True)
 
 
 def test_a_session_that_is_too_large_is_not_forwarded(worker: str) -> None:

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from ader_stream.metrics import Metrics
 from ader_stream.runtime.http import make_app
 from ader_stream.serve import routes
+from ader_stream.serve.click_weights import click_weights
 from ader_stream.serve.loaded_versions import LoadedVersions, Version
 from ader_stream.serve.recommending import recommend
 from ader_stream.serve.routes import MAX_BODY, MAX_ITEMS, MAX_K, RecommendRoutes
@@ -56,6 +57,28 @@ def test_an_open_session_is_answered_by_its_items(client: AppClient, version: Ve
     assert answer.status_code == 200
     items = ranked(version, OPEN_SESSIONS["a"], 3)
     assert answer.json() == {"version": 3, "fallback": False, "items": items}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_reasons_are_given_to_those_who_ask(
+    client: AppClient, version: Version, method: str
+) -> None:
+    if method == "GET":
+        answer = client.get("/recommend", params={"session": "a", "k": 3, "reasons": "true"})
+    else:
+        asked = {"items": OPEN_SESSIONS["a"], "k": 3, "reasons": True}
+        answer = client.request("POST", "/recommend", content=json.dumps(asked).encode())
+    found = answer.json()["items"]
+    weighed = click_weights(version, OPEN_SESSIONS["a"], [each["item"] for each in found])
+    assert [each["reasons"] for each in found] == [[w._asdict() for w in own] for own in weighed]
+    assert any(each["reasons"] for each in found)
+
+
+@pytest.mark.parametrize("flag", ["yes", "", "2", "null"])
+def test_a_flag_that_is_neither_true_nor_false_is_refused(client: AppClient, flag: str) -> None:
+    answer = client.get("/recommend", params={"session": "a", "reasons": flag})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == f"reasons = {flag!r}: expected true or false"
 
 
 def test_a_list_of_items_is_answered(client: AppClient, version: Version) -> None:
@@ -190,7 +213,7 @@ def test_latency_is_measured(client: AppClient, registry: CollectorRegistry) -> 
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
-def test_other_methods_are_not_allowed(client: AppClient, method: str) -> None:
+def test_other_methods_are_not_allowed(client: AppClient, version: Version, method: str) -> None:
     assert client.request(method, "/recommend").status_code == 405
 
 

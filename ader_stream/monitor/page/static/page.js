@@ -214,6 +214,38 @@ function show(status) {
   for (const part of [showState, showPipeline, showQuality, showRecall, showDrift, showBlocks]) part(status);
 }
 
+/* An item, its score, and the clicks that have led to it. */
+function recommended(one) {
+  const made = element("li", `${one.item} (${number.format(one.score)})`);
+  const because = (one.reasons || []).filter((click) => click.weight >= 0.005)
+    .map((click) => `${click.item} ${Math.round(100 * click.weight)} %`);
+  if (because.length) made.append(element("span", `because of ${because.join(", ")}`, { className: "because" }));
+  return made;
+}
+
+function alertItem(alert) {
+  const made = document.createElement("li"), about = Object.entries(alert.labels).map(([name, value]) => `${name} ${value}`);
+  made.append(element("span", alert.state, { className: { firing: "act", pending: "watch" }[alert.state] || "unknown" }),
+    element("strong", alert.name), element("span", [alert.severity, ...about].filter(Boolean).join(", ")),
+    element("span", `${alert.state === "resolved" ? "fired last at" : "since"} ${time(1000 * alert.since)}`));
+  if (alert.summary) made.append(element("span", alert.summary));
+  if (/^https?:/.test(alert.runbook)) made.append(element("a", `runbook: ${alert.name}`, { href: alert.runbook, rel: "noopener" }));
+  return made;
+}
+
+async function showAlerts() {
+  try {
+    const response = await fetch("alerts"), found = await response.json();
+    if (!response.ok) throw new Error(found.error || response.statusText);
+    const alerts = found.alerts || [];
+    byId("alerts-about").textContent = found.reason || (alerts.length ? "" : "None has fired.");
+    replace(byId("alerts"), ...alerts.map(alertItem));
+  } catch (error) {
+    byId("alerts-about").textContent = String(error.message);
+    replace(byId("alerts"));
+  }
+}
+
 async function ask(event) {
   event.preventDefault();
   const items = byId("items").value.split(",").map((item) => item.trim()).filter(Boolean);
@@ -221,11 +253,11 @@ async function ask(event) {
   answer.textContent = "asking";
   try {
     const response = await fetch("recommend", { method: "POST", headers: { "content-type": "application/json" },
-      body: JSON.stringify({ items, k: 10 }) });
+      body: JSON.stringify({ items, k: 10, reasons: true }) });
     const found = await response.json();
     if (!response.ok) throw new Error(found.error || response.statusText);
     const list = document.createElement("ol");
-    list.append(...found.items.map((one) => element("li", `${one.item} (${number.format(one.score)})`)));
+    list.append(...found.items.map(recommended));
     replace(answer, element("p", `Version ${found.version}` +
       (found.fallback ? ": it knows none of these items, so these are the most frequent ones" : "")), list);
   } catch (error) {
@@ -243,4 +275,6 @@ addEventListener("resize", () => plots.forEach(([plot, parent, height]) => paren
   plot.setSize({ width: Math.max(120, parent.clientWidth), height })));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => last && show(last));
 byId("try").addEventListener("submit", ask);
+showAlerts();
+setInterval(showAlerts, 15000);
 fetch("status").then((response) => response.json()).then(show).finally(follow);
