@@ -8,7 +8,7 @@ never loads torch::
     Recipe, recipe              hyper-parameters
     Method, method              ADER, its baselines and its ablations
     State                       one version
-    load_state, save_state      a version in a folder
+    load_state, save_state      a version in a folder, or an exported one
     evaluate                    the paper's protocol on recorded sessions
     top_k                       recommendations of a model
     Session, Settings, AderError

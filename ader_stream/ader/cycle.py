@@ -90,7 +90,7 @@ def train_cycle(
     Raises
     ------
     InputError
-        A session is no sequence of item ids as text.
+        A session is no sequence of item ids as text, or the seed is negative.
     TrainingError
         The block has no sub-sequence, or a loss, a weight or a representation is not finite.
     """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
 
 from ader_stream.ader.artifact.state import State
+from ader_stream.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,14 @@ class RandomStreams:
             An untrained state for the first cycle.
         rank
             Number of this process, from 0.
+
+        Raises
+        ------
+        InputError
+            The seed is no whole number, or negative.
         """
+        if not isinstance(seed, Integral) or seed < 0:
+            raise InputError(f"seed = {seed!r}: expected a whole number from 0 on")
         entropy = np.random.SeedSequence([seed, parent.steps, len(parent.vocabulary)])
         order, weights, dropout = entropy.generate_state(3, np.uint64).tolist()
         return cls(

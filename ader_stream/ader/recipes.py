@@ -7,10 +7,12 @@ beside it in `RECIPES`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from ader_stream.ader.models.base import Architecture, DropoutShares
+from ader_stream.ader.models.encoders import ENCODERS
 from ader_stream.errors import SettingsError
 
 OUTPUT_PRECISIONS = ("auto", "bfloat16", "float32")
@@ -37,18 +39,21 @@ TAUGHT_SCORES = 2**28
 """Scores of the teacher at a time, 1 GiB of float32."""
 
 ABOVE_ZERO = {
-    *("hidden", "maxlen", "temperature", "members", "last_learning_rate"),
+    *("hidden", "maxlen", "temperature", "members", "learning_rate"),
     *("adam_epsilon", "adam_epsilon_new", "batch_size", "max_epochs", "min_item_count"),
 }
 SHARES = {"dropout", "item_dropout", "validation_share"}
-"""From 0 to below 1; hyper-parameters in neither set are 0 or more."""
+"""From 0 to below 1."""
+
+POSITIVE_SHARES = {"last_learning_rate"}
+"""Above 0, to 1. Numbers that are in none of these sets are 0 or more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How an update cycle trains.
 
-    A number out of its range raises SettingsError.
+    A value of another type than the default's, or out of its range, raises SettingsError.
 
     Parameters
     ----------
@@ -133,8 +138,13 @@ class Recipe:
     negatives: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in overridable_values(self).items():
-            _require_in_range(name, value)
+        for name, value in asdict(self).items():
+            RANGES[name].require(name, value)
+        if self.carry_moments and self.adam_epsilon != self.adam_epsilon_new:
+            raise SettingsError(
+                f"recipe: adam_epsilon_new = {self.adam_epsilon_new!r}: expected adam_epsilon, "
+                f"{self.adam_epsilon!r}, or carry_moments = False"
+            )
 
     @property
     def architecture(self) -> Architecture:
@@ -191,18 +201,65 @@ def overridable_values(recipe_: Recipe) -> dict[str, float | str]:
     }
 
 
-def _require_in_range(name: str, value: float | str) -> None:
-    if isinstance(value, str):
-        fits, expected = value in WORDS[name], ", ".join(WORDS[name])
-    elif name in ABOVE_ZERO:
-        fits, expected = value > 0, "a number above 0"
-    elif name in SHARES:
-        fits, expected = 0 <= value < 1, "a share, from 0 to below 1"
-    else:
-        fits, expected = value >= 0, "a number from 0 on"
-    if not (fits and (isinstance(value, str) or math.isfinite(value))):
-        raise SettingsError(f"recipe: {name} = {value!r}: expected {expected}")
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The values that a hyper-parameter may have.
 
+    Parameters
+    ----------
+    expected
+        Names them, for an error.
+    contains
+        Whether a value is one of them.
+    """
+
+    expected: str
+    contains: Callable[[Any], bool]
+
+    def require(self, name: str, value: object) -> None:
+        """Refuse a value that is not in the range with SettingsError."""
+        if not self.contains(value):
+            raise SettingsError(f"recipe: {name} = {value!r}: expected {self.expected}")
+
+
+def _range(name: str, default: object) -> Range:
+    """Return the range of a hyper-parameter, from its default's type and the sets of names."""
+    if name == "encoder":
+        return _one_of(tuple(ENCODERS))
+    if name in WORDS:
+        return _one_of(WORDS[name])
+    if isinstance(default, bool):
+        return Range("True or False, in an override 1 or 0", lambda value: isinstance(value, bool))
+    return _numbers(isinstance(default, int), *_bounds(name))
+
+
+def _one_of(words: tuple[str, ...]) -> Range:
+    return Range(", ".join(words), lambda value: isinstance(value, str) and value in words)
+
+
+def _bounds(name: str) -> tuple[str, str, Callable[[float], bool]]:
+    """Return what a number is called, its bounds, and the test of them."""
+    if name in ABOVE_ZERO:
+        return "number", "above 0", lambda value: value > 0
+    if name in SHARES:
+        return "share", "from 0 to below 1", lambda value: 0 <= value < 1
+    if name in POSITIVE_SHARES:
+        return "share", "above 0, to 1", lambda value: 0 < value <= 1
+    return "number", "from 0 on", lambda value: value >= 0
+
+
+def _numbers(whole: bool, noun: str, bounds: str, within: Callable[[float], bool]) -> Range:
+    kind = int if whole else (int, float)
+
+    def contains(value: object) -> bool:
+        is_number = isinstance(value, kind) and not isinstance(value, bool)
+        return is_number and math.isfinite(value) and within(value)  # type: ignore[arg-type]
+
+    return Range(f"a {'whole ' if whole else ''}{noun} {bounds}", contains)
+
+
+RANGES = {field.name: _range(field.name, field.default) for field in fields(Recipe)}
+"""Range of every hyper-parameter, by name."""
 
 PAPER = Recipe()
 
@@ -247,25 +304,19 @@ def overridden(base: Recipe, overrides: Mapping[str, float | str]) -> Recipe:
     Raises
     ------
     SettingsError
-        A name is nothing that can differ, a number has a fraction that it must not have or is out
-        of its range, or a word is none of its `WORDS`.
+        A name is nothing that can differ, or a value is not in its `RANGES`.
     """
     values = overridable_values(base)
     for name, value in overrides.items():
         if name not in values:
             raise SettingsError(f"recipe has no {name!r} to override; it has: {', '.join(values)}")
-        values[name] = _like(values[name], value, name)
+        values[name] = _in_type_of(values[name], value)
     return replace(base, **values)  # type: ignore[arg-type]
 
 
-def _like(own: float | str, value: float | str, name: str) -> float | str:
-    """Return a value of the same type as the recipe's own."""
-    if isinstance(own, str):
-        if value not in WORDS[name]:
-            raise SettingsError(f"recipe: {name} = {value!r}: expected {', '.join(WORDS[name])}")
+def _in_type_of(own: float | str, value: float | str) -> float | str:
+    """Return a number in the type of the recipe's own if it is the same number there."""
+    if isinstance(own, str) or isinstance(value, str) or not math.isfinite(value):
         return value
-    if isinstance(value, str):
-        raise SettingsError(f"recipe: {name} = {value!r}: expected a number")
-    if isinstance(own, int) and not float(value).is_integer():
-        raise SettingsError(f"recipe: {name} = {value!r}: expected a whole number")
-    return type(own)(value)
+    converted = type(own)(value)
+    return converted if converted == value else value

@@ -269,7 +269,7 @@ class TrainerSettings(_Group):
     overrides: dict[str, float | str] = Field(
         {}, description="Hyper-parameters that differ from the recipe's, a JSON object."
     )
-    seed: int = Field(0, description="Seed of all random numbers in a cycle.")
+    seed: int = Field(0, ge=0, description="Seed of all random numbers in a cycle.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Device: `auto` is a GPU if torch finds one, else the CPU."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 from pydantic import PrivateAttr, model_validator
 from pydantic_settings import (
@@ -15,6 +16,7 @@ from pydantic_settings import (
 )
 
 from ader_stream.paired import FallbackRule
+from ader_stream.settings.description import clear_errors
 from ader_stream.settings.environment import is_service_link, settings_file
 from ader_stream.settings.groups import (
     BlocksSettings,
@@ -45,7 +47,16 @@ from ader_stream.types import BlockRule, IntakeRule, SessionRule
 
 
 class Settings(BaseSettings):
-    """All settings; each group is passed to the part that needs it."""
+    """All settings; each group is passed to the part that needs it.
+
+    A group is given as a mapping, ``Settings(clicks={"topic": "visits"})``; what is not given is
+    read from the environment, then from the file.
+
+    Raises
+    ------
+    SettingsError
+        Names the setting, its value, and the expectation.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="ADER_",
@@ -68,6 +79,10 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
 
     _reader: str = PrivateAttr("reader")
+
+    def __init__(self, **groups: Any) -> None:
+        with clear_errors(type(self)):
+            super().__init__(**groups)
 
     def of_worker(self, name: str) -> Settings:
         """Return the same settings for a worker: their readers include its own group."""

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ader_stream.ader.artifact.parts import decode_state
+from ader_stream.ader.artifact.saved_states import MANIFEST, exported_part
 from ader_stream.ader.artifact.state import State
 from ader_stream.artifact import KINDS, Blob, sha256
 from ader_stream.errors import ArtifactError, InputError
@@ -37,7 +38,6 @@ from ader_stream.stream.model_registry.model_log import ModelPublisher
 from ader_stream.stream.model_registry.model_reader import ModelReader
 from ader_stream.stream.model_registry.signing import SIGNATURE_HEADER, Signer
 
-MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 ITEMS = "items.json"
 
@@ -77,7 +77,7 @@ def export_version(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for kind, part in parts.items():
-            _file_of(folder, kind).write_bytes(part)
+            exported_part(folder, kind).write_bytes(part)
         for name, data in files.items():
             (folder / name).write_bytes(data)
         (folder / ITEMS).write_bytes(_json(list(state.vocabulary.items)))
@@ -127,11 +127,7 @@ def import_version(
 def _onnx_files(state: State, weights: Blob) -> dict[str, bytes]:
     from ader_stream.ader.artifact.onnx import onnx_files  # noqa: PLC0415 - needs an extra
 
-    return onnx_files(state.model(), weights, _file_of(Path(), "weights").name)
-
-
-def _file_of(folder: Path, kind: str) -> Path:
-    return folder / f"{kind}.safetensors"
+    return onnx_files(state.model(), weights, exported_part(Path(), "weights").name)
 
 
 def _json(value: object) -> bytes:
@@ -156,7 +152,7 @@ def _read_manifest(folder: Path, trust: Trust) -> Manifest:
 
 
 def _read_part(folder: Path, part: Part) -> bytes:
-    file = _file_of(folder, part.kind)
+    file = exported_part(folder, part.kind)
     try:
         if file.stat().st_size != part.size:
             raise ArtifactError(f"{file} has not the {part.size} bytes of its manifest")

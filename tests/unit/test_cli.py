@@ -209,6 +209,23 @@ def test_help_loads_no_command() -> None:
     assert not modules & {"torch", "confluent_kafka", "pyarrow", "matplotlib", "starlette"}
 
 
+def test_every_help_works_without_the_packages_of_extras() -> None:
+    modules = loaded(
+        "from click.testing import CliRunner\n"
+        "from ader_stream.cli.extras import EXTRAS\n"
+        "from ader_stream.cli.main import cli\n"
+        "sys.modules.update(dict.fromkeys(EXTRAS))\n"  # None: as if it were not installed
+        "def show(command, *names):\n"
+        "    done = CliRunner().invoke(cli, [*names, '--help'])\n"
+        "    assert done.exit_code == 0, (names, done.exception)\n"
+        "    for name in getattr(command, 'commands', None) or ():\n"
+        "        show(command.commands[name], *names, name)\n"
+        "for name in cli.list_commands(None):\n"
+        "    show(cli.get_command(None, name), name)\n"
+    )
+    assert {"ader_stream.cli.models", "ader_stream.cli.evaluation.evaluate"} <= modules
+
+
 def test_the_sessionizer_runs_without_torch() -> None:
     modules = loaded(
         "import consumers.sessionizer as worker; worker.run = lambda settings: None\n"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -206,6 +207,24 @@ def test_an_unknown_variable_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPa
 def test_a_variable_like_no_other_points_to_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADER_COFFEE", "black")
     assert refusal() == "ADER_COFFEE: unknown setting; `ader-stream settings` lists them all"
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ({"trainer": {"seed": -1}}, "trainer.seed = -1: Input should be greater than or equal to"),
+        ({"kafka": {"prefx": "a"}}, "kafka.prefx: unknown setting; did you mean kafka.prefix?"),
+        ({"clicks": 5}, "clicks = 5: "),
+        ({"sessions": {"gap": "30 parsecs"}}, "sessions.gap = '30 parsecs': "),
+    ],
+    ids=["out of range", "unknown", "no group", "no duration"],
+)
+def test_settings_made_in_the_library_are_refused_with_the_same_errors(
+    groups: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings(**groups)
+    assert str(error.value).startswith(expected)
 
 
 @pytest.mark.parametrize(

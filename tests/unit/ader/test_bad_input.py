@@ -60,6 +60,12 @@ def test_a_session_that_is_no_sequence_of_item_ids_is_refused(tiny: Recipe, sess
         train_cycle([session], None, tiny, 0)
 
 
+@pytest.mark.parametrize("seed", [-1, 0.5, "a"])
+def test_a_seed_that_is_none_is_refused(tiny: Recipe, block: Blocks, seed: Any) -> None:
+    with pytest.raises(InputError, match=r"seed = \S+: expected a whole number from 0 on"):
+        train_cycle(block(0, 12), None, tiny, seed)
+
+
 def test_sessions_of_one_click_teach_items_and_are_no_target(tiny: Recipe, block: Blocks) -> None:
     blocks = [[*block(0, 12), ("lonely",)], [("lonely",), ("item-1", "lonely")]]
     [result] = run_cycles(blocks, tiny, 0)

@@ -16,7 +16,10 @@ import torch
 from click.testing import CliRunner
 from rich.console import Console
 
-from ader_stream.ader.recipes import PAPER
+from ader_stream.ader import device
+from ader_stream.ader.methods import METHODS
+from ader_stream.ader.recipes import PAPER, RECIPES
+from ader_stream.cli.evaluation import request
 from ader_stream.cli.evaluation.evaluate import evaluate
 from ader_stream.cli.evaluation.progress import ProgressBar, seconds_left
 from ader_stream.errors import DatasetError, InputError, SettingsError
@@ -69,6 +72,12 @@ def run(arguments: list[str], out: Path) -> Run:
         return loaded
 
     return command
+
+
+def test_the_names_in_the_help_are_those_of_the_library() -> None:
+    assert tuple(METHODS) == request.METHODS
+    assert tuple(RECIPES) == request.RECIPES
+    assert device.CHOICES == request.DEVICES
 
 
 def test_every_period_after_the_first_is_a_cycle(run: Run) -> None:

@@ -9,7 +9,7 @@ from ader_stream.ader import recipes
 from ader_stream.ader.device import CPU
 from ader_stream.ader.exemplars import selection
 from ader_stream.ader.models.encoders import build_model
-from ader_stream.ader.recipes import PAPER, PRODUCTION, RECIPES, overridden, recipe
+from ader_stream.ader.recipes import PAPER, PRODUCTION, RECIPES, Recipe, overridden, recipe
 from ader_stream.ader.training import losses
 from ader_stream.ader.training.losses import output_precision
 from ader_stream.errors import SettingsError
@@ -36,17 +36,22 @@ def test_model_is_built_as_the_recipe_says(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("batch_size", 0, "a number above 0"),
+        ("hidden", "a", "a whole number above 0"),
+        ("hidden", 2.5, "a whole number above 0"),
+        ("batch_size", 0, "a whole number above 0"),
         ("temperature", 0, "a number above 0"),
-        ("learning_rate", -1, "a number from 0 on"),
+        ("learning_rate", 0, "a number above 0"),
+        ("learning_rate", -1, "a number above 0"),
+        ("last_learning_rate", 1.5, "a share above 0, to 1"),
         ("adam_epsilon_new", 0, "a number above 0"),
         ("item_bound", float("inf"), "a number from 0 on"),
         ("lambda_base", float("nan"), "a number from 0 on"),
-        ("exemplars", -5, "a number from 0 on"),
-        ("dropout", 1, "a share, from 0 to below 1"),
-        ("validation_share", -0.1, "a share, from 0 to below 1"),
+        ("exemplars", -5, "a whole number from 0 on"),
+        ("dropout", 1, "a share from 0 to below 1"),
+        ("validation_share", -0.1, "a share from 0 to below 1"),
         ("validation_unit", "clicks", "samples, sessions"),
         ("output_precision", "float8", "auto, bfloat16, float32"),
+        ("carry_moments", 2, "True or False"),
     ],
 )
 def test_a_value_out_of_its_range_is_refused(name: str, value: float | str, expected: str) -> None:
@@ -54,6 +59,24 @@ def test_a_value_out_of_its_range_is_refused(name: str, value: float | str, expe
         replace(PAPER, **{name: value})  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match=rf"recipe: {name} = \S+: expected {expected}"):
         overridden(PAPER, {name: value})
+
+
+@pytest.mark.parametrize("name", list(recipes.RANGES))
+@pytest.mark.parametrize("value", [None, (), -1, float("nan"), "nothing like it"], ids=str)
+def test_every_hyper_parameter_refuses_what_it_cannot_be(name: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=f"recipe: {name} = .*: expected "):
+        Recipe(**{name: value})  # type: ignore[arg-type]
+
+
+def test_carried_moments_need_one_epsilon() -> None:
+    with pytest.raises(SettingsError, match=r"adam_epsilon_new = 0\.001: expected adam_epsilon"):
+        Recipe(adam_epsilon_new=1e-3)
+
+
+def test_an_override_is_of_the_type_of_the_recipes_own() -> None:
+    numbers = overridden(PRODUCTION, {"hidden": 8.0, "fused": 0.0, "temperature": 1})
+    assert [numbers.hidden, numbers.fused, numbers.temperature] == [8, False, 1.0]
+    assert [type(numbers.hidden), type(numbers.temperature)] == [int, float]
 
 
 def test_self_attention_without_a_block_is_refused() -> None:

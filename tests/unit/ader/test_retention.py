@@ -197,7 +197,7 @@ def test_a_joined_block_counts_as_many() -> None:
 
 def test_what_comes_back_is_new() -> None:
     retention = Retention(2)
-    frozen = replace(PRODUCTION_, learning_rate=0.0)
+    frozen = replace(PRODUCTION_, learning_rate=1e-30)
     gone = [walks("spring"), walks("summer"), walks("autumn")]
     before, _ = chained(gone, frozen, retention)
     state, report = cycle(walks("spring"), before, frozen, retention)

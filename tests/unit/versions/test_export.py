@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+import ader_stream
 from ader_stream.ader.artifact.parts import encode_parts
 from ader_stream.ader.artifact.state import State
 from ader_stream.ader.models.ranking import top_k
@@ -39,6 +40,19 @@ def test_an_exported_version_comes_back(folder: Path, published: Manifest, state
     manifest, parts = read_folder(folder, TRUST)
     assert manifest == published
     assert parts == encode_parts(state)
+
+
+def test_the_library_loads_an_exported_version(folder: Path, state: State) -> None:
+    assert encode_parts(ader_stream.load_state(folder)) == encode_parts(state)
+
+
+def test_the_library_says_what_is_no_exported_version(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"No such file.*load_state\(folder, cycle\)"):
+        ader_stream.load_state(tmp_path)
+    weights = (folder / "weights.safetensors").read_bytes()
+    (folder / "weights.safetensors").write_bytes(weights[:-1] + b"\xff")
+    with pytest.raises(ArtifactError, match=r"is damaged .*export the version again"):
+        ader_stream.load_state(folder)
 
 
 SESSIONS = [[*ITEMS[3:6], "never seen", ITEMS[7]], [ITEMS[n] for n in (1, 9, 1, 2, 9, 4, 9)]]
