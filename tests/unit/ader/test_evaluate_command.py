@@ -257,7 +257,7 @@ def test_an_override_without_a_value_is_refused(arguments: list[str]) -> None:
     ("override", "reported"),
     [
         ("epochs=3", "recipe has no 'epochs' to override; it has: hidden, "),
-        ("max_epochs=three", "max_epochs = 'three': expected a number"),
+        ("max_epochs=three", "max_epochs = 'three': expected a whole number"),
         ("max_epochs=2.5", "max_epochs = 2.5: expected a whole number"),
         ("max_epochs=nan", "max_epochs = nan: expected a whole number"),
         ("output_precision=float16", "'float16': expected auto, bfloat16, float32"),
