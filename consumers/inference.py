@@ -217,7 +217,7 @@ def _decisions(settings: Settings) -> SessionizerDecisions:
 
 
 class _Worker:
-    """The partitions that this worker holds, and what others learn of it."""
+    """The partitions assigned to this worker, and what it reports of itself."""
 
     def __init__(self, settings: Settings, process: Process, permission: Permission) -> None:
         self._settings = settings
@@ -323,7 +323,7 @@ class _Worker:
     def _score(self, block: int, targets: list[Target]) -> Scored:
         """Score clicks of a block by the version that the block is to be scored by.
 
-        Where that is what a canary stands beside, both are scored.
+        Where a canary runs beside that version, both are scored.
         """
         version = self._versions.scoring(block)
         if version is None:

@@ -139,8 +139,8 @@ def _gate_rule(settings: Settings, max_bytes: int) -> GateRule:
     return GateRule(
         settings.trainer.max_recall_drop,
         settings.trainer.max_forgetting,
-        settings.trainer.max_mislaid,
-        settings.trainer.max_displaced,
+        settings.trainer.max_negative_flips,
+        settings.trainer.max_embedding_drift,
         settings.trainer.min_item_coverage,
         min(settings.models.max_bytes, max_bytes),
         WhenUndecided(settings.trainer.when_undecided),
@@ -293,7 +293,7 @@ class _Leader:
                 return
 
     def _train(self, block: TrainingBlock) -> tuple[Manifest, State | None]:
-        """Return a version's manifest, and its state unless the block came to nothing."""
+        """Return a version's manifest, and its state unless it was rejected."""
         number, parent = self._parent, self._parent_state()
         self._training_from, self._training_on = number, block
         self._version_inputs = replace(

@@ -53,9 +53,9 @@ class Guard:
         """End this process group at the parent's death."""
         self._tell({"end": group})
 
-    def forget(self, group: int) -> None:
+    def cancel(self, group: int) -> None:
         """Cancel `end_on_death` for a process group that has ended by itself."""
-        self._tell({"forget": group})
+        self._tell({"cancel": group})
 
     def release(self) -> None:
         """Stop the guard and leave all running processes alive."""
@@ -94,7 +94,7 @@ def start_process(
     log
         File to which its standard output and error are appended.
     guard
-        Ends it when this process dies. Call `Guard.forget` after waiting for the program.
+        Ends it when this process dies. Call `Guard.cancel` after waiting for the program.
     environment
         Variables of the program; by default those of this process.
     """
@@ -123,4 +123,4 @@ def stop_processes(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        guard.forget(process.pid)
+        guard.cancel(process.pid)

@@ -3,7 +3,7 @@
 Each line on standard input is one JSON object::
 
     {"end": PROCESS_GROUP}     end this process group: SIGTERM, after the grace SIGKILL
-    {"forget": PROCESS_GROUP}  it has ended by itself; its number may be reused soon
+    {"cancel": PROCESS_GROUP}  it has ended by itself; its number may be reused soon
     {"run": [ARG, …]}          run this afterwards
     {"release": true}          nothing is left to do
 
@@ -34,7 +34,7 @@ def read_duties(lines: Iterable[str]) -> tuple[list[int], list[list[str]]]:
         match json.loads(line):
             case {"end": int(group)}:
                 groups.append(group)
-            case {"forget": int(group)}:
+            case {"cancel": int(group)}:
                 groups = [other for other in groups if other != group]
             case {"run": list(command)}:
                 commands.append(command)

@@ -1,4 +1,4 @@
-"""What the compacted topics say now: versions, commands, scores, who serves what, stream times.
+"""What the compacted topics say now: versions, commands, scores, served versions, stream times.
 
 They are read from their first records at every start, so nothing of them is kept in the state.
 """

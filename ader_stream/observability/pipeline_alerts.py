@@ -7,7 +7,7 @@ from ader_stream.observability.recordings import CLICK_RATE, LAG_SECONDS
 from ader_stream.observability.rule import Alert, Component, Severity
 
 PAGE, TICKET, PIPELINE = Severity.PAGE, Severity.TICKET, Component.PIPELINE
-WHO = "{{ $labels.worker }} {{ $labels.instance }}"
+WORKER_NAME = "{{ $labels.worker }} {{ $labels.instance }}"
 
 
 def _missing(severity: Severity, of: str) -> Alert:
@@ -33,7 +33,7 @@ def _cannot_commit(severity: Severity, of: str) -> Alert:
         PIPELINE,
         f"max by ({INSTANCE}) (ader_uncommitted_seconds{{{of}}}) > 120",
         "3m",
-        f"{WHO} cannot commit",
+        f"{WORKER_NAME} cannot commit",
         "A commit, or joining the group, has taken {{ $value | humanizeDuration }} so far; a "
         "healthy one takes less than 10 s.",
         covers=OF_NO_COMMIT if severity is PAGE else (),
@@ -49,7 +49,7 @@ OF_NO_COMMIT = (
     *("AderBlockOverdue", "AderNoClicks", "AderPartitionIdle"),
 )
 
-STANDING = (
+STALLED = (
     _missing(PAGE, OF_CLICKS),
     _missing(TICKET, BEHIND_CLICKS),
     Alert(
@@ -58,7 +58,7 @@ STANDING = (
         PIPELINE,
         f"max by ({INSTANCE}) ({workers()}) == 0",
         "10m",
-        f"{WHO} does not answer",
+        f"{WORKER_NAME} does not answer",
         "Prometheus could not read the metrics of this worker for 10 minutes.",
     ),
     _cannot_commit(PAGE, OF_CLICKS),
@@ -72,7 +72,7 @@ max by ({INSTANCE}) (ader_lag_records{{{OF_CLICKS}}}) > 0
 and on ({INSTANCE})
 time() - max by ({INSTANCE}) (ader_last_commit_timestamp_seconds) > 300""",
         "5m",
-        f"{WHO} has records to read and makes no progress",
+        f"{WORKER_NAME} has records to read and makes no progress",
         "At least {{ $value }} records of a partition are unread, and the worker has committed "
         "nothing for 5 minutes.",
         covers=("AderLag", "AderLagGrowing", "AderBlockOverdue", "AderNoClicks"),
@@ -96,7 +96,7 @@ ader_lag_records""",
         PIPELINE,
         f"max by ({INSTANCE}) (ader_waiting_partitions) > 0",
         "10m",
-        f"{WHO} waits for the schema registry",
+        f"{WORKER_NAME} waits for the schema registry",
         "{{ $value }} partitions wait, because the registry does not answer for a schema.",
         covers=("AderNoProgress", "AderLag", "AderLagGrowing", "AderBlockOverdue"),
     ),
@@ -106,7 +106,7 @@ ader_lag_records""",
         PIPELINE,
         f"max by ({INSTANCE}) (ader_restoring_partitions) > 0",
         "15m",
-        f"{WHO} has restored the state of partitions for 15 minutes",
+        f"{WORKER_NAME} has restored the state of partitions for 15 minutes",
         "{{ $value }} partitions are assigned to the worker and not read yet.",
     ),
     Alert(
@@ -115,11 +115,11 @@ ader_lag_records""",
         PIPELINE,
         f"sum by ({INSTANCE}, reason) (increase(ader_commit_failures_total[30m])) > 5",
         "15m",
-        f"Commits of {WHO} fail: {{{{ $labels.reason }}}}",
+        f"Commits of {WORKER_NAME} fail: {{{{ $labels.reason }}}}",
         "{{ $value | humanize }} commits failed in 30 minutes; a rebalance makes one or two.",
     ),
 )
-"""A worker or a partition stands still, or is about to."""
+"""A worker or a partition makes no progress, or will soon make none."""
 
 BEHIND = (
     Alert(
@@ -242,7 +242,7 @@ CLOCKS_AND_RULES = (
         PIPELINE,
         f"max by ({INSTANCE}) (abs(ader_clock_seconds - timestamp(ader_clock_seconds))) > 5",
         "5m",
-        f"The clock of {WHO} is {{{{ $value | humanizeDuration }}}} off",
+        f"The clock of {WORKER_NAME} is {{{{ $value | humanizeDuration }}}} off",
         "Compared with the clock of Prometheus; the limit is 5 s.",
     ),
     Alert(
@@ -261,7 +261,7 @@ CLOCKS_AND_RULES = (
         PIPELINE,
         f"max by ({INSTANCE}) (ader_settings_differing) > 0",
         "30m",
-        f"{WHO} has other settings than the sessionizer",
+        f"{WORKER_NAME} has other settings than the sessionizer",
         "{{ $value }} settings that decide the sessions differ: its scores are of other sessions.",
     ),
     Alert(
@@ -276,4 +276,4 @@ CLOCKS_AND_RULES = (
 )
 """Clocks, settings and requests."""
 
-ALERTS = (*STANDING, *BEHIND, *INPUT, *CLOCKS_AND_RULES)
+ALERTS = (*STALLED, *BEHIND, *INPUT, *CLOCKS_AND_RULES)

@@ -7,7 +7,7 @@ from ader_stream.observability.recordings import BLOCK_SECONDS
 from ader_stream.observability.rule import Alert, Component, Severity
 
 PAGE, TICKET, SERVING = Severity.PAGE, Severity.TICKET, Component.SERVING
-WHO = "{{ $labels.instance }}"
+WORKER_NAME = "{{ $labels.instance }}"
 
 ALERTS = (
     Alert(
@@ -33,7 +33,7 @@ max by ({INSTANCE}) (ader_version_chosen)
   0 * max by ({INSTANCE}) (ader_version_chosen)
 )""",
         "15m",
-        f"{WHO} does not serve the version that it is to serve",
+        f"{WORKER_NAME} does not serve the version that it is to serve",
         "Version {{ $value }} is to be served, and is not loaded for 15 minutes.",
     ),
     Alert(
@@ -42,7 +42,7 @@ max by ({INSTANCE}) (ader_version_chosen)
         SERVING,
         events("ader_artifacts_refused_total", "1h", f"{INSTANCE}, reason"),
         "0m",
-        f"{WHO} refused a version: {{{{ $labels.reason }}}}",
+        f"{WORKER_NAME} refused a version: {{{{ $labels.reason }}}}",
         "{{ $value | humanize }} in the last hour; the version before continues to serve.",
     ),
     Alert(

@@ -327,14 +327,14 @@ class TrainerSettings(_Group):
         description="A version is rejected if its Recall@20 on its parent's exemplars is certainly "
         "more percentage points below the parent's.",
     )
-    max_mislaid: float = Field(
+    max_negative_flips: float = Field(
         1.0,
         ge=0,
         le=100,
         description="A version is rejected if it certainly ranks more percent of the exemplars "
-        "that its parent lists behind a quarter of all items.",
+        "that its parent lists behind a quarter of all items (negative flips).",
     )
-    max_displaced: float = Field(
+    max_embedding_drift: float = Field(
         0.5,
         ge=0,
         le=100,

@@ -22,6 +22,6 @@ Its packages, each of which imports only those below it::
 The path of a click: `clicks.decoder`, `sessions.intake` (which clicks count), `sessions.window`
 (pure: no clock, no Kafka), `sessions.task` (one input partition of it, with changelog and dead
 letters, driven by `exactly_once.loop`), `sessions.records`, `blocks.feed`. The path of a version:
-`versions.model_log`, `versions.registry`, `versions.version_roles` (who serves, who is the next
-parent), `versions.model_reader`.
+`model_registry.model_log`, `model_registry.registry`, `model_registry.version_roles` (which version
+serves, and which is the next parent), `model_registry.model_reader`.
 """

@@ -101,7 +101,7 @@ class System:
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
             worker.kill()
-            self._guard.forget(worker.process.pid)
+            self._guard.cancel(worker.process.pid)
         self._guard.__exit__(None, None, None)
         self.view.close()
 

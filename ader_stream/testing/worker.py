@@ -116,10 +116,14 @@ class Worker:
         """Return the end of its log, for a failure."""
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
         return "\n".join(
-            [f"--- {self.log.name} (exit code {self.process.poll()})", *lines, *self.standing()]
+            [
+                f"--- {self.log.name} (exit code {self.process.poll()})",
+                *lines,
+                *self.partition_metrics(),
+            ]
         )
 
-    def standing(self) -> list[str]:
+    def partition_metrics(self) -> list[str]:
         """Return its metrics by partition; nothing where it does not answer."""
         try:
             shown = self.get("/metrics").text.splitlines()

@@ -39,7 +39,7 @@ SHOWN_BY_LEADER = (
     m.VERSION_DISTILLATION,
     m.VERSION_WEIGHT,
 )
-"""Gauges that would stand still where a trainer leads no more."""
+"""Gauges that would keep old values where a trainer no longer leads."""
 
 
 TOLD_BY_EPOCH = ("train", "validate")
@@ -63,7 +63,7 @@ class TrainerMetrics:
         self._since = 0.0
 
     def clear(self) -> None:
-        """Show nothing that only who leads can know: another one shows it now."""
+        """Show nothing that only the leader can know: another trainer shows it now."""
         self._metrics.drop(*SHOWN_BY_LEADER)
 
     def show_backlog(self, waiting: Sequence[int], blocks: BlockRule) -> None:

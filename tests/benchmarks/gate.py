@@ -43,7 +43,7 @@ RESULTS = Path(__file__).parent / "results" / "gate"
 TABLE = PageTable("gate", "python -m tests.benchmarks.gate")
 
 HEAD = (
-    "| version | block | exemplars | next block | cost | mislaid, % | displaced, % | told apart, % "
+    "| version | block | exemplars | next block | cost | flips, % | drifted, % | right order, % "
     "| gate |\n"
     "|---|---|---|---|---|---|---|---|---|\n"
 )
@@ -66,8 +66,8 @@ SETTINGS = TrainerSettings()
 RULE = GateRule(
     max_recall_drop=SETTINGS.max_recall_drop,
     max_forgetting=SETTINGS.max_forgetting,
-    max_mislaid=SETTINGS.max_mislaid,
-    max_displaced=SETTINGS.max_displaced,
+    max_negative_flips=SETTINGS.max_negative_flips,
+    max_embedding_drift=SETTINGS.max_embedding_drift,
     min_item_coverage=SETTINGS.min_item_coverage,
     max_bytes=2**30,
 )
@@ -108,8 +108,8 @@ class Cycle:
             "exemplars": _lost(of_block.parent_exemplar_recall20, of_block.exemplar_recall20),
             "next_block": _lost(unseen.parent_recall20, unseen.recall20),
             "cost": _lost(recall20(self.sound, self.coming), recall20(self.child, self.coming)),
-            "mislaid": _rounded(seen.mislaid or seen.new_mislaid),
-            "displaced": _rounded(seen.displaced),
+            "mislaid": _rounded(seen.negative_flips or seen.new_negative_flips),
+            "displaced": _rounded(seen.embedding_drift),
             "told_apart": _rounded(seen.pairwise_accuracy.version),
             "by_co_clicks": _rounded(seen.pairwise_accuracy.co_clicks),
             "rejected": verdict.rejection,

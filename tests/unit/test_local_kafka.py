@@ -281,7 +281,7 @@ def test_a_broker_that_ends_while_starting_gives_its_last_words():
 
 
 def test_duties_that_were_taken_back_are_not_done():
-    lines = ['{"end": 1}', '{"end": 2}', '{"forget": 1}', '{"run": ["a", "b"]}']
+    lines = ['{"end": 1}', '{"end": 2}', '{"cancel": 1}', '{"run": ["a", "b"]}']
     assert guard_process.read_duties(lines) == ([2], [["a", "b"]])
 
 
@@ -334,7 +334,7 @@ def test_output_goes_to_the_log(tmp_path: Path):
         command = ["sh", "-c", 'echo "$WORD"; echo err >&2']
         process = start_process(command, tmp_path / "log", guard, {"WORD": "out"})
         assert process.wait() == 0
-        guard.forget(process.pid)
+        guard.cancel(process.pid)
     assert (tmp_path / "log").read_text() == "out\nerr\n"
 
 

@@ -61,8 +61,8 @@ def reset(time: str, chosen: tuple[int, ...], yes: bool, settings: Settings) -> 
         )
     meant = [place for place in places if _is_meant(place, chosen, watermark)]
     if not meant:
-        stands = "\n".join(map(_line, places))
-        raise SettingsError(f"--to {time}: no partition is after it, so none moves back\n{stands}")
+        lines = "\n".join(map(_line, places))
+        raise SettingsError(f"--to {time}: no partition is after it, so none moves back\n{lines}")
     for place in meant:
         click.echo(f"{_line(place)} -> {_text(watermark)}")
         if yes:

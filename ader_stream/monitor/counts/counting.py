@@ -131,13 +131,13 @@ class CountedSessions:
         """Return the numbers of the kept spans of a kind, in order."""
         return sorted(span.number for span in self.spans if span.kind == kind)
 
-    def forget_old(self) -> None:
+    def evict_old(self) -> None:
         """Remove all blocks and slices but the newest ones."""
         for kind, kept in ((BLOCK, self._rule.blocks), (SLICE, SLICES + 1)):
             for number in self.numbers(kind)[:-kept]:
-                self.forget(Span(kind, number))
+                self.evict(Span(kind, number))
 
-    def forget(self, span: Span) -> None:
+    def evict(self, span: Span) -> None:
         """Remove a span."""
         del self.spans[span]
         self.changed.add(span)
@@ -152,7 +152,7 @@ class CountedSessions:
         self.place.hourly.add(
             max(0, record.timestamp()[1]), CLICKS, block.statistics.clicks - clicks
         )
-        self.forget_old()
+        self.evict_old()
 
     def _count_slices(self, sessions: Sequence[_SessionView]) -> None:
         by_slice = defaultdict[int, list[_SessionView]](list)

@@ -192,7 +192,7 @@ class MonitorState:
             else:
                 counted.changed.add(span)
         for counted in self.sessions.values():
-            counted.forget_old()
+            counted.evict_old()
 
     def _first_place(self, topic: str, partition: int) -> Place:
         return Place(topic, partition, self._topic_ids[topic])

@@ -80,7 +80,7 @@ class BlocksStatus:
 
 @dataclass(frozen=True)
 class _Reference:
-    """What a block is compared with: blocks, what each came to, and their items."""
+    """What a block is compared with: blocks, the measurements of each, and their items."""
 
     numbers: tuple[int, ...]
     clicks: int
@@ -194,7 +194,7 @@ class BlockReports:
         return _Reference(tuple(numbers), clicks, quality, last, measured, items)
 
     def _measured(self, numbers: Sequence[int]) -> Iterator[tuple[int, Measurements]]:
-        """Yield what each block came to, against the one before and the items of all before."""
+        """Yield each block's measurements, against the one before and the items of all before."""
         known = set[str]()
         for before, number in pairwise(numbers):
             known |= self._merged[before].items.weights().keys()

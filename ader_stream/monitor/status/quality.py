@@ -118,7 +118,7 @@ class VersionsStatus:
 
 
 def versions_status(views: TopicViews) -> VersionsStatus:
-    """Return versions, their quality, and who serves them."""
+    """Return versions, their quality, and the workers that serve them."""
     registry, roles = views.registry, views.registry.roles
     shown = dict(zip((SERVED, PREVIOUS), roles.serving, strict=False))
     if roles.candidate:
@@ -146,13 +146,13 @@ def serving_workers(serving: Mapping[str, Mapping[str, Any]]) -> Iterable[Servin
     order of the log.
     """
     owners = {
-        held["partition"]: worker
+        each["partition"]: worker
         for worker, value in serving.items()
-        for held in value["partitions"]
+        for each in value["partitions"]
     }
     for worker in sorted(set(owners.values())):
-        held = tuple(sorted(partition for partition, who in owners.items() if who == worker))
-        yield ServingWorker(worker, serving[worker]["version"], held)
+        assigned = tuple(sorted(partition for partition, one in owners.items() if one == worker))
+        yield ServingWorker(worker, serving[worker]["version"], assigned)
 
 
 def mean_estimate(total: float, count: int) -> Estimate | None:

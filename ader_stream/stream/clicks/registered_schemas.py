@@ -72,7 +72,7 @@ class RegisteredSchemas(Generic[Reader]):
         NotYetError
             With the offset of the first record whose schema is not available now.
         """
-        self._registry.forget_old_answers()
+        self._registry.expire_old_answers()
         places = self._without_reader(records)
         if not places:
             return

@@ -43,7 +43,7 @@ class Check(Generic[T]):
 
 
 def run_checks(checks: Iterable[Check[T]], subject: T) -> Iterator[Finding]:
-    """Run checks one after the other; report a failure that several of them meet once."""
+    """Run checks one after the other; report a failure that several of them have once."""
     failures: list[Exception] = []
     for check in checks:
         try:

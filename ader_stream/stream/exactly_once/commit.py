@@ -26,14 +26,14 @@ OFFSETS_TIMEOUT = 10.0
 
 def commit_side_by_side(
     topic: str,
-    held: Mapping[int, AssignedPartition[TaskT]],
+    assigned: Mapping[int, AssignedPartition[TaskT]],
     partitions: Iterable[int],
     group: Callable[[], Any],
     ask_identity: Callable[[], Callable[[], None]],
 ) -> dict[int, KafkaException]:
-    """Commit the work of partitions, of those `held`; return the errors of those that failed.
+    """Commit the work of partitions, of those `assigned`; return the errors of those that failed.
 
-    The errors keep no partition's state alive: it is looked up in `held` each time.
+    The errors keep no partition's state alive: it is looked up in `assigned` each time.
 
     Parameters
     ----------
@@ -52,43 +52,43 @@ def commit_side_by_side(
     TopicError
         If the topic was deleted and created again: nothing of it is committed.
     """
-    to_commit = [partition for partition in partitions if held[partition].has_work()]
+    to_commit = [partition for partition in partitions if assigned[partition].has_work()]
     if not to_commit:
         return {}
     require_same = ask_identity()
-    offsets, failed = _begin_all(topic, held, to_commit)
+    offsets, failed = _begin_all(topic, assigned, to_commit)
     try:
         require_same()
     except KafkaException as exception:  # which topic was read is unknown
         return failed | dict.fromkeys(offsets, exception)
     metadata_of_group = group()
-    seconds = max([REQUEST_TIMEOUT, *(held[p].transaction_ms / 1000 for p in offsets)])
+    seconds = max([REQUEST_TIMEOUT, *(assigned[p].transaction_ms / 1000 for p in offsets)])
 
     def send_offset(partition: int) -> None:
-        held[partition].producer.send_offsets(
+        assigned[partition].producer.send_offsets(
             [offsets[partition]], metadata_of_group, OFFSETS_TIMEOUT
         )
 
     def commit(partition: int) -> None:
-        held[partition].producer.commit(seconds)
+        assigned[partition].producer.commit(seconds)
 
     failed |= side_by_side(send_offset, offsets.keys(), OFFSETS_TIMEOUT)
     failed |= side_by_side(commit, offsets.keys() - failed.keys(), seconds)
     for partition in offsets.keys() - failed.keys():
-        held[partition].note_commit()
+        assigned[partition].note_commit()
     return failed
 
 
 def _begin_all(
-    topic: str, held: Mapping[int, AssignedPartition[TaskT]], partitions: Iterable[int]
+    topic: str, assigned: Mapping[int, AssignedPartition[TaskT]], partitions: Iterable[int]
 ) -> tuple[dict[int, TopicPartition], dict[int, KafkaException]]:
     """Begin and fill a transaction for each partition; return the offsets, and the errors."""
     offsets: dict[int, TopicPartition] = {}
     failed: dict[int, KafkaException] = {}
     for partition in partitions:
-        next_offset = held[partition].next_offset
+        next_offset = assigned[partition].next_offset
         try:
-            metadata = _begin(held[partition])
+            metadata = _begin(assigned[partition])
         except KafkaException as exception:
             failed[partition] = exception
         else:
@@ -96,18 +96,18 @@ def _begin_all(
     return offsets, failed
 
 
-def _begin(held: AssignedPartition[TaskT]) -> str:
+def _begin(assigned: AssignedPartition[TaskT]) -> str:
     """Begin a transaction and fill it; return the offset's metadata."""
     transaction = Transaction()
-    metadata = held.task.write(transaction, held.next_offset)
-    held.opened_at = time.monotonic()
-    held.producer.begin()
-    transaction.send(held.producer.client)
+    metadata = assigned.task.write(transaction, assigned.next_offset)
+    assigned.opened_at = time.monotonic()
+    assigned.producer.begin()
+    transaction.send(assigned.producer.client)
     return metadata
 
 
 def abort_failed(
-    topic: str, partition: int, held: AssignedPartition[TaskT], exception: KafkaException
+    topic: str, partition: int, assigned: AssignedPartition[TaskT], exception: KafkaException
 ) -> None:
     """Abort a transaction that has failed.
 
@@ -119,13 +119,15 @@ def abort_failed(
         If too many in a row have failed.
     """
     error = exception.args[0]
-    held.aborts += 1
-    log.warning("transaction failed", partition=partition, aborts=held.aborts, error=error.str())
-    if not held.producer.abort(error):
+    assigned.aborts += 1
+    log.warning(
+        "transaction failed", partition=partition, aborts=assigned.aborts, error=error.str()
+    )
+    if not assigned.producer.abort(error):
         raise FencedError(f"the producer of partition {partition} is lost: {error.str()}")
-    if held.aborts > MOST_ABORTS:
+    if assigned.aborts > MOST_ABORTS:
         raise TopicError(
-            f"{topic}/{partition}: {held.aborts} transactions in a row were "
+            f"{topic}/{partition}: {assigned.aborts} transactions in a row were "
             f"aborted, the last one because of {error.name()}: {error.str()}; nothing of them "
             "is committed. Look at the brokers' logs, and at their quotas; then start "
             "this worker again"

@@ -5,9 +5,9 @@ task (state, and what is computed from the records) and a transactional producer
 Outputs, changelog and the input's next offset are written in one transaction, so a task's state is
 never ahead of a transaction that can still fail: after any abort the task is dropped and restored
 as after a takeover, and reading returns to the committed offset. Partitions are taken over and
-restored in another thread (`Takeovers`): those that are held already do not wait for them.
+restored in another thread (`Takeovers`): those that run already do not wait for them.
 
-The consumer is assigned a partition only while it is held, from a known offset on. To assign it at
+The consumer is assigned a partition only while it runs, from a known offset on. To assign it at
 the log's end when the group assigns it, and to seek later, loses records: librdkafka (2.16) asks
 for the end, and the answer that arrives after the seek reverts it.
 """
@@ -131,7 +131,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
         self._metrics = metrics
         self._lag = LagMetrics(clients, config.topic, metrics)
         self._check_readable = check_readable
-        self._held: dict[int, AssignedPartition[TaskT]] = {}
+        self._running: dict[int, AssignedPartition[TaskT]] = {}
         self._consumer: Consumer
         self._waiting: WaitingPartitions
         self._identity: TopicIdentity
@@ -145,17 +145,17 @@ class ExactlyOnceLoop(Generic[TaskT]):
 
     @property
     def partitions(self) -> list[int]:
-        """Return the partitions that are held now."""
-        return sorted(self._held)
+        """Return the partitions that run: those whose state is restored."""
+        return sorted(self._running)
 
     @property
     def tasks(self) -> dict[int, TaskT]:
-        """Return partition → its task, of those held now. May be called from another thread."""
-        return {partition: held.task for partition, held in self._held.copy().items()}
+        """Return partition → its task, of those that run. May be called from another thread."""
+        return {partition: assigned.task for partition, assigned in self._running.copy().items()}
 
     @property
     def restoring(self) -> int:
-        """Return the number of assigned partitions that are not held yet."""
+        """Return the number of assigned partitions that do not run yet."""
         return len(self._takeovers)
 
     def not_ready(self) -> str:
@@ -170,8 +170,8 @@ class ExactlyOnceLoop(Generic[TaskT]):
         `on_round` is called after each round of reading. These end the membership, not the process,
         and the worker joins the group again:
 
-        - A fenced producer. Only the group decides who owns a partition, so a worker that was away
-          for too long must not take its old partitions back.
+        - A fenced producer. Only the group assigns partitions, so a worker that was away for too
+          long must not take its old partitions back.
         - A request that failed while partitions were taken over: brokers recover.
         - Another member with this worker's name, for as long as `NameClaim` allows.
         - A right that is withdrawn: the worker waits for it outside of the group.
@@ -228,7 +228,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
         while not should_stop():
             self._hold_taken()
             for partition in self._waiting.due():
-                self._waiting.resume(partition, self._held[partition].next_offset)
+                self._waiting.resume(partition, self._running[partition].next_offset)
             messages = self._consumer.consume(READ_MESSAGES, _poll_seconds(pace))
             records = valid_records(messages, self._config.group, tolerated=OUT_OF_RANGE)
             self._process(records)
@@ -247,10 +247,10 @@ class ExactlyOnceLoop(Generic[TaskT]):
     def _leave(self) -> None:
         """End the membership; errors of the clients are logged."""
         self._takeovers.close()
-        give_up_all(held.producer for held in self._held.values())
-        for partition in self._held:  # a client that has failed may call nothing when it closes
+        give_up_all(assigned.producer for assigned in self._running.values())
+        for partition in self._running:  # a client that has failed may call nothing when it closes
             self._metrics.drop_gauges(partition=partition)
-        self._held.clear()  # nothing left to commit: leaving must not try again
+        self._running.clear()  # nothing left to commit: leaving must not try again
         self._is_leaving = True
         close(self._consumer)  # gives its partitions up in the callbacks
         self.has_joined = self._has_begun = False
@@ -258,10 +258,10 @@ class ExactlyOnceLoop(Generic[TaskT]):
     def _hold_taken(self) -> None:
         """Begin to read partitions that have been taken over."""
         taken = []
-        for partition, held in self._takeovers.done():
-            self._held[partition] = held
-            held.task.begin()
-            where = TopicPartition(self._config.topic, partition, held.next_offset)
+        for partition, assigned in self._takeovers.done():
+            self._running[partition] = assigned
+            assigned.task.begin()
+            where = TopicPartition(self._config.topic, partition, assigned.next_offset)
             self._consumer.incremental_assign([where])
             taken.append(partition)
         if self.has_joined and not self._takeovers and not self._has_begun:
@@ -272,14 +272,14 @@ class ExactlyOnceLoop(Generic[TaskT]):
 
     def _process(self, records: Iterable[Record]) -> None:
         for partition, group in groupby(records, PARTITION):
-            held = self._held.get(partition)
-            if held is None or partition in self._waiting:  # fetched just before
+            assigned = self._running.get(partition)
+            if assigned is None or partition in self._waiting:  # fetched just before
                 continue
             if batch := self._readable(partition, list(group)):
-                held.task.process(batch)
-                held.next_offset = max(held.next_offset, batch[-1].offset() + 1)
-                held.last_read = written_at_of(batch[-1])
-                held.ended_at = None
+                assigned.task.process(batch)
+                assigned.next_offset = max(assigned.next_offset, batch[-1].offset() + 1)
+                assigned.last_read = written_at_of(batch[-1])
+                assigned.ended_at = None
                 self._waiting.passed(partition)
 
     def _readable(self, partition: int, batch: list[Record]) -> list[Record]:
@@ -288,7 +288,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
             self._check_readable(batch)
         except NotYetError as error:
             self._waiting.wait(partition, error)
-            self._held[partition].ended_at = None
+            self._running[partition].ended_at = None
             return [record for record in batch if record.offset() < error.offset]
         return batch
 
@@ -301,9 +301,9 @@ class ExactlyOnceLoop(Generic[TaskT]):
             error = message.error()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                 partition = cast("int", message.partition())
-                held, at = self._held.get(partition), message.offset() or 0
-                if held and partition not in self._waiting and at >= held.next_offset:
-                    held.ended_at = at
+                assigned, at = self._running.get(partition), message.offset() or 0
+                if assigned and partition not in self._waiting and at >= assigned.next_offset:
+                    assigned.ended_at = at
 
     def _is_at_end(self, partition: int) -> bool:
         """Whether all of a partition is read.
@@ -311,7 +311,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
         A reader gets one end of partition before an open transaction, whether the transaction was
         there then or has begun since.
         """
-        ended_at = self._held[partition].ended_at
+        ended_at = self._running[partition].ended_at
         return ended_at is not None and ended_at >= self._end_of(partition)
 
     def _return_into_range(self, messages: list[Message]) -> None:
@@ -324,9 +324,9 @@ class ExactlyOnceLoop(Generic[TaskT]):
             for message in messages
             if (error := message.error()) is not None and error.code() in OUT_OF_RANGE
         }
-        if gone & self._held.keys():
+        if gone & self._running.keys():
             self._commit_all()  # what was read before counts
-        for partition in sorted(gone & self._held.keys()):
+        for partition in sorted(gone & self._running.keys()):
             log.warning("offset out of range", partition=partition, topic=self._config.topic)
             self._begin_again(partition)
 
@@ -338,12 +338,14 @@ class ExactlyOnceLoop(Generic[TaskT]):
         return any(extent.end for extent in extents(admin, topic, partitions).values())
 
     def _tick_all(self) -> None:
-        for partition, held in self._held.items():
-            held.task.tick(is_at_end=self._is_at_end(partition))
+        for partition, assigned in self._running.items():
+            assigned.task.tick(is_at_end=self._is_at_end(partition))
 
     def _left(self) -> int:
         """Set each partition's lag; return the sum over the partitions that do not wait."""
-        unread = {p: Unread(self._unread(p), held.last_read) for p, held in self._held.items()}
+        unread = {
+            p: Unread(self._unread(p), assigned.last_read) for p, assigned in self._running.items()
+        }
         self._lag.show(unread)
         return sum(lag.records for p, lag in unread.items() if p not in self._waiting)
 
@@ -351,7 +353,7 @@ class ExactlyOnceLoop(Generic[TaskT]):
         """Return the number of records left; what is behind the last one are markers."""
         if self._is_at_end(partition):
             return 0
-        return max(0, self._end_of(partition) - self._held[partition].next_offset)
+        return max(0, self._end_of(partition) - self._running[partition].next_offset)
 
     def _end_of(self, partition: int) -> int:
         """Return the last known offset behind the last record of a log, committed or not."""
@@ -361,37 +363,37 @@ class ExactlyOnceLoop(Generic[TaskT]):
 
     def _commit_all(self) -> None:
         """Commit the work of all partitions; restore those whose transaction failed."""
-        for held in self._held.values():
-            held.producer.serve()
+        for assigned in self._running.values():
+            assigned.producer.serve()
         failed = self._commit(self.partitions)
         for partition, exception in failed.items():
-            held, error = self._held[partition], exception.args[0]
+            assigned, error = self._running[partition], exception.args[0]
             if is_refusal(error):
                 raise exception
             self._commits.note_failure(error.name(), f"partition {partition}: {error.str()}")
             self._commits.note_abort(error.name())
-            self._time.note_failure(partition, time.monotonic() - held.opened_at)
-            abort_failed(self._config.topic, partition, held, exception)
+            self._time.note_failure(partition, time.monotonic() - assigned.opened_at)
+            abort_failed(self._config.topic, partition, assigned, exception)
         if failed:
-            time.sleep(max(back_off(self._held[partition].aborts) for partition in failed))
+            time.sleep(max(back_off(self._running[partition].aborts) for partition in failed))
         for partition in failed:
             self._begin_again(partition)
 
     def _begin_again(self, partition: int) -> None:
         """Drop a partition's state; restore it and read from its committed offset again."""
-        held = self._held.pop(partition)
-        self._waiting.forget(partition)
+        assigned = self._running.pop(partition)
+        self._waiting.release(partition)
         self._consumer.incremental_unassign([TopicPartition(self._config.topic, partition)])
-        kept = KeptProducer(held.producer, held.transaction_ms)
-        self._takeovers.begin_again(partition, kept, held.aborts)
+        kept = KeptProducer(assigned.producer, assigned.transaction_ms)
+        self._takeovers.begin_again(partition, kept, assigned.aborts)
 
     def _commit(self, partitions: Collection[int]) -> dict[int, KafkaException]:
         """Commit the work of partitions; return the errors of those that failed."""
         group, ask = self._consumer.consumer_group_metadata, self._identity.ask
-        is_due = any(self._held[partition].has_work() for partition in partitions)
+        is_due = any(self._running[partition].has_work() for partition in partitions)
         if is_due:
             self._commits.note_due()
-        failed = commit_side_by_side(self._config.topic, self._held, partitions, group, ask)
+        failed = commit_side_by_side(self._config.topic, self._running, partitions, group, ask)
         if not failed:
             self._note_committed(is_due=is_due)
         return failed
@@ -409,8 +411,8 @@ class ExactlyOnceLoop(Generic[TaskT]):
     def _is_recovering(self) -> bool:
         """Whether work that could not be committed is still to be repeated."""
         return any(
-            held.aborts > 0 and not self._is_at_end(partition)
-            for partition, held in self._held.items()
+            assigned.aborts > 0 and not self._is_at_end(partition)
+            for partition, assigned in self._running.items()
         )
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -428,20 +430,20 @@ class ExactlyOnceLoop(Generic[TaskT]):
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._takeovers.give_up([given.partition for given in partitions])
-        leaving = [given.partition for given in partitions if given.partition in self._held]
+        leaving = [given.partition for given in partitions if given.partition in self._running]
         for partition, exception in self._commit(leaving).items():
             # The next owner repeats the work of a failed transaction.
             error = exception.args[0]
             log.warning("last commit failed", partition=partition, error=error.str())
             self._commits.note_abort(error.name())
-            self._held[partition].producer.abort(error)
+            self._running[partition].producer.abort(error)
         self._on_lost(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._takeovers.give_up([given.partition for given in partitions])
         for given in partitions:
-            self._held.pop(given.partition, None)
-            self._waiting.forget(given.partition)
+            self._running.pop(given.partition, None)
+            self._waiting.release(given.partition)
             self._metrics.drop_gauges(partition=given.partition)
         read = {assigned.partition for assigned in consumer.assignment()}
         consumer.incremental_unassign([given for given in partitions if given.partition in read])

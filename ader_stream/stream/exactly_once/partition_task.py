@@ -1,4 +1,4 @@
-"""The task of an input partition, and what a process holds with it."""
+"""The task of an input partition, and what belongs to it."""
 
 from __future__ import annotations
 

@@ -141,11 +141,11 @@ class Taking(Generic[TaskT]):
         places = self._first_places([p for p, at in known.items() if at is None], extents)
         places |= {partition: place for partition, place in known.items() if place}
         return {
-            partition: self._held(partition, tasks[partition], producer, places, extents)
+            partition: self._assigned(partition, tasks[partition], producer, places, extents)
             for partition, producer in producers.items()
         }
 
-    def _held(
+    def _assigned(
         self,
         partition: int,
         task: TaskT,

@@ -79,7 +79,7 @@ class Takeovers(Generic[TaskT]):
             self._append(_Batch(some))
 
     def begin_again(self, partition: int, kept: KeptProducer, aborts: int) -> None:
-        """Restore a partition that this process has held, after so many `aborts` in a row."""
+        """Restore a partition that ran in this process, after so many `aborts` in a row."""
         self._append(_Batch({partition}, {partition: kept}, aborts))
 
     def done(self) -> Iterator[tuple[int, AssignedPartition[TaskT]]]:
@@ -94,10 +94,10 @@ class Takeovers(Generic[TaskT]):
             batch = self._batches.popleft()
             if not batch.wanted:
                 continue
-            for partition, held in batch.outcome.result().items():
+            for partition, assigned in batch.outcome.result().items():
                 if partition in batch.wanted:
-                    held.aborts = batch.aborts
-                    yield partition, held
+                    assigned.aborts = batch.aborts
+                    yield partition, assigned
 
     def give_up(self, partitions: Collection[int]) -> None:
         """Cancel these. On return, no owner will be fenced for them, unless a request hangs."""

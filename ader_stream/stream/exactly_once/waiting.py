@@ -78,7 +78,7 @@ class WaitingPartitions:
                 self._logged.remove(partition)
                 log.info("partition continues", partition=partition, waited_seconds=waited)
 
-    def forget(self, partition: int) -> None:
+    def release(self, partition: int) -> None:
         """Drop a partition and resume it: its next owner finds it unpaused."""
         if self._until.pop(partition, None) is not None:
             self._consumer.resume([TopicPartition(self._topic, partition)])

@@ -124,8 +124,9 @@ class KafkaClients:
     transaction_timeout
         ms after which the broker aborts a transaction left open.
     reader_group
-        Group that a reader names, for it must name one: it asks who coordinates that group, and
-        never joins. A worker's own, which it may ask for; others read without a right to it, too.
+        Group that a reader names, for it must name one: it asks which broker coordinates that
+        group, and never joins. A worker's own, which it may ask for; others read without a right
+        to it, too.
     batch_bytes
         What producers send at once to a partition, at most.
     on_statistics
@@ -176,7 +177,7 @@ class KafkaClients:
         return replace(self, on_statistics=on_statistics)
 
     def group_consumer(self, group: str) -> Consumer:
-        """Consumer that is given partitions by its group and starts where it is told to.
+        """Consumer that is given partitions by its group and starts at given offsets.
 
         It says `_PARTITION_EOF` where the log ends for now.
         """
@@ -235,7 +236,7 @@ class KafkaClients:
         Raises
         ------
         UnreachableError
-            If none does within `timeout` seconds; says why, as far as it can be told.
+            If none does within `timeout` seconds; says why, as far as that is known.
         """
         wait_until_reachable(_observed_admin, self._common() | dict(self.properties), timeout)
 
@@ -328,7 +329,7 @@ def is_property(name: str) -> bool:
 def close(consumer: Consumer) -> None:
     """Close a consumer; what it says on its way out is logged, for nothing depends on it any more.
 
-    A fatal error that it came to before can be raised here, and so can what a rebalance calls.
+    A fatal error that it had before can be raised here, and so can what a rebalance calls.
     """
     try:
         consumer.close()

@@ -157,7 +157,7 @@ def valid_records(
     Parameters
     ----------
     group
-        Whose member has read them; empty for a reader, who needs no group.
+        Whose member has read them; empty for a reader, which needs no group.
     tolerated
         Codes of errors that the caller deals with.
 
@@ -231,7 +231,7 @@ def _records_below(
     at_once: int,
     between: Callable[[], None] = lambda: None,
 ) -> Iterator[Record]:
-    """Yield until the reader stands at the end of each partition of a topic.
+    """Yield until the reader is at the end of each partition of a topic.
 
     Markers and aborted records count as passed.
     """

@@ -14,7 +14,7 @@ from ader_stream.stream.kafka.reading import valid_records
 from ader_stream.stream.kafka.records import Record, headers_of
 
 SILENT_SECONDS = 10.0
-"""Who reads a sample waits so long for the next record, then takes what there is."""
+"""A reader of a sample waits so long for the next record, then takes what there is."""
 
 POLL_SECONDS = 0.1
 
@@ -116,7 +116,7 @@ def sample_records(
 
 
 def _read(reader: Consumer, topic: str, ends: dict[int, int]) -> list[SampledRecord]:
-    """Read until every partition has come to its end, or to that of the log."""
+    """Read until every partition is read to its end, or to the log's."""
     found: list[SampledRecord] = []
     size, silent_since = 0, time.monotonic()
     while ends and size < MAX_BYTES and time.monotonic() - silent_since < SILENT_SECONDS:

@@ -30,7 +30,7 @@ def may_write(clients: KafkaClients, transactional_id: str, group: str) -> bool 
     """Return whether the user may write in the name of an id; None where that cannot be said.
 
     It is asked only where the answer harms nobody: where the broker has been seen to refuse the
-    time-out, with an id that is not in use, or where the group of those who use the id is empty.
+    time-out, with an id that is not in use, or where the group of the id's users is empty.
     """
     unused = f"{transactional_id.removesuffix('.0')}.{UNUSED}"
     is_bounded = _refusal(clients, unused) == KafkaError.INVALID_TRANSACTION_TIMEOUT

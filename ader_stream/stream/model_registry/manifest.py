@@ -18,8 +18,8 @@ one. Each format added to the one before:
 ======  ============================================================================
 2       checksum, status, gate
 3       how clicks were cut, up to which offset of `control` commands were known
-4       mislaid exemplars
-5       displaced items
+4       negative flips
+5       embedding drift
 6       id of the sessions topic, times of the sessions
 7       bounds of what the gate measured
 8       item retention: for how long items have not been clicked, how many were removed
@@ -100,7 +100,7 @@ class GateComparison:
         Targets, and the sessions that they are of; each exemplar is of its own.
     recall20, other_recall20
         The version's and the other's, percent of the samples; against `co-clicks`, percent of the
-        pairs that were told apart.
+        pairs that were ranked in the right order.
     gain
         Percentage points of the one above the other, each session with the same weight.
     gain_low, gain_high

@@ -93,7 +93,7 @@ class Registry:
             manifest = decode_manifest(record, self._trust)
             if key != str(manifest.version):
                 raise ArtifactError(  # noqa: TRY301 - refused like any other
-                    f"version {manifest.version} stands under the key {key!r:.40}", "manifest"
+                    f"version {manifest.version} is under the key {key!r:.40}", "manifest"
                 )
         except ArtifactError as error:
             self._on_refused(error)

@@ -1,4 +1,4 @@
-"""The serving topic: which worker serves which version, and the partitions that it holds."""
+"""The serving topic: which worker serves which version, and the partitions assigned to it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ServingLog:
         version, live_at, publish_to_live
             The served version, when it went live (ms), and how long after its publishing (s).
         open_blocks
-            Partition held → the first block that has not ended there.
+            Assigned partition → the first block that has not ended there.
         """
         partitions = [{"partition": p, "open_block": block} for p, block in open_blocks.items()]
         value = {

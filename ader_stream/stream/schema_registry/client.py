@@ -175,7 +175,7 @@ class SchemaRegistry:
         with self._changed:
             return self._refuse(schema_id, what)
 
-    def forget_old_answers(self) -> None:
+    def expire_old_answers(self) -> None:
         """Request schemas again that were unknown a while ago; until then, they stay unknown."""
         with self._changed:
             now = self._clock()

@@ -95,7 +95,7 @@ class _Followed:
 
 
 class SessionizerDecisions:
-    """Read the decisions of the partitions that a worker holds.
+    """Read the decisions of the partitions that are assigned to a worker.
 
     Parameters
     ----------

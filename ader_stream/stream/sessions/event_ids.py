@@ -42,9 +42,9 @@ class Segment:
     number
         It starts at offset ``number * SEGMENT_OFFSETS``.
     ids, offsets
-        Ids that were seen or forgotten, and the offsets at which this happened.
+        Ids that were seen or removed, and the offsets at which this happened.
     forgotten
-        Positions of the ids that were forgotten.
+        Positions of the ids that were removed.
     """
 
     number: int
@@ -83,8 +83,8 @@ class EventIds:
         segment.offsets.append(offset)
         return self._see(event_id, offset)
 
-    def forget(self, event_id: str, offset: int) -> None:
-        """Forget an id, at an offset not below the last one."""
+    def remove(self, event_id: str, offset: int) -> None:
+        """Remove an id, at an offset not below the last one."""
         event_id = remembered(event_id)
         segment = self._change(offset)
         segment.forgotten.append(len(segment.ids))
@@ -92,8 +92,8 @@ class EventIds:
         segment.offsets.append(offset)
         self._seen.pop(event_id, None)
 
-    def forget_all(self) -> None:
-        """Forget all ids, because later ids are of another kind."""
+    def clear(self) -> None:
+        """Remove all ids, because later ids are of another kind."""
         self._seen.clear()
         self._changed.clear()
         self._newest = Segment(NO_NUMBER)

@@ -470,5 +470,5 @@ class Intake:
 
     def _refuse(self, click: Click, at: int, error: ClickError, offset: int) -> None:
         if click.event_id is not None:
-            self.event_ids.forget(click.event_id, offset)  # a corrected click may have the same id
+            self.event_ids.remove(click.event_id, offset)  # a corrected click may have the same id
         self.refused.append((at, error))

@@ -403,7 +403,7 @@ class SessionizerTask:
             state.window.keep_closed(parse_duration(changed["sessions.gap"].then))
         self._begin(state)
         if "clicks.event_id_field" in changed:
-            self._intake.event_ids.forget_all()
+            self._intake.event_ids.clear()
         if changed.keys() & CLOSING:
             self._window.close_all()
         self._count_closed_early(self._window.early)

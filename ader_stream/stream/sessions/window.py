@@ -174,7 +174,7 @@ class SessionWindow:
             self._open.note_full(session)
         self._evicted_until = state.evicted_until
         self._capped = CappedKeys(state.capped_until)
-        self._turn = AT_ONCE  # below this watermark (ms), no block ends and no key is forgotten
+        self._turn = AT_ONCE  # below this watermark (ms), no block ends and no key expires
         self._output: list[Output] = []
         if self._open.count > rule.max_open:  # the limit was higher before
             self._close_over()

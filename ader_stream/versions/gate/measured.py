@@ -19,18 +19,18 @@ class Measured:
     ----------
     comparisons
         Recalls compared with the parent's and with those of lists made without a model, and pairs
-        told apart compared with co-clicks.
+        ranked in the right order compared with co-clicks.
     pairwise_accuracy
         Pairs of what a session clicked next and what another one did, ranked in the right order.
     coverage
         Of its lists.
-    mislaid
+    negative_flips
         Of the exemplars that the parent lists, those that this version ranks behind a quarter of
         all items.
-    new_mislaid
+    new_negative_flips
         The same of samples that no parent knows, whose target other sessions often clicked next
         (`Baselines.neighbours`).
-    displaced
+    embedding_drift
         Of the items that the parent has exemplars of, those whose row in the item table is unlike
         the parent's.
     unranked
@@ -44,9 +44,9 @@ class Measured:
     comparisons: tuple[GateComparison, ...] = ()
     pairwise_accuracy: PairwiseAccuracy = field(default_factory=PairwiseAccuracy)
     coverage: Coverage | None = None
-    mislaid: Share | None = None
-    new_mislaid: Share | None = None
-    displaced: Share | None = None
+    negative_flips: Share | None = None
+    new_negative_flips: Share | None = None
+    embedding_drift: Share | None = None
     unranked: int = 0
     renamed: int = 0
     undecided: str | None = None
@@ -75,12 +75,12 @@ class Measured:
             exemplars=remembered.samples if remembered else 0,
             exemplar_recall20=remembered.recall20 if remembered else None,
             parent_exemplar_recall20=remembered.other_recall20 if remembered else None,
-            mislaid=_percent(self.mislaid),
-            mislaid_low=_low(self.mislaid),
-            new_mislaid=_percent(self.new_mislaid),
-            new_mislaid_low=_low(self.new_mislaid),
-            displaced=_percent(self.displaced),
-            displaced_low=_low(self.displaced),
+            mislaid=_percent(self.negative_flips),
+            mislaid_low=_low(self.negative_flips),
+            new_mislaid=_percent(self.new_negative_flips),
+            new_mislaid_low=_low(self.new_negative_flips),
+            displaced=_percent(self.embedding_drift),
+            displaced_low=_low(self.embedding_drift),
             comparisons=self.comparisons,
             told_apart=_percent(accuracy.version),
             told_apart_low=_low(accuracy.version),

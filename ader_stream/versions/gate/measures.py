@@ -1,4 +1,4 @@
-"""Measures of a version other than its recalls: coverage of lists, mislaid and displaced items."""
+"""Measures of a version besides its recalls: coverage, negative flips, embedding drift."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from ader_stream.versions.gate.bounds import Share, session_shares
 COVERAGE_SAMPLES = 2_000
 """Lists that the coverage is computed over: enough for every item of a catalogue of thousands."""
 
-MISLAID = 0.25
-"""Share of all items behind which an item is mislaid that the other one lists."""
+FLIPPED = 0.25
+"""Share of all items: a target that the other one lists and this version ranks behind them is a
+negative flip (Yan et al., Positive-Congruent Training, CVPR 2021)."""
 
-DISPLACED = 0.25
-"""Cosine with the parent's row below which a row is displaced. Rows of two items lie around 0; in
-sound cycles of recipe `production` a row that its parent knows from exemplars keeps 0.5."""
+DRIFTED = 0.25
+"""Cosine with the parent's row below which an item's row has drifted. Rows of two items lie around
+0; in sound cycles of recipe `production` a row that its parent knows from exemplars keeps 0.5."""
 
 SETTLED = 0.7
 """Cosine that nine rows in ten must keep. Where more rows turned farther, as when a recipe learns
-fast or its parent has learned little, displaced rows cannot be told from sound ones."""
+fast or its parent has learned little, faulty rows cannot be distinguished from sound ones."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def coverage(model: SessionModel, samples: Samples, between: Callable[[], None])
     return Coverage(len(np.unique(listed)) / model.n_items, possible)
 
 
-def mislaid(
+def negative_flips(
     listed: Bools, ranks: Int64, n_items: int, sessions: Int64, targets: Int32
 ) -> Share | None:
     """Return the share of targets behind a quarter of all items, of those that another one lists.
@@ -78,18 +79,18 @@ def mislaid(
     n_items
         In its catalogue.
     sessions, targets
-        Of the samples (S,). An item is mislaid for all of its samples, so there are no more trials
+        Of the samples (S,). An item flips for all of its samples, so there are no more trials
         than items.
     """
     if not listed.any():
         return None
-    is_behind = ranks[listed] >= max(2 * LIST, MISLAID * n_items)
+    is_behind = ranks[listed] >= max(2 * LIST, FLIPPED * n_items)
     shares = session_shares(is_behind, sessions[listed])
     return Share.of(shares, most=len(np.unique(targets[listed])))
 
 
-def displaced(parent: State, state: State) -> Share | None:
-    """Return the share of displaced rows; None where that cannot be determined."""
+def embedding_drift(parent: State, state: State) -> Share | None:
+    """Return the share of rows that have drifted; None where that cannot be determined."""
     if parent.architecture != state.architecture:
         return None
     rows = torch.from_numpy(np.unique(parent.exemplars.samples().labels)).long() - 1
@@ -99,7 +100,7 @@ def displaced(parent: State, state: State) -> Share | None:
     kept = np.nan_to_num(functional.cosine_similarity(then, now).numpy())
     if not np.quantile(kept, 0.1) >= SETTLED:
         return None
-    return Share.of((kept < DISPLACED).astype(np.float64))
+    return Share.of((kept < DRIFTED).astype(np.float64))
 
 
 def still_known(parent: State, state: State, between: Callable[[], None]) -> Bools:

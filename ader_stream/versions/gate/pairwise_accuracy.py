@@ -21,7 +21,7 @@ from ader_stream.versions.gate.baselines import clicks_of, rows_by_session
 from ader_stream.versions.gate.bounds import ALMOST_SURE, Share, session_shares, sessions_of
 
 CHANCE = 50.0
-"""Percent of pairs that are told apart by chance."""
+"""Percent of pairs that are ranked in the right order by chance."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ where nothing can be learned or they have learned nothing either: so a version m
 session clicked next before what another one did (`pairwise_accuracy`), and not only on samples it
 memorised.
 
-Forgetting moves an item out of a list; an item that is suddenly among the last is mislaid, and a
-few of those show a fault that a recall would not. Fewer still show in the item table itself:
+Forgetting moves an item out of a list; an item that is suddenly among the last is a negative flip,
+and a few of those show a fault that a recall would not. Fewer still show in the item table itself:
 training turns a row, and does not replace it by another one.
 
 Every comparison has confidence bounds (`bounds`): a version is rejected for a loss that is certain,
@@ -40,11 +40,11 @@ from ader_stream.versions.gate.bounds import ALMOST_SURE, CONFIDENCE, Share, few
 from ader_stream.versions.gate.comparison import ComparisonKind, compare
 from ader_stream.versions.gate.measured import Measured
 from ader_stream.versions.gate.measures import (
-    MISLAID,
+    FLIPPED,
     Coverage,
     coverage,
-    displaced,
-    mislaid,
+    embedding_drift,
+    negative_flips,
     renamed,
     still_known,
 )
@@ -93,12 +93,12 @@ class GateRule:
         many percent of what others clicked next behind a quarter of all items.
     max_forgetting
         Percentage points that its Recall@20 on its parent's exemplars may lie below the parent's.
-    max_mislaid
+    max_negative_flips
         Percent of the exemplars listed by its parent that it may rank behind a quarter of all.
-    max_displaced
+    max_embedding_drift
         Percent of the items with exemplars whose row may be nothing like its parent's.
     min_item_coverage
-        Share of the items that its lists could hold which must stand in some validation sample's
+        Share of the items that its lists could hold which must be in some validation sample's
         list of 20.
     max_bytes
         Largest version.
@@ -108,8 +108,8 @@ class GateRule:
 
     max_recall_drop: float
     max_forgetting: float
-    max_mislaid: float
-    max_displaced: float
+    max_negative_flips: float
+    max_embedding_drift: float
     min_item_coverage: float
     max_bytes: int
     when_undecided: WhenUndecided = WhenUndecided.JOIN
@@ -204,11 +204,11 @@ def measure(
             held_out,
         ),
         coverage=coverage(state.model(device=device), validation, between),
-        mislaid=mislaid(is_hit(then), now, n_items, each_its_own, remembered.labels),
-        new_mislaid=mislaid(
+        negative_flips=negative_flips(is_hit(then), now, n_items, each_its_own, remembered.labels),
+        new_negative_flips=negative_flips(
             baselines.neighbours & is_new, ranks[0], n_items, sessions, validation.labels
         ),
-        displaced=displaced(parent, state) if parent else None,
+        embedding_drift=embedding_drift(parent, state) if parent else None,
         unranked=int((np.concatenate([ranks[0], now]) == UNRANKED).sum()),
         renamed=unexpected + (renamed(parent, state) if parent else 0),
     )
@@ -342,7 +342,7 @@ def _faults(rule: GateRule, measured: Measured, state: State, size: int) -> Iter
         yield f"{measured.unranked} targets have scores that are not numbers; expected numbers"
     if measured.renamed:
         yield (
-            f"{measured.renamed} of its parent's rows stand for other items; expected the parent's "
+            f"{measured.renamed} of its parent's rows are of other items; expected the parent's "
             "vocabulary, without the items that leave, and new items behind it"
         )
     if size > rule.max_bytes:
@@ -395,22 +395,23 @@ def _beside(comparison: GateComparison, other: str) -> str:
 
 
 def _lost_places(rule: GateRule, measured: Measured) -> Iterator[str]:
-    if measured.mislaid and not measured.mislaid.low <= rule.max_mislaid:
+    if measured.negative_flips and not measured.negative_flips.low <= rule.max_negative_flips:
         yield (
-            f"{_surely(measured.mislaid)} of the exemplars that the parent lists stand behind "
-            f"{MISLAID:.0%} of all items; trainer.max_mislaid allows {rule.max_mislaid:g}%"
+            f"{_surely(measured.negative_flips)} of the exemplars that the parent lists are behind "
+            f"{FLIPPED:.0%} of all items; "
+            f"trainer.max_negative_flips allows {rule.max_negative_flips:g}%"
         )
-    if measured.new_mislaid and not measured.new_mislaid.low <= rule.max_recall_drop:
+    if measured.new_negative_flips and not measured.new_negative_flips.low <= rule.max_recall_drop:
         yield (
-            f"{_surely(measured.new_mislaid)} of what others clicked next stand behind "
-            f"{MISLAID:.0%} of all items, on samples that no parent knows; "
+            f"{_surely(measured.new_negative_flips)} of what others clicked next are behind "
+            f"{FLIPPED:.0%} of all items, on samples that no parent knows; "
             f"trainer.max_recall_drop allows {rule.max_recall_drop:g}%"
         )
-    if measured.displaced and not measured.displaced.low <= rule.max_displaced:
+    if measured.embedding_drift and not measured.embedding_drift.low <= rule.max_embedding_drift:
         yield (
-            f"{_surely(measured.displaced)} of the items that the parent has exemplars of have a "
-            f"row that is nothing like the parent's; trainer.max_displaced allows "
-            f"{rule.max_displaced:g}%"
+            f"{_surely(measured.embedding_drift)} of the items that the parent has exemplars of "
+            f"have a row that is nothing like the parent's; trainer.max_embedding_drift allows "
+            f"{rule.max_embedding_drift:g}%"
         )
 
 

@@ -94,7 +94,7 @@ def test_a_new_model_passes_the_gate_and_knows_the_new_block_and_what_the_parent
     made = attempt_cycle(NEW, parent, recipe, SEED, RULE, watch)
     assert made.rejection is None
     assert made.measured
-    assert made.measured.displaced is None
+    assert made.measured.embedding_drift is None
     assert made.state
     assert made.state.architecture == recipe.architecture
     report = made.report

@@ -25,13 +25,15 @@ def test_sound_versions_share_a_row_from_the_least_to_the_most() -> None:
 
 
 def test_a_version_that_is_rejected_names_the_setting_that_it_fails_by() -> None:
-    [_, ruin] = rows(row("sound"), row("ruin", "1.2% is too much; trainer.max_mislaid allows 1%"))
-    assert ruin.endswith("| `trainer.max_mislaid` |")
+    [_, ruin] = rows(
+        row("sound"), row("ruin", "1.2% is too much; trainer.max_negative_flips allows 1%")
+    )
+    assert ruin.endswith("| `trainer.max_negative_flips` |")
 
 
 def test_a_version_that_fails_by_no_setting_names_what_it_fails_by() -> None:
-    [_, ruin] = rows(row("sound"), row("ruin", "3 rows stand for other items; expected none"))
-    assert ruin.endswith("| 3 rows stand for other items |")
+    [_, ruin] = rows(row("sound"), row("ruin", "3 rows are of other items; expected none"))
+    assert ruin.endswith("| 3 rows are of other items |")
 
 
 def test_a_version_that_cannot_be_judged_says_so() -> None:

@@ -35,8 +35,8 @@ SETTINGS = TrainerSettings()
 RULE = GateRule(
     SETTINGS.max_recall_drop,
     SETTINGS.max_forgetting,
-    SETTINGS.max_mislaid,
-    SETTINGS.max_displaced,
+    SETTINGS.max_negative_flips,
+    SETTINGS.max_embedding_drift,
     SETTINGS.min_item_coverage,
     max_bytes=2**30,
 )
@@ -159,8 +159,8 @@ def poisoned(cycle: Cycle) -> Cycle:
         (hardly_scrambled, "a row that is nothing like the parent's"),
         (half_scrambled, "Recall@20"),
         (wholly_scrambled, "Recall@20"),
-        (swapped, "of its parent's rows stand for other items"),
-        (half_swapped, "of its parent's rows stand for other items"),
+        (swapped, "of its parent's rows are of other items"),
+        (half_swapped, "of its parent's rows are of other items"),
         (diverged, "Recall@20"),
         (poisoned, "on the parent's exemplars"),
     ],
@@ -171,7 +171,7 @@ def test_a_ruined_version_is_rejected(
     assert reason in (ruin(cycles[-1]).verdict() or "")
 
 
-NEXT = "of what others clicked next stand behind"
+NEXT = "of what others clicked next are behind"
 CO_CLICKS = "of the pairs that co-clicks tell apart"
 
 

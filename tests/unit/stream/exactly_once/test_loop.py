@@ -132,7 +132,7 @@ def test_clicks_that_wait_are_reported_but_are_no_backlog() -> None:
     metrics = Metrics(CollectorRegistry())
     loop = ExactlyOnceLoop(FakeKafka(), LoopConfig("clicks", "group"), dict, metrics, list)
     loop._consumer = Consumer()
-    loop._held = {
+    loop._running = {
         p: AssignedPartition(FakeTask(), committing(), at, at) for p, at in ((0, 40), (1, 90))
     }
     loop._waiting = {1}
@@ -150,10 +150,10 @@ def test_tasks_can_be_read_while_partitions_come_and_go() -> None:
     class Leaving:
         @property
         def task(self) -> FakeTask:
-            loop._held.pop(1, None)
+            loop._running.pop(1, None)
             return FakeTask()
 
-    loop._held = {0: Leaving(), 1: AssignedPartition(FakeTask(), committing(), 5, 5)}
+    loop._running = {0: Leaving(), 1: AssignedPartition(FakeTask(), committing(), 5, 5)}
     assert loop.tasks.keys() == {0, 1}
     assert loop.partitions == [0]
 

@@ -135,8 +135,8 @@ def test_a_restored_partition_keeps_its_producer_and_its_aborts(
 ) -> None:
     taking.may_restore.set()
     takeovers.begin_again(3, KeptProducer("old", 10_000), aborts=4)
-    held = wait_for(takeovers, 1)[3]
-    assert (held.producer, held.aborts, taking.fenced) == ("old", 4, [])
+    assigned = wait_for(takeovers, 1)[3]
+    assert (assigned.producer, assigned.aborts, taking.fenced) == ("old", 4, [])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_nothing_of_what_was_taken_is_kept(taking: FakeTaking, takeovers: Takeov
     taking.may_fence.set()
     taking.may_restore.set()
     takeovers.begin([0, 1])
-    states = [weakref.ref(held.task) for held in wait_for(takeovers, 2).values()]
+    states = [weakref.ref(assigned.task) for assigned in wait_for(takeovers, 2).values()]
     assert [state() for state in states] == [None, None]
 
 
@@ -309,8 +309,8 @@ def test_who_leaves_the_group_with_a_failed_client_leaves_no_gauge(
     taking.may_restore.set()
     loop._on_assign(loop._consumer, places(1, 2))
     hold_taken(loop)
-    for held in loop._held.values():
-        held.producer = TransactionalProducer(FakeProducer(FakeKafka()))
+    for assigned in loop._running.values():
+        assigned.producer = TransactionalProducer(FakeProducer(FakeKafka()))
     show_no_lag(loop)
     loop._leave()
     for gauge in (m.LAG, m.LAG_SECONDS):
@@ -319,8 +319,8 @@ def test_who_leaves_the_group_with_a_failed_client_leaves_no_gauge(
 
 def show_no_lag(loop: ExactlyOnceLoop) -> None:
     """Show every gauge of the loop's partitions, which are read to their end."""
-    for held in loop._held.values():
-        held.ended_at = 9
+    for assigned in loop._running.values():
+        assigned.ended_at = 9
     loop._left()
     for gauge in (m.LAG, m.LAG_SECONDS):
         assert [sample.value for sample in loop._metrics[gauge].collect()[0].samples] == [0, 0]
@@ -330,7 +330,7 @@ def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(
     taking: FakeTaking, loop: ExactlyOnceLoop, aborts: list[str]
 ) -> None:
     class Waiting:
-        forget = staticmethod(lambda _: None)
+        release = staticmethod(lambda _: None)
         passed = staticmethod(lambda _: None)
         __contains__ = staticmethod(lambda _: False)
 
@@ -339,7 +339,7 @@ def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(
     lost = FakeTask()
     clients = FakeProducer(FakeKafka()), FailingProducer(FakeKafka())
     producers = [*map(TransactionalProducer, clients)]
-    loop._held = {
+    loop._running = {
         0: AssignedPartition(FakeTask(), producers[0], 5, 5),
         1: AssignedPartition(lost, producers[1], 7, 5),
     }
@@ -348,8 +348,8 @@ def test_after_an_abort_the_other_partitions_are_read_while_one_is_restored(
     assert aborts == ["_TIMED_OUT"]
     assert loop._consumer.assigned == {0: 7}
     loop._process([FakeRecord(partition=p, offset=7) for p in (0, 1)])  # fetched before
-    assert (loop._held[0].task.processed, lost.processed) == ([7], [])
+    assert (loop._running[0].task.processed, lost.processed) == ([7], [])
     taking.may_restore.set()
     hold_taken(loop)
     assert loop._consumer.assigned == {0: 7, 1: 5}
-    assert (loop._held[1].producer, loop._held[1].aborts) == (producers[1], 1)
+    assert (loop._running[1].producer, loop._running[1].aborts) == (producers[1], 1)

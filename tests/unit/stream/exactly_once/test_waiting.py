@@ -79,7 +79,7 @@ def test_a_partition_that_is_given_up_is_not_left_paused(
     waiting: WaitingPartitions, consumer: FakeConsumer
 ) -> None:
     waiting.wait(3, NotYetError("away", retry_after=2.0))
-    waiting.forget(3)
-    waiting.forget(4)
+    waiting.release(3)
+    waiting.release(4)
     assert [verb for verb, *_ in consumer.reported] == ["pause", "resume"]
     assert len(waiting) == 0

@@ -143,7 +143,7 @@ def test_a_manifest_under_another_key_is_refused(kafka: FakeKafka) -> None:
     publish(kafka, 1)
     [record] = kafka.records(TOPICS.models)
     kafka.append(TOPICS.models, record.value(), "2", record.headers())
-    with pytest.raises(ArtifactError, match="version 1 stands under the key '2'"):
+    with pytest.raises(ArtifactError, match="version 1 is under the key '2'"):
         read_registry(kafka, TOPICS, Trust())
 
 

@@ -182,7 +182,7 @@ def test_an_id_that_is_not_registered_makes_a_dead_letter(
     assert len(server.requests) == 1  # poison must not become a flood of requests
     server.register("late", VISIT)
     clock.seconds += UNKNOWN_SECONDS
-    registry.forget_old_answers()
+    registry.expire_old_answers()
     assert registry.schema(1) == VISIT
 
 

@@ -29,11 +29,11 @@ def test_a_segment_is_given_up_when_all_of_its_ids_are() -> None:
     assert [*changed] == [1]
 
 
-def test_an_id_that_was_forgotten_stays_forgotten_in_another_process() -> None:
+def test_an_id_that_was_removed_stays_removed_in_another_process() -> None:
     ids = EventIds(limit=10)
     for offset, name in enumerate("xyx"):
         ids.add(name, offset)
-    ids.forget("x", SEGMENT_OFFSETS)
+    ids.remove("x", SEGMENT_OFFSETS)
     again = EventIds(10, [segment for segment in written(ids).values() if segment])
     assert not again.add("y", SEGMENT_OFFSETS + 1)
     assert again.add("x", SEGMENT_OFFSETS + 2)
@@ -56,7 +56,7 @@ def test_long_ids_are_known_by_a_hash_and_take_no_more_than_a_short_one() -> Non
     assert all(len(name.encode()) <= 40 for name in segment.ids)
     again = EventIds(10, [segment])
     assert not any(again.add(name, 10 + offset) for offset, name in enumerate(long_ones))
-    again.forget(long_ones[0], 20)
+    again.remove(long_ones[0], 20)
     assert again.add(long_ones[0], 21)
 
 

@@ -20,7 +20,7 @@ from ader_stream.stream.model_registry.manifest import GateComparison
 from ader_stream.versions.gate.bounds import Share
 from ader_stream.versions.gate.comparison import ComparisonKind
 from ader_stream.versions.gate.measured import Measured
-from ader_stream.versions.gate.measures import Coverage, displaced, renamed
+from ader_stream.versions.gate.measures import Coverage, embedding_drift, renamed
 from ader_stream.versions.gate.pairwise_accuracy import PairwiseAccuracy
 from ader_stream.versions.gate.verdict import (
     RANKED,
@@ -37,8 +37,8 @@ from tests.unit.versions.conftest import SEED, walks
 RULE = GateRule(
     max_recall_drop=2.0,
     max_forgetting=4.0,
-    max_mislaid=1.0,
-    max_displaced=0.5,
+    max_negative_flips=1.0,
+    max_embedding_drift=0.5,
     min_item_coverage=0.1,
     max_bytes=1_000,
 )
@@ -66,9 +66,9 @@ def measured(*other: GateComparison, **found: Any) -> Measured:
     comparisons = GOOD | {ComparisonKind(each.against): each for each in other}
     good: dict[str, Any] = {
         "coverage": Coverage(0.5, 1.0),
-        "mislaid": Share(0.9, 0.8, 500),
-        "new_mislaid": Share(0.9, 0.8, 500),
-        "displaced": Share(0.4, 0.3, 500),
+        "negative_flips": Share(0.9, 0.8, 500),
+        "new_negative_flips": Share(0.9, 0.8, 500),
+        "embedding_drift": Share(0.4, 0.3, 500),
     }
     return Measured(tuple(comparisons.values()), **good | found)
 
@@ -176,21 +176,21 @@ def test_a_good_version_passes(state: State) -> None:
             "on the parent's exemplars Recall@20 is 45.40, that of the parent 50.00",
         ),
         (
-            measured(mislaid=Share(1.5, 1.1, 500)),
+            measured(negative_flips=Share(1.5, 1.1, 500)),
             0,
-            "1.50% (surely 1.10%) of the exemplars that the parent lists stand behind 25%",
+            "1.50% (surely 1.10%) of the exemplars that the parent lists are behind 25%",
         ),
         (
-            measured(new_mislaid=Share(3.5, 2.1, 500)),
+            measured(new_negative_flips=Share(3.5, 2.1, 500)),
             0,
-            "3.50% (surely 2.10%) of what others clicked next stand behind 25% of all items",
+            "3.50% (surely 2.10%) of what others clicked next are behind 25% of all items",
         ),
         (
-            measured(displaced=Share(0.9, 0.6, 500)),
+            measured(embedding_drift=Share(0.9, 0.6, 500)),
             0,
             "0.90% (surely 0.60%) of the items that the parent has exemplars of have a row that",
         ),
-        (measured(renamed=3), 0, "3 of its parent's rows stand for other items"),
+        (measured(renamed=3), 0, "3 of its parent's rows are of other items"),
         (measured(), 1_001, "it has 1001 bytes; models.max_bytes allows 1000"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_version_that_fails_is_reported_by_what(
         measured(coverage=Coverage(math.nan, 1.0)),
         *(
             measured(**{name: Share(math.nan, math.nan, 9)})
-            for name in ("mislaid", "new_mislaid", "displaced")
+            for name in ("negative_flips", "new_negative_flips", "embedding_drift")
         ),
     ],
 )
@@ -403,7 +403,7 @@ def percent(share: Share | None) -> float | None:
 
 
 @pytest.mark.parametrize("exemplars", [5, 500])
-def test_an_item_that_was_listed_and_stands_far_behind_is_mislaid(
+def test_an_item_that_was_listed_and_is_far_behind_is_a_negative_flip(
     recipe: Recipe, exemplars: int
 ) -> None:
     state = with_exemplars(recipe, exemplars)
@@ -411,7 +411,7 @@ def test_an_item_that_was_listed_and_stands_far_behind_is_mislaid(
     table[state.exemplars.items[1] - 1] *= -1
     child = replace(state, weights=state.weights | {"items.weight": table})
     found = [measure(NONE_HELD_OUT, state, each, nothing) for each in (state, child)]
-    assert [percent(each.mislaid) for each in found] == [0.0, 100.0]
+    assert [percent(each.negative_flips) for each in found] == [0.0, 100.0]
 
 
 def of_rows(table: torch.Tensor, known: int) -> State:
@@ -423,22 +423,22 @@ def of_rows(table: torch.Tensor, known: int) -> State:
     return State({"items.weight": table}, {}, exemplars, vocabulary, Architecture(8, 0, 5), idle)
 
 
-def displaced_share(table: torch.Tensor, child: torch.Tensor, known: int) -> float | None:
-    return percent(displaced(of_rows(table, known), of_rows(child, known)))
+def drifted_share(table: torch.Tensor, child: torch.Tensor, known: int) -> float | None:
+    return percent(embedding_drift(of_rows(table, known), of_rows(child, known)))
 
 
-def test_a_row_that_another_has_taken_the_place_of_is_displaced() -> None:
+def test_a_row_that_another_has_taken_the_place_of_has_drifted() -> None:
     table = torch.randn(1_000, 64, generator=torch.Generator().manual_seed(SEED))
     child = table + 0.5 * torch.randn_like(table)
-    assert displaced_share(table, child, known=1_000) == 0.0
+    assert drifted_share(table, child, known=1_000) == 0.0
     child[:10] = table[10:20]
-    assert displaced_share(table, child, known=1_000) == 1.0
+    assert drifted_share(table, child, known=1_000) == 1.0
     child[-10:] = table[:10]  # of those there is no exemplar
-    assert displaced_share(table, child, known=800) == 1.25
+    assert drifted_share(table, child, known=800) == 1.25
 
 
 def test_where_the_table_has_turned_as_a_whole_nothing_is_reported_of_rows() -> None:
     table = torch.randn(1_000, 64, generator=torch.Generator().manual_seed(SEED))
     child = table + 3 * torch.randn_like(table)
-    assert displaced_share(table, child, known=1_000) is None
-    assert displaced_share(table, table, known=9) == 0.0
+    assert drifted_share(table, child, known=1_000) is None
+    assert drifted_share(table, table, known=9) == 0.0
