@@ -91,11 +91,13 @@ class IgnoredError(DecodeError):
     Parameters
     ----------
     reason
-        ``where`` or ``key``: the setting `clicks.where` or `clicks.ignore_keys`.
+        ``where`` or ``key``: the setting `clicks.where` or `clicks.ignore_keys`; ``empty``: the
+        list of `clicks.explode` is empty.
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"ignored by clicks.{'where' if reason == 'where' else 'ignore_keys'}")
+        setting = {"key": "ignore_keys", "empty": "explode"}.get(reason, reason)
+        super().__init__(f"ignored by clicks.{setting}")
         self.reason = reason
 
 

@@ -175,7 +175,8 @@ IGNORED = Metric(
     "ader_ignored_records_total",
     "records",
     "Records of the input skipped, by reason: tombstone (no value, and no heartbeat), where "
-    "(left out by `clicks.where`), or key (one of `clicks.ignore_keys`).",
+    "(left out by `clicks.where`), key (one of `clicks.ignore_keys`), or empty (an empty list of "
+    "`clicks.explode`).",
     ("partition", "reason"),
 )
 LETTERS_TRUNCATED = Metric(

@@ -49,6 +49,21 @@ ARTIFACT_REASONS = (
 """
 
 
+class ClickPlace(NamedTuple):
+    """Place of a click in a partition's log.
+
+    Parameters
+    ----------
+    offset
+        Offset of its record.
+    element
+        Position of the click in a record that holds many (`clicks.explode`); else 0.
+    """
+
+    offset: int
+    element: int = 0
+
+
 class Click(NamedTuple):
     """One click as read from the user's topic; a tuple, because one is made for each record.
 

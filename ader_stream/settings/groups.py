@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ader_stream.errors import SettingsError
 from ader_stream.settings.units import Duration, FieldName, FilterText, Instant, Timeout
+from ader_stream.stream.clicks.elements import MOST_ELEMENTS
 from ader_stream.stream.model_registry.manifest_record import Trust
 from ader_stream.stream.model_registry.signing import Signer, read_signer, read_trusted
 from ader_stream.types import MINUTE_MS
@@ -88,6 +89,18 @@ class ClicksSettings(_Group):
         description='Filter of the records that are clicks, such as `event == "view"`; the others '
         "are ignored and counted. Empty: all are clicks. See "
         "[Your topic](../guides/your-topic.md#which-records-are-clicks).",
+    )
+    explode: Literal[""] | FieldName = Field(
+        "",
+        description="Path of a list of which each element is a click: the other paths begin at "
+        "the element then, and `$record.user` is a field of the record around it. See "
+        "[Your topic](../guides/your-topic.md#records-that-hold-many-clicks).",
+    )
+    max_elements: int = Field(
+        1_000,
+        ge=1,
+        le=MOST_ELEMENTS,
+        description="Most elements of that list; a record with more is a dead letter.",
     )
     ignore_keys: tuple[str, ...] = Field(
         (),

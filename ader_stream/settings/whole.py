@@ -315,4 +315,6 @@ class Settings(BaseSettings):
             where=clicks.where,
             ignore_keys=clicks.ignore_keys,
             key_format=clicks.key_format,
+            explode=clicks.explode,
+            max_elements=clicks.max_elements,
         )

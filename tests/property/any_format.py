@@ -62,4 +62,5 @@ def any_format(rng: random.Random) -> ClickFormat:
         where=rng.choice(["", any_filter(rng)]),
         ignore_keys=rng.choice([(), ("a", ""), ("7", "null")]),
         key_format=rng.choice([*KEY_FORMATS]),
+        explode=rng.choice(["", "", any_path(rng, depth=1).replace("+", "|")]),
     )

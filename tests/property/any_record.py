@@ -130,6 +130,8 @@ def require_taken_or_refused(decoder: ClickDecoder, record: FakeRecord) -> str:
     try:
         if record.value() is None:
             return "tombstone" if decode_heartbeat(record.headers()) is None else "heartbeat"
+        if decoder.explodes:
+            return _require_elements_taken_or_refused(decoder, record)
         require_writable_click(decoder.decode(record))
     except IgnoredError as error:
         return f"ignored: {error.reason}"
@@ -137,6 +139,16 @@ def require_taken_or_refused(decoder: ClickDecoder, record: FakeRecord) -> str:
         require_writable_dead_letter(error, record)
         return error.reason
     return "click"
+
+
+def _require_elements_taken_or_refused(decoder: ClickDecoder, record: FakeRecord) -> str:
+    for position, result in decoder.decode_each(record):
+        assert position >= 0
+        if isinstance(result, Click):
+            require_writable_click(result)
+        elif isinstance(result, ClickError):
+            require_writable_dead_letter(result, record)
+    return "clicks"
 
 
 def require_writable_click(click: Click) -> None:

@@ -157,5 +157,5 @@ def test_whatever_paths_and_filter_say_a_record_is_a_click_ignored_or_a_dead_let
         if clicks.times[at] != NOT_PLAIN:
             event_id = clicks.event_ids[at] if clicks.event_ids else None
             assert outcome == Click(clicks.keys[at], clicks.items[at], clicks.times[at], event_id)
-        elif not format_.extra:
+        elif not (format_.extra or format_.explode):
             assert clicks.ignored.get(at, "") == outcome

@@ -92,7 +92,7 @@ def test_a_follower_takes_every_click_once_as_the_sessionizer_does_wherever_it_w
         INTAKE,
         lateness,
         on_join=lambda s, at: taken.append(s.items[at]),
-        is_ahead_of_clock=lambda offset, *_: log[offset].is_ahead_of_clock,
+        is_ahead_of_clock=lambda place, *_: log[place.offset].is_ahead_of_clock,
     )
     follower = begun(rule)
     records, logged = [], list[LoggedDecision]()

@@ -79,7 +79,7 @@ def reopened(
         window,
         rule,
         session_rule.lateness,
-        is_ahead_of_clock=lambda offset, *_: log[offset].is_ahead_of_clock,
+        is_ahead_of_clock=lambda place, *_: log[place.offset].is_ahead_of_clock,
         **state,
     )
 
@@ -96,7 +96,7 @@ class Run:
         for offset, written in enumerate(log, start):
             self._take_one(written, offset)
         self.outputs += map(frozen, self.intake.window.take_output())
-        self.refused += [(at, error.reason) for at, error in self.intake.take_refused()]
+        self.refused += [(at.offset, error.reason) for at, error in self.intake.take_refused()]
         return self
 
     def _take_one(self, written: Written, offset: int, *, is_new: bool = False) -> None:
@@ -198,7 +198,7 @@ def test_clicks_are_taken_held_and_refused_as_the_words_define_it(
             + [(at, "late") for at in expected.sessions.refused]
         )
         assert [
-            (at, h.click, h.is_contradicted) for at, h in found.intake.held.items()
+            (at.offset, h.click, h.is_contradicted) for at, h in found.intake.held.items()
         ] == expected.held
     assert found.intake.capped_heartbeats == len(expected.capped)
 

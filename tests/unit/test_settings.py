@@ -73,6 +73,8 @@ OTHER = {
     "clicks.where": 'event == "view"',
     "clicks.ignore_keys": '["null"]',
     "clicks.key_format": "long",
+    "clicks.explode": "items",
+    "clicks.max_elements": "7",
     "clicks.session_field": "user",
     "clicks.item_field": "sku",
     "clicks.time_field": "at",

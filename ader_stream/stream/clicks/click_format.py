@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import NamedTuple
 
+from ader_stream.errors import SettingsError
 from ader_stream.stream.clicks.language.filters import Filter, fields_in, parse_filter
 from ader_stream.stream.clicks.language.paths import (
+    OF_ELEMENTS,
     Field,
+    FirstOf,
+    Joined,
+    Path,
     RecordPart,
     parse_field,
     parts_in,
     paths_in,
+    with_index,
     written_path,
 )
 from ader_stream.stream.schema_registry.client import RegistryAccess
@@ -44,6 +51,11 @@ class ClickFormat:
         Session keys whose records are ignored; an empty text stands for an absent key.
     key_format
         How `$key` is decoded: one of `KEY_FORMATS`, or ``avro-registry``.
+    explode
+        Path of a list of which each element is a click; empty: a record is a click. See
+        `ader_stream.stream.clicks.elements`.
+    max_elements
+        Most elements of such a list.
     """
 
     encoding: str = "json"
@@ -53,12 +65,14 @@ class ClickFormat:
     event_id: str = ""
     extra: tuple[str, ...] = ()
     time_format: str = "ms"
-    avro_schema: Path | None = None
+    avro_schema: FilePath | None = None
     registry: RegistryAccess | None = None
     max_bytes: int = 64 * 1024
     where: str = ""
     ignore_keys: tuple[str, ...] = ()
     key_format: str = "text"
+    explode: str = ""
+    max_elements: int = 1_000
 
     @cached_property
     def fields(self) -> ClickFields:
@@ -73,15 +87,24 @@ class ClickFormat:
         extra = tuple((name, parse_field(name)) for name in self.extra)
         session, item, time = map(parse_field, (self.session, self.item, self.time))
         where = parse_filter(self.where) if self.where else None
-        return ClickFields(session, item, time, event_id, extra, where)
+        explode = parse_field(self.explode) if self.explode else None
+        if event_id and explode:
+            event_id = with_index(event_id)
+        fields = ClickFields(session, item, time, event_id, extra, where, explode)
+        _require_elements(fields)
+        return fields
 
     @property
     def required(self) -> dict[str, Field]:
         """Return the fields that a schema must have, by name."""
-        session, item, time, *_ = self.fields
-        filtered = fields_in(self.fields.where) if self.fields.where else ()
+        fields = self.fields
+        filtered = fields_in(fields.where) if fields.where else ()
         of_filter = {written_path(path): path for field in filtered for path in paths_in(field)}
-        return {self.session: session, self.item: item, self.time: time} | of_filter
+        named = {self.session: fields.session, self.item: fields.item, self.time: fields.time}
+        if fields.explode is None:
+            return named | of_filter
+        in_record = {name: FirstOf(fields.in_record(field)) for name, field in named.items()}
+        return in_record | {self.explode: fields.explode}
 
     @property
     def reads_record_time(self) -> bool:
@@ -98,6 +121,7 @@ class ClickFields(NamedTuple):
     event_id: Field | None = None
     extra: tuple[tuple[str, Field], ...] = ()
     where: Filter | None = None
+    explode: Field | None = None
 
     @property
     def plain(self) -> list[Field]:
@@ -112,6 +136,44 @@ class ClickFields(NamedTuple):
         return [*self.plain, *(field for _, field in self.extra), *filtered]
 
     @property
+    def used_in_record(self) -> list[Field]:
+        """Return all fields that are read, as paths from the record's value."""
+        if self.explode is None:
+            return self.used
+        return [self.explode, *(path for field in self.used for path in self.in_record(field))]
+
+    def in_record(self, field: Field) -> tuple[Path, ...]:
+        """Return the paths of an element's field from the value of the record."""
+        lists = [*paths_in(self.explode)] if self.explode else []
+        return tuple(
+            whole
+            for path in paths_in(field)
+            for list_ in lists
+            for whole in _in_record(path, list_)
+        )
+
+    @property
     def parts(self) -> set[RecordPart]:
         """Return the parts of a record, beside its value, that are read."""
         return set().union(*map(parts_in, self.used))
+
+
+def _in_record(path: Path, list_: Path) -> Iterator[Path]:
+    first, *others = path
+    if first is RecordPart.RECORD:
+        yield tuple(others) or path
+    elif first is RecordPart.ELEMENT:
+        yield (*list_, "0", *others)
+    elif isinstance(first, RecordPart):
+        yield path
+    else:
+        yield (*list_, "0", *path)
+
+
+def _require_elements(fields: ClickFields) -> None:
+    """Refuse fields of an element where a record is one click, and a list that is none."""
+    if fields.explode is None and (wrong := fields.parts & OF_ELEMENTS):
+        names = ", ".join(sorted(part.value for part in wrong))
+        raise SettingsError(f"{names}: only with clicks.explode, the path of a list of clicks")
+    if isinstance(fields.explode, Joined):
+        raise SettingsError("clicks.explode: expected the path of one list, not several joined")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from ader_stream.errors import ClickError, IgnoredError, SettingsError
+from ader_stream.errors import ClickError, DecodeError, IgnoredError, SettingsError
 from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.clicks.avro_schema import without_needless_types
 from ader_stream.stream.clicks.click_format import ClickFormat
+from ader_stream.stream.clicks.elements import elements_reader
 from ader_stream.stream.clicks.event_times import MAX_TIME, time_reader
 from ader_stream.stream.clicks.fields import (
     RESERVED_KEY,
@@ -49,6 +50,7 @@ from ader_stream.stream.clicks.values import (
     by_schema_id,
     key_reader,
     read_json,
+    read_json_list,
     registered_key_reader,
     schema_from_file,
 )
@@ -84,7 +86,12 @@ UTF8_BYTES = 4
 ReadFields = Callable[[Record], Fields]
 ReadRequired = Callable[[Fields], tuple[str, str, int]]
 CheckReadable = Callable[[Iterable[Record]], None]
+ReadEach = Callable[[Record], Iterator[tuple[int, Fields | IgnoredError]]]
 ReadOptional = Callable[[Fields], tuple[str | None, Mapping[str, str]]]
+
+Source = TypeVar("Source")
+
+_OF_ONE = frozenset({RecordPart.ELEMENT, RecordPart.INDEX})
 
 _MISSING = object()
 
@@ -102,6 +109,12 @@ class ClickDecoder:
         Record → its fields, of any kind. Raises `ClickError` and `IgnoredError` as `decode` does.
     decode_plain
         Records → the same for many of them at once, in a fraction of the time.
+    explodes
+        Whether a record holds many clicks. Then `decode` and `read_fields` are those of its first
+        element that is not ignored.
+    decode_each
+        Record that holds many clicks → position of each, and the click, or why it is refused or
+        ignored. Raises `ClickError` and `IgnoredError` if the whole record is.
     check_readable
         Checks records before they are decoded; raises `NotYetError` with the offset of the first
         one whose schema is not available now. Decoding those before it sends no request.
@@ -113,10 +126,69 @@ class ClickDecoder:
         read_key, check_keys = _key_reader(format, registry)
         self.check_readable = _both(check_values, check_keys)
         read_fields = _fields_reader(format, readers.one, read_key)
-        self.read_fields: ReadFields = _filtered(format, read_fields, read_key)
+        self.explodes = bool(format.explode)
+        if self.explodes:
+            self._read_each = _each_reader(format, read_fields)
+            self.read_fields: ReadFields = self._read_first
+        else:
+            self.read_fields = _filtered(format, read_fields, read_key)
         self.decode: Callable[[Record], Click] = _compile(format, self.read_fields)
+        self._decode_fields = _compile(format, _same)
+        self._key_of = session_reader(format)
         self.decode_plain = plain_decoder(format, readers, self.decode)
-        self._reads_headers = RecordPart.HEADERS in format.fields.parts
+        self._reads_headers = self.explodes or RecordPart.HEADERS in format.fields.parts
+
+    def decode_each(
+        self, record: Record
+    ) -> Iterator[tuple[int, Click | ClickError | IgnoredError]]:
+        """Yield position and click of each element; see the class."""
+        for position, fields in self._read_each(record):
+            if isinstance(fields, IgnoredError):
+                yield position, fields
+                continue
+            try:
+                yield position, self._decode_fields(fields)
+            except (ClickError, IgnoredError) as error:
+                yield position, error
+
+    def clicks_of(self, record: Record) -> list[Click]:
+        """Return the clicks of a record, without those that are refused or ignored.
+
+        Raises
+        ------
+        ClickError, IgnoredError
+            If no click is left: the first reason for it.
+        """
+        if not self.explodes:
+            return [self.decode(record)]
+        found = [click for _, click in self.decode_each(record)]
+        clicks = [click for click in found if isinstance(click, Click)]
+        refused = [error for error in found if isinstance(error, ClickError)]
+        if clicks:
+            return clicks
+        raise refused[0] if refused else IgnoredError("where")
+
+    def session_of(self, record: Record) -> str | None:
+        """Return the session key of a record that is refused, if it can be read."""
+        try:
+            return self._key_of(self.read_fields(record))
+        except DecodeError:
+            return None
+
+    def sessions_of_each(self, record: Record) -> dict[int, str]:
+        """Return the position and the session key of each element, as far as they can be read."""
+        keys = {
+            position: self._key_of(fields)
+            for position, fields in self._read_each(record)
+            if not isinstance(fields, IgnoredError)
+        }
+        return {position: key for position, key in keys.items() if key is not None}
+
+    def _read_first(self, record: Record) -> Fields:
+        for _, fields in self._read_each(record):
+            if not isinstance(fields, IgnoredError):
+                return fields
+        raise IgnoredError("where")
 
     def prepare(self, records: Iterable[Record]) -> Iterable[Record]:
         """Return records that may be decoded repeatedly: copies, if a field is a header.
@@ -124,6 +196,19 @@ class ClickDecoder:
         See `headers_of`: headers can be asked of a record only once.
         """
         return map(SampledRecord.of, records) if self._reads_headers else records
+
+
+def session_reader(format: ClickFormat) -> Callable[[Fields], str | None]:  # noqa: A002
+    """Return a function that reads the session key alone; None if there is none."""
+    get = optional(format.fields.session, None)
+
+    def read(fields: Fields) -> str | None:
+        try:
+            return session_key(format.session, get(fields))
+        except ClickError:
+            return None
+
+    return read
 
 
 def decode_heartbeat(headers: list[tuple[str, bytes]] | None) -> int | None:
@@ -158,16 +243,24 @@ def encode_click(click: Click, format: ClickFormat) -> bytes:  # noqa: A002
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _compile(format: ClickFormat, read: ReadFields) -> Callable[[Record], Click]:  # noqa: A002
+def _same(fields: Fields) -> Fields:
+    return fields
+
+
+def _compile(
+    format: ClickFormat,  # noqa: A002
+    read: Callable[[Source], Fields],
+) -> Callable[[Source], Click]:
+    """Return a function that decodes what `read` reads the fields from."""
     required, optional_ = _required_reader(format), _optional_reader(format)
     checked, surely_fits = _size_check(format.max_bytes), format.max_bytes // UTF8_BYTES
 
-    def decode(record: Record) -> Click:
+    def decode(record: Source) -> Click:
         key, item, time = required(read(record))
         click = Click(key, item, time)
         return click if len(key) + len(item) <= surely_fits else checked(click)
 
-    def decode_with_optional(record: Record) -> Click:
+    def decode_with_optional(record: Source) -> Click:
         fields = read(record)
         click = Click(*required(fields), *optional_(fields))
         return click if _characters(click) <= surely_fits else checked(click)
@@ -290,6 +383,8 @@ def _fields_reader(
 ) -> ReadFields:
     """Return a reader of a record's fields, with the parts of the record that are named."""
     parts = format.fields.parts
+    if format.explode:
+        parts = {RecordPart.KEY, RecordPart.HEADERS}
     if not parts:
         return lambda record: read_value(record.value())
     if RecordPart.HEADERS in parts or format.key_format != "text":
@@ -349,6 +444,39 @@ def _filtered(
     return read_kept
 
 
+def _each_reader(
+    format: ClickFormat,  # noqa: A002
+    read: ReadFields,
+) -> ReadEach:
+    """Return a reader of the elements of a record; `IgnoredError` in place of those left out.
+
+    A filter of nothing but the record around an element is decided before the list is looked for.
+    """
+    where = format.fields.where
+    explode = format.fields.explode
+    assert explode is not None
+    read_elements = elements_reader(explode, format.explode, format.max_elements)
+    if where is None:
+        return lambda record: read_elements(read(record))
+    keep = compile_filter(where)
+    paths = [path for field in fields_in(where) for path in paths_in(field)]
+    if all(isinstance(path[0], RecordPart) and path[0] not in _OF_ONE for path in paths):
+        return lambda record: read_elements(_kept(read(record), keep))
+
+    def read_each(record: Record) -> Iterator[tuple[int, Fields | IgnoredError]]:
+        for position, fields in read_elements(read(record)):
+            yield position, fields if keep(fields) else IgnoredError("where")
+
+    return read_each
+
+
+def _kept(fields: Fields, keep: Callable[[Fields], bool]) -> Fields:
+    """Return the fields of a record that a filter keeps."""
+    if not keep({**fields, RecordPart.RECORD: fields.get(RecordPart.RECORD, fields)}):
+        raise IgnoredError("where")
+    return fields
+
+
 def _header_values(record: Record) -> dict[str, str | bytes | None]:
     """Return the headers by name: of several with one name, the last one, as Kafka does."""
     return {name: _as_text(value) for name, value in headers_of(record)}
@@ -368,13 +496,15 @@ def _value_readers(
     registry: SchemaRegistry | None,
 ) -> tuple[ValueReaders, CheckReadable]:
     fields = format.fields
-    slim = partial(without_needless_types, fields=fields.used, millis=_millis_path(format))
+    slim = partial(
+        without_needless_types, fields=fields.used_in_record, millis=_millis_path(format)
+    )
 
     def readers(schema: Any) -> ValueReaders:
         return avro_readers(slim(schema), fields.plain)
 
     if format.encoding == "json":
-        return ValueReaders(read_json), _always_readable
+        return ValueReaders(read_json_list if format.explode else read_json), _always_readable
     if format.encoding == "avro-registry" and registry:
         schemas = RegisteredSchemas(registry, readers)
         return by_schema_id(schemas.reader), schemas.check_readable
@@ -415,7 +545,8 @@ def _both(first: CheckReadable, second: CheckReadable) -> CheckReadable:
 def _millis_path(format: ClickFormat) -> FieldPath | None:  # noqa: A002
     """Return the path of an event time whose Avro timestamp of ms may be read as a number."""
     time = format.fields.time
-    return time if format.time_format == "ms" and isinstance(time, tuple) else None
+    is_path = isinstance(time, tuple) and not format.explode
+    return cast("FieldPath", time) if format.time_format == "ms" and is_path else None
 
 
 def _always_readable(_: Iterable[Record]) -> None:

@@ -46,7 +46,7 @@ def plain_decoder(
     decode: Decode,
 ) -> DecodePlain:
     """Return a decoder of many records; `decode` decodes one."""
-    if format.extra:
+    if format.extra or format.explode:
         return _none_plain
     one_by_one = _one_by_one(decode, has_event_ids=bool(format.event_id))
     if readers.many is None or format.time_format != "ms" or format.where:

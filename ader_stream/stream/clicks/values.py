@@ -18,7 +18,7 @@ from ader_stream.stream.avro.decoding import value_decoder
 from ader_stream.stream.avro.record_columns import Columns, columns_reader
 from ader_stream.stream.clicks.avro_schema import has_field
 from ader_stream.stream.clicks.json_values import decode_json
-from ader_stream.stream.clicks.language.paths import Field, is_simple
+from ader_stream.stream.clicks.language.paths import Field, RecordPart, is_simple
 from ader_stream.stream.schema_registry.whole_schema import whole_schema
 
 ReadValue = Callable[[bytes | None], dict[Any, Any]]
@@ -44,6 +44,19 @@ def read_json(value: bytes | None) -> dict[Any, Any]:
     if type(fields) is not dict:
         raise ClickError("malformed", f"JSON {type(fields).__name__}: expected an object")
     return fields
+
+
+def read_json_list(value: bytes | None) -> dict[Any, Any]:
+    """Return the fields of a JSON object, or a JSON list as the part `RecordPart.RECORD`."""
+    try:
+        found = decode_json(value or b"")
+    except ValueError as error:
+        raise ClickError("malformed", f"no JSON: {error}") from None
+    if type(found) is list:
+        return {RecordPart.RECORD: found}
+    if type(found) is not dict:
+        raise ClickError("malformed", f"JSON {type(found).__name__}: expected an object or a list")
+    return found
 
 
 def avro_reader(schema: Any) -> ReadValue:

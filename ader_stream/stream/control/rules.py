@@ -79,6 +79,8 @@ RULES: Mapping[str, Rule] = {
     "clicks.time_format": _READ,
     "clicks.where": _READ,
     "clicks.ignore_keys": _READ,
+    "clicks.explode": _MEANING,
+    "clicks.max_elements": _FROM_THERE,
     "clicks.key_format": _MEANING,
     "clicks.event_id_field": Rule(MayChange.ANY_TIME, "at first, no id is known"),
     "clicks.max_event_ids": Rule(MayChange.ANY_TIME, "the last ids are kept, up to the new number"),

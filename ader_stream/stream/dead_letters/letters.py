@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ader_stream.errors import InputError
 from ader_stream.stream.avro.codec import TYPE_HEADER, Headers, decode
+from ader_stream.stream.clicks.elements import ELEMENTS_HEADER, header_of
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.reading import offset_range, read_range, read_to_end
 from ader_stream.stream.kafka.records import Record
@@ -110,8 +111,15 @@ class Letter:
         return value
 
     def headers(self) -> Headers:
-        """Return the headers of the original."""
-        return [(header["name"], header["value"]) for header in self.fields["headers"]]
+        """Return the headers of the original, and which of its clicks were refused.
+
+        If a record holds many clicks, only those are read when it is sent back.
+        """
+        headers = [(header["name"], header["value"]) for header in self.fields["headers"]]
+        if elements := self.fields["elements"]:
+            others = [header for header in headers if header[0] != ELEMENTS_HEADER]
+            return [*others, header_of(elements)]
+        return headers
 
     def timestamp(self) -> tuple[int, int]:
         """Return the kind of timestamp (not stored), and the original's ms since 1970."""

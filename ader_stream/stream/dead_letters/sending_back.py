@@ -153,14 +153,14 @@ class DeadLetterReplay:
         try:
             if letter.value() is None and decode_heartbeat(letter.headers()) is not None:
                 return True
-            click = self._decoder.decode(letter)
+            clicks = self._decoder.clicks_of(letter)
         except ClickError as error:
             self.report.refused[error.reason] += 1
             return False
         except IgnoredError as error:
             self.report.ignored[error.reason] += 1
             return False
-        is_erased = self._is_erased(letter, click)
+        is_erased = any(self._is_erased(letter, click) for click in clicks)
         self.report.erased += is_erased
         return not is_erased
 

@@ -10,7 +10,7 @@ from ader_stream import metrics as m
 from ader_stream.errors import ClickError
 from ader_stream.stream.clicks.decoder import decode_heartbeat
 from ader_stream.stream.clicks.sampled_times import time_format_of
-from ader_stream.stream.diagnosis.dry_run import DryPartition
+from ader_stream.stream.diagnosis.dry_run import DryPartition, clicks_in
 from ader_stream.stream.diagnosis.finding import Finding, as_percent
 from ader_stream.stream.diagnosis.subject import DiagnosisInput
 from ader_stream.stream.kafka.sampling import SampledRecord
@@ -39,15 +39,16 @@ def describe_contents(subject: DiagnosisInput, runs: Runs) -> Iterator[Finding]:
     if not records:
         return
     empty = Counter(_kind_of_empty(record) for record in records if record.value() is None)
-    letters, ignored = sum(len(run.letters) for run in runs), sum(run.ignored for run in runs)
+    refused = sum(clicks_in(letter) for run in runs for letter in run.letters)
+    ignored, read = sum(run.ignored for run in runs), sum(run.read for run in runs)
     details = {
         "records": len(records),
         "is_whole_log": subject.sample().is_whole,
-        "clicks": len(records) - empty.total() - letters + empty["refused"] - ignored,
+        "clicks": read - refused + empty["refused"] - ignored,
         "heartbeats": empty["heartbeats"],
         "tombstones": empty["tombstones"],
         "ignored": ignored,
-        "refused": letters,
+        "refused": refused,
         "duplicates": _total(runs, m.DUPLICATES),
         "late": _total(runs, m.LATE),
         "quarantined": _total(runs, m.HELD),
@@ -96,13 +97,14 @@ def describe_refusals(
     `noun` is the name of the records in the texts.
     """
     letters = [letter for run in runs for letter in run.letters]
-    values = sum(1 for run in runs for record in run.records if record.value() is not None)
-    clicks = values - sum(run.ignored for run in runs)
+    clicks = sum(run.read - run.ignored for run in runs)
     stop = next((run.stop for run in runs if run.stop), "")
     if stop:
         yield Finding("error", f"the sessionizer would stop: {stop}")
-    is_most = 2 * len(letters) > clicks
-    by_reason = Counter(letter["reason"] for letter in letters)
+    is_most = 2 * sum(map(clicks_in, letters)) > clicks
+    by_reason = Counter[str]()
+    for letter in letters:
+        by_reason[letter["reason"]] += clicks_in(letter)
     for reason, count in by_reason.most_common():
         example = next(letter for letter in letters if letter["reason"] == reason)
         yield Finding(

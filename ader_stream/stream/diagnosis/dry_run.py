@@ -79,9 +79,13 @@ class DryPartition:
     @property
     def taken(self) -> int:
         """Return the number of clicks that do not become dead letters."""
-        refused = {letter["offset"] for letter in self.letters}
-        values = (record for record in self.records if record.value() is not None)
-        return sum(record.offset() not in refused for record in values) - self.ignored
+        refused = sum(clicks_in(letter) for letter in self.letters if letter["value"] is not None)
+        return self.read - refused - self.ignored
+
+    @property
+    def read(self) -> int:
+        """Return the number of clicks that were read, with those ignored and refused."""
+        return self.total(m.CLICKS) - sum(record.value() is None for record in self.records)
 
     @property
     def ignored(self) -> int:
@@ -133,6 +137,11 @@ class DryPartition:
         transaction = _Collected(self._topic, self.letters)
         self._task.write(transaction, self.records[-1].offset() + 1 if self.records else 0)
         self._task.committed()
+
+
+def clicks_in(letter: Mapping[str, Any]) -> int:
+    """Return the number of clicks of a dead letter; a record may hold many (`clicks.explode`)."""
+    return max(1, len(letter["elements"]))
 
 
 def dry_run(subject: DiagnosisInput) -> list[DryPartition]:

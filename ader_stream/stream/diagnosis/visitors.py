@@ -36,13 +36,13 @@ class Sampled(NamedTuple):
 
 def clicks_taken(subject: DiagnosisInput, runs: Sequence[DryPartition]) -> list[Sampled]:
     """Return the records that are clicks, without those that would be refused or ignored."""
-    decode, found = subject.decoder().decode, []
+    clicks_of, found = subject.decoder().clicks_of, []
     refused = {(run.partition, letter["offset"]) for run in runs for letter in run.letters}
     for record in subject.records:
         place = record.partition(), record.offset()
         if record.value() is not None and place not in refused:
             with suppress(IgnoredError):
-                found.append(Sampled(record, decode(record)))
+                found += [Sampled(record, click) for click in clicks_of(record)]
     return found
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ader_stream.stream.avro.codec import decode, type_of
+from ader_stream.stream.dead_letters.letters import is_letter
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.reading import read_to_end
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.model_registry.lineage import UNKNOWN, offsets_in, trained_spans
 from ader_stream.stream.model_registry.registry import Registry
-from ader_stream.stream.sessions.records.dead_letter import KEY_BYTES
+from ader_stream.stream.sessions.records.dead_letter import KEY_BYTES, session_name
 from ader_stream.stream.sessions.records.partition_state import FULL_KEY
 from ader_stream.stream.sessions.records.session_records import decode_sessions
 from ader_stream.stream.topics.topics import Topics, topic_id
@@ -56,9 +57,8 @@ def look_for(
     for partition in range(partitions):
         before = (held.open_sessions, held.unread_sessions, held.read_sessions, held.dead_letters)
         held.open_sessions += _open_sessions(clients, topics, partition, key)
-        names = (key.encode(), key.encode()[:KEY_BYTES])  # whole, or cut as in a truncated letter
         held.dead_letters += sum(
-            record.key() in names for record in read_to_end(clients, topics.dead_letters, partition)
+            _is_of(letter, key) for letter in read_to_end(clients, topics.dead_letters, partition)
         )
         for offset, session in _sessions_of(clients, topics, partition, key):
             versions = trained.on(partition, offset, session)
@@ -145,6 +145,16 @@ def _sessions_of(
             for session in decode_sessions(value):
                 if session.key == key:
                     yield record.offset(), session
+
+
+def _is_of(record: Record, key: str) -> bool:
+    """Return whether a letter has a click of a session key: of older ones, the record's key says.
+
+    A truncated letter has the first bytes of it.
+    """
+    if is_letter(record) and (names := decode(record.value(), record.headers())[1]["sessions"]):
+        return session_name(key) in names
+    return record.key() in (key.encode(), key.encode()[:KEY_BYTES])
 
 
 class _Trained:

@@ -18,7 +18,7 @@ from ader_stream.stream.sessions.open.session import Jump, OpenSession
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance, WatermarkReset
 from ader_stream.stream.sessions.partition_erasures import PartitionErasures
 from ader_stream.stream.sessions.window import SessionWindow, WindowState
-from ader_stream.types import BlockRule, IntakeRule, SessionRule
+from ader_stream.types import BlockRule, Click, ClickPlace, IntakeRule, SessionRule
 
 log = structlog.get_logger(__name__)
 
@@ -87,9 +87,9 @@ class PrefixFollower:
     def _begin(self, state: WindowState, needed_from: int, ids_from: int) -> None:
         """Start from a state at an offset; only the event ids of records before are needed."""
         self._next_offset = min(needed_from, ids_from)
-        # Decisions before future clicks, and offsets of clicks that are refused.
+        # Decisions before future clicks, and places of clicks that are refused.
         self._decisions: deque[IdleAdvance | WatermarkReset] = deque()
-        self._clock_refused: set[int] = set()
+        self._clock_refused: set[ClickPlace] = set()
         self._decided: deque[tuple[int, int]] = deque()  # next offset, and where it is logged
         self._window = SessionWindow(self._blocks, self._rule, state)
         self._intake = Intake(
@@ -97,7 +97,7 @@ class PrefixFollower:
             self._intake_rule,
             self._rule.lateness,
             on_join=self._note,
-            is_ahead_of_clock=lambda offset, *_: offset in self._clock_refused,
+            is_ahead_of_clock=lambda place, *_: place in self._clock_refused,
         )
         self._needed_from = needed_from
         # Offset → offset from which the log has all ids known there, for some offsets.
@@ -179,7 +179,7 @@ class PrefixFollower:
         if isinstance(decision, ClockRefusal):
             if decision.offset < self._next_offset:
                 log.warning("a clock refusal arrived late", **decision._asdict())
-            self._clock_refused.add(decision.offset)
+            self._clock_refused.add(ClickPlace(*decision))
             return decision.offset + 1
         if decision.next_offset < self._next_offset and self._changes_something(decision):
             log.warning("a decision arrived late", **decision._asdict())
@@ -209,7 +209,9 @@ class PrefixFollower:
         self._intake.take_refused()
         self._intake.event_ids.drop_changes()
         if self._clock_refused:
-            self._clock_refused = {at for at in self._clock_refused if at >= self._next_offset}
+            self._clock_refused = {
+                at for at in self._clock_refused if at.offset >= self._next_offset
+            }
 
     def erase(self) -> None:
         """Erase some of the open sessions with erasure requests."""
@@ -277,11 +279,26 @@ class PrefixFollower:
             if watermark is not None and offset >= self._needed_from:
                 self._intake.heartbeat(watermark, offset, written_at_of(record))
             return
-        click = self._decoder.decode(record)
+        if self._decoder.explodes:
+            self._take_many(record)
+        else:
+            self._take_click(self._decoder.decode(record), ClickPlace(offset), record)
+
+    def _take_many(self, record: Record) -> None:
+        """Process the clicks of a record that holds many; those that are refused are skipped."""
+        elements = [*self._decoder.decode_each(record)]
+        offset = record.offset()
+        with self._intake.record_of_many(offset):
+            for element, click in elements:
+                if isinstance(click, Click):
+                    self._take_click(click, ClickPlace(offset, element), record)
+
+    def _take_click(self, click: Click, place: ClickPlace, record: Record) -> None:
+        offset, element = place
         if offset >= self._needed_from:
             if self._erasures.before(self._intake, click.key, offset).sessions:
                 self._erased.append(click.key)
-            self._intake.observe(click, offset, written_at_of(record))
+            self._intake.observe(click, offset, written_at_of(record), element=element)
         elif click.event_id is not None:
             self._intake.event_ids.add(click.event_id, offset)
 

@@ -26,6 +26,7 @@ logged idle advances and of the logged refusals.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ader_stream.errors import ClickError
@@ -33,7 +34,7 @@ from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.open.session import Jump, OpenSession, ReplayPoint
 from ader_stream.stream.sessions.outputs import ClockRefusal, IdleAdvance
 from ader_stream.stream.sessions.window import ENDLESS, Covers, Erased, PlainClick, SessionWindow
-from ader_stream.types import Click, IntakeRule
+from ader_stream.types import Click, ClickPlace, IntakeRule
 
 UNITS = 10
 """Number of units of stream time in `max_ahead`."""
@@ -51,8 +52,8 @@ USUAL_JUMPS = 2
 SOLE_KEY_LENGTH = 200
 """A longer key is not stored as the only one: the state in each commit must stay small."""
 
-IsAheadOfClock = Callable[[int, int, int | None], bool]
-"""Offset, event time and record timestamp (ms, or None) → whether the reader's clock refuses it."""
+IsAheadOfClock = Callable[[ClickPlace, int, int | None], bool]
+"""Place, event time and record timestamp (ms, or None) → whether the reader's clock refuses it."""
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ class Intake:
     lateness
         ms by which the watermark stays behind the stream time.
     held
-        Offset → quarantined click.
+        Place → quarantined click.
     event_ids
         Known event ids, to detect duplicates.
     on_join
@@ -105,7 +106,7 @@ class Intake:
         window: SessionWindow,
         rule: IntakeRule,
         lateness: int,
-        held: Mapping[int, QuarantinedClick] | None = None,
+        held: Mapping[ClickPlace, QuarantinedClick] | None = None,
         event_ids: EventIds | None = None,
         on_join: Callable[[OpenSession, int], None] | None = None,
         is_ahead_of_clock: IsAheadOfClock | None = None,
@@ -121,7 +122,8 @@ class Intake:
         self._unit = max(1, rule.max_ahead // UNITS) if rule.max_ahead else ENDLESS
         self._on_join = on_join
         self._is_ahead_of_clock = is_ahead_of_clock
-        self.refused: list[tuple[int, ClickError]] = []
+        self.refused: list[tuple[ClickPlace, ClickError]] = []
+        self._is_in_record = False
 
     def observe_plain(
         self, clicks: Iterator[PlainClick], written_at: Callable[[], int | None]
@@ -158,8 +160,32 @@ class Intake:
             else:
                 self.duplicates += 1
 
+    @contextmanager
+    def record_of_many(self, offset: int) -> Iterator[None]:
+        """Return a context in which `observe` takes the clicks of one record.
+
+        The log is read again by records, so that sessions that start at one of these clicks are
+        restored from the state before the first of them.
+        """
+        window, place, holds_some = self.window, self.window.reads_from, bool(self.held)
+        window.reads_from = place or window.replay_point(offset)
+        self._is_in_record = True
+        try:
+            yield
+        finally:
+            self._is_in_record = False
+            if holds_some:
+                window.reads_from = place
+            self._clear_place_if_none_is_held()
+
     def observe(
-        self, click: Click, offset: int, written_at: int | None = None, *, is_new: bool = False
+        self,
+        click: Click,
+        offset: int,
+        written_at: int | None = None,
+        *,
+        is_new: bool = False,
+        element: int = 0,
     ) -> None:
         """Admit, quarantine or refuse a click, or skip a duplicate; call `take_refused` afterwards.
 
@@ -169,22 +195,25 @@ class Intake:
             The record's own timestamp (ms); None if it has none.
         is_new
             The click comes from `new_clicks`.
+        element
+            Position of the click in a record that holds many.
         """
+        place = ClickPlace(offset, element)
         event_id = click.event_id
         if not (is_new or event_id is None or self.event_ids.add(event_id, offset)):
             self.duplicates += 1
             return
         if click.time >= self._unit_end() and (
-            error := self._why_ahead(click.time, offset, written_at)
+            error := self._why_ahead(click.time, place, written_at)
         ):
-            self._refuse(click, offset, error, offset)
+            self._refuse(click, place, error, offset)
             return
         if self.held:
             self._decide_overdue(offset)
         if self._must_wait(click, offset, written_at):
-            self._hold(click, offset)
+            self._hold(click, place)
         else:
-            self._take_between(click, offset)
+            self._take_between(click, place)
         self._clear_place_if_none_is_held()
 
     def heartbeat(self, watermark: int, offset: int, written_at: int | None = None) -> None:
@@ -199,7 +228,7 @@ class Intake:
             supported = written_at + self._rule.max_ahead
             self.capped_heartbeats += watermark > supported
             watermark = min(watermark, supported)
-        if error := self._why_ahead(watermark, offset, written_at):
+        if error := self._why_ahead(watermark, ClickPlace(offset), written_at):
             raise error
         self.advance(watermark, offset)
 
@@ -257,14 +286,14 @@ class Intake:
     def erase(self, key: str, covers: Covers) -> Erased:
         """Erase the covered data of a key for good: quarantined clicks and open sessions."""
         times = {at: held.click.time for at, held in self.held.items() if held.click.key == key}
-        covered = [at for at, time in times.items() if covers(key, at, time)]
+        covered = [at for at, time in times.items() if covers(key, at.offset, time)]
         for at in covered:
             del self.held[at]
         self._clear_place_if_none_is_held()
         return self.window.erase(key, covers)._replace(quarantined=len(covered))
 
-    def take_refused(self) -> list[tuple[int, ClickError]]:
-        """Return offsets of clicks that became dead letters since the last call, and why."""
+    def take_refused(self) -> list[tuple[ClickPlace, ClickError]]:
+        """Return places of clicks that became dead letters since the last call, and why."""
         refused, self.refused = self.refused, []
         return refused
 
@@ -288,11 +317,13 @@ class Intake:
         _, _, time, offset = click
         if written_at is None or time > written_at + self._rule.max_ahead:
             return 0
-        if self._is_ahead_of_clock and self._is_ahead_of_clock(offset, time, written_at):
+        if self._is_ahead_of_clock and self._is_ahead_of_clock(
+            ClickPlace(offset), time, written_at
+        ):
             return 0
         return self._end_of_unit(time)
 
-    def _why_ahead(self, time: int, offset: int, written_at: int | None) -> ClickError | None:
+    def _why_ahead(self, time: int, place: ClickPlace, written_at: int | None) -> ClickError | None:
         """Return why an event time (ms) is refused, for any other keys; None: it may be right."""
         max_ahead = self._rule.max_ahead
         if written_at is not None and max_ahead and time > written_at + max_ahead:
@@ -302,8 +333,8 @@ class Intake:
                 f"{written_at}; expected at most clicks.max_ahead = {max_ahead} ms: correct the "
                 "clock that wrote the event time, or raise the setting",
             )
-        if self._is_ahead_of_clock and self._is_ahead_of_clock(offset, time, written_at):
-            self.window.note(ClockRefusal(offset))
+        if self._is_ahead_of_clock and self._is_ahead_of_clock(place, time, written_at):
+            self.window.note(ClockRefusal(*place))
             return ClickError(
                 "future",
                 f"time {time} was more than clicks.max_ahead = {max_ahead} ms ahead of the clock "
@@ -343,12 +374,13 @@ class Intake:
         assert watermark is not None
         return watermark + self._reach
 
-    def _take_between(self, click: Click, offset: int) -> None:
+    def _take_between(self, click: Click, place: ClickPlace) -> None:
         """Admit a click that need not wait, and quarantined clicks that need not wait after it."""
+        offset = place.offset
         if self.held and self.window.watermark is not None:
             self._contradict(click)
             self._release(click.time, offset)  # otherwise they would be late
-        self._take(click, offset, offset)
+        self._take(click, place, offset)
         if self.held and self.window.watermark is not None:
             self._release(self._limit(), offset)
 
@@ -361,11 +393,11 @@ class Intake:
             if held.click.key != click.key and click.time < held.click.time - self._rule.max_jump:
                 held.is_contradicted = True
 
-    def _hold(self, click: Click, offset: int) -> None:
-        window = self.window
+    def _hold(self, click: Click, place: ClickPlace) -> None:
+        window, offset = self.window, place.offset
         if not self.held:
-            window.reads_from = window.replay_point(offset)
-        self.held[offset] = QuarantinedClick(click)
+            window.reads_from = window.reads_from or window.replay_point(offset)
+        self.held[place] = QuarantinedClick(click)
         if window.watermark is None:
             self._begin_if_clear(offset)
         elif (until := self._confirmed_until(click)) is not None:
@@ -412,7 +444,7 @@ class Intake:
     def _decide_overdue(self, offset: int) -> None:
         """Admit clicks that have waited long enough, or refuse those that are contradicted."""
         rule = self._rule
-        for at in [at for at in self.held if offset - at >= rule.held_offsets]:
+        for at in [at for at in self.held if offset - at.offset >= rule.held_offsets]:
             held = self.held.get(at)
             if held is None:  # already released together with an earlier one
                 continue
@@ -433,15 +465,15 @@ class Intake:
         A session that starts with a record that has released other clicks is restored only with all
         of them.
         """
-        if not self.held:
+        if not (self.held or self._is_in_record):
             self.window.reads_from = None
 
-    def _take(self, click: Click, at: int, offset: int) -> None:
-        """Pass the click at one offset to the window, at the record of another offset."""
+    def _take(self, click: Click, at: ClickPlace, offset: int) -> None:
+        """Pass the click at one place to the window, at the record of another offset."""
         window, before = self.window, self.window.watermark
         try:
             self._require_recent(click)
-            session, position = window.observe(click, at)
+            session, position = window.observe(click, at.offset)
         except ClickError as error:
             self._refuse(click, at, error, offset)
             return
@@ -468,7 +500,7 @@ class Intake:
                 "that wrote it; `ader-stream watermark show` says how far the partition is",
             )
 
-    def _refuse(self, click: Click, at: int, error: ClickError, offset: int) -> None:
+    def _refuse(self, click: Click, at: ClickPlace, error: ClickError, offset: int) -> None:
         if click.event_id is not None:
             self.event_ids.remove(click.event_id, offset)  # a corrected click may have the same id
         self.refused.append((at, error))

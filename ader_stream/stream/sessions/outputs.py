@@ -35,9 +35,10 @@ class IdleAdvance(NamedTuple):
 
 
 class ClockRefusal(NamedTuple):
-    """The click at an offset was ahead of the reader's clock, and became a dead letter."""
+    """The click at a place was ahead of the reader's clock, and became a dead letter."""
 
     offset: int
+    element: int = 0
 
 
 class WatermarkReset(NamedTuple):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import length_hint
 from typing import NamedTuple
@@ -74,7 +74,7 @@ from ader_stream.stream.topics.topics import (
     topic_id,
 )
 from ader_stream.times import parse_duration
-from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
+from ader_stream.types import BlockRule, Click, ClickPlace, IntakeRule, SessionRule
 
 log = structlog.get_logger(__name__)
 
@@ -255,6 +255,7 @@ class SessionizerTask:
         self._erased = Erased()  # since the last applied request
         self._control = found.erasures, found.control_id
         self._ignored = Counter[str]()  # of the current batch, by reason
+        self._more_clicks = 0  # of the current batch, than it has records
         self._late_watch = ShareWatch(FEWEST_LATE)
         self._future_watch = ShareWatch(FEWEST_FUTURE)
         self._future = 0  # refused as ahead of time, in the current batch
@@ -427,12 +428,13 @@ class SessionizerTask:
         self._next_offset = records[-1].offset() + 1
         self._has_explained = False
         ignored, self._ignored = self._ignored, Counter()
-        if self._idling and ignored.total() < len(records):  # without a click, event time waits
+        read, self._more_clicks = len(records) + self._more_clicks, 0
+        if self._idling and ignored.total() < read:  # without a click, event time waits
             self._silent_since = self._idling.clock()
         labels = {"partition": self._partition}
-        self._metrics[m.CLICKS].labels(**labels).inc(len(records))
+        self._metrics[m.CLICKS].labels(**labels).inc(read)
         self._metrics[m.LATE].labels(**labels).inc(window.late_clicks - late)
-        self._watch_clocks(len(records) - ignored.total(), window.late_clicks - late)
+        self._watch_clocks(read - ignored.total(), window.late_clicks - late)
         self._metrics[m.DUPLICATES].labels(**labels).inc(intake.duplicates - duplicates)
         self._metrics[m.HEARTBEATS_CAPPED].labels(**labels).inc(intake.capped_heartbeats - capped)
         for reason, count in ignored.items():
@@ -610,35 +612,115 @@ class SessionizerTask:
 
         `click` is the decoded record, if it is new; None if the record is still to be decoded.
         """
-        value, offset, intake = record.value(), record.offset(), self._intake
-        written_at = written_at_of(record)
-        headers = headers_of(record) if value is None else None
+        place, written_at = ClickPlace(record.offset()), written_at_of(record)
+        headers = headers_of(record) if record.value() is None else None
+        session: str | None = None
         try:
             if headers is not None:
-                self._take_empty(headers, offset, written_at)
+                self._take_empty(headers, place.offset, written_at)
+            elif self._decoder.explodes:
+                self._take_many(record)
+                return
             else:
-                is_new = click is not None
                 decoded = click or self._decoder.decode(record)
-                self._note_erased(self._erasures.before(intake, decoded.key, offset))
-                intake.observe(decoded, offset, written_at, is_new=is_new)
-                self._refusals.accepted += offset not in dict(intake.refused)
+                session = decoded.key
+                self._admit(decoded, place, written_at, is_new=click is not None)
         except IgnoredError as error:
             self._ignored[error.reason] += 1
         except ClickError as error:
-            self._refuse(self._letter(record, headers), error)
-        if intake.refused:
-            self._letters.setdefault(offset, self._letter(record, headers))
+            session = None if headers is not None else self._decoder.session_of(record)
+            self._refuse(self._letter(record, headers, session), error)
+        if self._intake.refused:
+            self._letters.setdefault(place, self._letter(record, headers, session))
             self._refuse_pending()
-        if intake.held and offset in intake.held:
-            self._letters[offset] = self._letter(record, headers)
+        if self._intake.held and place in self._intake.held:
+            self._letters[place] = self._letter(record, headers, session)
+
+    def _take_many(self, record: Record) -> None:
+        """Process the clicks of a record that holds many.
+
+        Those that are refused for the same reason share a dead letter; the others count.
+        """
+        offset, written_at = record.offset(), written_at_of(record)
+        elements = [*self._decoder.decode_each(record)]
+        self._more_clicks += len(elements) - 1
+        refused: dict[ClickPlace, ClickError] = {}
+        keys: dict[ClickPlace, str] = {}
+        with self._intake.record_of_many(offset):
+            for element, click in elements:
+                place = ClickPlace(offset, element)
+                if isinstance(click, Click):
+                    keys[place] = click.key
+                    self._admit(click, place, written_at)
+                elif isinstance(click, IgnoredError):
+                    self._ignored[click.reason] += 1
+                else:
+                    refused[place] = click
+        keys |= self._keys_of_refused(record, refused)
+        self._write_letters_of_many(record, refused, keys)
+
+    def _keys_of_refused(
+        self, record: Record, refused: Iterable[ClickPlace]
+    ) -> dict[ClickPlace, str]:
+        """Return the session keys of clicks that cannot be decoded, as far as they can be read."""
+        sessions = self._decoder.sessions_of_each(record) if refused else {}
+        return {place: sessions[place.element] for place in refused if place.element in sessions}
+
+    def _write_letters_of_many(
+        self,
+        record: Record,
+        refused: dict[ClickPlace, ClickError],
+        keys: Mapping[ClickPlace, str],
+    ) -> None:
+        """Write the letters of refused clicks, and store those of quarantined ones."""
+        for place, error in self._intake.take_refused():
+            if place in self._letters:
+                self._refuse(self._letters.pop(place), error)
+            else:
+                refused[place] = error
+        by_reason: defaultdict[str, list[ClickPlace]] = defaultdict(list)
+        for place in sorted(refused):
+            by_reason[refused[place].reason].append(place)
+        for places in by_reason.values():
+            self._refuse_some(record, places, refused[places[0]], keys)
+        held = [place for place in self._intake.held if place.offset == record.offset()]
+        for place in held:
+            room = max(SMALLEST_LETTER, self._rules.max_letter // len(held))
+            self._letters[place] = dead_letter(record, None, room, [place.element], [keys[place]])
+
+    def _refuse_some(
+        self,
+        record: Record,
+        places: Sequence[ClickPlace],
+        error: ClickError,
+        keys: Mapping[ClickPlace, str],
+    ) -> None:
+        """Write the one letter of clicks of a record; none of a key that is still to be erased."""
+        left = [place for place in places if not self._is_key_erased(keys.get(place), record)]
+        self._count_erased("dead_letters", len(places) - len(left))
+        if left:
+            elements = [place.element for place in left]
+            sessions = [keys[place] for place in left if place in keys]
+            room = self._rules.max_letter
+            self._refuse(dead_letter(record, None, room, elements, sessions), error)
+
+    def _admit(
+        self, click: Click, place: ClickPlace, written_at: int | None, *, is_new: bool = False
+    ) -> None:
+        """Pass a click to the intake; what that refuses is in its `refused`."""
+        offset, intake = place.offset, self._intake
+        self._note_erased(self._erasures.before(intake, click.key, offset))
+        intake.observe(click, offset, written_at, is_new=is_new, element=place.element)
+        self._refusals.accepted += place not in dict(intake.refused)
 
     def _refuse_pending(self) -> None:
         """Write the dead letters of clicks that the intake has refused, quarantined ones too."""
         for at, refusal in self._intake.take_refused():
             self._refuse(self._letters.pop(at), refusal)
 
-    def _letter(self, record: Record, headers: Headers | None) -> DeadLetter:
-        return dead_letter(record, headers, self._rules.max_letter)
+    def _letter(self, record: Record, headers: Headers | None, session: str | None) -> DeadLetter:
+        sessions = [] if session is None else [session]
+        return dead_letter(record, headers, self._rules.max_letter, sessions=sessions)
 
     def _take_empty(self, headers: Headers, offset: int, written_at: int | None) -> None:
         """Process a record without a value: a heartbeat, or a tombstone, which deletes no click."""
@@ -654,11 +736,13 @@ class SessionizerTask:
             return
         letter = with_reason(letter, error)
         self._dead_letters.append((letter["key"], letter))
-        self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc()
-        self._future += error.reason == "future"
+        clicks = max(1, len(letter["elements"]))
+        self._metrics[m.DEAD_LETTERS].labels(reason=error.reason).inc(clicks)
+        self._future += clicks * (error.reason == "future")
         if letter["truncated"]:
             self._metrics[m.LETTERS_TRUNCATED].labels(partition=self._partition).inc()
-        if too_many := self._refusals.refuse(error.reason, letter["key"]):
+        several = [self._refusals.refuse(error.reason, letter["key"]) for _ in range(clicks)]
+        if too_many := next(filter(None, several), ""):
             rule, error_ = self._rules.refusals, letter["error"]
             raise AderError(
                 f"{too_many} of partition {self._partition} were refused, the last one at offset "
@@ -668,9 +752,18 @@ class SessionizerTask:
             )
 
     def _is_erased(self, letter: DeadLetter) -> bool:
-        """Return whether a record is still to be erased; its own key is used as the session's."""
-        key = (letter["key"] or b"").decode(errors="replace")
-        return self._erasures.covers(key, letter["offset"], letter["timestamp"])
+        """Return whether all session keys of a letter are still to be erased.
+
+        Where they could not be read, the record's own key is used.
+        """
+        keys = letter["sessions"] or [(letter["key"] or b"").decode(errors="replace")]
+        return all(
+            self._erasures.covers(key, letter["offset"], letter["timestamp"]) for key in keys
+        )
+
+    def _is_key_erased(self, key: str | None, record: Record) -> bool:
+        at = record.offset(), record.timestamp()[1]
+        return key is not None and self._erasures.covers(key, *at)
 
     def _changes(self, next_offset: int) -> Iterator[Change]:
         """Yield the changes since the last record in the changelog."""

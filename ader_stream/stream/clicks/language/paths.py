@@ -9,6 +9,8 @@ r"""The path language: where a value is in a record. It is the same for every fo
 | `%ce_time` | a header of the record |
 | `$key`, `$key.user` | the record's key, a field of the record's key |
 | `$timestamp` | the record's own timestamp |
+| `$record.user`, `$element`, `$index` | see `clicks.explode`: of the record around an element, the
+  element itself, its position |
 | ``sku \| product_id`` | the first one that is not absent (missing, null or an empty text) |
 | `user + device` | both, joined by a colon; parentheses group |
 """
@@ -31,6 +33,9 @@ class RecordPart(Enum):
     KEY = "$key"
     TIMESTAMP = "$timestamp"
     HEADERS = "%"
+    RECORD = "$record"
+    ELEMENT = "$element"
+    INDEX = "$index"
 
     __hash__ = object.__hash__  # that of Enum is slow, and each record has some as names
 
@@ -73,6 +78,13 @@ _TOKEN = re.compile(
 )
 _STEP = re.compile(rf"(?P<name>{_NAME})|\[\s*(?P<index>-?\d+)\s*\]|(?P<with>{_BRACKET})")
 _ITEM = re.compile(rf"\[\s*({_NAME})\s*=\s*(.*?)\s*\]", re.DOTALL)
+
+_WITH_FIELDS = {
+    part.value: part for part in (RecordPart.KEY, RecordPart.RECORD, RecordPart.ELEMENT)
+}
+_ALONE = {part.value: part for part in (RecordPart.TIMESTAMP, RecordPart.INDEX)}
+OF_ELEMENTS = frozenset({RecordPart.RECORD, RecordPart.ELEMENT, RecordPart.INDEX})
+"""Parts that only a record that holds many clicks has."""
 
 _HEADER_WORDS = frozenset({"$header", "$headers"})
 
@@ -225,17 +237,15 @@ def _take_one(tokens: Tokens) -> Field:
 def _parse_path(text: str, expected: Callable[[str], SettingsError]) -> Path:
     first, *others = [_step(match) for match in _STEP.finditer(text)]
     written = str(_STEP.match(text)[0])  # type: ignore[index]
-    if written == RecordPart.TIMESTAMP.value and others:
-        raise expected("$timestamp alone: it has no fields")
+    if written in _ALONE and others:
+        raise expected(f"{written} alone: it has no fields")
     return (*_first_steps(written, first, expected), *others)
 
 
 def _first_steps(written: str, step: Step, expected: Callable[[str], SettingsError]) -> Path:
     """Return the first step, or the part of the record that it names."""
-    if written == RecordPart.KEY.value:
-        return (RecordPart.KEY,)
-    if written == RecordPart.TIMESTAMP.value:
-        return (RecordPart.TIMESTAMP,)
+    if part := _WITH_FIELDS.get(written) or _ALONE.get(written):
+        return (part,)
     if written in _HEADER_WORDS:
         raise expected(f"%NAME for a header, or \\{written} for a field of this name")
     if written.startswith("%"):
@@ -296,6 +306,24 @@ def _written_step(step: Step) -> str:
 def parts_in(field: Field) -> set[RecordPart]:
     """Return the parts of the record, beside its value, that a field is read from."""
     return {path[0] for path in paths_in(field) if isinstance(path[0], RecordPart)}
+
+
+def with_index(field: Field) -> Field:
+    """Return an id field, with the element's position where it is read from outside the element.
+
+    >>> with_index(parse_field("id | $record.id")).options[1].parts
+    ((<RecordPart.RECORD: '$record'>, 'id'), (<RecordPart.INDEX: '$index'>,))
+    """
+    if isinstance(field, FirstOf):
+        return FirstOf(tuple(map(with_index, field.options)))
+    if any(_reads_element(path) for path in paths_in(field)):
+        return field
+    parts = field.parts if isinstance(field, Joined) else (field,)
+    return Joined((*parts, (RecordPart.INDEX,)))
+
+
+def _reads_element(path: Path) -> bool:
+    return not isinstance(path[0], RecordPart) or path[0] in (RecordPart.ELEMENT, RecordPart.INDEX)
 
 
 def is_simple(field: Field) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ader_stream.errors import ClickError
 from ader_stream.stream.avro.codec import Headers
+from ader_stream.stream.clicks.elements import MOST_ELEMENTS
 from ader_stream.stream.kafka.records import Record, headers_of
 
 DeadLetter = dict[str, Any]
@@ -33,11 +35,30 @@ FIELD_BYTES = 16
 OTHER_BYTES = 1_024 + 4 * ERROR_CHARACTERS
 """Most bytes of a letter without key, value and headers."""
 
-SMALLEST_LETTER = VALUE_BYTES + 2 * KEY_BYTES + 2 * HEADERS_BYTES + OTHER_BYTES
+SESSIONS_BYTES = 8 * 1024
+"""Most bytes of the session keys in a letter."""
+
+ELEMENT_BYTES = 2
+"""Bytes of an element's position: they are below 8192."""
+
+SMALLEST_LETTER = (
+    VALUE_BYTES
+    + 2 * KEY_BYTES
+    + 2 * HEADERS_BYTES
+    + SESSIONS_BYTES
+    + ELEMENT_BYTES * MOST_ELEMENTS
+    + OTHER_BYTES
+)
 """Most bytes of a truncated letter, including its record's key."""
 
 
-def dead_letter(record: Record, headers: Headers | None, room: int) -> DeadLetter:
+def dead_letter(
+    record: Record,
+    headers: Headers | None,
+    room: int,
+    elements: Sequence[int] = (),
+    sessions: Iterable[str] = (),
+) -> DeadLetter:
     """Return a DeadLetter's value without the reason (see `with_reason`).
 
     Parameters
@@ -46,6 +67,10 @@ def dead_letter(record: Record, headers: Headers | None, room: int) -> DeadLette
         The original's, if they were read already: see `headers_of`.
     room
         Most bytes of the letter together with its record's key, which is the original's.
+    elements
+        Positions of the refused clicks in a record that holds many; empty for the whole record.
+    sessions
+        Session keys of the refused clicks, as far as they are known.
     """
     headers = headers_of(record) if headers is None else headers
     letter: DeadLetter = {
@@ -59,8 +84,19 @@ def dead_letter(record: Record, headers: Headers | None, room: int) -> DeadLette
         "reason": "",
         "error": "",
         "truncated": None,
+        "elements": [*elements],
+        "sessions": _first_names(sessions),
     }
     return letter if _size(letter) <= room else _truncated(letter)
+
+
+def session_name(key: str) -> str:
+    """Return a session key as a letter has it: without what is after its first bytes.
+
+    >>> len(session_name("é" * KEY_BYTES).encode()) <= KEY_BYTES
+    True
+    """
+    return key.encode()[:KEY_BYTES].decode(errors="ignore")
 
 
 def with_reason(letter: DeadLetter, error: ClickError) -> DeadLetter:
@@ -110,6 +146,17 @@ def _first_headers(headers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return first
 
 
+def _first_names(sessions: Iterable[str]) -> list[str]:
+    """Return different session keys, as many as fit."""
+    names, room = [], SESSIONS_BYTES
+    for name in dict.fromkeys(map(session_name, sessions)):
+        room -= len(name.encode()) + FIELD_BYTES
+        if room < 0:
+            break
+        names.append(name)
+    return names
+
+
 def _header_size(header: dict[str, Any]) -> int:
     return len(header["name"].encode()) + len(header["value"] or b"")
 
@@ -117,4 +164,6 @@ def _header_size(header: dict[str, Any]) -> int:
 def _size(letter: DeadLetter) -> int:
     """Return the most bytes of a letter, including its record's key."""
     headers = sum(_header_size(header) + FIELD_BYTES for header in letter["headers"])
-    return 2 * len(letter["key"] or b"") + len(letter["value"] or b"") + headers + OTHER_BYTES
+    elements = ELEMENT_BYTES * len(letter["elements"])
+    beside = SESSIONS_BYTES + elements + headers + OTHER_BYTES
+    return 2 * len(letter["key"] or b"") + len(letter["value"] or b"") + beside

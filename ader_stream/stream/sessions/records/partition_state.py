@@ -1,7 +1,8 @@
 """State of one input partition in the changelog: a record for each key, and some of its own.
 
 Keys: the session key (OpenSessions); ``__partition__`` (PartitionState), ``__partition__/rules``
-(RulesChange, the last one), ``__partition__/held/N`` (HeldClick, N its offset),
+(RulesChange, the last one), ``__partition__/held/N`` (HeldClick, N its offset; N.E of
+element E of a record that holds many),
 ``__partition__/ids/N`` (EventIds, N its number), ``__partition__/full/N`` (SessionBatch of one
 session that accepts no more clicks and waits for its block, N a hash of its identity; so the record
 of a key does not grow with them).
@@ -42,7 +43,7 @@ from ader_stream.stream.sessions.records.open_columns import read_plain
 from ader_stream.stream.sessions.records.session_bytes import clicks_pieces
 from ader_stream.stream.sessions.records.session_records import carried_of, encode_batch, extra_of
 from ader_stream.stream.sessions.window import WindowState
-from ader_stream.types import Click
+from ader_stream.types import Click, ClickPlace
 
 PARTITION_KEY = RESERVED_KEY.encode()
 """Changelog key of the partition's own state."""
@@ -78,9 +79,9 @@ class PartitionState:
     window, sessions
         State and open sessions of its `SessionWindow`.
     held
-        Offset → quarantined click.
+        Place → quarantined click.
     letters
-        Offset → dead letter of that click if it is refused.
+        Place → dead letter of that click if it is refused.
     full_keys
         Keys of the records of full sessions.
     segments
@@ -101,8 +102,8 @@ class PartitionState:
 
     window: WindowState = field(default_factory=WindowState)
     sessions: list[OpenSession] = field(default_factory=list)
-    held: dict[int, QuarantinedClick] = field(default_factory=dict)
-    letters: dict[int, DeadLetter] = field(default_factory=dict)
+    held: dict[ClickPlace, QuarantinedClick] = field(default_factory=dict)
+    letters: dict[ClickPlace, DeadLetter] = field(default_factory=dict)
     full_keys: set[bytes] = field(default_factory=set)
     segments: list[Segment] = field(default_factory=list)
     next_offset: int = -1
@@ -217,11 +218,12 @@ def encode_rules(partition: int, next_offset: int, rules: Rules) -> tuple[bytes,
     return encode("RulesChange", value)
 
 
-def encode_held(offset: int, held: QuarantinedClick, letter: DeadLetter) -> Change:
+def encode_held(place: ClickPlace, held: QuarantinedClick, letter: DeadLetter) -> Change:
     """Return the record of a quarantined click."""
     click = held.click
     value = {
-        "offset": offset,
+        "offset": place.offset,
+        "element": place.element,
         "session": click.key,
         "item": click.item,
         "time": click.time,
@@ -230,7 +232,7 @@ def encode_held(offset: int, held: QuarantinedClick, letter: DeadLetter) -> Chan
         "letter": encode("DeadLetter", letter)[0],
         "is_contradicted": held.is_contradicted,
     }
-    return _own_key("held", offset), *encode("HeldClick", value)
+    return _held_key(place), *encode("HeldClick", value)
 
 
 def encode_full(partition: int, session: OpenSession) -> Change:
@@ -249,9 +251,9 @@ def full_tombstone(key: bytes) -> Change:
     return key, None, []
 
 
-def held_tombstone(offset: int) -> Change:
+def held_tombstone(place: ClickPlace) -> Change:
     """Return the tombstone of a quarantined click."""
-    return _own_key("held", offset), None, []
+    return _held_key(place), None, []
 
 
 def encode_segments(segments: Iterable[tuple[int, Segment | None]]) -> Iterator[Change]:
@@ -263,6 +265,11 @@ def encode_segments(segments: Iterable[tuple[int, Segment | None]]) -> Iterator[
 
 def _own_key(kind: str, number: int) -> bytes:
     return b"%s/%s/%d" % (PARTITION_KEY, kind.encode(), number)
+
+
+def _held_key(place: ClickPlace) -> bytes:
+    key = _own_key("held", place.offset)
+    return b"%s.%d" % (key, place.element) if place.element else key
 
 
 def _take_opened(state: PartitionState, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
@@ -326,7 +333,7 @@ def _take_partition(state: PartitionState, value: dict[str, Any]) -> None:
 
 
 def _take_held(state: PartitionState, value: dict[str, Any]) -> None:
-    offset = value["offset"]
+    place = ClickPlace(value["offset"], value["element"])
     click = Click(value["session"], value["item"], value["time"], value["event_id"], value["extra"])
-    state.held[offset] = QuarantinedClick(click, value["is_contradicted"])
-    state.letters[offset] = decode_stored("DeadLetter", value["letter"])
+    state.held[place] = QuarantinedClick(click, value["is_contradicted"])
+    state.letters[place] = decode_stored("DeadLetter", value["letter"])

@@ -230,6 +230,17 @@ def test_what_was_erased_is_not_sent_back(kafka: FakeKafka, offset: int) -> None
     assert (report.sent, report.erased) == ((2, 1) if offset < 7 else (3, 0))
 
 
+def test_of_a_record_of_many_clicks_only_the_refused_ones_are_sent_back(kafka: FakeKafka) -> None:
+    value = b'{"clicks": [{"session": "a", "item": 1, "time": 1}, {"session": "a", "item": 2}]}'
+    old = [{"name": "ader-elements", "value": b"0,1"}]
+    refuse(kafka, value, elements=[1], headers=old)
+    assert replay(kafka, ClickFormat(explode="clicks")).refused == {"missing-field": 1}
+    report = replay(kafka, ClickFormat(explode="clicks", time="time | $timestamp"))
+    assert report.sent == 1
+    [record] = kafka.records(TOPICS.clicks, 0)
+    assert (record.value(), record.headers()) == (value, [("ader-elements", b"1")])
+
+
 def test_a_dry_run_sends_nothing(kafka: FakeKafka) -> None:
     refuse(kafka, GOOD)
     assert DeadLetterReplay(kafka, TOPICS, JSON).check(EVERYTHING).sent == 1

@@ -222,6 +222,8 @@ def test_a_refused_click_becomes_a_dead_letter_with_all_that_it_was(
         "headers": [{"name": "trace", "value": b"1"}, {"name": "none", "value": None}],
         "reason": "malformed",
         "truncated": None,
+        "elements": [],
+        "sessions": [],
     }
 
 
