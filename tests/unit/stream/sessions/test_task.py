@@ -804,7 +804,7 @@ def test_what_the_clock_refuses_is_logged_with_the_sessions(
     sessionizer.commit()
     assert [v["reason"] for _, _, v in written(kafka, TOPICS.dead_letters)] == ["future"]
     refusals = [v for _, name, v in written(kafka, TOPICS.sessions) if name == "ClockRefusal"]
-    assert refusals == [{"partition": PARTITION, "offset": 1}]
+    assert refusals == [{"partition": PARTITION, "offset": 1, "element": 0}]
 
 
 def test_a_heartbeat_ahead_of_its_record_is_believed_in_part_and_counted(
