@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 from ader_stream.cli.extras import require
 from ader_stream.cli.options import kafka_options
 from ader_stream.cli.table_options import table_options
-from ader_stream.datasets import Dataset, SimulatedShop, TableFormat, open_dataset, read_through
+from ader_stream.datasets import Dataset, SimulatedShop, TableLayout, open_dataset, read_through
 from ader_stream.demo.report import DemoReport
 from ader_stream.demo.run import DemoPlan, run_demo, running_workers
 from ader_stream.demo.trying import Running, what_to_try
@@ -78,7 +78,7 @@ def demo(
     partitions: int,
     keep: bool,
     with_monitoring: bool,
-    table: TableFormat,
+    table: TableLayout,
     settings: Settings,
 ) -> None:
     """Start a Kafka and every worker, replay clicks block by block, and write a report.
@@ -159,7 +159,7 @@ def _leave_running(workers: Workers, settings: Settings) -> None:
 
 
 def _choose(
-    dataset: Path | None, table: TableFormat, settings: Settings
+    dataset: Path | None, table: TableLayout, settings: Settings
 ) -> tuple[Dataset, Mapping[str, Mapping[str, str]]]:
     """Return the clicks, and settings of the workers that match them."""
     rule, gap = settings.block_rule, settings.sessions.gap

@@ -9,7 +9,7 @@ from ader_stream.errors import InputError
 EXTRAS = {
     "torch": "model",
     "safetensors": "model",
-    "pyarrow": "data",
+    "duckdb": "data",
     "onnx": "onnx",
     "onnx_ir": "onnx",
     "onnxscript": "onnx",

@@ -5,7 +5,7 @@ from ader_stream.datasets.detect import open_dataset
 from ader_stream.datasets.folder import read_folder_sessions
 from ader_stream.datasets.shop import SimulatedShop
 from ader_stream.datasets.shop_catalogue import ShopSize
-from ader_stream.datasets.table_format import TableFormat
+from ader_stream.datasets.tables.layout import TableLayout, layout_for
 
 __all__ = [
     "Block",
@@ -13,7 +13,8 @@ __all__ = [
     "Extent",
     "ShopSize",
     "SimulatedShop",
-    "TableFormat",
+    "TableLayout",
+    "layout_for",
     "open_dataset",
     "read_folder_sessions",
     "read_through",

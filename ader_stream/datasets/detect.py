@@ -5,32 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 
 from ader_stream.datasets.dataset import Dataset
-from ader_stream.datasets.folder import FolderDataset, folder_hint
-from ader_stream.datasets.table_format import TableFormat
+from ader_stream.datasets.folder import FolderDataset
+from ader_stream.datasets.tables.files import EXPECTED, table_files
+from ader_stream.datasets.tables.layout import TableLayout, layout_for
 from ader_stream.errors import DatasetError
 from ader_stream.paths import describe_path
 from ader_stream.types import BlockRule
 
-TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
-_EXPECTED = "a folder of period_N.txt[.gz], or .csv, .csv.gz or .parquet, as a file or a folder"
+def is_period_folder(path: Path) -> bool:
+    """Return whether a path is a folder in the ADER format."""
+    return path.is_dir() and any(path.glob("period_*.txt*"))
 
 
 def open_dataset(
-    path: Path, rule: BlockRule, gap: int, table: TableFormat | None = None
+    path: Path, rule: BlockRule, gap: int, layout: TableLayout | None = None
 ) -> Dataset:
-    """Open a folder in the ADER format, or tables with named columns; clicks are read later.
+    """Open a folder in the ADER format, or tables; clicks are read later.
 
     Parameters
     ----------
     path
-        A folder of ``period_N.txt[.gz]``, a CSV or Parquet file, or a folder of such files.
+        A folder of ``period_N.txt[.gz]``, a table, or a folder of tables.
     rule
         How event time is divided into blocks.
     gap
-        Session gap, ms; the generated times of the folder format keep to it.
-    table
-        How tables contain clicks; `TableFormat()` by default.
+        Session gap, ms; generated times keep to it.
+    layout
+        How tables contain clicks; by default what ``dataset.toml`` beside them says.
 
     Raises
     ------
@@ -38,36 +40,17 @@ def open_dataset(
         The path has no readable data set.
     """
     if not path.exists():
-        raise DatasetError(f"{path} {describe_path(path)}; expected {_EXPECTED}")
-    if path.is_dir() and any(path.glob("period_*.txt*")):
+        raise DatasetError(f"{path} {describe_path(path)}; expected {EXPECTED}")
+    if is_period_folder(path):
         return FolderDataset(path, rule, gap)
-    return _open_tables(path, rule, table or TableFormat())
+    return _open_tables(path, rule, gap, layout or layout_for(path))
 
 
-def _open_tables(path: Path, rule: BlockRule, columns: TableFormat) -> Dataset:
-    files = table_files(path)
+def _open_tables(path: Path, rule: BlockRule, gap: int, layout: TableLayout) -> Dataset:
+    files, skipped = table_files(path, layout.files)
     try:
-        # Imported late, because pyarrow is large and optional.
-        from ader_stream.datasets.table import TableDataset  # noqa: PLC0415
+        # Imported late, because DuckDB is large and optional.
+        from ader_stream.datasets.tables.dataset import TableDataset  # noqa: PLC0415
     except ImportError:
-        raise DatasetError(
-            f"{path}: CSV and Parquet need pyarrow; pip install 'ader-stream[data]'"
-        ) from None
-    return TableDataset(path.resolve().name, files, rule, columns)
-
-
-def table_files(path: Path) -> list[Path]:
-    """Return the table itself, or the tables in a folder by name.
-
-    Raises
-    ------
-    DatasetError
-        There is none.
-    """
-    candidates = sorted(path.iterdir()) if path.is_dir() else [path]
-    files = [file for file in candidates if file.name.endswith(TABLE_SUFFIXES)]
-    if not files:
-        names = ", ".join(file.name for file in candidates[:5]) or "nothing"
-        found = f"holds {names}" if path.is_dir() else describe_path(path)
-        raise DatasetError(f"{path} {found}; expected {_EXPECTED}{folder_hint(path)}")
-    return files
+        raise DatasetError(f"{path}: tables need duckdb; pip install 'ader-stream[data]'") from None
+    return TableDataset(path.resolve().name, files, rule, gap, layout, skipped=skipped)

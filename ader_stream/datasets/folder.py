@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from io import BufferedReader
@@ -166,7 +167,7 @@ def read_lines(file: Path) -> list[tuple[str, str]]:
 def _parse_lines(file: Path, stream: Iterable[bytes]) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(stream, start=1):
         try:
-            key, item = line.split()
+            key, item = line.removeprefix(BOM_UTF8 if number == 1 else b"").split()
             yield key.decode(), item.decode()
         except ValueError:  # too few, too many, or no UTF-8
             shown = line[:_SHOWN_BYTES].rstrip(b"\r\n")

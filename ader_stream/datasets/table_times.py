@@ -47,7 +47,9 @@ def require_plausible_times(name: str, times: Times, now: int, unit: str) -> Non
     if problem is None:
         return
     unit = f"use --time-unit {problem.unit}" if problem.unit else ""
-    remedy = unit or problem.remedy or "correct or leave out these rows"
+    remedy = (
+        unit or problem.remedy or "name their form (--time-format), correct them or leave them out"
+    )
     raise DatasetError(
         f"{name}: times from {describe_time(int(times[0]))} to {describe_time(int(times[-1]))}: "
         f"{problem.text}; {remedy}, or take them as they are with --any-time (for demo and "

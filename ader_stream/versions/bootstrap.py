@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ader_stream.datasets import TableFormat, open_dataset
+from ader_stream.datasets import layout_for, open_dataset
 from ader_stream.stream.blocks.columns import ColumnWriter
 from ader_stream.stream.blocks.feed import TrainingBlock
 from ader_stream.stream.sessions.open.session import OpenSession
@@ -17,7 +17,8 @@ def dataset_block(
 ) -> TrainingBlock:
     """Return a data set's sessions as one block; nothing of the sessions topic is read for it.
 
-    Times that no click can have are refused, unless `any_time`.
+    A ``dataset.toml`` beside tables says how they contain clicks. Times that no click can have are
+    refused, unless `any_time`.
 
     Raises
     ------
@@ -28,7 +29,7 @@ def dataset_block(
     numbers: list[int] = []
     writer = ColumnWriter()
     offset = 0
-    dataset = open_dataset(path, blocks, rule.gap, TableFormat(any_time=any_time))
+    dataset = open_dataset(path, blocks, rule.gap, layout_for(path, any_time=any_time or None))
     for number, clicks in dataset.blocks():
         numbers.append(number)
         for click in clicks:

@@ -10,7 +10,8 @@ from ader_stream.cli.drift.compared import compare_two, require_blocks
 from ader_stream.cli.drift.from_dataset import count_dataset, report_each
 from ader_stream.cli.drift.output import BlockReport, print_overview, print_report
 from ader_stream.cli.options import connect, json_option, kafka_options
-from ader_stream.datasets import TableFormat, open_dataset
+from ader_stream.cli.table_options import table_options
+from ader_stream.datasets import TableLayout, open_dataset
 from ader_stream.settings import Settings
 from ader_stream.stream.topics.topics import check_topics
 
@@ -25,14 +26,11 @@ ACT = 3
     "--dataset",
     type=click.Path(path_type=Path),
     help="Report every block of a data set instead, without Kafka: a folder of "
-    "period_N.txt[.gz], or a CSV or Parquet file.",
+    "period_N.txt[.gz], or tables: CSV, JSON, Parquet.",
 )
-@click.option("--session-column", help="CSV, Parquet: column of the session or user.")
-@click.option("--item-column", help="CSV, Parquet: column of the item.")
-@click.option("--time-column", help="CSV, Parquet: column of the event time.")
-@click.option("--time-unit", help="CSV, Parquet: unit of numeric times: s, ms (default), us or ns.")
 @json_option
 @kafka_options
+@table_options
 @click.pass_context
 def drift(
     context: click.Context,
@@ -41,8 +39,8 @@ def drift(
     against: int | None,
     dataset: Path | None,
     as_json: bool,
+    table: TableLayout,
     settings: Settings,
-    **columns: str | None,
 ) -> None:
     """Report what has changed: each signal is fine, watch, act, or has insufficient data.
 
@@ -51,8 +49,6 @@ def drift(
     if dataset is None:
         found = [_from_topics(settings, block, against)]
     else:
-        named = {name.removesuffix("_column"): column for name, column in columns.items() if column}
-        table = TableFormat(**named, any_time=not settings.clicks.check_times)
         found = _from_dataset(settings, dataset, table, block, against)
     if dataset and block is None and against is None:
         print_overview(found, as_json=as_json)
@@ -63,7 +59,7 @@ def drift(
 
 
 def _from_dataset(
-    settings: Settings, path: Path, table: TableFormat, block: int | None, against: int | None
+    settings: Settings, path: Path, table: TableLayout, block: int | None, against: int | None
 ) -> list[BlockReport]:
     gap = settings.sessions.gap
     blocks = count_dataset(open_dataset(path, settings.block_rule, gap, table), gap)

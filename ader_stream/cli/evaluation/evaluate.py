@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from ader_stream.cli.evaluation.request import DEVICES, METHODS, RECIPES, Request
+from ader_stream.cli.table_options import table_options
+from ader_stream.settings import Settings, load_settings
 
 
 def _read_overrides(
@@ -31,7 +33,12 @@ def _read_overrides(
     "--dataset",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder of period_N.txt[.gz].",
+    help="Folder of period_N.txt[.gz], or tables: CSV, JSON, Parquet.",
+)
+@click.option(
+    "--block-length",
+    metavar="DURATION",
+    help="Tables: length of a block, 7d say; by default blocks.length.",
 )
 @click.option(
     "--method",
@@ -98,8 +105,12 @@ def _read_overrides(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the paper's figure: this run over the published curves, after every cycle.",
 )
-def evaluate(**options: Any) -> None:
+@table_options
+def evaluate(block_length: str | None, settings: Settings, **options: Any) -> None:
     """Train and test cycle after cycle, as in the paper; no Kafka is needed."""
     from ader_stream.cli.evaluation.run import run  # noqa: PLC0415 - loads torch
 
-    run(Request(**options))
+    rule = settings.block_rule
+    if block_length:
+        rule = load_settings(blocks={"length": block_length}).block_rule
+    run(Request(rule=rule, gap=settings.sessions.gap, **options))

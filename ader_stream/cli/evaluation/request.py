@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ader_stream.datasets import TableLayout
+from ader_stream.types import BlockRule
+
 METHODS = (
     *("ader", "finetune", "dropout", "ewc", "joint", "er-herding", "er-random", "er-loss"),
     *("ader-equal", "ader-fix"),
@@ -37,3 +40,6 @@ class Request:
     out: Path
     plots: Path | None
     with_details: bool
+    table: TableLayout
+    rule: BlockRule
+    gap: int

@@ -19,11 +19,11 @@ from ader_stream.ader.evaluate import evaluate as run_cycles
 from ader_stream.ader.methods import Method, method
 from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.training.losses import output_precision
+from ader_stream.cli.evaluation.blocks import read_blocks
 from ader_stream.cli.evaluation.progress import ProgressBar
 from ader_stream.cli.evaluation.request import Request
 from ader_stream.cli.evaluation.result import ResultFile
 from ader_stream.cli.extras import require
-from ader_stream.datasets.folder import fingerprint_of, period_files, read_folder_sessions
 from ader_stream.paths import make_folder, require_folder
 from ader_stream.runtime.code_version import code_version
 from ader_stream.runtime.machine import describe_machine, peak_rss_bytes
@@ -35,14 +35,16 @@ def run(asked: Request) -> None:
     if asked.plots:
         require("matplotlib")  # before hours of training
         make_folder(asked.plots, "--plots")
-    last = len(period_files(asked.dataset)) - 1 if asked.cycles is None else asked.cycles
-    blocks = read_folder_sessions(asked.dataset, range(last + 1))
+    blocks, fingerprints = read_blocks(
+        asked.dataset, asked.rule, asked.gap, asked.table, asked.cycles
+    )
+    last = len(blocks) - 1
     how = method(asked.method)
     hyper = overridden(recipe(asked.recipe), asked.overrides)
     use_threads()
     require_folder(asked.out.parent, f"the folder for --out {asked.out}; create it first")
     with join_process_group(chosen_device(asked.device)) as processes:
-        result = _result_file(asked, how.adapt(hyper), processes)
+        result = _result_file(asked, how.adapt(hyper), fingerprints, processes)
         finished = len(result.cycles)
         resumed = (finished, load_state(result.states, finished)) if finished else None
         work = _work(how, blocks[:last])
@@ -72,15 +74,16 @@ def _keep(
         _draw(result, asked.plots)
 
 
-def _result_file(asked: Request, hyper: Recipe, processes: ProcessGroup) -> ResultFile:
+def _result_file(
+    asked: Request, hyper: Recipe, periods: Sequence[str], processes: ProcessGroup
+) -> ResultFile:
     """Collect all inputs of the result, and continue an earlier one if requested."""
-    periods = [fingerprint_of(file) for file in period_files(asked.dataset)]
     result = ResultFile(
         asked.out,
         run={
             "dataset": asked.dataset.resolve().name,
             "fingerprint": periods[0],
-            "periods": periods,
+            "periods": [*periods],
             "method": asked.method,
             "recipe": asked.recipe,
             "overrides": asked.overrides,

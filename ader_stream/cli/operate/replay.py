@@ -11,7 +11,7 @@ import click
 
 from ader_stream.cli.options import connect, json_option, kafka_options
 from ader_stream.cli.table_options import table_options
-from ader_stream.datasets import Extent, TableFormat, open_dataset, read_through
+from ader_stream.datasets import Extent, TableLayout, open_dataset, read_through
 from ader_stream.errors import SettingsError
 from ader_stream.plausible_times import EARLIEST_MS, describe_time
 from ader_stream.settings import Settings
@@ -26,7 +26,7 @@ from ader_stream.stream.topics.topics import check_topics
     "--dataset",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder of period_N.txt[.gz], or a CSV or Parquet file.",
+    help="Folder of period_N.txt[.gz], or tables: CSV, JSON, Parquet.",
 )
 @click.option(
     "--pace", type=click.Choice(["block"]), help="Wait at each block end until its version serves."
@@ -42,7 +42,7 @@ def replay(
     rate: float | None,
     blocks: int | None,
     as_json: bool,
-    table: TableFormat,
+    table: TableLayout,
     settings: Settings,
 ) -> None:
     """Write a data set's clicks, and a heartbeat to every partition at every block end."""

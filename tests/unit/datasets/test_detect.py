@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ader_stream.datasets import open_dataset
-from ader_stream.datasets.detect import table_files
+from ader_stream.datasets.tables.files import table_files
 from ader_stream.errors import DatasetError
 from ader_stream.types import BlockRule
 
@@ -19,9 +19,26 @@ def test_a_folder_of_periods_is_read_in_the_folder_format(tmp_path: Path) -> Non
 
 
 def test_a_folder_of_tables_gives_them_by_name_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("b.csv", "a.parquet", "README.md", "c.csv.gz"):
+    for name in ("b.csv", "a.parquet", "README.md", "c.CSV.GZ", "._b.csv", "_SUCCESS"):
         (tmp_path / name).touch()
-    assert [file.name for file in table_files(tmp_path)] == ["a.parquet", "b.csv", "c.csv.gz"]
+    files, skipped = table_files(tmp_path)
+    assert [file.name for file in files] == ["a.parquet", "b.csv", "c.CSV.GZ"]
+    assert skipped == {"hidden": 2, "other": 1}
+
+
+def test_a_pattern_names_the_tables_of_a_folder_also_where_they_are_compressed(
+    tmp_path: Path,
+) -> None:
+    for name in ("shop-clicks.dat.gz", "shop-buys.dat", "shop-test.dat"):
+        (tmp_path / name).touch()
+    files, skipped = table_files(tmp_path, "*clicks*.dat")
+    assert ([file.name for file in files], skipped) == (["shop-clicks.dat.gz"], {"other": 2})
+
+
+def test_a_pattern_that_no_file_has_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").touch()
+    with pytest.raises(DatasetError, match=r"holds clicks\.csv, none of which is \*\.dat"):
+        table_files(tmp_path, "*.dat")
 
 
 def test_recorded_clicks_are_not_called_simulated(tmp_path: Path) -> None:
