@@ -44,6 +44,8 @@ def start(options: StartOptions, guard: Guard) -> LocalKafka:
     """
     _require_java()
     jars = fetch_jars(options.cache)
+    if options.temporary:
+        _delete_with(guard, options.data)
     _write_properties(options)
     if not (_logs(options.data) / "meta.properties").exists():
         _format(jars, options.data, options.cluster_id or new_cluster_id())
@@ -66,7 +68,11 @@ def end_with(guard: Guard, kafka: LocalKafka) -> None:
     with suppress(ProcessLookupError):
         guard.end_on_death(os.getpgid(kafka.pid))
     if kafka.temporary:
-        guard.on_death(["rm", "-rf", *(str(path) for path in _files(kafka))])
+        _delete_with(guard, kafka.data)
+
+
+def _delete_with(guard: Guard, data: Path) -> None:
+    guard.on_death(["rm", "-rf", *(str(path) for path in _files(data))])
 
 
 def is_running(kafka: LocalKafka) -> bool:
@@ -99,7 +105,7 @@ def stop(kafka: LocalKafka) -> None:
 
 def delete_data(kafka: LocalKafka) -> None:
     """Delete the broker's data from its data folder."""
-    for path in _files(kafka):
+    for path in _files(kafka.data):
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -176,8 +182,8 @@ def _signal(kafka: LocalKafka, number: int) -> bool:
     return True
 
 
-def _files(kafka: LocalKafka) -> list[Path]:
-    return [_logs(kafka.data), _properties(kafka.data), _output(kafka.data)]
+def _files(data: Path) -> list[Path]:
+    return [_logs(data), _properties(data), _output(data)]
 
 
 def _logs(data: Path) -> Path:

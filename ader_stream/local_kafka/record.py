@@ -104,8 +104,18 @@ def read_record(data: Path) -> LocalKafka | None:
 def remove_record(data: Path) -> None:
     """Delete the record in a data folder, and the folder if it is empty then."""
     _path(data).unlink(missing_ok=True)
+    remove_if_empty(data)
+
+
+def remove_if_empty(data: Path) -> None:
+    """Delete a data folder in which nothing is left."""
     with suppress(OSError):
         data.rmdir()
+
+
+def removal_of_record(data: Path) -> list[list[str]]:
+    """Return the commands that do the same as `remove_record`, for a guard."""
+    return [["rm", "-f", str(_path(data))], ["rmdir", str(data)]]
 
 
 def _path(data: Path) -> Path:

@@ -16,6 +16,8 @@ from ader_stream.local_kafka.record import (
     LocalKafka,
     StartOptions,
     read_record,
+    removal_of_record,
+    remove_if_empty,
     remove_record,
     write_record,
 )
@@ -102,7 +104,11 @@ def start_kafka(
     data = data.resolve()
     make_folder(data, "the broker's data")
     options = StartOptions(data, choose_port(port), image, cache, temporary)
-    kafka = _start_first(_order(source, data), options, guard)
+    try:
+        kafka = _start_first(_order(source, data), options, guard)
+    except BaseException:  # Ctrl-C, too
+        remove_if_empty(data)
+        raise
     write_record(kafka)
     return kafka
 
@@ -161,6 +167,14 @@ def _start(source: Source, options: StartOptions, guard: Guard | None) -> LocalK
     with Guard() as starting:  # a start that fails or is interrupted leaves nothing behind
         kafka = source.start(options, starting)
         if guard:
-            source.end_with(guard, kafka)
+            _end_with(guard, source, kafka)
         starting.release()
     return kafka
+
+
+def _end_with(guard: Guard, source: Source, kafka: LocalKafka) -> None:
+    """Make the guard end a broker, and delete all that is left of a temporary one."""
+    source.end_with(guard, kafka)
+    if kafka.temporary:
+        for command in removal_of_record(kafka.data):
+            guard.on_death(command)

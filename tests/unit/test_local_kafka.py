@@ -125,6 +125,29 @@ def test_temporary_data_go_with_the_broker(fakes: dict[str, FakeSource], tmp_pat
     assert not (tmp_path / "data").exists()
 
 
+def test_an_interrupted_start_leaves_no_folder(
+    fakes: dict[str, FakeSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(options: StartOptions, guard: Guard) -> LocalKafka:
+        (options.data / "log").mkdir()
+        guard.on_death(["rm", "-rf", str(options.data / "log")])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fakes["docker"], "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "data", temporary=True)
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_guard_removes_the_folder_of_temporary_data(
+    fakes: dict[str, FakeSource], tmp_path: Path
+):
+    with Guard() as guard:
+        start(tmp_path / "data", temporary=True, guard=guard)
+        assert (tmp_path / "data").exists()
+    assert not (tmp_path / "data").exists()
+
+
 def test_data_stay_by_default(fakes: dict[str, FakeSource], tmp_path: Path):
     stop_kafka(start(tmp_path))
     assert "delete_data" not in fakes["docker"].calls
