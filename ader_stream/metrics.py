@@ -223,6 +223,13 @@ HEARTBEATS_CAPPED = Metric(
     "Heartbeats more than clicks.max_ahead beyond their record's timestamp: cut to that bound.",
     ("partition",),
 )
+TRACES_DROPPED = Metric(
+    Counter,
+    "ader_traces_dropped_total",
+    "clicks",
+    "Traced clicks whose sessions will not name their traces: there are too many of them.",
+    ("partition",),
+)
 SESSIONS = Metric(Counter, "ader_sessions_total", "sessions", "Sessions closed.", ("partition",))
 CLOSED_EARLY = Metric(
     Counter,

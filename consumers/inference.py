@@ -21,6 +21,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.paired import Pair
 from ader_stream.runtime.memory import give_back_large_blocks
 from ader_stream.runtime.process import Process, run_worker
+from ader_stream.runtime.tracing import Tracing
 from ader_stream.serve.comparing import compare
 from ader_stream.serve.loaded_versions import LoadedVersions, Version
 from ader_stream.serve.recommending import rank_clicks, recommend, score_targets
@@ -89,9 +90,10 @@ def run(settings: Settings) -> None:
 class _VersionServer:
     """Follows the registry; serves what is to be served, as far as it can be loaded."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing) -> None:
         clients, topics = settings.clients, settings.topics
         self._metrics = metrics
+        self._tracing = tracing
         self._jitter = settings.inference.jitter / 1000
         self._reader = ModelReader(clients, topics, settings.trust)
         self._registry = Registry(settings.trust, self._count_refusal)
@@ -155,10 +157,12 @@ class _VersionServer:
         if is_new and served:
             self.follower.stopping.wait(random.uniform(0, self._jitter))  # noqa: S311 - no secret
         started = time.perf_counter()
-        version = self._loaded(number)
-        if version is None:
-            return False
-        self.versions.serve(version)
+        published = self._registry.contexts.get(number, "")
+        with self._tracing.span("swap", parent=published, version=number):
+            version = self._loaded(number)
+            if version is None:
+                return False
+            self.versions.serve(version)
         self.live_at = time.time_ns() // 1_000_000
         self.publish_to_live = (self.live_at - version.published_at) / 1000 if is_new else None
         self._metrics[m.SWAP_SECONDS].observe(time.perf_counter() - started)
@@ -222,7 +226,7 @@ class _Worker:
     def __init__(self, settings: Settings, process: Process, permission: Permission) -> None:
         self._settings = settings
         self._process = process
-        self._server = _VersionServer(settings, process.metrics)
+        self._server = _VersionServer(settings, process.metrics, process.tracing)
         self._versions = self._server.versions
         self._score_metrics = ScoreMetrics(process.metrics)
         self._comparison = RulesComparison(settings.rules, process.metrics)
@@ -251,7 +255,11 @@ class _Worker:
             permission,
         )
         routes = RecommendRoutes(
-            self._versions, self._items_of, settings.inference.k, process.metrics
+            self._versions,
+            self._items_of,
+            settings.inference.k,
+            process.metrics,
+            process.tracing,
         )
         process.not_ready = self._not_ready
         process.serve(routes.routes())

@@ -78,6 +78,7 @@ def _sessionize(
     open_tasks = SessionizerTasks(
         clients, topics, decoder, rules, metrics, registry.erasures, idling
     )
+    open_tasks.tracing = process.tracing
     config = LoopConfig(
         topics.clicks,
         topics.group("sessionizer"),

@@ -26,6 +26,7 @@ from ader_stream.ader.training.checkpoint import NOWHERE, Checkpoint, Checkpoint
 from ader_stream.errors import ArtifactError
 from ader_stream.runtime.memory import give_back_freed
 from ader_stream.runtime.process import Process, run_worker
+from ader_stream.runtime.tracing import header_of
 from ader_stream.settings import Settings
 from ader_stream.stream.blocks.feed import BlockFeed, TrainingBlock
 from ader_stream.stream.control.rules import session_parameters_in_force
@@ -282,8 +283,13 @@ class _Leader:
     def _train_and_publish(self, block: TrainingBlock) -> None:
         """Publish a version of the block, from the parent and without the keys of the end."""
         while True:
+            span = self._process.tracing.span(
+                "train", links=block.traces, blocks=block.blocks, sessions=len(block.sessions)
+            )
             try:
-                self._publish(*self._train(self._without_erased(self._with_earlier_blocks(block))))
+                with span as context:
+                    taken = self._without_erased(self._with_earlier_blocks(block))
+                    self._publish(*self._train(taken), context)
             except _InputsChangedError as change:
                 log.info("the block is trained again", reason=str(change))
                 self._pruner.delete_orphans(
@@ -384,7 +390,18 @@ class _Leader:
             self._settings.session_parameters, logged, self._blocks.grid_of(block.blocks[-1])
         )
 
-    def _publish(self, manifest: Manifest, state: State | None) -> None:
+    def _publish(self, manifest: Manifest, state: State | None, context: str) -> None:
+        span = self._process.tracing.span(
+            "publish",
+            parent=context,
+            version=manifest.version,
+            rejection=str(manifest.rejection or ""),
+        )
+        with span as own:
+            self._publish_traced(manifest, state, own)
+
+    def _publish_traced(self, manifest: Manifest, state: State | None, context: str) -> None:
+        """Publish a version; its manifest names the span."""
         parts = encode_parts(state) if state else {}
         # What was trained for hours is not sent to where it cannot be written.
         self._permission.wait_until_granted(self._require_leadership, self._process.should_stop)
@@ -395,6 +412,7 @@ class _Leader:
             parts,
             self._read_all_commands,
             functools.partial(self._require_leadership, "publish"),
+            header_of(context),
         )
         self._shown.show_idle()
         self._shown.show_published(published, time.perf_counter() - publishing)

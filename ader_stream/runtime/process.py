@@ -21,6 +21,7 @@ from ader_stream.runtime.code_version import describe_build
 from ader_stream.runtime.exit_codes import exit_code
 from ader_stream.runtime.http import HttpServer, make_app
 from ader_stream.runtime.logs import configure_logs
+from ader_stream.runtime.tracing import NO_TRACING, OtlpTracing
 from ader_stream.settings import Settings, load_settings
 from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from ader_stream.stream.kafka.clients import client_errors
@@ -50,6 +51,8 @@ class Process:
         self.commits = self._watched_commits(settings)
         self.metrics[m.BUILD].labels(**describe_build()).set(1)
         self.metrics[m.SETTINGS].labels(**settings.described).set(1)
+        endpoint = settings.tracing.endpoint
+        self.tracing = OtlpTracing(endpoint, name) if endpoint else NO_TRACING
         self._settings = settings.http
         self._stopping = threading.Event()
         self._signal: str | None = None
@@ -100,6 +103,7 @@ class Process:
     def __exit__(self, *_: object) -> None:
         if self._server:
             self._server.stop()
+        self.tracing.close()
         log.info("stopped", signal=self._signal)
 
     def _stop(self, signal_: int, _: FrameType | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from starlette.routing import Route
 from ader_stream import metrics as m
 from ader_stream.errors import InputError
 from ader_stream.metrics import Metrics
+from ader_stream.runtime.tracing import HEADER, NO_TRACING, Tracing, sampled, trace_of
 from ader_stream.serve.click_weights import click_weights
 from ader_stream.serve.loaded_versions import LoadedVersions, Version
 from ader_stream.serve.recommending import recommend
@@ -25,8 +25,6 @@ from ader_stream.serve.recommending import recommend
 log = structlog.get_logger(__name__)
 
 PATH = "/recommend"
-
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 MAX_K = 1_000
 MAX_ITEMS = 10_000
@@ -66,6 +64,8 @@ class RecommendRoutes:
         Returns the items of an open session by its key; None if this worker does not have it.
     k
         Number of items in a recommendation if the request has no `k`.
+    tracing
+        Records the requests whose callers ask for it.
     """
 
     def __init__(
@@ -74,11 +74,13 @@ class RecommendRoutes:
         items_of: Callable[[str], Sequence[str] | None],
         k: int,
         metrics: Metrics,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._versions = versions
         self._items_of = items_of
         self._k = k
         self._metrics = metrics
+        self._tracing = tracing
 
     def routes(self) -> list[Route]:
         """Return the routes for GET and POST."""
@@ -124,6 +126,7 @@ class RecommendRoutes:
         if version is None:
             return _error(503, "no version has been published yet; try again later")
         [found] = recommend(version, [items], wish.k)
+        self._tracing.note(version=found.version, fallback=found.fallback, clicks=len(items))
         if found.fallback:
             self._metrics[m.FALLBACKS].inc()
         ranked: list[dict[str, Any]] = [
@@ -137,8 +140,11 @@ class RecommendRoutes:
         self, request: Request, answer: Callable[[], JSONResponse], arrived: float
     ) -> JSONResponse:
         """Answer in a thread, because ranking must not block the event loop."""
+        caller = sampled(request.headers.get(HEADER, ""))
+        tracing = self._tracing if caller else NO_TRACING
         try:
-            response = await run_in_threadpool(self._begin, answer, arrived)
+            with tracing.span("recommend", parent=caller):
+                response = await run_in_threadpool(self._begin, answer, arrived)
         except InputError as error:
             response = _error(400, str(error))
         except Exception:
@@ -154,18 +160,6 @@ class RecommendRoutes:
         waited = time.perf_counter() - arrived
         self._metrics[m.REQUEST_QUEUE_SECONDS].labels(path=PATH).observe(waited)
         return answer()
-
-
-def trace_of(headers: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the trace of a request as the labels of an exemplar; None without a trace.
-
-    The header is W3C Trace Context's. Exemplars are in answers to readers of OpenMetrics only.
-
-    >>> trace_of({"traceparent": "00-" + 32 * "a" + "-" + 16 * "b" + "-01"})
-    {'trace_id': 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'}
-    """
-    found = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-    return {"trace_id": found[1]} if found else None
 
 
 async def _body(request: Request) -> bytes:

@@ -28,6 +28,12 @@ class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+def _checked_url(name: str, url: str) -> str:
+    if url and not url.startswith(("http://", "https://")):
+        raise ValueError(f"{name} = {url!r}: expected an address like http://HOST:PORT")
+    return url
+
+
 class KafkaSettings(_Group):
     """Kafka's address, and the names and durability of our topics."""
 
@@ -503,9 +509,7 @@ class MonitorSettings(_Group):
     @field_validator("prometheus")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
-        if url and not url.startswith(("http://", "https://")):
-            raise ValueError(f"monitor.prometheus = {url!r}: expected http://HOST:PORT")
-        return url
+        return _checked_url("monitor.prometheus", url)
 
 
 class HttpSettings(_Group):
@@ -519,6 +523,21 @@ class HttpSettings(_Group):
         description="`/healthz` fails if nothing could be committed for this long, although "
         "there was something to commit.",
     )
+
+
+class TracingSettings(_Group):
+    """Traces of clicks, versions and requests, by OpenTelemetry."""
+
+    endpoint: str = Field(
+        "",
+        description="Address that takes OTLP over HTTP, such as http://localhost:4318/v1/traces; "
+        "empty for no traces.",
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        return _checked_url("tracing.endpoint", url)
 
 
 class LogSettings(_Group):

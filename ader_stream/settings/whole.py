@@ -29,6 +29,7 @@ from ader_stream.settings.groups import (
     MonitorSettings,
     SessionizerSettings,
     SessionsSettings,
+    TracingSettings,
     TrainerSettings,
 )
 from ader_stream.stream.clicks.decoder import ClickFormat
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     monitor: MonitorSettings = MonitorSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     _reader: str = PrivateAttr("reader")
 

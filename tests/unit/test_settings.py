@@ -144,6 +144,7 @@ OTHER = {
     "monitor.commit_interval": "1s",
     "monitor.blocks": "8",
     "monitor.sliding": "10m",
+    "tracing.endpoint": "http://localhost:4318/v1/traces",
     "monitor.prometheus": "http://prometheus:9090",
     "http.host": "127.0.0.1",
     "http.port": "9000",

@@ -16,6 +16,7 @@ import numpy as np
 from confluent_kafka import TopicPartition
 
 from ader_stream.errors import OffsetError, TopicError
+from ader_stream.runtime.tracing import sampled_context
 from ader_stream.stream.avro.codec import decode, type_of
 from ader_stream.stream.blocks.columns import ColumnWriter, Int64, SessionColumns
 from ader_stream.stream.blocks.hashed_keys import HashedKeys
@@ -64,6 +65,8 @@ class TrainingBlock:
         Blocks of earlier versions that are trained again with this one; None for none.
     rows
         Positions of the sessions among those that were read, erased ones included; None: the same.
+    traces
+        Contexts of the spans that have written the sessions, if they hold traced clicks.
     """
 
     blocks: tuple[int, ...]
@@ -76,6 +79,7 @@ class TrainingBlock:
     hashed: HashedKeys = field(default_factory=HashedKeys)
     earlier: TrainingBlock | None = None
     rows: Int64 | None = None
+    traces: tuple[str, ...] = ()
 
     def without(self, erasures: Erasures, since: int = 0) -> TrainingBlock:
         """Return this block without the sessions that requests since an offset of `control` erase.
@@ -179,6 +183,7 @@ class BlockFeed:
         self._clients = clients
         self._topic_id = topic_id
         self._is_trained = is_trained
+        self._traces = dict[str, None]()  # of the block that is read; in order, each once
         self._sessions: Counter[int] = Counter()  # by block, of blocks not returned yet
         self._progress = {
             partition: _PartitionProgress(
@@ -263,6 +268,7 @@ class BlockFeed:
             for partition, at in self._progress.items()
         }
         self._require_same_topic()
+        self._traces.clear()
         writer, new, trained = self._read(first, ends)
         for partition, progress in self._progress.items():
             progress.next_offset = ends[partition]
@@ -276,6 +282,7 @@ class BlockFeed:
             ends,
             topic_id=self._topic_id,
             trained_before=trained,
+            traces=tuple(self._traces),
         )
 
     @property
@@ -359,6 +366,8 @@ class BlockFeed:
             place = self._topic, partition, start, end
             for record in read_range(self._clients, *place, at_once=BATCHES_AT_ONCE):
                 if type_of(record.headers()) == "SessionBatch":
+                    if context := sampled_context(record.headers()):
+                        self._traces[context] = None
                     yield decode(record.value(), record.headers())[1]
 
     def _holds(self, span: Mapping[int, tuple[int, int]]) -> bool:

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from ader_stream.artifact import KINDS, sha256
 from ader_stream.errors import FencedError, TopicError
-from ader_stream.stream.avro.codec import CHUNK_TYPE, TYPE_HEADER
+from ader_stream.stream.avro.codec import CHUNK_TYPE, TYPE_HEADER, Headers
 from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.limits import record_limits
@@ -139,6 +139,7 @@ class ModelPublisher:
         self._commits = commits or CommitHealth(COMMIT_SECONDS)
         self._require_leader = require_leader
         self._sent: dict[str, _Sent] = {}
+        self._more_headers: Headers = []
         self._at_once = CHUNKS_A_TRANSACTION
         self._client = clients.producer(
             topics.group("trainer"),
@@ -166,6 +167,7 @@ class ModelPublisher:
         parts: Mapping[str, bytes],
         last_look: Callable[[], int | None] = lambda: None,
         between: Callable[[], None] = lambda: None,
+        headers: Headers | None = None,
     ) -> Manifest:
         """Send the chunks, then commit the manifest; return it with the description of the parts.
 
@@ -178,6 +180,8 @@ class ModelPublisher:
             commands are known. What it raises ends the publication, and no reader sees the version.
         between
             Called before every transaction; what it raises ends the publication as well.
+        headers
+            Of the manifest's record, in addition to its own.
 
         Raises
         ------
@@ -188,6 +192,7 @@ class ModelPublisher:
         """
         left, published = _cut(manifest.version, parts, self._chunk_size), None
         self._sent, self._at_once = {}, CHUNKS_A_TRANSACTION
+        self._more_headers = headers or []
         while published is None:
             between()
             send = partial(self._send_next, manifest, parts, left, last_look)
@@ -266,7 +271,8 @@ class ModelPublisher:
         complete = replace(
             manifest, format=FORMAT, parts=described, digest=digest_of(described), run=run
         )
-        value, headers = encode_manifest(complete, self._signer)
+        value, own = encode_manifest(complete, self._signer)
+        headers = [*own, *self._more_headers]
         produce(self._client, self._topics.models, str(manifest.version), value, headers)
         return complete
 

@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
 from ader_stream.errors import ArtifactError, AuthorizationError, DecodeError
+from ader_stream.runtime.tracing import sampled_context
 from ader_stream.stream.control.commands import FORGET, Command, decode_command, last_of_each
 from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.control.rules_log import BLOCKS, RULES, LoggedRules
@@ -57,6 +58,8 @@ class Registry:
         Requests to erase keys; there may be many.
     signers
         Version → id of the key that its manifest names as the signer; None if it is unsigned.
+    contexts
+        Version → context of the span that has published it; empty if it was not traced.
     rules
         Rules of blocks and sessions in force.
     control_offset
@@ -68,6 +71,7 @@ class Registry:
         self.commands: list[Command] = []
         self.erasures = Erasures()
         self.signers: dict[int, str | None] = {}
+        self.contexts: dict[int, str] = {}
         self.rules = LoggedRules()
         self.control_offset = 0
         self._trust = trust
@@ -100,11 +104,13 @@ class Registry:
         else:
             self.manifests[manifest.version] = manifest
             self.signers[manifest.version] = signer_of(dict(headers_of(record)))
+            self.contexts[manifest.version] = sampled_context(headers_of(record))
 
     def remove(self, version: int) -> None:
         """Remove a version that was pruned."""
         self.manifests.pop(version, None)
         self.signers.pop(version, None)
+        self.contexts.pop(version, None)
 
     def take_command(self, record: Record) -> None:
         """Process a record of the control topic; log and skip one that cannot be decoded."""

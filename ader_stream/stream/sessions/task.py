@@ -14,6 +14,7 @@ import structlog
 from ader_stream import metrics as m
 from ader_stream.errors import AderError, ClickError, IgnoredError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
+from ader_stream.runtime.tracing import NO_TRACING, header_of
 from ader_stream.stream.avro.codec import Headers, encode
 from ader_stream.stream.avro.encoding import each_text_bytes
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, decode_heartbeat
@@ -33,6 +34,7 @@ from ader_stream.stream.kafka.clients import KafkaClients
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.reading import partitions_with_records
 from ader_stream.stream.kafka.records import Record, headers_of, written_at_of
+from ader_stream.stream.sessions.click_traces import ClickTraces
 from ader_stream.stream.sessions.clock_bound import ClockBound
 from ader_stream.stream.sessions.event_ids import EventIds
 from ader_stream.stream.sessions.intake import Intake
@@ -165,6 +167,11 @@ class SessionizerTasks:
         All erasure requests; grows when new ones arrive.
     idling
         None if only heartbeats advance silent partitions.
+
+    Attributes
+    ----------
+    tracing
+        Given to every task that is made.
     """
 
     def __init__(
@@ -184,6 +191,7 @@ class SessionizerTasks:
         self._rules = rules
         self._erasures = erasures
         self._of_each = metrics, idling, clock
+        self.tracing = NO_TRACING
 
     def __call__(
         self, partitions: Collection[int], stay: Callable[[], None] = lambda: None
@@ -199,7 +207,7 @@ class SessionizerTasks:
         unsaid = [p for p in partitions if states[p].next_offset < 0]
         lost = partitions_with_records(clients, topics.sessions, unsaid) if unsaid else set[int]()
         how = self._decoder, replace(self._rules, blocks=blocks), *self._of_each
-        return {
+        tasks = {
             partition: SessionizerTask(
                 partition,
                 topics,
@@ -208,6 +216,9 @@ class SessionizerTasks:
             )
             for partition in partitions
         }
+        for task in tasks.values():
+            task.tracing = self.tracing
+        return tasks
 
 
 class SessionizerTask:
@@ -219,6 +230,11 @@ class SessionizerTask:
     ----------
     found
         Data with which it starts.
+
+    Attributes
+    ----------
+    tracing
+        Records which traced clicks are in the sessions.
     """
 
     def __init__(
@@ -238,6 +254,8 @@ class SessionizerTask:
         self._rules = rules
         self._metrics = metrics
         self._idling = idling
+        self.tracing = NO_TRACING
+        self._traces = ClickTraces(decoder.decode, self._count_dropped_traces)
         self._clock = ClockBound(rules.intake.max_ahead, clock)
         self._silent_since = idling.clock() if idling else 0.0
         self._has_followed = False
@@ -425,6 +443,8 @@ class SessionizerTask:
         late, early, duplicates = window.late_clicks, window.early.copy(), intake.duplicates
         capped = intake.capped_heartbeats
         self._take_all([*self._decoder.prepare(records)])
+        if self.tracing.is_on:
+            self._traces.note(records)
         self._next_offset = records[-1].offset() + 1
         self._has_explained = False
         ignored, self._ignored = self._ignored, Counter()
@@ -544,8 +564,7 @@ class SessionizerTask:
                 self._topics.sessions, str(partition), *self._rules_change, partition
             )
         outputs = self._window.take_output()
-        for value, headers in encode_outputs(partition, outputs, self._erasures.closed_to()):
-            transaction.produce(self._topics.sessions, str(partition), value, headers, partition)
+        self._write_outputs(transaction, outputs)
         transaction.extend(self._topics.sessionizer_state, self._changes(next_offset), partition)
         for key_, letter in self._dead_letters:
             value, headers = encode("DeadLetter", letter)
@@ -558,6 +577,30 @@ class SessionizerTask:
         self._erasures.note_written()
         self._count_outputs(outputs)
         return self._refusals.memory()
+
+    def _write_outputs(self, transaction: Transaction, outputs: Sequence[Output]) -> None:
+        """Write sessions, block ends and decisions; all name the span of their traced clicks."""
+        partition, topic = self._partition, self._topics.sessions
+        trace = self._trace(outputs) if self.tracing.is_on else []
+        for value, headers in encode_outputs(partition, outputs, self._erasures.closed_to()):
+            transaction.produce(topic, str(partition), value, [*headers, *trace], partition)
+
+    def _trace(self, outputs: Sequence[Output]) -> Headers:
+        """Record a span for the closed sessions with traced clicks; return its header."""
+        closed = [output.key for output in outputs if isinstance(output, OpenSession)]
+        contexts = self._traces.take(closed)
+        if not contexts:
+            return []
+        with self.tracing.span(
+            "write sessions",
+            links=contexts,
+            partition=self._partition,
+            next_offset=self._next_offset,
+        ) as context:
+            return header_of(context)
+
+    def _count_dropped_traces(self, contexts: int) -> None:
+        self._metrics[m.TRACES_DROPPED].labels(partition=self._partition).inc(contexts)
 
     def committed(self) -> None:
         """Export the state of the partition as metrics."""
