@@ -144,7 +144,6 @@ OTHER = {
     "monitor.commit_interval": "1s",
     "monitor.blocks": "8",
     "monitor.sliding": "10m",
-    "tracing.endpoint": "http://localhost:4318/v1/traces",
     "monitor.prometheus": "http://prometheus:9090",
     "http.host": "127.0.0.1",
     "http.port": "9000",
@@ -152,6 +151,7 @@ OTHER = {
     "http.unhealthy_after": "1m",
     "log.format": "json",
     "log.level": "debug",
+    "tracing.endpoint": "http://localhost:4318/v1/traces",
 }
 """For every setting, what a user might write that is not its default."""
 
