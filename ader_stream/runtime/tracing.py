@@ -24,7 +24,7 @@ HEADER = "traceparent"
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 SAMPLED = 1
-"""Bit of the flags: whoever began the trace records it."""
+"""Bit of the flags: the trace is recorded where it began."""
 
 MOST_LINKS = 128
 """Of a span: OpenTelemetry's own default. An attribute counts the contexts that have none."""
