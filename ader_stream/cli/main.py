@@ -21,6 +21,7 @@ COMMANDS = {
     "drift": "Report what has changed from block to block, and whether to act.",
     "evaluate": "Run the paper's protocol on a data set, without Kafka.",
     "forget": "Remove what a session or user key contributed; list what stays.",
+    "guess": "Propose settings for a topic, with the evidence.",
     "metrics": "List every metric: name, type, unit, labels, meaning.",
     "models": "List, pin, roll back, export, import and prune versions.",
     "offsets": "Show the workers' offsets; move them past lost records.",
@@ -37,7 +38,7 @@ COMMANDS = {
 """Command → its description."""
 
 ROOMS = {
-    "cluster": ("broker", "doctor", "rights", "schemas", "topics"),
+    "cluster": ("broker", "doctor", "guess", "rights", "schemas", "topics"),
     "drift": ("drift",),
     "evaluation": ("evaluate",),
     "operate": (

@@ -84,6 +84,19 @@ def test_a_command_runs_with_exactly_its_rights_and_names_what_lacks_without(
     assert (done.exit_code, done.exception) == (0, None), done.output
 
 
+def test_a_guess_reads_the_clicks_and_nothing_else(filled: System, secured: SecuredKafka) -> None:
+    lines = printed(filled, "guess")
+    assert "guess needs" in str(run(filled, secured, "guess").exception)
+    secured.grant(lines)
+    eventually(lambda: refusal(settings_of(filled, secured, "guess"), "guess"), None)
+
+    done = run(filled, secured, "guess")
+
+    secured.revoke(lines)
+    assert done.exit_code == 3, done.output  # clicks of 1970: no field holds plausible times
+    assert 'session_field = "session"' in done.output
+
+
 def test_a_promotion_that_depends_on_scores_needs_no_more_than_its_rights(
     filled: System, secured: SecuredKafka
 ) -> None:

@@ -23,9 +23,10 @@ LATE_SHARE = 0.05
 """Share of late clicks above which a setting is recommended."""
 
 REMEDIES = {
-    "malformed": "check clicks.format, and clicks.avro_schema or the schema registry",
-    "missing-field": "check clicks.session_field, item_field and time_field; clicks.where leaves "
-    "out records that are no clicks",
+    "malformed": "check clicks.format (`ader-stream guess` proposes one), and clicks.avro_schema "
+    "or the schema registry",
+    "missing-field": "check clicks.session_field, item_field and time_field (`ader-stream guess` "
+    "proposes them); clicks.where leaves out records that are no clicks",
     "bad-value": "check clicks.*_field and clicks.time_format",
     "unknown-schema": "check clicks.registry_url",
     "late": "raise sessions.lateness, or set sessions.late = carry",

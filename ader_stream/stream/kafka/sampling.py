@@ -10,7 +10,7 @@ from typing import cast
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from ader_stream.stream.kafka.clients import KafkaClients, close
-from ader_stream.stream.kafka.reading import valid_records
+from ader_stream.stream.kafka.reading import offset_ranges, valid_records
 from ader_stream.stream.kafka.records import Record, headers_of
 
 SILENT_SECONDS = 10.0
@@ -113,6 +113,23 @@ def sample_records(
     finally:
         close(reader)
     return sorted(records, key=lambda record: (record.partition(), record.offset()))
+
+
+def sample_newest(
+    clients: KafkaClients, topic: str, partitions: int, records: int
+) -> list[SampledRecord]:
+    """Read about so many of the newest records of a topic, equally many of each partition.
+
+    Raises
+    ------
+    OffsetError, TopicError
+        As `sample_records`.
+    """
+    ranges = offset_ranges(clients, topic, range(partitions))
+    count = -(-records // max(1, partitions))
+    return sample_records(
+        clients, topic, {p: (max(first, end - count), end) for p, (first, end) in ranges.items()}
+    )
 
 
 def _read(reader: Consumer, topic: str, ends: dict[int, int]) -> list[SampledRecord]:

@@ -233,6 +233,10 @@ def _doctor(topics: Topics, _: Uses) -> Iterator[Right]:
         yield Right("Group", topics.group(worker), ("Describe",), why)
 
 
+def _guess(topics: Topics, _: Uses) -> Iterator[Right]:
+    yield _read(topics.clicks, "a sample")
+
+
 def _topics_create(topics: Topics, _: Uses) -> Iterator[Right]:
     yield from _describe_topics(topics)
     yield from _describe_clicks(topics)
@@ -425,6 +429,7 @@ WORKERS: Mapping[str, Table] = {
 
 COMMANDS: Mapping[str, Table] = {
     "doctor": _doctor,
+    "guess": _guess,
     "blocks show": _blocks_show,
     "blocks change": _blocks_change,
     "topics create": _topics_create,

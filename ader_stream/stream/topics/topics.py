@@ -199,7 +199,7 @@ def create_topics(
     cluster = admin.list_topics(timeout=ADMIN_TIMEOUT)
     existing = _counts(cluster)
     if not (topics.owns_clicks or with_clicks):
-        _require_clicks(topics, existing)
+        require_clicks(topics, existing)
     partitions = existing.get(topics.clicks, partitions)
     replication = topics.durability.for_new_topics(cluster, topics.clicks)
     safe = replication.config(replication.factor)
@@ -232,7 +232,7 @@ def check_topics(admin: AdminClient, topics: Topics) -> int:
     """
     existing = partition_counts(admin)
     if not topics.owns_clicks:
-        _require_clicks(topics, existing)
+        require_clicks(topics, existing)
     partitions = existing.get(topics.clicks, 0)
     wrong = [
         f"{name} ({'missing' if name not in existing else f'{existing[name]} partitions'})"
@@ -395,7 +395,7 @@ def near_names(topics: Topics, existing: Collection[str]) -> list[str]:
     return sorted(near, key=lambda name: not name.startswith(f"{topics.prefix}."))
 
 
-def _require_clicks(topics: Topics, existing: Collection[str]) -> None:
+def require_clicks(topics: Topics, existing: Collection[str]) -> None:
     """Raise `TopicError` if the user's clicks topic does not exist, with similar names."""
     if topics.clicks in existing:
         return
