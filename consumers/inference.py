@@ -19,7 +19,7 @@ from ader_stream import metrics as m
 from ader_stream.errors import ArtifactError, NotYetError
 from ader_stream.metrics import Metrics
 from ader_stream.paired import Pair
-from ader_stream.runtime.memory import give_back_large_blocks
+from ader_stream.runtime.memory.allocator import give_back_large_blocks
 from ader_stream.runtime.process import Process, run_worker
 from ader_stream.runtime.tracing import Tracing
 from ader_stream.serve.comparing import compare

@@ -20,7 +20,7 @@ from ader_stream.monitor.page.alerts import Prometheus
 from ader_stream.monitor.page.routes import PageRoutes
 from ader_stream.monitor.status.routes import StatusRoutes
 from ader_stream.monitor.status.whole import StatusBoard, standby_status
-from ader_stream.runtime.garbage import GarbageSchedule
+from ader_stream.runtime.memory.garbage import GarbageSchedule
 from ader_stream.runtime.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.exactly_once.election import Election

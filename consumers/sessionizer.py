@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import structlog
 
-from ader_stream.runtime.garbage import GarbageSchedule
+from ader_stream.runtime.memory.garbage import GarbageSchedule
 from ader_stream.runtime.process import Process, run_worker
 from ader_stream.settings import Settings
 from ader_stream.stream.clicks.decoder import ClickDecoder

@@ -24,7 +24,7 @@ from ader_stream.ader.recipes import Recipe, overridden, recipe
 from ader_stream.ader.retention import Retention
 from ader_stream.ader.training.checkpoint import NOWHERE, Checkpoint, CheckpointFile
 from ader_stream.errors import ArtifactError
-from ader_stream.runtime.memory import give_back_freed
+from ader_stream.runtime.memory.allocator import give_back_freed
 from ader_stream.runtime.process import Process, run_worker
 from ader_stream.runtime.tracing import header_of
 from ader_stream.settings import Settings

@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from ader_stream.metrics import CLICKS, Metrics
-from ader_stream.runtime.garbage import GarbageSchedule
+from ader_stream.runtime.memory.garbage import GarbageSchedule
 from ader_stream.settings import Settings
 from ader_stream.stream.avro.codec import Headers, headers_for
 from ader_stream.stream.clicks.decoder import ClickDecoder

@@ -27,7 +27,7 @@ from ader_stream.cli.extras import require
 from ader_stream.paths import make_folder, require_folder
 from ader_stream.runtime.code_version import code_version
 from ader_stream.runtime.machine import describe_machine, peak_rss_bytes
-from ader_stream.runtime.memory import give_back_freed
+from ader_stream.runtime.memory.allocator import give_back_freed
 
 
 def run(asked: Request) -> None:

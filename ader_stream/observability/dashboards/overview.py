@@ -19,7 +19,7 @@ from ader_stream.observability.dashboards.panels import (
 def dashboard() -> Dashboard:
     """Return the dashboard: a number and a line for each part of the system."""
     made = board("overview", "Overview", "Is it well? One number for each part of the system.")
-    return with_panels(made, (*_numbers(), *_lines()))
+    return with_panels(made, (*_numbers(), *_model_numbers(), *_lines()))
 
 
 def _numbers() -> list[AnyPanel]:
@@ -49,6 +49,11 @@ def _numbers() -> list[AnyPanel]:
             Query("max(ader_blocks_waiting{SELECTOR})", "blocks"),
             limits=Limits(2, 3),
         ),
+    ]
+
+
+def _model_numbers() -> list[AnyPanel]:
+    return [
         number(
             "Age of the model",
             "Of the oldest one served, in blocks.",

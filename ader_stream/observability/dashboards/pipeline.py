@@ -17,20 +17,15 @@ from ader_stream.observability.dashboards.panels import (
 def dashboard() -> Dashboard:
     """Return the dashboard of sessionizer and input."""
     made = board("pipeline", "Pipeline", "From a click to a session: input, event time, commits.")
-    return with_panels(made, (*_input(), *_sessions(), *_commits()))
+    return with_panels(made, (*_reading(), *_admission(), *_sessions(), *_commits()))
 
 
-def _input() -> list[AnyPanel]:
+def _reading() -> list[AnyPanel]:
     return [
         graph(
             "Clicks by partition",
             "Read in a second.",
-            [
-                Query(
-                    per_second("ader_clicks_total", "partition"),
-                    "{{partition}}",
-                )
-            ],
+            [Query(per_second("ader_clicks_total", "partition"), "{{partition}}")],
         ),
         graph(
             "Lag in time",
@@ -53,25 +48,22 @@ def _input() -> list[AnyPanel]:
                 )
             ],
         ),
+    ]
+
+
+def _admission() -> list[AnyPanel]:
+    return [
         graph(
             "Dead letters by reason",
             "In a second.",
-            [
-                Query(
-                    per_second("ader_dead_letters_total", "reason"),
-                    "{{reason}}",
-                )
-            ],
+            [Query(per_second("ader_dead_letters_total", "reason"), "{{reason}}")],
         ),
         graph(
             "Late, duplicate and quarantined clicks",
             "Late and duplicate ones in a second; quarantined ones now.",
             [
                 Query(per_second("ader_late_clicks_total"), "late"),
-                Query(
-                    per_second("ader_duplicate_clicks_total"),
-                    "duplicate",
-                ),
+                Query(per_second("ader_duplicate_clicks_total"), "duplicate"),
                 Query("sum(ader_held_clicks{SELECTOR})", "quarantined"),
             ],
         ),

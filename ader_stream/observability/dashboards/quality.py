@@ -17,7 +17,7 @@ def dashboard() -> Dashboard:
         "Each click is first predicted, then learned from (prequential): by version and block.",
         by_version=True,
     )
-    return with_panels(made, (*_quality(), *_canary(), *_drift()))
+    return with_panels(made, (*_quality(), *_scored_clicks(), *_canary(), *_drift()))
 
 
 def _by(label: str, part: str, whole: str) -> str:
@@ -28,7 +28,6 @@ def _quality() -> list[AnyPanel]:
     hits = f"ader_prequential_hits_total{{{OF_K20}}}"
     ranks = f"ader_prequential_reciprocal_ranks_total{{{OF_K20}}}"
     targets = "ader_prequential_targets_total{VERSION}"
-    unknown = "ader_prequential_unknown_items_total{VERSION}"
     return [
         graph(
             "Recall@20 by version",
@@ -53,6 +52,13 @@ def _quality() -> list[AnyPanel]:
             ],
             unit="percentunit",
         ),
+    ]
+
+
+def _scored_clicks() -> list[AnyPanel]:
+    targets = "ader_prequential_targets_total{VERSION}"
+    unknown = "ader_prequential_unknown_items_total{VERSION}"
+    return [
         graph(
             "Clicks on unknown items",
             "Share of the clicks on items that the scoring version does not know, 15 minutes.",

@@ -39,10 +39,23 @@ def describe_contents(subject: DiagnosisInput, runs: Runs) -> Iterator[Finding]:
     records = [record for run in runs for record in run.records]
     if not records:
         return
+    details = _counts(subject, runs, records)
+    which = "all" if details["is_whole_log"] else "the newest"
+    kinds = ", ".join(f"{details[kind]:,} {kind}" for kind in _SHOWN if details[kind])
+    text = f"{which} {len(records):,} records of {len(runs)} partitions: {kinds or 'no click'}"
+    yield Finding("ok", text, details=details)
+    yield from _unread(details)
+    yield from _misplaced(details)
+
+
+def _counts(
+    subject: DiagnosisInput, runs: Runs, records: Sequence[SampledRecord]
+) -> dict[str, int]:
+    """Return how many records of the sample are of each kind."""
     empty = Counter(_kind_of_empty(record) for record in records if record.value() is None)
     refused = sum(clicks_in(letter) for run in runs for letter in run.letters)
     ignored, read = sum(run.ignored for run in runs), sum(run.read for run in runs)
-    details = {
+    return {
         "records": len(records),
         "is_whole_log": subject.sample().is_whole,
         "clicks": read - refused + empty["refused"] - ignored,
@@ -55,15 +68,15 @@ def describe_contents(subject: DiagnosisInput, runs: Runs) -> Iterator[Finding]:
         "quarantined": _total(runs, m.HELD),
         "unread": subject.sample().unread,
     }
-    which = "all" if details["is_whole_log"] else "the newest"
-    kinds = ", ".join(f"{details[kind]:,} {kind}" for kind in _SHOWN if details[kind])
-    text = f"{which} {len(records):,} records of {len(runs)} partitions: {kinds or 'no click'}"
-    yield Finding("ok", text, details=details)
-    if ignored and not details["clicks"]:
+
+
+def _unread(details: Mapping[str, int]) -> Iterator[Finding]:
+    """Report a sample without clicks, and records that cannot be read now."""
+    if details["ignored"] and not details["clicks"]:
         yield Finding(
             "error",
-            f"{ignored:,} of {len(records):,} records are ignored by clicks.where and "
-            "clicks.ignore_keys, and no click is left",
+            f"{details['ignored']:,} of {details['records']:,} records are ignored by "
+            "clicks.where and clicks.ignore_keys, and no click is left",
             "check clicks.where and clicks.ignore_keys, or wait for clicks",
         )
     if details["unread"]:
@@ -73,6 +86,10 @@ def describe_contents(subject: DiagnosisInput, runs: Runs) -> Iterator[Finding]:
             "know or say their schemas now",
             "check clicks.registry_url and the registry",
         )
+
+
+def _misplaced(details: Mapping[str, int]) -> Iterator[Finding]:
+    """Report clicks that are ahead of their partition's event time, or behind it."""
     if details["quarantined"]:
         yield Finding(
             "warning",

@@ -177,25 +177,22 @@ def measure(
     baselines = count_baselines(validation, LIST, between)
     co_clicks = count_co_clicks(validation, pairs, between)
     ranks, now = _ranks_by(state, (validation, remembered), pairs.others, between, device)
-    others = baselines.popular.copy()
     parents_ranks, then = np.zeros((2, 0), np.int64), NONE
     if parent:
-        known = np.flatnonzero(is_known)
-        both = validation.take(known), remembered
-        beside = pairs.among(validation, len(parent.vocabulary))[known]
+        beside = pairs.among(validation, len(parent.vocabulary))[is_known]
+        both = validation.take(np.flatnonzero(is_known)), remembered
         parents_ranks, then = _ranks_by(parent, both, beside, between, device)
-        others[is_known] = is_hit(parents_ranks[0])
+    others = baselines.popular.copy()
+    others[is_known] = is_hit(parents_ranks[0])
     each_its_own, is_new = np.arange(len(remembered)), ~is_known
-    listed, is_right, reported = is_hit(ranks[0]), ranks[0] < ranks[1], co_clicks[0] != co_clicks[1]
+    listed = is_hit(ranks[0])
     return Measured(
         comparisons=(
             *_compare(ComparisonKind.PARENT, listed, others, sessions, is_known),
             *_compare(ComparisonKind.POPULAR, listed, others, sessions, is_new),
             *compare(ComparisonKind.BLOCK, listed, others, sessions),
             *compare(ComparisonKind.EXEMPLARS, is_hit(now), is_hit(then), each_its_own),
-            *_compare(
-                ComparisonKind.CO_CLICKS, is_right, co_clicks[0] > co_clicks[1], sessions, reported
-            ),
+            *_compare_order(ranks, co_clicks, sessions),
         ),
         pairwise_accuracy=PairwiseAccuracy(
             pairwise_accuracy(-ranks, sessions),
@@ -458,3 +455,10 @@ def _compare(
     kind: ComparisonKind, ours: Bools, others: Bools, sessions: Int64, wanted: Bools
 ) -> Iterator[GateComparison]:
     return compare(kind, ours[wanted], others[wanted], sessions[wanted])
+
+
+def _compare_order(ranks: Int64, co_clicks: Int64, sessions: Int64) -> Iterator[GateComparison]:
+    """Compare the order of pairs with the order by co-clicks, where those differ."""
+    is_right, is_right_by_co_clicks = ranks[0] < ranks[1], co_clicks[0] > co_clicks[1]
+    differ = co_clicks[0] != co_clicks[1]
+    return _compare(ComparisonKind.CO_CLICKS, is_right, is_right_by_co_clicks, sessions, differ)

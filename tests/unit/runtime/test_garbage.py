@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ader_stream.runtime.garbage import COLLECT_SECONDS, GarbageSchedule
+from ader_stream.runtime.memory.garbage import COLLECT_SECONDS, GarbageSchedule
 
 
 class Node:

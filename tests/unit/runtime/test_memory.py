@@ -5,7 +5,7 @@ import sys
 
 BEGIN = """
 import os, subprocess
-from ader_stream.runtime.memory import give_back_freed, give_back_large_blocks
+from ader_stream.runtime.memory.allocator import give_back_freed, give_back_large_blocks
 
 MB = 10**6
 live = []

@@ -1,0 +1,1 @@
+"""Give memory back: what the allocator keeps, and what Python's collector must find."""
