@@ -259,6 +259,7 @@ class _Worker:
             self._items_of,
             settings.inference.k,
             process.metrics,
+            settings.inference.max_requests,
             process.tracing,
         )
         process.not_ready = self._not_ready

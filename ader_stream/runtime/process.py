@@ -78,7 +78,7 @@ class Process:
         log.info("serving http", address=self.address)
 
     def _why_not_ready(self) -> str:
-        return self.not_ready()
+        return "stopping" if self.should_stop() else self.not_ready()
 
     def _why_not_healthy(self) -> str:
         return self.commits.not_healthy(self._settings.unhealthy_after / 1000)

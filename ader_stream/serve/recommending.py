@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from ader_stream.ader.data.dataset import pack_prefixes
 from ader_stream.ader.metrics import count_ranks
-from ader_stream.ader.models.ranking import rank_targets, top_k
+from ader_stream.ader.models.ranking import best_of, rank_targets, top_k
+from ader_stream.serve.choice import Choice
 from ader_stream.serve.loaded_versions import Version
 from ader_stream.types import Counts, Recommendation, Target
 
@@ -20,9 +24,47 @@ def recommend(version: Version, sessions: Sequence[Sequence[str]], k: int) -> li
     known = [prefix for prefix in encoded if prefix]
     indices, scores = top_k(version.model, known, k, version.layer) if known else ((), ())
     ranked = iter(zip(indices, scores, strict=True))
+    frequent = [(item, 0.0) for item in version.frequent_items[:k]]
     return [
-        _ranked(version, *next(ranked)) if prefix else _fallback(version, k) for prefix in encoded
+        _ranked(version, *next(ranked)) if prefix else _fallback(version, frequent)
+        for prefix in encoded
     ]
+
+
+def recommend_chosen(
+    version: Version, session: Sequence[str], k: int, choice: Choice
+) -> Recommendation:
+    """Return the `k` best items that a list may hold; fewer where there are not so many."""
+    if choice.is_free:
+        return recommend(version, [session], k)[0]
+    prefix = version.vocabulary.encode(session)
+    if not prefix:
+        frequent = choice.filter(version.frequent_items, session)
+        return _fallback(version, _not_below(choice, [(item, 0.0) for item in frequent])[:k])
+    columns = choice.columns(version.vocabulary, session)
+    with torch.no_grad():
+        inputs = pack_prefixes([prefix], version.model.architecture.maxlen, version.model.device)
+        scores = version.model.scores(inputs, version.layer).cpu()[:, columns]
+        places, values = best_of(scores, k)
+    indices = columns[places[0]].numpy() + 1
+    found = _ranked(version, indices, values[0].numpy())
+    return replace(found, items=_not_below(choice, found.items))
+
+
+def similar(version: Version, item: str, k: int) -> Recommendation | None:
+    """Return the `k` items most similar to one, without itself; None if it is unknown.
+
+    The score is the product of their rows in the table that sessions are ranked with: the cosine
+    where the encoder scales them to length 1.
+    """
+    index = version.vocabulary.index(item)
+    if index is None:
+        return None
+    with torch.no_grad():
+        scores = (version.layer[index - 1] @ version.layer.T)[None].cpu()
+        scores[0, index - 1] = -torch.inf
+        places, values = best_of(scores, min(k, scores.shape[1] - 1))
+    return _ranked(version, places[0].numpy() + 1, values[0].numpy())
 
 
 def score_targets(version: Version, targets: Sequence[Target]) -> Counts:
@@ -84,6 +126,11 @@ def _ranked(
     return Recommendation(version.number, fallback=False, items=items)
 
 
-def _fallback(version: Version, k: int) -> Recommendation:
-    items = tuple((item, 0.0) for item in version.frequent_items[:k])
-    return Recommendation(version.number, fallback=True, items=items)
+def _fallback(version: Version, items: Sequence[tuple[str, float]]) -> Recommendation:
+    return Recommendation(version.number, fallback=True, items=tuple(items))
+
+
+def _not_below(choice: Choice, items: Sequence[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    """Return the items whose scores a list may hold."""
+    lowest = choice.min_score
+    return tuple(pair for pair in items if lowest is None or pair[1] >= lowest)

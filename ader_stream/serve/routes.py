@@ -1,11 +1,10 @@
-"""``/recommend``: top-k for a session that this worker follows, or for a list of items."""
+"""``/recommend``: top-k for a session that this worker follows, or for lists of items."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -18,39 +17,35 @@ from ader_stream import metrics as m
 from ader_stream.errors import InputError
 from ader_stream.metrics import Metrics
 from ader_stream.runtime.tracing import HEADER, NO_TRACING, Tracing, sampled, trace_of
+from ader_stream.serve.admission import Admission, BusyError, check_deadline
 from ader_stream.serve.click_weights import click_weights
 from ader_stream.serve.loaded_versions import LoadedVersions, Version
-from ader_stream.serve.recommending import recommend
+from ader_stream.serve.recommending import recommend_chosen, similar
+from ader_stream.serve.requests import (
+    MAX_BODY,
+    Asked,
+    Wish,
+    checked_k,
+    read_batch,
+    read_request,
+    require_known,
+    wish_of_query,
+)
+from ader_stream.types import Recommendation
 
 log = structlog.get_logger(__name__)
 
-PATH = "/recommend"
+RECOMMEND, BATCH, SIMILAR = "/recommend", "/recommend/batch", "/similar"
 
-MAX_K = 1_000
-MAX_ITEMS = 10_000
-"""Most items of a request: far more than a model uses."""
+BODY_SECONDS = 10.0
+"""Time in which a body must arrive: a slow client holds no place of another's request."""
 
-MAX_BODY = 1_000_000
-"""Most bytes of a request: several times what `MAX_ITEMS` ordinary item ids need."""
+RETRY_SECONDS = 1
+"""After which a refused caller may try again."""
 
+TIMEOUT_HEADER = "x-request-timeout-ms"
 
-@dataclass(frozen=True)
-class Wish:
-    """What a request asks for.
-
-    Parameters
-    ----------
-    k
-        Number of items.
-    key
-        Key of the session, where the request has one: a canary depends on it.
-    reasons
-        Whether the answer says which clicks have led to each item.
-    """
-
-    k: int
-    key: str | None
-    reasons: bool
+Answer = Callable[[], JSONResponse]
 
 
 class RecommendRoutes:
@@ -64,6 +59,8 @@ class RecommendRoutes:
         Returns the items of an open session by its key; None if this worker does not have it.
     k
         Number of items in a recommendation if the request has no `k`.
+    max_requests
+        Requests that are answered or wait at a time; more are refused.
     tracing
         Records the requests whose callers ask for it.
     """
@@ -74,6 +71,7 @@ class RecommendRoutes:
         items_of: Callable[[str], Sequence[str] | None],
         k: int,
         metrics: Metrics,
+        max_requests: int = 64,
         tracing: Tracing = NO_TRACING,
     ) -> None:
         self._versions = versions
@@ -81,85 +79,139 @@ class RecommendRoutes:
         self._k = k
         self._metrics = metrics
         self._tracing = tracing
+        self._admission = Admission(max_requests)
 
     def routes(self) -> list[Route]:
-        """Return the routes for GET and POST."""
+        """Return the routes."""
         return [
-            Route(PATH, self._get, methods=["GET"]),
-            Route(PATH, self._post, methods=["POST"]),
+            Route(RECOMMEND, self._get, methods=["GET"]),
+            Route(RECOMMEND, self._post, methods=["POST"]),
+            Route(BATCH, self._post_batch, methods=["POST"]),
+            Route(SIMILAR, self._get_similar, methods=["GET"]),
         ]
 
     async def _get(self, request: Request) -> JSONResponse:
         """Recommend for a session that this worker follows: `?session=KEY&k=20&reasons=true`."""
-        return await self._measured(request, self._for_session(request), time.perf_counter())
+        return await self._measured(request, lambda _: self._for_session(request))
 
     async def _post(self, request: Request) -> JSONResponse:
         """Recommend for a list of items: `{"items": [ITEM, …], "k": 20, "session": KEY}`."""
-        arrived = time.perf_counter()
-        return await self._measured(request, self._for_items(await _body(request)), arrived)
+        return await self._measured(request, self._for_items)
 
-    def _for_session(self, request: Request) -> Callable[[], JSONResponse]:
-        def answer() -> JSONResponse:
-            key = request.query_params.get("session")
-            if not key:
-                raise InputError("session: expected the key of a session, ?session=KEY")
-            wish = _wish(request.query_params, self._k, key)
-            items = self._items_of(key)
-            if items is None:
-                return _error(
-                    404,
-                    f"session {key!r} is not open on this worker; ask the worker that has its "
-                    "partition, or POST its items",
-                )
-            return self._recommend(items, wish)
+    async def _post_batch(self, request: Request) -> JSONResponse:
+        """Recommend for several lists: `{"sessions": [{"items": [ITEM, …]}, …], "k": 20}`."""
+        return await self._measured(request, self._for_batch)
 
-        return answer
+    async def _get_similar(self, request: Request) -> JSONResponse:
+        """Return the items most similar to one: `?item=ITEM&k=20`."""
+        return await self._measured(request, lambda _: self._similar(request))
 
-    def _for_items(self, body: bytes) -> Callable[[], JSONResponse]:
-        def answer() -> JSONResponse:
-            return self._recommend(*_parse(body, self._k))
+    def _for_session(self, request: Request) -> JSONResponse:
+        query = request.query_params
+        key = query.get("session")
+        if not key:
+            raise InputError("session: expected the key of a session, ?session=KEY")
+        wish = wish_of_query(query, self._k)
+        items = self._items_of(key)
+        if items is None:
+            return _error(
+                404,
+                f"session {key!r} is not open on this worker; ask the worker that has its "
+                "partition, or POST its items",
+            )
+        return self._recommend([Asked([*items], key)], wish, _only)
 
-        return answer
+    def _for_items(self, body: bytes) -> JSONResponse:
+        asked, wish = read_request(body, self._k)
+        return self._recommend([asked], wish, _only)
 
-    def _recommend(self, items: Sequence[str], wish: Wish) -> JSONResponse:
-        version = self._versions.for_key(wish.key)
-        if version is None:
-            return _error(503, "no version has been published yet; try again later")
-        [found] = recommend(version, [items], wish.k)
-        self._tracing.note(version=found.version, fallback=found.fallback, clicks=len(items))
+    def _for_batch(self, body: bytes) -> JSONResponse:
+        return self._recommend(*read_batch(body, self._k), lambda answers: {"answers": answers})
+
+    def _recommend(
+        self, sessions: Sequence[Asked], wish: Wish, whole: Callable[[list[Any]], Any]
+    ) -> JSONResponse:
+        versions = [self._versions.for_key(asked.key) for asked in sessions]
+        if self._versions.served is None:
+            return _no_version()
+        answers = [
+            self._answer(version, asked, wish)
+            for version, asked in zip(versions, sessions, strict=True)
+            if version
+        ]
+        return JSONResponse(whole(answers))
+
+    def _answer(self, version: Version, asked: Asked, wish: Wish) -> dict[str, Any]:
+        """Return the answer for one session, as JSON values."""
+        found = recommend_chosen(version, asked.items, wish.k, wish.choice)
+        clicks = len(asked.items)
+        self._tracing.note(version=found.version, fallback=found.fallback, clicks=clicks)
         if found.fallback:
             self._metrics[m.FALLBACKS].inc()
-        ranked: list[dict[str, Any]] = [
-            {"item": item, "score": score} for item, score in found.items
-        ]
+        answer = _as_json(found)
         if wish.reasons:
-            _add_reasons(ranked, version, items)
-        return JSONResponse({"version": found.version, "fallback": found.fallback, "items": ranked})
+            _add_reasons(answer["items"], version, asked.items)
+        return answer
+
+    def _similar(self, request: Request) -> JSONResponse:
+        query = request.query_params
+        require_known(query, ("item", "k"))
+        item, k = query.get("item"), checked_k(query.get("k", self._k))
+        if not item:
+            raise InputError("item: expected an item, ?item=ITEM")
+        version = self._versions.served
+        if version is None:
+            return _no_version()
+        found = similar(version, item, k)
+        if found is None:
+            return _error(404, f"item {item!r:.100} is not known to version {version.number}")
+        return JSONResponse(_as_json(found))
 
     async def _measured(
-        self, request: Request, answer: Callable[[], JSONResponse], arrived: float
+        self, request: Request, answer: Callable[[bytes], JSONResponse]
     ) -> JSONResponse:
-        """Answer in a thread, because ranking must not block the event loop."""
+        """Answer, and measure it: from the arrival of the headers on."""
+        arrived, path = time.perf_counter(), request.url.path
         caller = sampled(request.headers.get(HEADER, ""))
         tracing = self._tracing if caller else NO_TRACING
-        try:
-            with tracing.span("recommend", parent=caller):
-                response = await run_in_threadpool(self._begin, answer, arrived)
-        except InputError as error:
-            response = _error(400, str(error))
-        except Exception:
-            log.exception("request failed", path=PATH)
-            response = _error(500, "the worker could not answer; see its log")
+        with tracing.span(path.strip("/").replace("/", " "), parent=caller):
+            response = await self._answered(self._admitted(request, answer, arrived), path)
         elapsed, trace = time.perf_counter() - arrived, trace_of(request.headers)
-        self._metrics[m.REQUEST_SECONDS].labels(path=PATH).observe(elapsed, trace)
-        self._metrics[m.REQUESTS].labels(path=PATH, status=response.status_code).inc()
+        self._metrics[m.REQUEST_SECONDS].labels(path=path).observe(elapsed, trace)
+        self._metrics[m.REQUESTS].labels(path=path, status=response.status_code).inc()
         return response
 
-    def _begin(self, answer: Callable[[], JSONResponse], arrived: float) -> JSONResponse:
-        """Answer, and show how long the request has waited for that."""
-        waited = time.perf_counter() - arrived
-        self._metrics[m.REQUEST_QUEUE_SECONDS].labels(path=PATH).observe(waited)
-        return answer()
+    async def _admitted(
+        self, request: Request, answer: Callable[[bytes], JSONResponse], arrived: float
+    ) -> JSONResponse:
+        """Answer in a thread, because ranking must not block the event loop."""
+        body = await asyncio.wait_for(_body(request), BODY_SECONDS)
+        timeout_ms = request.headers.get(TIMEOUT_HEADER)
+
+        def begin() -> JSONResponse:
+            waited = time.perf_counter() - arrived
+            self._metrics[m.REQUEST_QUEUE_SECONDS].labels(path=request.url.path).observe(waited)
+            check_deadline(waited, timeout_ms)
+            return answer(body)
+
+        with self._admission.admit():
+            return await run_in_threadpool(begin)
+
+    async def _answered(self, answer: Awaitable[JSONResponse], path: str) -> JSONResponse:
+        """Return an answer, or the error that stands for it."""
+        try:
+            return await answer
+        except InputError as error:
+            return _error(400, str(error))
+        except TimeoutError:
+            return _error(408, f"the body has not arrived within {BODY_SECONDS:g} s")
+        except BusyError as error:
+            busy = _error(503, f"{error}; try again in {RETRY_SECONDS} s")
+            busy.headers["retry-after"] = str(RETRY_SECONDS)
+            return busy
+        except Exception:
+            log.exception("request failed", path=path)
+            return _error(500, "the worker could not answer; see its log")
 
 
 async def _body(request: Request) -> bytes:
@@ -172,6 +224,15 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
+def _only(answers: Sequence[Any]) -> Any:
+    return answers[0]
+
+
+def _as_json(found: Recommendation) -> dict[str, Any]:
+    ranked = [{"item": item, "score": score} for item, score in found.items]
+    return {"version": found.version, "fallback": found.fallback, "items": ranked}
+
+
 def _add_reasons(ranked: Sequence[dict[str, Any]], version: Version, items: Sequence[str]) -> None:
     """Add to each item of an answer the clicks that have led to it."""
     weights = click_weights(version, items, [each["item"] for each in ranked])
@@ -179,47 +240,8 @@ def _add_reasons(ranked: Sequence[dict[str, Any]], version: Version, items: Sequ
         each["reasons"] = [click._asdict() for click in clicks]
 
 
-def _parse(body: bytes, default_k: int) -> tuple[list[str], Wish]:
-    """Return the items and what is asked for."""
-    if len(body) > MAX_BODY:
-        raise InputError(f"body: expected at most {MAX_BODY} bytes")
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError):
-        request = None
-    if not isinstance(request, dict) or not isinstance(request.get("items"), list):
-        raise InputError('body: expected JSON {"items": [ITEM, …], "k": 20}')
-    items = request["items"]
-    if len(items) > MAX_ITEMS or not all(type(item) in (str, int) for item in items):
-        raise InputError(f"items: expected at most {MAX_ITEMS} texts or whole numbers")
-    key = request.get("session")
-    if not isinstance(key, str | None):
-        raise InputError(f"session = {key!r:.50}: expected a text, the key of the session")
-    return [str(item) for item in items], _wish(request, default_k, key)
-
-
-def _wish(request: Mapping[str, object], default_k: int, key: str | None) -> Wish:
-    """Read what GET and POST name alike."""
-    k = _checked_k(request.get("k", default_k))
-    return Wish(k, key, _checked_flag("reasons", request.get("reasons", False)))
-
-
-def _checked_flag(name: str, value: object) -> bool:
-    flags = {"true": True, "1": True, "false": False, "0": False}
-    flag = flags.get(str(value).lower())
-    if flag is None:
-        raise InputError(f"{name} = {value!r:.50}: expected true or false")
-    return flag
-
-
-def _checked_k(value: object) -> int:
-    try:
-        k = int(str(value))
-    except ValueError:
-        k = 0
-    if not 1 <= k <= MAX_K:
-        raise InputError(f"k = {value!r:.50}: expected a whole number from 1 to {MAX_K}")
-    return k
+def _no_version() -> JSONResponse:
+    return _error(503, "no version has been published yet; try again later")
 
 
 def _error(status: int, text: str) -> JSONResponse:

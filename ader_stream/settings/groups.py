@@ -456,6 +456,11 @@ class InferenceSettings(_Group):
         False, description="Also write the recommendations topic after each click."
     )
     threads: int = Field(1, ge=1, description="CPU threads.")
+    max_requests: int = Field(
+        64,
+        ge=1,
+        description="HTTP requests that are answered or wait at a time; more are refused with 503.",
+    )
     jitter: Duration = Field(
         _as_written("0ms"),
         description="Before a new version is loaded, wait a random time up to this, so that many "

@@ -28,7 +28,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.monitor.status.routes import StatusRoutes
 from ader_stream.monitor.status.whole import StatusBoard
 from ader_stream.runtime.http import make_app
-from ader_stream.serve import routes
+from ader_stream.serve import requests, routes
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "schemas"
@@ -171,9 +171,10 @@ def http_routes() -> str:
 def http_limits() -> str:
     """Return the bounds on a request for recommendations."""
     cells = [
-        ("`k`", f"1 to {routes.MAX_K:,}"),
-        ("items of a request", f"{routes.MAX_ITEMS:,}"),
-        ("bytes of a body", f"{routes.MAX_BODY:,}"),
+        ("`k`", f"1 to {requests.MAX_K:,}"),
+        ("items of a request", f"{requests.MAX_ITEMS:,}"),
+        ("sessions of a batch", f"{requests.MAX_SESSIONS:,}"),
+        ("bytes of a body", f"{requests.MAX_BODY:,}"),
     ]
     return _table(("what", "at most"), cells)
 

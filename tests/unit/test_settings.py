@@ -136,6 +136,7 @@ OTHER = {
     "inference.k": "5",
     "inference.recommendations": "true",
     "inference.threads": "2",
+    "inference.max_requests": "16",
     "inference.jitter": "1s",
     "inference.commit_interval": "1s",
     "inference.fallback": "true",

@@ -23,6 +23,14 @@ class AppClient:
     get = partialmethod(request, "GET")
     post = partialmethod(request, "POST")
 
+    def together(self, paths: list[str]) -> list[httpx.Response]:
+        """GET several paths at the same time, in one event loop, as a server has it."""
+
+        async def all_of_them() -> list[httpx.Response]:
+            return await asyncio.gather(*(self._send("GET", path, {}) for path in paths))
+
+        return asyncio.run(all_of_them())
+
     async def _send(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
         async with httpx.AsyncClient(transport=self._transport, base_url="http://worker") as client:
             return await client.request(method, path, **options)

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -15,7 +20,8 @@ from ader_stream.serve import routes
 from ader_stream.serve.click_weights import click_weights
 from ader_stream.serve.loaded_versions import LoadedVersions, Version
 from ader_stream.serve.recommending import recommend
-from ader_stream.serve.routes import MAX_BODY, MAX_ITEMS, MAX_K, RecommendRoutes
+from ader_stream.serve.requests import MAX_BODY, MAX_ITEMS, MAX_K, MAX_SESSIONS
+from ader_stream.serve.routes import RecommendRoutes
 from tests.unit.serve.app_client import AppClient
 
 OPEN_SESSIONS = {"a": ("item-1", "item-2"), "ü/ &?": ("new",)}
@@ -237,3 +243,169 @@ def test_an_openmetrics_reader_gets_the_trace_of_a_slow_request(client: AppClien
     shown = client.get("/metrics", headers=openmetrics).text
     assert shown.count(f'# {{trace_id="{trace}"}}') == 1
     assert "trace_id" not in client.get("/metrics").text
+
+
+def asked(client: AppClient, path: str = "/recommend", **body: Any) -> Any:
+    answer = client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def listed(client: AppClient, **body: Any) -> list[str]:
+    return [each["item"] for each in asked(client, items=["item-1", "item-2"], **body)["items"]]
+
+
+def test_a_list_holds_what_the_request_chooses(client: AppClient) -> None:
+    whole = listed(client, k=30)
+    assert len(whole) == 30
+    assert listed(client, exclude=whole[:3], k=4) == whole[3:7]
+    assert listed(client, only=[*whole[5:2:-1], "new"], k=30) == whole[3:6]
+    unseen = [item for item in whole if item not in ("item-1", "item-2")]
+    assert listed(client, exclude_seen=True, k=30) == unseen
+    assert listed(client, only=whole[:5], exclude=[whole[1]], k=2) == [whole[0], whole[2]]
+    assert listed(client, only=[]) == []
+
+
+def test_no_item_below_the_lowest_score_is_listed(client: AppClient) -> None:
+    scored = asked(client, items=["item-1"], k=30)["items"]
+    lowest = scored[9]["score"]
+    found = asked(client, items=["item-1"], k=30, min_score=lowest)["items"]
+    assert [each["item"] for each in found] == [each["item"] for each in scored[:10]]
+    nothing = {"version": 3, "fallback": True, "items": []}
+    assert asked(client, items=["new"], min_score=0.5) == nothing
+
+
+def test_the_most_frequent_items_are_chosen_from_too(client: AppClient) -> None:
+    found = asked(client, items=["new"], exclude=["item-4"], k=1)
+    assert found["fallback"]
+    assert [each["item"] for each in found["items"]] == ["item-2"]
+
+
+def test_a_query_chooses_by_repeated_parameters(client: AppClient) -> None:
+    whole = client.get("/recommend?session=a&k=3").json()["items"]
+    first, second = (each["item"] for each in whole[:2])
+    query = f"/recommend?session=a&k=1&exclude={first}&exclude={second}"
+    assert client.get(query).json()["items"] == whole[2:]
+    query = f"/recommend?session=a&only={second}&only={first}"
+    assert client.get(query).json()["items"] == whole[:2]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"exclude": "hat"}, "exclude: expected"),
+        ({"only": [1.5]}, "only: expected"),
+        ({"exclude_seen": "perhaps"}, "exclude_seen = 'perhaps': expected true or false"),
+        ({"min_score": "high"}, "min_score = 'high': expected a number"),
+        ({"min_score": True}, "min_score = True: expected a number"),
+        ({"exlude": []}, "'exlude': unknown; expected one of items, session, k"),
+    ],
+)
+def test_a_wrong_choice_is_shown_what_was_expected(
+    client: AppClient, given: dict[str, Any], named: str
+) -> None:
+    answer = client.post("/recommend", json={"items": ["item-1"], **given})
+    assert (answer.status_code, named in answer.json()["error"]) == (400, True)
+
+
+def test_a_misspelled_parameter_is_refused(client: AppClient) -> None:
+    answer = client.get("/recommend?session=a&K=3")
+    assert (answer.status_code, "'K': unknown" in answer.json()["error"]) == (400, True)
+
+
+def test_a_batch_is_answered_in_its_order(client: AppClient) -> None:
+    sessions = [{"items": ["item-1"]}, {"items": ["new"]}, {"items": ["item-2"], "session": "a"}]
+    answers = asked(client, "/recommend/batch", sessions=sessions, k=2, exclude=["item-4"])
+    alone = [asked(client, k=2, exclude=["item-4"], **session) for session in sessions]
+    assert answers == {"answers": alone}
+    assert asked(client, "/recommend/batch", sessions=[]) == {"answers": []}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"sessions": [["item-1"]]},
+        {"sessions": [{"items": ["x"], "k": 3}]},
+        {"sessions": [{"items": []}] * (MAX_SESSIONS + 1)},
+    ],
+)
+def test_a_wrong_batch_is_refused(client: AppClient, body: dict[str, Any]) -> None:
+    assert client.post("/recommend/batch", json=body).status_code == 400
+
+
+def test_similar_items_are_those_with_the_highest_products(
+    client: AppClient, version: Version
+) -> None:
+    found = client.get("/similar", params={"item": "item-3", "k": 5}).json()["items"]
+    products = (version.layer @ version.layer[3]).tolist()
+    expected = sorted((p, n) for n, p in enumerate(products) if n != 3)[:-6:-1]
+    assert [each["item"] for each in found] == [f"item-{n}" for _, n in expected]
+    assert [each["score"] for each in found] == pytest.approx([p for p, _ in expected])
+    assert len(client.get("/similar?item=item-3&k=1000").json()["items"]) == 29
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("item=new", 404), ("", 400), ("item=item-3&k=0", 400), ("i=1", 400)]
+)
+def test_what_is_similar_to_nothing_is_said(client: AppClient, query: str, status: int) -> None:
+    assert client.get(f"/similar?{query}").status_code == status
+
+
+class WaitingVersion:
+    """A version that ranks only once it is allowed to."""
+
+    def __init__(self) -> None:
+        self.begun, self.allowed = threading.Semaphore(0), threading.Event()
+
+    @property
+    def vocabulary(self) -> None:
+        self.begun.release()
+        self.allowed.wait(20)
+        raise RuntimeError("no vocabulary")
+
+
+def test_a_worker_that_is_busy_refuses_at_once_and_answers_again(
+    registry: CollectorRegistry,
+) -> None:
+    versions, waiting = LoadedVersions(pytest.fail), WaitingVersion()
+    versions.served = cast("Any", waiting)
+    metrics = Metrics(registry)
+    routes = RecommendRoutes(versions, OPEN_SESSIONS.get, 20, metrics, max_requests=2)
+    client = AppClient(make_app(metrics, lambda: "", routes.routes()))
+    with ThreadPoolExecutor() as pool:
+        others = pool.submit(client.together, ["/recommend?session=a"] * 3)
+        for _ in range(2):
+            assert waiting.begun.acquire(timeout=20)
+        while requests_with(registry, 503) is None:
+            time.sleep(0.01)
+        waiting.allowed.set()
+        statuses = sorted(answer.status_code for answer in others.result())
+    assert statuses == [500, 500, 503]
+    assert client.get("/recommend?session=a").status_code == 500  # no longer busy
+
+
+def test_a_request_that_its_caller_gave_up_is_refused(
+    client: AppClient, registry: CollectorRegistry
+) -> None:
+    late = {"x-request-timeout-ms": "0"}
+    answer = client.get("/recommend?session=a", headers=late)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert requests_with(registry, 503) == 1
+    for patience in ("60000", "soon", ""):
+        headers = {"x-request-timeout-ms": patience}
+        assert client.get("/recommend?session=a", headers=headers).status_code == 200
+
+
+def test_a_body_that_does_not_arrive_is_given_up(
+    client: AppClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "BODY_SECONDS", 0.05)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"items": '
+        await asyncio.sleep(1)
+        yield b"[]}"
+
+    answer = client.post("/recommend", content=slow())
+    assert (answer.status_code, "has not arrived" in answer.json()["error"]) == (408, True)
