@@ -178,7 +178,7 @@ class System:
     def wait_until_holding(self, *workers: Worker) -> None:
         """Wait until workers have been given partitions."""
         for worker in workers:
-            self.wait_until(worker.holds_partitions, f"{worker.log.name} holds partitions")
+            self.wait_until(worker.has_partitions, f"{worker.log.name} has partitions")
 
     def wait_until_served(self, block: int) -> None:
         """Wait until a version that covers the block serves on every partition."""

@@ -70,8 +70,8 @@ class Worker:
         """Return the sum of a metric's values; 0 while there is none."""
         return sum(self.samples(name))
 
-    def holds_partitions(self) -> bool:
-        """Return whether it has held partitions: it shows their lag, with clicks or without."""
+    def has_partitions(self) -> bool:
+        """Return whether it works on partitions: it shows their lag, with clicks or without."""
         return bool(self.samples("ader_lag_records"))
 
     def readiness(self) -> str:

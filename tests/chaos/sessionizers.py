@@ -182,7 +182,7 @@ class Chaos:
 
     def _cut(self) -> None:
         place = self._choose_place()
-        if place not in self._away and self._running[place].holds_partitions():
+        if place not in self._away and self._running[place].has_partitions():
             self._ways[place].cut()
             self._away[place] = time.monotonic() + self._rng.uniform(*CUT_SECONDS)
 
