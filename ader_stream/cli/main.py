@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from keyword import iskeyword
 
 import click
 
@@ -33,6 +34,7 @@ COMMANDS = {
     "sessions": "Print closed sessions.",
     "settings": "List every setting: variable, default, meaning.",
     "topics": "Create and check the topics.",
+    "try": "Try on recorded clicks whether continual training would work.",
     "watermark": "Show each partition's watermark, and correct a wrong one.",
 }
 """Command → its description."""
@@ -45,6 +47,7 @@ ROOMS = {
         *("blocks", "dead-letters", "forget", "offsets"),
         *("replay", "reset", "sessions", "watermark"),
     ),
+    "trial": ("try",),
 }
 """Package below ``ader_stream.cli`` → its commands; the others are in this folder."""
 
@@ -58,7 +61,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
+        name = cmd_name.replace("-", "_") + "_" * iskeyword(cmd_name)
         room = next((f"{room}." for room, names in ROOMS.items() if cmd_name in names), "")
         module = importlib.import_module(f"ader_stream.cli.{room}{name}")
         command: click.Command = getattr(module, name)
