@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 REASONS = {
     "filter": "rows that the filter leaves out",
@@ -25,7 +24,3 @@ class Skipped(Counter[str]):
 
     def __str__(self) -> str:
         return ", ".join(f"{self[key]:,} {text}" for key, text in REASONS.items() if self[key])
-
-    def rows(self) -> Mapping[str, int]:
-        """Return the reasons for which rows were left out."""
-        return {key: self[key] for key, text in REASONS.items() if self[key] and "rows" in text}
