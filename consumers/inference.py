@@ -43,6 +43,7 @@ from ader_stream.stream.model_registry.version_roles import VersionRoles
 from ader_stream.stream.operations.needed_rights import connect
 from ader_stream.stream.scores.prefixes import PrefixFollower
 from ader_stream.stream.scores.prequential import ModelFunctions, PrequentialTask, Scored
+from ader_stream.stream.scores.recommendation_formats import recommendation_format
 from ader_stream.stream.scores.score_log import read_partitions
 from ader_stream.stream.scores.sessionizer_decisions import (
     SessionizerDecisions,
@@ -238,6 +239,11 @@ class _Worker:
             settings.click_format,
             settings.session_rule,
         )
+        self._recommendation_format = recommendation_format(
+            settings.inference.recommendations_format,
+            topics.recommendations,
+            settings.click_format.registry,
+        )
         clients, self._decoder = self._fitted.clients, ClickDecoder(self._fitted.clicks)
         self._decisions = _decisions(settings)
         self._loop = ExactlyOnceLoop(
@@ -291,7 +297,9 @@ class _Worker:
         blocks = blocks_in_force(clients, topics, settings.block_rule)  # may have been changed
         rules = blocks, self._fitted.sessions, settings.intake_rule
         room = self._limits.room(topics.recommendations)
-        answers = ModelFunctions(self._score, self._score_metrics.add, recommend, room)
+        answers = ModelFunctions(
+            self._score, self._score_metrics.add, recommend, room, self._recommendation_format
+        )
         return {
             partition: PrequentialTask(
                 partition,

@@ -79,7 +79,9 @@ class Registry:
             "/schemas/ids/{id:int}": self._schema,
             "/subjects/{subject}/versions/{version:int}": self._version,
         }
-        app = Starlette(routes=[Route(path, answer) for path, answer in paths.items()])
+        routes = [Route(path, answer) for path, answer in paths.items()]
+        routes.append(Route("/subjects/{subject}/versions", self._register, methods=["POST"]))
+        app = Starlette(routes=routes)
         self._server = HttpServer(app, HOST, self.port)
         self._server.start()
 
@@ -107,6 +109,12 @@ class Registry:
         id_ = ids[version - 1]
         where = {"subject": subject, "version": version, "id": id_}
         return await self._answer(request, self.schemas[id_] | where, 0, "")
+
+    async def _register(self, request: Request) -> Response:
+        subject, schema = request.path_params["subject"], (await request.json())["schema"]
+        known = [id_ for id_, found in self.schemas.items() if found["schema"] == schema]
+        id_ = known[0] if known else self.register(subject, schema)
+        return await self._answer(request, {"id": id_}, 0, "")
 
     async def _answer(
         self, request: Request, found: dict[str, Any] | None, code: int, message: str

@@ -455,6 +455,11 @@ class InferenceSettings(_Group):
     recommendations: bool = Field(
         False, description="Also write the recommendations topic after each click."
     )
+    recommendations_format: Literal["avro", "json", "avro-registry"] = Field(
+        "avro",
+        description="Format of the values in that topic; `avro-registry` registers the schema at "
+        "`clicks.registry_url`.",
+    )
     threads: int = Field(1, ge=1, description="CPU threads.")
     max_requests: int = Field(
         64,

@@ -135,6 +135,7 @@ OTHER = {
     "models.keep": "5",
     "inference.k": "5",
     "inference.recommendations": "true",
+    "inference.recommendations_format": "json",
     "inference.threads": "2",
     "inference.max_requests": "16",
     "inference.jitter": "1s",

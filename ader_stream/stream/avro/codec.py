@@ -23,6 +23,9 @@ from ader_stream.runtime.resources import resource
 
 TYPE_HEADER = "ader-type"
 SCHEMA_HEADER = "ader-schema"
+FORMAT_HEADER = "ader-format"
+"""Of a record for others that is not plain Avro: its format."""
+
 CHUNK_TYPE = b"chunk"
 
 Headers = list[tuple[str, bytes]]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ader_stream.errors import DecodeError
 from ader_stream.stream.avro.codec import (
     CHUNK_TYPE,
+    FORMAT_HEADER,
     SCHEMA_HEADER,
     TYPE_HEADER,
     decode,
@@ -91,6 +92,9 @@ def _use_of(topic: str, record: Record) -> SchemaUse | None:
     type_name, schema = (
         (named.get(name) or b"").decode(errors="replace") for name in (TYPE_HEADER, SCHEMA_HEADER)
     )
+    if FORMAT_HEADER in named:  # written for others, with no schema of ours in its headers
+        format_name = (named[FORMAT_HEADER] or b"").decode(errors="replace")
+        return SchemaUse(topic, type_name, format_name, "current")
     try:
         decode(record.value(), record.headers())
     except DecodeError as error:

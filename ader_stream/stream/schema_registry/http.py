@@ -22,7 +22,8 @@ REQUEST_SECONDS = 10.0
 MOST_BYTES = 16 * 2**20
 """Most bytes of an answer: registries accept schemas of up to a MiB."""
 
-ACCEPTED = "application/vnd.schemaregistry.v1+json, application/json"
+CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
+ACCEPTED = f"{CONTENT_TYPE}, application/json"
 
 _UNKNOWN_USER, _FORBIDDEN = 401, 403
 _NOT_FOUND = range(40400, 40500)
@@ -110,24 +111,43 @@ class RegistryHttp:
         """Return a version of a subject, even a deleted one: it may have written records."""
         return self._get(f"/subjects/{quote(subject, safe='')}/versions/{version}?deleted=true")
 
+    def register(self, subject: str, schema: str) -> int:
+        """Register an Avro schema under a subject, unless it is, and return its id.
+
+        Raises
+        ------
+        NotFoundError, ForbiddenError, NoAnswerError, SettingsError
+            As `schema`.
+        """
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        found = self._request("POST", path, json.dumps({"schema": schema}).encode())
+        if not isinstance(found.get("id"), int):
+            raise NoAnswerError(f"no id in {found!s:.100}")
+        return int(found["id"])
+
     def _get(self, path: str) -> dict[str, Any]:
+        return self._request("GET", path)
+
+    def _request(self, method: str, path: str, content: bytes | None = None) -> dict[str, Any]:
         """Send a request to each address until one answers like a registry."""
         reasons = []
         for address in self._access.addresses:
             try:
-                return self._answer(*self._ask(address + path))
+                return self._answer(*self._ask(method, address + path, content))
             except NoAnswerError as error:
                 reasons.append(str(error))
         raise NoAnswerError("; ".join(dict.fromkeys(reasons)))
 
-    def _ask(self, url: str) -> tuple[int, bytes]:
+    def _ask(self, method: str, url: str, content: bytes | None) -> tuple[int, bytes]:
         """Return status and body."""
         import httpx  # noqa: PLC0415
 
         headers, until = {"Accept": ACCEPTED} | self._token(), time.monotonic() + REQUEST_SECONDS
+        if content is not None:
+            headers["Content-Type"] = CONTENT_TYPE
         body = bytearray()
         try:
-            with self._client.stream("GET", url, headers=headers) as response:
+            with self._client.stream(method, url, headers=headers, content=content) as response:
                 for piece in response.iter_bytes():
                     body += piece
                     if len(body) > MOST_BYTES or time.monotonic() > until:

@@ -17,13 +17,13 @@ from ader_stream import metrics as m
 from ader_stream.errors import TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.paired import NO_PAIRED_CLICKS, Pair, PairedCounts
-from ader_stream.stream.avro.codec import encode
 from ader_stream.stream.groups.groups import Committed, Extent
 from ader_stream.stream.kafka.limits import DEFAULT_ROOM
 from ader_stream.stream.kafka.producing import Transaction
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.scores.paired_log import PairedKey, encode_paired
 from ader_stream.stream.scores.prefixes import Joined, PrefixFollower
+from ader_stream.stream.scores.recommendation_formats import AVRO, RecommendationFormat
 from ader_stream.stream.scores.score_log import (
     PartitionScores,
     Score,
@@ -41,12 +41,6 @@ log = structlog.get_logger(__name__)
 
 Items = tuple[str, ...]
 RankedItems = tuple[tuple[str, float], ...]
-
-ITEM_BYTES = 12
-"""Most bytes of a recommended item in addition to its id: a length, a score."""
-
-OTHER_BYTES = 64
-"""Most bytes of a Recommendation in addition to key and items."""
 
 
 class Scored(NamedTuple):
@@ -82,12 +76,15 @@ class ModelFunctions(NamedTuple):
         Sessions by key → recommendations by key, empty if no version serves; None: switched off.
     room
         Most bytes of a recommendation, including its key; its last items are left out.
+    format
+        Of the recommendations.
     """
 
     score: Callable[[int, list[Target]], Scored]
     on_scored: Callable[[int, int, Counts], None]
     recommend: Callable[[Mapping[str, Items]], Mapping[str, Recommendation]] | None = None
     room: int = DEFAULT_ROOM
+    format: RecommendationFormat = AVRO
 
 
 class PrequentialTask:
@@ -281,34 +278,44 @@ class PrequentialTask:
         if not self._answers.recommend or not self._to_recommend:
             return
         sessions = {key: items for key, (items, _) in self._to_recommend.items()}
-        cut = 0
+        cut, format_ = 0, self._answers.format
         for key, recommendation in self._answers.recommend(sessions).items():
-            ranked = fitting_items(recommendation.items, self._answers.room - 2 * len(key.encode()))
+            ranked = fitting_items(recommendation.items, self._room_beside(key), format_)
             cut += len(ranked) < len(recommendation.items)
             items = [{"item": item, "score": score} for item, score in ranked]
-            value, headers = encode(
-                "Recommendation",
+            value, headers = format_.encode(
                 {
                     "session": key,
                     "version": recommendation.version,
                     "time": self._to_recommend[key][1],
                     "fallback": recommendation.fallback,
                     "items": items,
-                },
+                }
             )
             transaction.produce(self._topics.recommendations, key, value, headers, self._partition)
         self._metrics[m.RECOMMENDATIONS_CUT].inc(cut)
+
+    def _room_beside(self, key: str) -> int:
+        """Return the room of a recommendation without its key, which is also the record's."""
+        return self._answers.room - len(key.encode()) - self._answers.format.text_bytes(key)
 
 
 def _target(joined: Joined) -> Target:
     return Target(joined.items[:-1], joined.items[-1], joined.key)
 
 
-def fitting_items(items: RankedItems, room: int) -> RankedItems:
+def fitting_items(
+    items: RankedItems,
+    room: int,
+    format: RecommendationFormat = AVRO,  # noqa: A002 - its own word
+) -> RankedItems:
     """Return the first items, as many as fit into a record.
 
-    >>> fitting_items((("hat", 0.5), ("shoe", 0.2)), room=OTHER_BYTES + ITEM_BYTES + 3)
+    >>> fitting_items((("hat", 0.5), ("shoe", 0.2)), room=AVRO.other_bytes + AVRO.item_bytes + 3)
     (('hat', 0.5),)
     """
-    sizes = accumulate((len(item.encode()) + ITEM_BYTES for item, _ in items), initial=OTHER_BYTES)
-    return items[: bisect_right([*sizes], room) - 1]
+    sizes = accumulate(
+        (format.text_bytes(item) + format.item_bytes for item, _ in items),
+        initial=format.other_bytes,
+    )
+    return items[: max(0, bisect_right([*sizes], room) - 1)]
