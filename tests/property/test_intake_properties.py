@@ -14,7 +14,7 @@ from ader_stream.stream.sessions.intake import Intake
 from ader_stream.stream.sessions.open.session import OpenSession
 from ader_stream.stream.sessions.outputs import BlockEnd, ClockRefusal, IdleAdvance, Output
 from ader_stream.stream.sessions.window import SessionWindow, WindowState
-from ader_stream.types import BlockRule, Click, IntakeRule, SessionRule
+from ader_stream.types import BlockRule, Click, ClickPlace, IntakeRule, SessionRule
 from tests.property.plain_intake import PlainIntake, Written
 from tests.property.plain_sessions import PlainSession
 
@@ -107,7 +107,7 @@ class Run:
             try:
                 self.intake.heartbeat(record, offset, at)
             except ClickError as error:
-                self.intake.refused.append((offset, error))
+                self.intake.refused.append((ClickPlace(offset), error))
 
     def take_many(self, log: Log, start: int) -> Run:
         """Take records as a worker does: the plain clicks of a batch together."""
