@@ -71,14 +71,19 @@ def test_a_file_that_cannot_be_written_is_named_with_what_its_folder_is(
         write_new_text(tmp_path / "gone" / "plan.json", "{}", "--reassignment")
 
 
-@pytest.mark.parametrize(("place", "found"), [("clicks.txt", "a file"), ("gone", None)])
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ("clicks.txt", ": no column session, item, time; it has"),
+        ("gone", " does not exist; expected a data set"),
+    ],
+)
 def test_evaluate_says_what_lies_where_a_data_set_is_expected(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path, place: str, found: str | None
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path, place: str, found: str
 ) -> None:
     out = tmp_path / "result.json"
     said = refusal(capsys, "evaluate", "--dataset", tmp_path / place, "--out", out)
-    what = f"is {found}" if found else "does not exist"
-    assert said.startswith(f"{tmp_path / place} {what}; expected a folder that holds period_0.txt")
+    assert said.startswith(f"{tmp_path / place}{found}")
 
 
 def test_evaluate_names_the_folder_of_a_period_that_is_given_in_its_place(
@@ -122,10 +127,10 @@ def test_a_file_above_a_folder_for_output_is_named(
 def test_a_data_set_of_no_known_kind_is_said_to_be_what_it_is(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, file: Path, dataset: Path, command: str
 ) -> None:
-    expected = "; expected a folder of period_N.txt[.gz], or .csv, .csv.gz or .parquet"
+    expected = "; expected a folder of period_N.txt[.gz], or tables (.csv "
     out = ["--out", tmp_path / "out"] if command == "demo" else []
     found = {
-        file: f"{file} is a file{expected}",
+        file: f"{file}: no column session, item, time; it has",
         tmp_path / "gone": f"{tmp_path / 'gone'} does not exist{expected}",
         tmp_path: f"{tmp_path} holds SHOP, clicks.txt",
         dataset / "period_0.txt": f"{dataset / 'period_0.txt'} is a file{expected}",

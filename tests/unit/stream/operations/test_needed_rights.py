@@ -10,7 +10,7 @@ from ader_stream.stream.operations.needed_rights import ROLES, WORKERS, Uses, ri
 from ader_stream.stream.topics.topics import Topics
 
 TOPICS = Topics("shop", "web.clicks")
-WITHOUT_A_CLUSTER = {"broker", "demo", "evaluate", "metrics", "rights", "settings", "run"}
+WITHOUT_A_CLUSTER = {"broker", "demo", "evaluate", "metrics", "rights", "settings", "run", "try"}
 """They ask nothing of a cluster that has rules, or are workers."""
 
 
