@@ -260,18 +260,21 @@ class _Worker:
             self._check_readable,
             permission,
         )
-        routes = RecommendRoutes(
-            self._versions,
-            self._items_of,
-            settings.inference.k,
-            process.metrics,
-            settings.inference.max_requests,
-            process.tracing,
-        )
         process.not_ready = self._not_ready
-        process.serve(routes.routes())
+        process.serve(self._routes().routes())
         self._serving = ServingLog(clients, topics, process.address)
         self._canary = CanaryWatch(clients, topics, settings.fallback_rule, process.metrics)
+
+    def _routes(self) -> RecommendRoutes:
+        inference, process = self._settings.inference, self._process
+        return RecommendRoutes(
+            self._versions,
+            self._items_of,
+            inference.k,
+            process.metrics,
+            inference.max_requests,
+            process.tracing,
+        )
 
     def run(self) -> None:
         """Follow clicks until SIGTERM."""
