@@ -190,12 +190,20 @@ class ClickDecoder:
                 return fields
         raise IgnoredError("where")
 
-    def prepare(self, records: Iterable[Record]) -> Iterable[Record]:
-        """Return records that may be decoded repeatedly: copies, if a field is a header.
+    def prepare(
+        self, records: Iterable[Record], *, reads_headers: bool = False
+    ) -> Iterable[Record]:
+        """Return records that may be decoded repeatedly: copies, if headers are read.
 
         See `headers_of`: headers can be asked of a record only once.
+
+        Parameters
+        ----------
+        reads_headers
+            The caller reads headers, in addition to those that are fields.
         """
-        return map(SampledRecord.of, records) if self._reads_headers else records
+        is_copied = reads_headers or self._reads_headers
+        return map(SampledRecord.of, records) if is_copied else records
 
 
 def session_reader(format: ClickFormat) -> Callable[[Fields], str | None]:  # noqa: A002

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ader_stream.errors import DecodeError
 from ader_stream.runtime.tracing import sampled_context
@@ -22,16 +22,16 @@ class ClickTraces:
 
     Parameters
     ----------
-    decode
-        Returns the click of a record.
+    clicks_of
+        Returns the clicks of a record; headers may be asked of the record again.
     on_dropped
         Called with the number of contexts that are dropped, because there are too many.
     """
 
     def __init__(
-        self, decode: Callable[[Record], Click], on_dropped: Callable[[int], None]
+        self, clicks_of: Callable[[Record], Sequence[Click]], on_dropped: Callable[[int], None]
     ) -> None:
-        self._decode = decode
+        self._clicks_of = clicks_of
         self._on_dropped = on_dropped
         self._contexts: OrderedDict[str, list[str]] = OrderedDict()
 
@@ -39,18 +39,22 @@ class ClickTraces:
         """Take note of the records whose traces are recorded."""
         for record in records:
             if context := sampled_context(record.headers()):
-                self._keep(record, context)
+                for key in self._keys_of(record):
+                    self._keep(key, context)
 
     def take(self, keys: Iterable[str]) -> list[str]:
         """Return the contexts of the clicks of closed sessions, and drop them."""
         found = (self._contexts.pop(key, ()) for key in keys) if self._contexts else ()
         return [context for contexts in found for context in contexts]
 
-    def _keep(self, record: Record, context: str) -> None:
+    def _keys_of(self, record: Record) -> dict[str, None]:
+        """Return the keys of a record's clicks, each once."""
         try:
-            key = self._decode(record).key
+            return dict.fromkeys(click.key for click in self._clicks_of(record))
         except DecodeError:  # a letter, or no click
-            return
+            return {}
+
+    def _keep(self, key: str, context: str) -> None:
         contexts = self._contexts.setdefault(key, [])
         self._contexts.move_to_end(key)
         if len(contexts) < MOST_CONTEXTS:

@@ -255,7 +255,7 @@ class SessionizerTask:
         self._metrics = metrics
         self._idling = idling
         self.tracing = NO_TRACING
-        self._traces = ClickTraces(decoder.decode, self._count_dropped_traces)
+        self._traces = ClickTraces(decoder.clicks_of, self._count_dropped_traces)
         self._clock = ClockBound(rules.intake.max_ahead, clock)
         self._silent_since = idling.clock() if idling else 0.0
         self._has_followed = False
@@ -442,9 +442,10 @@ class SessionizerTask:
         window, intake = self._window, self._intake
         late, early, duplicates = window.late_clicks, window.early.copy(), intake.duplicates
         capped = intake.capped_heartbeats
-        self._take_all([*self._decoder.prepare(records)])
+        readable = [*self._decoder.prepare(records, reads_headers=self.tracing.is_on)]
+        self._take_all(readable)
         if self.tracing.is_on:
-            self._traces.note(records)
+            self._traces.note(readable)
         self._next_offset = records[-1].offset() + 1
         self._has_explained = False
         ignored, self._ignored = self._ignored, Counter()

@@ -26,12 +26,12 @@ class Traced:
         return [("other", b""), ("traceparent", self._context.encode())]
 
 
-def decode(record: Traced) -> Click:
+def clicks_of(record: Traced) -> list[Click]:
     if record.key == "refused":
         raise ClickError("malformed", "no item")
     if record.key == "ignored":
         raise IgnoredError("filter")
-    return Click(record.key, "hat", 1)
+    return [Click(key, "hat", 1) for key in record.key.split("+")]
 
 
 @pytest.fixture
@@ -41,13 +41,18 @@ def dropped() -> list[int]:
 
 @pytest.fixture
 def traces(dropped: list[int]) -> ClickTraces:
-    return ClickTraces(decode, dropped.append)  # type: ignore[arg-type]
+    return ClickTraces(clicks_of, dropped.append)  # type: ignore[arg-type]
 
 
 def test_a_closed_session_names_the_traces_of_its_clicks_once(traces: ClickTraces) -> None:
     traces.note([Traced("a", 1), Traced("b", 2), Traced("a", 3)])  # type: ignore[list-item]
     assert traces.take(["a", "c"]) == [context(1), context(3)]
     assert traces.take(["a", "b"]) == [context(2)]
+
+
+def test_a_record_of_many_clicks_leads_to_each_of_their_sessions(traces: ClickTraces) -> None:
+    traces.note([Traced("a+b+a", 1)])  # type: ignore[list-item]
+    assert (traces.take(["a"]), traces.take(["b"])) == ([context(1)], [context(1)])
 
 
 def test_what_is_not_sampled_or_no_click_is_not_traced(traces: ClickTraces) -> None:

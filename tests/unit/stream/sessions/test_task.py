@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fastavro
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 from ader_stream.errors import AderError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.runtime.resources import resource
+from ader_stream.runtime.tracing import Tracing
 from ader_stream.stream.avro.codec import decode, encode, type_of
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule
@@ -43,6 +45,9 @@ GAP = 100
 INTAKE = IntakeRule(max_jump=10_000, confirmations=2, held_offsets=10, max_event_ids=5)
 NOW = 10_000_000
 FAR = 20_500
+
+
+CONTEXT = f"00-{7:032x}-{7:016x}-01"
 
 
 class Sessionizer:
@@ -274,6 +279,40 @@ def test_headers_that_are_fields_are_asked_for_once_too(
     [(_, _, letter)] = written(kafka, TOPICS.dead_letters)
     assert (letter["reason"], poison.asked) == ("missing-field", 1)
     assert open_keys(reading.task) == {"a"}
+
+
+class LinkedSpans(Tracing):
+    """Keeps the links of each span; all have the same context."""
+
+    is_on = True
+
+    def __init__(self) -> None:
+        self.links: list[list[str]] = []
+
+    @contextmanager
+    def span(
+        self, name: str, parent: str = "", links: Iterable[str] = (), **attributes: object
+    ) -> Iterator[str]:
+        self.links.append([*links])
+        yield CONTEXT
+
+
+@pytest.mark.parametrize("item", ["item", "%item"])
+def test_headers_are_asked_for_once_where_clicks_are_traced(
+    kafka: FakeKafka, registry: CollectorRegistry, item: str
+) -> None:
+    tracing, value = Sessionizer(kafka, registry, format_=ClickFormat(item=item)), b'{"session": '
+    tracing.task.tracing = spans = LinkedSpans()
+    poison = UnreadableHeaders(value + b'"a", "item": "x", "time": 5}', b"k")
+    headers = [("item", b"x"), ("traceparent", CONTEXT.encode())]
+    traced = FakeRecord(value + b'"b", "item": "x", "time": 6}', b"k", headers=headers, offset=1)
+    later = FakeRecord(value + b'"c", "item": "x", "time": 500}', headers=headers[:1], offset=2)
+    tracing.restore().process(poison, traced, later)
+    tracing.commit()
+    assert (poison.asked, spans.links) == (1, [[CONTEXT]])
+    headers_of_each = [dict(r.headers()) for r in kafka.records(TOPICS.sessions, PARTITION)]
+    [batch] = [found for found in headers_of_each if found["ader-type"] == b"SessionBatch"]
+    assert batch["traceparent"] == CONTEXT.encode()
 
 
 def test_tombstones_are_passed_over_and_counted_however_many_there_are(
