@@ -21,7 +21,7 @@ from ader_stream.metrics import Metrics
 from ader_stream.paired import Pair
 from ader_stream.runtime.memory.allocator import give_back_large_blocks
 from ader_stream.runtime.process import Process, run_worker
-from ader_stream.runtime.tracing import Tracing
+from ader_stream.runtime.tracing.spans import Tracing
 from ader_stream.serve.comparing import compare
 from ader_stream.serve.loaded_versions import LoadedVersions, Version
 from ader_stream.serve.recommending import rank_clicks, recommend, score_targets

@@ -26,7 +26,7 @@ from ader_stream.ader.training.checkpoint import NOWHERE, Checkpoint, Checkpoint
 from ader_stream.errors import ArtifactError
 from ader_stream.runtime.memory.allocator import give_back_freed
 from ader_stream.runtime.process import Process, run_worker
-from ader_stream.runtime.tracing import header_of
+from ader_stream.runtime.tracing.spans import header_of
 from ader_stream.settings import Settings
 from ader_stream.stream.blocks.feed import BlockFeed, TrainingBlock
 from ader_stream.stream.control.rules import session_parameters_in_force

@@ -16,12 +16,13 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from starlette.routing import BaseRoute
 
 from ader_stream import metrics as m
+from ader_stream.errors import InputError
 from ader_stream.metrics import Metrics
 from ader_stream.runtime.code_version import describe_build
 from ader_stream.runtime.exit_codes import exit_code
 from ader_stream.runtime.http import HttpServer, make_app
 from ader_stream.runtime.logs import configure_logs
-from ader_stream.runtime.tracing import NO_TRACING, OtlpTracing
+from ader_stream.runtime.tracing.spans import NO_TRACING, Tracing
 from ader_stream.settings import Settings, load_settings
 from ader_stream.stream.exactly_once.commit_health import CommitHealth
 from ader_stream.stream.kafka.clients import client_errors
@@ -51,8 +52,7 @@ class Process:
         self.commits = self._watched_commits(settings)
         self.metrics[m.BUILD].labels(**describe_build()).set(1)
         self.metrics[m.SETTINGS].labels(**settings.described).set(1)
-        endpoint = settings.tracing.endpoint
-        self.tracing = OtlpTracing(endpoint, name) if endpoint else NO_TRACING
+        self.tracing = _tracing(settings.tracing.endpoint, name)
         self._settings = settings.http
         self._stopping = threading.Event()
         self._signal: str | None = None
@@ -115,6 +115,18 @@ class Process:
         last_resort = threading.Timer(STOP_SECONDS, os._exit, args=(1,))
         last_resort.daemon = True
         last_resort.start()
+
+
+def _tracing(endpoint: str, name: str) -> Tracing:
+    if not endpoint:
+        return NO_TRACING
+    try:
+        from ader_stream.runtime.tracing.otlp import OtlpTracing  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"tracing.endpoint = {endpoint}: needs {error.name}; pip install 'ader-stream[tracing]'"
+        ) from None
+    return OtlpTracing(endpoint, name)
 
 
 def run_worker(run: Callable[[Settings], None]) -> None:

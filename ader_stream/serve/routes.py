@@ -16,7 +16,7 @@ from starlette.routing import Route
 from ader_stream import metrics as m
 from ader_stream.errors import InputError
 from ader_stream.metrics import Metrics
-from ader_stream.runtime.tracing import HEADER, NO_TRACING, Tracing, sampled, trace_of
+from ader_stream.runtime.tracing.spans import HEADER, NO_TRACING, Tracing, sampled, trace_of
 from ader_stream.serve.admission import Admission, BusyError, check_deadline
 from ader_stream.serve.click_weights import click_weights
 from ader_stream.serve.loaded_versions import LoadedVersions, Version

@@ -16,7 +16,7 @@ import numpy as np
 from confluent_kafka import TopicPartition
 
 from ader_stream.errors import OffsetError, TopicError
-from ader_stream.runtime.tracing import sampled_context
+from ader_stream.runtime.tracing.spans import sampled_context
 from ader_stream.stream.avro.codec import decode, type_of
 from ader_stream.stream.blocks.columns import ColumnWriter, Int64, SessionColumns
 from ader_stream.stream.blocks.hashed_keys import HashedKeys

@@ -10,7 +10,7 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
 from ader_stream.errors import ArtifactError, AuthorizationError, DecodeError
-from ader_stream.runtime.tracing import sampled_context
+from ader_stream.runtime.tracing.spans import sampled_context
 from ader_stream.stream.control.commands import FORGET, Command, decode_command, last_of_each
 from ader_stream.stream.control.erasures import Erasures
 from ader_stream.stream.control.rules_log import BLOCKS, RULES, LoggedRules

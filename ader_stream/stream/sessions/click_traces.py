@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 from ader_stream.errors import DecodeError
-from ader_stream.runtime.tracing import sampled_context
+from ader_stream.runtime.tracing.spans import sampled_context
 from ader_stream.stream.kafka.records import Record
 from ader_stream.types import Click
 

@@ -14,7 +14,7 @@ import structlog
 from ader_stream import metrics as m
 from ader_stream.errors import AderError, ClickError, IgnoredError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
-from ader_stream.runtime.tracing import NO_TRACING, header_of
+from ader_stream.runtime.tracing.spans import NO_TRACING, header_of
 from ader_stream.stream.avro.codec import Headers, encode
 from ader_stream.stream.avro.encoding import each_text_bytes
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, decode_heartbeat

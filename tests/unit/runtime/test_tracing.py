@@ -1,10 +1,17 @@
 from __future__ import annotations
 
-import pytest
+import socket
+import sys
+from collections.abc import Iterator
 
-from ader_stream.errors import ClickError, IgnoredError
-from ader_stream.runtime import tracing
-from ader_stream.runtime.tracing import MOST_LINKS, NO_TRACING, OtlpTracing, sampled
+import pytest
+import structlog
+
+from ader_stream.errors import ClickError, IgnoredError, InputError
+from ader_stream.runtime import process
+from ader_stream.runtime.tracing import otlp
+from ader_stream.runtime.tracing.otlp import MOST_LINKS, OtlpTracing
+from ader_stream.runtime.tracing.spans import NO_TRACING, sampled
 from ader_stream.stream.sessions import click_traces
 from ader_stream.stream.sessions.click_traces import MOST_CONTEXTS, ClickTraces
 from ader_stream.types import Click
@@ -114,18 +121,37 @@ def test_contexts_beyond_the_most_links_are_counted() -> None:
     assert collector.attributes(train) == {"ader.contexts_without_link": 9}
 
 
-def test_a_collector_that_is_away_costs_no_more_than_its_spans() -> None:
-    spans = OtlpTracing("http://127.0.0.1:1/v1/traces", "trainer")
-    with spans.span("train") as own:
-        pass
+@pytest.fixture(params=["refuses", "is silent"])
+def away(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Address of a collector that takes nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        if request.param == "refuses":
+            silent.close()
+        yield f"http://127.0.0.1:{port}/v1/traces"
+
+
+def test_a_collector_that_is_away_costs_no_more_than_its_spans(
+    away: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp, "CLOSE_SECONDS", 0.1)
+    spans = OtlpTracing(away, "trainer")
+    for _ in range(600):
+        with spans.span("train") as own:
+            pass
     assert sampled(own)
-    spans.close()
+    with structlog.testing.capture_logs() as logged:
+        spans.close()
+    assert [line["endpoint"] for line in logged if "spans are lost" in line["event"]] == [away]
 
 
 def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "find_spec", lambda _: None)
-    with pytest.raises(tracing.InputError, match=r"pip install 'ader-stream\[tracing\]'"):
-        OtlpTracing("http://localhost:4318/v1/traces", "trainer")
+    for name in [*sys.modules]:
+        if name.startswith(("opentelemetry", "ader_stream.runtime.tracing.otlp")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    with pytest.raises(InputError, match=r"needs opentelemetry.*\[tracing\]'"):
+        process._tracing("http://localhost:4318/v1/traces", "trainer")
 
 
 def test_without_an_endpoint_nothing_is_recorded() -> None:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from ader_stream.errors import AderError, OffsetError, TopicError
 from ader_stream.metrics import Metrics
 from ader_stream.runtime.resources import resource
-from ader_stream.runtime.tracing import Tracing
+from ader_stream.runtime.tracing.spans import Tracing
 from ader_stream.stream.avro.codec import decode, encode, type_of
 from ader_stream.stream.clicks.decoder import WATERMARK_HEADER, ClickDecoder, ClickFormat
 from ader_stream.stream.clicks.refusals import RECENT_CLICKS, RefusalRule

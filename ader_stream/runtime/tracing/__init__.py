@@ -1,0 +1,1 @@
+"""Traces of clicks, versions and requests."""
