@@ -32,11 +32,15 @@ def recommend(version: Version, sessions: Sequence[Sequence[str]], k: int) -> li
 
 
 def recommend_chosen(
-    version: Version, session: Sequence[str], k: int, choice: Choice
-) -> Recommendation:
-    """Return the `k` best items that a list may hold; fewer where there are not so many."""
+    version: Version, sessions: Sequence[Sequence[str]], k: int, choice: Choice
+) -> list[Recommendation]:
+    """Return for each session the `k` best items that a list may hold; fewer where fewer may."""
     if choice.is_free:
-        return recommend(version, [session], k)[0]
+        return recommend(version, sessions, k)
+    return [_chosen(version, session, k, choice) for session in sessions]
+
+
+def _chosen(version: Version, session: Sequence[str], k: int, choice: Choice) -> Recommendation:
     prefix = version.vocabulary.encode(session)
     if not prefix:
         frequent = choice.filter(version.frequent_items, session)

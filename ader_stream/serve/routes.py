@@ -45,7 +45,9 @@ RETRY_SECONDS = 1
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
 
-Answer = Callable[[], JSONResponse]
+
+class _NotServedError(Exception):
+    """No version has been published yet."""
 
 
 class RecommendRoutes:
@@ -119,38 +121,45 @@ class RecommendRoutes:
                 f"session {key!r} is not open on this worker; ask the worker that has its "
                 "partition, or POST its items",
             )
-        return self._recommend([Asked([*items], key)], wish, _only)
+        return JSONResponse(self._answers([Asked([*items], key)], wish)[0])
 
     def _for_items(self, body: bytes) -> JSONResponse:
         asked, wish = read_request(body, self._k)
-        return self._recommend([asked], wish, _only)
+        return JSONResponse(self._answers([asked], wish)[0])
 
     def _for_batch(self, body: bytes) -> JSONResponse:
-        return self._recommend(*read_batch(body, self._k), lambda answers: {"answers": answers})
+        return JSONResponse({"answers": self._answers(*read_batch(body, self._k))})
 
-    def _recommend(
-        self, sessions: Sequence[Asked], wish: Wish, whole: Callable[[list[Any]], Any]
-    ) -> JSONResponse:
-        versions = [self._versions.for_key(asked.key) for asked in sessions]
-        if self._versions.served is None:
-            return _no_version()
-        answers = [
-            self._answer(version, asked, wish)
-            for version, asked in zip(versions, sessions, strict=True)
-            if version
-        ]
-        return JSONResponse(whole(answers))
+    def _answers(self, sessions: Sequence[Asked], wish: Wish) -> list[dict[str, Any]]:
+        """Return the answer for each session, as JSON values.
 
-    def _answer(self, version: Version, asked: Asked, wish: Wish) -> dict[str, Any]:
+        The sessions of a version are ranked together: the table is read once for many of them.
+
+        Raises
+        ------
+        _NotServedError
+            If no version serves yet.
+        """
+        versions = [self._version_for(asked.key) for asked in sessions]
+        answers: dict[int, dict[str, Any]] = {}
+        for version in dict.fromkeys(versions):
+            own = [place for place, other in enumerate(versions) if other is version]
+            lists = [sessions[place].items for place in own]
+            found = recommend_chosen(version, lists, wish.k, wish.choice)
+            for place, items, each in zip(own, lists, found, strict=True):
+                answers[place] = self._answer(version, items, each, reasons=wish.reasons)
+        return [answers[place] for place in range(len(sessions))]
+
+    def _answer(
+        self, version: Version, items: Sequence[str], found: Recommendation, *, reasons: bool
+    ) -> dict[str, Any]:
         """Return the answer for one session, as JSON values."""
-        found = recommend_chosen(version, asked.items, wish.k, wish.choice)
-        clicks = len(asked.items)
-        self._tracing.note(version=found.version, fallback=found.fallback, clicks=clicks)
+        self._tracing.note(version=found.version, fallback=found.fallback, clicks=len(items))
         if found.fallback:
             self._metrics[m.FALLBACKS].inc()
         answer = _as_json(found)
-        if wish.reasons:
-            _add_reasons(answer["items"], version, asked.items)
+        if reasons:
+            _add_reasons(answer["items"], version, items)
         return answer
 
     def _similar(self, request: Request) -> JSONResponse:
@@ -159,13 +168,17 @@ class RecommendRoutes:
         item, k = query.get("item"), checked_k(query.get("k", self._k))
         if not item:
             raise InputError("item: expected an item, ?item=ITEM")
-        version = self._versions.served
-        if version is None:
-            return _no_version()
+        version = self._version_for(None)
         found = similar(version, item, k)
         if found is None:
             return _error(404, f"item {item!r:.100} is not known to version {version.number}")
         return JSONResponse(_as_json(found))
+
+    def _version_for(self, key: str | None) -> Version:
+        version = self._versions.for_key(key)
+        if version is None:
+            raise _NotServedError
+        return version
 
     async def _measured(
         self, request: Request, answer: Callable[[bytes], JSONResponse]
@@ -203,6 +216,8 @@ class RecommendRoutes:
             return await answer
         except InputError as error:
             return _error(400, str(error))
+        except _NotServedError:
+            return _error(503, "no version has been published yet; try again later")
         except TimeoutError:
             return _error(408, f"the body has not arrived within {BODY_SECONDS:g} s")
         except BusyError as error:
@@ -224,10 +239,6 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _only(answers: Sequence[Any]) -> Any:
-    return answers[0]
-
-
 def _as_json(found: Recommendation) -> dict[str, Any]:
     ranked = [{"item": item, "score": score} for item, score in found.items]
     return {"version": found.version, "fallback": found.fallback, "items": ranked}
@@ -238,10 +249,6 @@ def _add_reasons(ranked: Sequence[dict[str, Any]], version: Version, items: Sequ
     weights = click_weights(version, items, [each["item"] for each in ranked])
     for each, clicks in zip(ranked, weights, strict=True):
         each["reasons"] = [click._asdict() for click in clicks]
-
-
-def _no_version() -> JSONResponse:
-    return _error(503, "no version has been published yet; try again later")
 
 
 def _error(status: int, text: str) -> JSONResponse:

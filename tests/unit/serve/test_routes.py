@@ -105,6 +105,9 @@ def test_a_canary_answers_a_request_that_names_a_session_on_its_share(
     by_items = {"items": ["item-1"]}
     assert client.post("/recommend", json=by_items).json()["version"] == 3
     assert client.post("/recommend", json=by_items | {"session": "a"}).json()["version"] == 4
+    batch = {"sessions": [by_items, by_items | {"session": "a"}, by_items], "k": 1}
+    answers = client.post("/recommend/batch", json=batch).json()["answers"]
+    assert [answer["version"] for answer in answers] == [3, 4, 3]
     half_a_pair = client.post("/recommend", content=b'{"items": ["item-1"], "session": "\\ud800"}')
     assert half_a_pair.json()["version"] == 4
     refused = client.post("/recommend", json=by_items | {"session": 7})
