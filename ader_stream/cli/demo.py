@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 
 from ader_stream.cli.extras import require
 from ader_stream.cli.options import kafka_options
-from ader_stream.cli.table_options import table_options
+from ader_stream.cli.table_options import dataset_option, table_options
 from ader_stream.datasets import Dataset, SimulatedShop, TableLayout, open_dataset, read_through
 from ader_stream.demo.report import DemoReport
 from ader_stream.demo.run import DemoPlan, run_demo, running_workers
@@ -38,11 +38,7 @@ SHOP_OVERRIDES = {
 
 
 @click.command()
-@click.option(
-    "--dataset",
-    type=click.Path(path_type=Path),
-    help="Folder of period_N.txt[.gz], or CSV or Parquet; by default a simulated shop.",
-)
+@dataset_option("{}; by default a simulated shop.")
 @click.option("--blocks", type=click.IntRange(1), help="Blocks after the first; by default all.")
 @click.option(
     "--out",

@@ -81,6 +81,13 @@ _OPTIONS = {
 """Field of `TableLayout` → its option."""
 
 
+def dataset_option(meaning: str = "{}.", *, required: bool = False) -> Callable[[Command], Command]:
+    """Return the option ``--dataset``; ``{}`` in its meaning is what it may name."""
+    named = "Folder of period_N.txt[.gz], or tables: CSV, JSON, Parquet"
+    path = click.Path(path_type=Path)
+    return click.option("--dataset", type=path, required=required, help=meaning.format(named))
+
+
 def table_options(command: Command) -> Command:
     """Add the options of tables; the command gets `table` instead, and `settings`.
 

@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_written_is_named_with_what_its_folder_is(
     ("place", "found"),
     [
         ("clicks.txt", ": no column session, item, time; it has"),
-        ("gone", " does not exist; expected a data set"),
+        ("gone", " does not exist; expected a folder of period_N.txt[.gz], or tables"),
     ],
 )
 def test_evaluate_says_what_lies_where_a_data_set_is_expected(

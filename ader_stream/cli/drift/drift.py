@@ -10,7 +10,7 @@ from ader_stream.cli.drift.compared import compare_two, require_blocks
 from ader_stream.cli.drift.from_dataset import count_dataset, report_each
 from ader_stream.cli.drift.output import BlockReport, print_overview, print_report
 from ader_stream.cli.options import connect, json_option, kafka_options
-from ader_stream.cli.table_options import table_options
+from ader_stream.cli.table_options import dataset_option, table_options
 from ader_stream.datasets import TableLayout, open_dataset
 from ader_stream.settings import Settings
 from ader_stream.stream.topics.topics import check_topics
@@ -22,12 +22,7 @@ ACT = 3
 @click.command()
 @click.option("--block", type=click.IntRange(0), help="Block to report; by default the last.")
 @click.option("--against", type=click.IntRange(0), help="Compare it with this block alone.")
-@click.option(
-    "--dataset",
-    type=click.Path(path_type=Path),
-    help="Report every block of a data set instead, without Kafka: a folder of "
-    "period_N.txt[.gz], or tables: CSV, JSON, Parquet.",
-)
+@dataset_option("Report every block of a data set instead, without Kafka. {}.")
 @json_option
 @kafka_options
 @table_options

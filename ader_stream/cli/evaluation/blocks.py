@@ -13,7 +13,6 @@ from ader_stream.datasets.block_sessions import block_sessions
 from ader_stream.datasets.detect import is_period_folder
 from ader_stream.datasets.folder import fingerprint_of, period_files, read_folder_sessions
 from ader_stream.errors import DatasetError
-from ader_stream.paths import describe_path
 from ader_stream.types import BlockRule, Session
 
 Sessions = Sequence[Sequence[str]]
@@ -49,8 +48,6 @@ def read_blocks(
     DatasetError
         The data cannot be read, or have too few blocks.
     """
-    if not path.exists():
-        raise DatasetError(f"{path} {describe_path(path)}; expected a data set")
     if is_period_folder(path) or (path.is_file() and path.name.startswith("period_")):
         return _periods(path, cycles)
     blocks = _table_blocks(path, rule, gap, table)

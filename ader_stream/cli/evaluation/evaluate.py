@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ader_stream.cli.evaluation.request import DEVICES, METHODS, RECIPES, Request
-from ader_stream.cli.table_options import table_options
+from ader_stream.cli.table_options import dataset_option, table_options
 from ader_stream.settings import Settings, load_settings
 
 
@@ -29,12 +29,7 @@ def _read_overrides(
 
 
 @click.command()
-@click.option(
-    "--dataset",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of period_N.txt[.gz], or tables: CSV, JSON, Parquet.",
-)
+@dataset_option(required=True)
 @click.option(
     "--block-length",
     metavar="DURATION",

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ader_stream.cli.options import connect, json_option, kafka_options
-from ader_stream.cli.table_options import table_options
+from ader_stream.cli.table_options import dataset_option, table_options
 from ader_stream.datasets import Extent, TableLayout, open_dataset, read_through
 from ader_stream.errors import SettingsError
 from ader_stream.plausible_times import EARLIEST_MS, describe_time
@@ -22,12 +22,7 @@ from ader_stream.stream.topics.topics import check_topics
 
 
 @click.command()
-@click.option(
-    "--dataset",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of period_N.txt[.gz], or tables: CSV, JSON, Parquet.",
-)
+@dataset_option(required=True)
 @click.option(
     "--pace", type=click.Choice(["block"]), help="Wait at each block end until its version serves."
 )

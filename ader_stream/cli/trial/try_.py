@@ -7,18 +7,13 @@ from pathlib import Path
 import click
 
 from ader_stream.cli.extras import require
-from ader_stream.cli.table_options import table_options
+from ader_stream.cli.table_options import dataset_option, table_options
 from ader_stream.datasets import TableLayout
 from ader_stream.settings import Settings
 
 
 @click.command("try")
-@click.option(
-    "--dataset",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of period_N.txt[.gz], or tables: CSV, JSON, Parquet.",
-)
+@dataset_option(required=True)
 @click.option(
     "--minutes",
     type=click.FloatRange(min=1),
