@@ -94,10 +94,16 @@ def demo(
     with _terminated_like_interrupted(), Guard() as guard, _kafka(settings, out, guard) as kafka:
         here = _settings_for(settings, kafka)
         _say_where(kafka, here, out)
+        addresses = _monitoring_addresses(programs)
+        if addresses:
+            overrides = {
+                **overrides,
+                "monitor": {"prometheus": f"http://{addresses['prometheus']}"},
+            }
         plan = DemoPlan(clicks, count, out, partitions, overrides, with_monitoring)
         with (
             running_workers(plan, here, guard) as workers,
-            _monitoring(programs, out, guard, workers, here),
+            _monitoring(programs, addresses, out, guard, workers, here),
         ):
             report = run_demo(plan, here, kafka, workers)
             _write(report, clicks, out)
@@ -114,9 +120,22 @@ def _monitoring_programs() -> Mapping[str, str]:
     return find_programs()
 
 
+def _monitoring_addresses(programs: Mapping[str, str]) -> Mapping[str, str]:
+    if not programs:
+        return {}
+    from ader_stream.demo.monitoring import choose_addresses  # noqa: PLC0415
+
+    return choose_addresses(programs)
+
+
 @contextmanager
 def _monitoring(
-    programs: Mapping[str, str], out: Path, guard: Guard, workers: Workers, settings: Settings
+    programs: Mapping[str, str],
+    addresses: Mapping[str, str],
+    out: Path,
+    guard: Guard,
+    workers: Workers,
+    settings: Settings,
 ) -> Iterator[None]:
     """Run Prometheus and Alertmanager, if they are asked for, and print where they answer."""
     if not programs:
@@ -125,7 +144,7 @@ def _monitoring(
     from ader_stream.demo.monitoring import running_monitoring  # noqa: PLC0415
 
     prefix = settings.kafka.prefix
-    with running_monitoring(programs, out, guard, workers.addresses, prefix) as addresses:
+    with running_monitoring(programs, addresses, out, guard, workers.addresses, prefix):
         page = {"monitor": workers.addresses["monitor"]}
         for name, address in {**page, **addresses}.items():
             click.echo(f"{name}: http://{address}/")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,16 +48,28 @@ def find_programs() -> dict[str, str]:
     return {name: path for name, path in found.items() if path}
 
 
+def choose_addresses(programs: Iterable[str]) -> dict[str, str]:
+    """Return an unused host:port for each program: the monitor is told of it before it starts."""
+    return {name: f"{HOST}:{free_port()}" for name in programs}
+
+
 @contextmanager
 def running_monitoring(
-    programs: Mapping[str, str], out: Path, guard: Guard, workers: Mapping[str, str], prefix: str
-) -> Iterator[Mapping[str, str]]:
-    """Run both programs until the context ends; yield the address of each.
+    programs: Mapping[str, str],
+    addresses: Mapping[str, str],
+    out: Path,
+    guard: Guard,
+    workers: Mapping[str, str],
+    prefix: str,
+) -> Iterator[None]:
+    """Run both programs until the context ends.
 
     Parameters
     ----------
     programs
         What `find_programs` returned.
+    addresses
+        What `choose_addresses` returned.
     out
         Folder of their configuration, data and logs.
     workers
@@ -72,7 +84,6 @@ def running_monitoring(
     """
     folder = out / "monitoring"
     folder.mkdir(parents=True, exist_ok=True)
-    addresses = {name: f"{HOST}:{free_port()}" for name in programs}
     (folder / "ader-stream.rules.yml").write_text(rules_yaml(Links()), encoding="utf-8")
     (folder / "alertmanager.yml").write_text(alertmanager_yaml(), encoding="utf-8")
     configuration = prometheus_configuration(workers, prefix, addresses["alertmanager"])
@@ -84,7 +95,7 @@ def running_monitoring(
             process = start_process(command, folder / f"{name}.log", guard)
             processes.append(process)
             _wait_until_ready(name, process, addresses[name], folder / f"{name}.log")
-        yield addresses
+        yield
     finally:
         stop_processes(processes, guard, STOP_SECONDS)
 

@@ -176,6 +176,11 @@ def test_the_monitor_shows_the_run(demo: KeptDemo) -> None:
     assert status["versions"]["served"] == BLOCKS
 
 
+def test_the_page_asks_the_demos_prometheus_for_its_alerts(demo: KeptDemo) -> None:
+    found = asked(demo, "monitor", "alerts")
+    assert (found["reason"], isinstance(found["alerts"], list)) == ("", True)
+
+
 def test_the_report_is_there_before_the_end(demo: KeptDemo, folder: Path) -> None:
     assert demo.process.poll() is None
     assert len(json.loads((folder / "out" / "report.json").read_text())["blocks"]) == BLOCKS
