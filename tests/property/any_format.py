@@ -6,7 +6,7 @@ import random
 
 from ader_stream.stream.clicks.decoder import ClickFormat
 from ader_stream.stream.clicks.event_times import TIME_FORMATS
-from ader_stream.stream.clicks.values import KEY_FORMATS
+from ader_stream.stream.clicks.formats.values import KEY_FORMATS
 
 NAMES = ["session", "item", "time", "id", "price", "user", r"a\.b", r"\$key", "0", "-1", "\u00fc"]
 ROOTS = [*NAMES, "$key", "$timestamp", "%ce_time", "%ader-watermark"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ader_stream.errors import ClickError
 from ader_stream.stream.avro.record_columns import columns_reader
 from ader_stream.stream.clicks.decoder import NOT_PLAIN, ClickDecoder, ClickFormat
-from ader_stream.stream.clicks.values import avro_reader
+from ader_stream.stream.clicks.formats.values import avro_reader
 from tests.fakes import FakeRecord
 
 NAMES = ("who", "what", "at")

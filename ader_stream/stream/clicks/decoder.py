@@ -11,7 +11,6 @@ from typing import Any, TypeVar, cast
 
 from ader_stream.errors import ClickError, DecodeError, IgnoredError, SettingsError
 from ader_stream.stream.avro.codec import encode
-from ader_stream.stream.clicks.avro_schema import without_needless_types
 from ader_stream.stream.clicks.click_format import ClickFormat
 from ader_stream.stream.clicks.elements import elements_reader
 from ader_stream.stream.clicks.event_times import MAX_TIME, time_reader
@@ -26,21 +25,9 @@ from ader_stream.stream.clicks.fields import (
     session_key,
     text,
 )
-from ader_stream.stream.clicks.language.filters import compile_filter, fields_in
-from ader_stream.stream.clicks.language.paths import (
-    Field,
-    FirstOf,
-    Joined,
-    RecordPart,
-    is_simple,
-    paths_in,
-)
-from ader_stream.stream.clicks.language.paths import (
-    Path as FieldPath,
-)
-from ader_stream.stream.clicks.plain_clicks import NOT_PLAIN, PlainClicks, plain_decoder
-from ader_stream.stream.clicks.registered_schemas import RegisteredSchemas
-from ader_stream.stream.clicks.values import (
+from ader_stream.stream.clicks.formats.avro_schema import without_needless_types
+from ader_stream.stream.clicks.formats.registered_schemas import RegisteredSchemas
+from ader_stream.stream.clicks.formats.values import (
     KEY_FORMATS,
     ReadKey,
     ReadValue,
@@ -54,6 +41,19 @@ from ader_stream.stream.clicks.values import (
     registered_key_reader,
     schema_from_file,
 )
+from ader_stream.stream.clicks.language.filters import compile_filter, fields_in
+from ader_stream.stream.clicks.language.paths import (
+    Field,
+    FirstOf,
+    Joined,
+    RecordPart,
+    is_simple,
+    paths_in,
+)
+from ader_stream.stream.clicks.language.paths import (
+    Path as FieldPath,
+)
+from ader_stream.stream.clicks.plain_clicks import NOT_PLAIN, PlainClicks, plain_decoder
 from ader_stream.stream.kafka.records import Record, headers_of
 from ader_stream.stream.kafka.sampling import SampledRecord
 from ader_stream.stream.schema_registry.client import SchemaRegistry

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ader_stream.errors import ClickError, IgnoredError
 from ader_stream.stream.clicks.fields import Fields, getter
-from ader_stream.stream.clicks.json_values import decode_inner_json
+from ader_stream.stream.clicks.formats.json_values import decode_inner_json
 from ader_stream.stream.clicks.language.paths import Field, RecordPart
 
 ELEMENTS_HEADER = "ader-elements"

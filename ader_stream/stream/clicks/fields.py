@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from ader_stream.errors import ClickError
-from ader_stream.stream.clicks.json_values import decode_inner_json
+from ader_stream.stream.clicks.formats.json_values import decode_inner_json
 from ader_stream.stream.clicks.language.paths import Field, FirstOf, ItemWith, Joined, Path, Step
 
 Fields = Mapping[Any, Any]

@@ -9,7 +9,7 @@ from ader_stream.errors import ClickError, IgnoredError
 from ader_stream.stream.clicks.click_format import ClickFormat
 from ader_stream.stream.clicks.event_times import MAX_TIME
 from ader_stream.stream.clicks.fields import RESERVED_KEY
-from ader_stream.stream.clicks.values import ReadMany, ValueReaders
+from ader_stream.stream.clicks.formats.values import ReadMany, ValueReaders
 from ader_stream.stream.kafka.records import Record
 from ader_stream.types import Click
 

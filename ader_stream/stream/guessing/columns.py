@@ -10,7 +10,7 @@ from typing import Any
 
 from ader_stream.errors import ClickError, SettingsError
 from ader_stream.stream.clicks.fields import is_absent, text
-from ader_stream.stream.clicks.json_values import decode_json
+from ader_stream.stream.clicks.formats.json_values import decode_json
 from ader_stream.stream.clicks.language.paths import RecordPart, parse_field
 from ader_stream.stream.kafka.records import written_at_of
 from ader_stream.stream.kafka.sampling import SampledRecord

@@ -10,9 +10,9 @@ from typing import Any
 from ader_stream.errors import DecodeError
 from ader_stream.stream.clicks.click_format import ClickFormat
 from ader_stream.stream.clicks.decoder import ClickDecoder
-from ader_stream.stream.clicks.json_values import decode_json
+from ader_stream.stream.clicks.formats.json_values import decode_json
+from ader_stream.stream.clicks.formats.values import HEADER_BYTES
 from ader_stream.stream.clicks.sampled_times import readable
-from ader_stream.stream.clicks.values import HEADER_BYTES
 from ader_stream.stream.kafka.sampling import SampledRecord
 
 JSON, JSON_LIST, FRAMED_JSON, FRAMED, NULL, OTHER = (

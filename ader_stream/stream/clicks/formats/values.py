@@ -16,8 +16,8 @@ from ader_stream.errors import ClickError, SettingsError
 from ader_stream.stream.avro.codec import load_schema
 from ader_stream.stream.avro.decoding import value_decoder
 from ader_stream.stream.avro.record_columns import Columns, columns_reader
-from ader_stream.stream.clicks.avro_schema import has_field
-from ader_stream.stream.clicks.json_values import decode_json
+from ader_stream.stream.clicks.formats.avro_schema import has_field
+from ader_stream.stream.clicks.formats.json_values import decode_json
 from ader_stream.stream.clicks.language.paths import Field, RecordPart, is_simple
 from ader_stream.stream.schema_registry.whole_schema import whole_schema
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from ader_stream.errors import ClickError, NotYetError
-from ader_stream.stream.clicks.values import HEADER_BYTES, schema_id_of
+from ader_stream.stream.clicks.formats.values import HEADER_BYTES, schema_id_of
 from ader_stream.stream.kafka.records import Record
 from ader_stream.stream.schema_registry.client import RecordPosition, SchemaRegistry
 from ader_stream.stream.schema_registry.token_bucket import TokenBucket
