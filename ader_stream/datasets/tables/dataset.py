@@ -18,7 +18,7 @@ from duckdb import DuckDBPyConnection
 
 from ader_stream.datasets.dataset import Block
 from ader_stream.datasets.spread import spread
-from ader_stream.datasets.table_times import require_plausible_times
+from ader_stream.datasets.tables.implausible_times import require_plausible_times
 from ader_stream.datasets.tables.layout import TableLayout
 from ader_stream.datasets.tables.plain_copy import readable_files
 from ader_stream.datasets.tables.reader import CREATE_ROWS, read_file
