@@ -656,28 +656,28 @@ class SessionizerTask:
 
         `click` is the decoded record, if it is new; None if the record is still to be decoded.
         """
-        place, written_at = ClickPlace(record.offset()), written_at_of(record)
+        offset, written_at, intake = record.offset(), written_at_of(record), self._intake
         headers = headers_of(record) if record.value() is None else None
         session: str | None = None
         try:
             if headers is not None:
-                self._take_empty(headers, place.offset, written_at)
+                self._take_empty(headers, offset, written_at)
             elif self._decoder.explodes:
                 self._take_many(record)
                 return
             else:
                 decoded = click or self._decoder.decode(record)
                 session = decoded.key
-                self._admit(decoded, place, written_at, is_new=click is not None)
+                self._admit(decoded, offset, 0, written_at, is_new=click is not None)
         except IgnoredError as error:
             self._ignored[error.reason] += 1
         except ClickError as error:
             session = None if headers is not None else self._decoder.session_of(record)
             self._refuse(self._letter(record, headers, session), error)
-        if self._intake.refused:
-            self._letters.setdefault(place, self._letter(record, headers, session))
+        if intake.refused:
+            self._letters.setdefault(ClickPlace(offset), self._letter(record, headers, session))
             self._refuse_pending()
-        if self._intake.held and place in self._intake.held:
+        if intake.held and (place := ClickPlace(offset)) in intake.held:
             self._letters[place] = self._letter(record, headers, session)
 
     def _take_many(self, record: Record) -> None:
@@ -695,7 +695,7 @@ class SessionizerTask:
                 place = ClickPlace(offset, element)
                 if isinstance(click, Click):
                     keys[place] = click.key
-                    self._admit(click, place, written_at)
+                    self._admit(click, offset, element, written_at)
                 elif isinstance(click, IgnoredError):
                     self._ignored[click.reason] += 1
                 else:
@@ -749,13 +749,20 @@ class SessionizerTask:
             self._refuse(dead_letter(record, None, room, elements, sessions), error)
 
     def _admit(
-        self, click: Click, place: ClickPlace, written_at: int | None, *, is_new: bool = False
+        self,
+        click: Click,
+        offset: int,
+        element: int,
+        written_at: int | None,
+        *,
+        is_new: bool = False,
     ) -> None:
         """Pass a click to the intake; what that refuses is in its `refused`."""
-        offset, intake = place.offset, self._intake
+        intake = self._intake
         self._note_erased(self._erasures.before(intake, click.key, offset))
-        intake.observe(click, offset, written_at, is_new=is_new, element=place.element)
-        self._refusals.accepted += place not in dict(intake.refused)
+        intake.observe(click, offset, written_at, is_new=is_new, element=element)
+        is_refused = bool(intake.refused) and (offset, element) in dict(intake.refused)
+        self._refusals.accepted += not is_refused
 
     def _refuse_pending(self) -> None:
         """Write the dead letters of clicks that the intake has refused, quarantined ones too."""
