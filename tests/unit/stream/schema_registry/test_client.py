@@ -13,8 +13,8 @@ import pytest
 from starlette.responses import Response
 
 from ader_stream.errors import ClickError, NotYetError, SettingsError
-from ader_stream.stream.clicks import registered_schemas
 from ader_stream.stream.clicks.decoder import ClickDecoder, ClickFormat
+from ader_stream.stream.clicks.formats import registered_schemas
 from ader_stream.stream.schema_registry.client import (
     FIRST_WAIT_SECONDS,
     LONGEST_WAIT_SECONDS,
